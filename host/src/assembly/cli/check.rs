@@ -1,0 +1,114 @@
+//! `heddle check`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{CacheArgs, TargetArgs};
+use crate::assembly::host;
+use crate::broker::{self, Broker, difference};
+use crate::values::choreography::review;
+use crate::values::names::Names;
+use crate::values::settings::Settings;
+
+/// Default of nats-server's `max_payload`, in bytes, for a check without a server.
+const USUAL_MAX_PAYLOAD: usize = 1 << 20;
+
+/// Check the file, the plugins, the stream and the choreography.
+///
+/// Compiles every plugin and makes an instance of it; compares the stream with what the application needs, if the server
+/// can be reached; looks for cycles, for messages that no handler consumes and for subscriptions that no handler feeds.
+/// Ends with 2 if something is wrong.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// Do not ask the server.
+    #[arg(long)]
+    offline: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    errors: Vec<String>,
+    /// Worth a look; may well be meant.
+    notes: Vec<String>,
+    ok: Vec<String>,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = self.target.load()?;
+        let mut report = Report::default();
+        report.ok.push(format!("file: application `{}`, {} handlers", settings.app, settings.handlers.len()));
+        let mut max_payload = USUAL_MAX_PAYLOAD;
+        if self.offline {
+            report.notes.push("stream: not checked (--offline)".to_owned());
+        } else {
+            match Broker::connect(&settings.nats, "heddle check").await {
+                Ok(broker) => {
+                    max_payload = broker.max_payload();
+                    check_stream(&broker, &settings, &mut report).await;
+                }
+                Err(error @ broker::Error::Connect { .. }) => {
+                    report.notes.push(format!("stream: not checked: {error}"));
+                }
+                Err(error) => report.errors.push(format!("server: {error}")),
+            }
+        }
+        let sandbox = host::sandbox(&settings, &self.cache.workshop()?)?;
+        match host::admit_all(&sandbox, &settings, max_payload).await {
+            Ok(plugins) => {
+                for (handler, plugin) in settings.handlers.iter().zip(plugins) {
+                    report.ok.push(format!("plugin of handler `{}`: {}", handler.name, plugin.digest()));
+                }
+            }
+            Err(host::FaultyPlugins(errors)) => {
+                let line = |(handler, error)| format!("plugin of handler `{handler}`: {error}");
+                report.errors.extend(errors.into_iter().map(line));
+            }
+        }
+        report.notes.extend(review(&settings).iter().map(|finding| format!("choreography: {finding}")));
+        self.print(&report)?;
+        Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    }
+
+    fn print(&self, report: &Report) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(report)?);
+            return Ok(());
+        }
+        for (mark, lines) in [("ok   ", &report.ok), ("note ", &report.notes), ("error", &report.errors)] {
+            for line in lines {
+                println!("{mark} {line}");
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn check_stream(broker: &Broker, settings: &Settings, report: &mut Report) {
+    let name = &settings.stream.name;
+    match broker.stream_facts(name).await {
+        Err(error) => report.errors.push(format!("stream: {error}")),
+        Ok(None) => report.ok.push(format!("stream: `{name}` does not exist and will be created")),
+        Ok(Some((facts, state))) => {
+            let differences = difference(&settings.stream, &Names::new(&settings.app), &facts);
+            if differences.is_empty() {
+                report.ok.push(format!("stream: `{name}` fits, {} messages", state.messages));
+            }
+            report.errors.extend(differences.iter().map(|difference| format!("stream `{name}`: {difference}")));
+        }
+    }
+    for handler in settings.handlers.iter().filter(|handler| handler.stream != *name) {
+        if let Err(error) = broker.stream_state(&handler.stream).await {
+            report.errors.push(format!("handler `{}`: {error}", handler.name));
+        }
+    }
+}

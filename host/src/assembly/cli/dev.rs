@@ -1,0 +1,96 @@
+//! `heddle dev`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::sync::watch;
+
+use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, run_until_signal, shared};
+use crate::assembly::host;
+use crate::assembly::server::{self, Server};
+use crate::flow::activity::Snapshot;
+
+/// Where the output is not a terminal, a line is written this often.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Run an application with a nats-server of its own, for development.
+///
+/// Finds `nats-server` on the PATH, starts it on a free port of the loopback interface with its data beside the
+/// application, runs the application and stops both at the end. Other commands in the same folder (`heddle publish`,
+/// `heddle tail`, `heddle status`) find the server by themselves.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The server's data. Default: `.heddle/nats` beside the file; it is kept between runs.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The nats-server to start.
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut settings = self.file.load()?;
+        let workshop = self.cache.workshop()?;
+        let folder = settings.folder.join(DEV_FOLDER);
+        std::fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        let data = self.data.unwrap_or_else(|| folder.join("nats"));
+        let program = server::find(self.nats_server.as_deref())?;
+        let server = Server::start(&program, &data).await?;
+        settings.nats.url = server.url.clone();
+        let url_file = folder.join(DEV_URL);
+        let result = async {
+            std::fs::write(&url_file, &server.url)
+                .with_context(|| format!("failed to write `{}`", url_file.display()))?;
+            let engine = host::start(shared(settings), &workshop).await?;
+            println!("ready: {}", server.url);
+            let summary = tokio::task::JoinSet::from_iter([summary(engine.snapshots())]);
+            let result = run_until_signal(engine).await;
+            drop(summary);
+            result
+        }
+        .await;
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        // Nobody else is to find a server that has ended.
+        std::fs::remove_file(&url_file).ok();
+        let stopped = server.stop().await;
+        result.and(stopped)
+    }
+}
+
+/// Keeps a summary line on the terminal, or writes one now and then.
+async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
+    let live = std::io::stderr().is_terminal();
+    let mut last_line = tokio::time::Instant::now();
+    let mut before = String::new();
+    while snapshots.changed().await.is_ok() {
+        let line = line(&snapshots.borrow_and_update());
+        if live {
+            let mut terminal = std::io::stderr();
+            // A terminal that is gone has no reader.
+            write!(terminal, "\r\x1b[2K{line}").and_then(|()| terminal.flush()).ok();
+        } else if line != before && last_line.elapsed() >= LINE_INTERVAL {
+            tracing::info!("{line}");
+            last_line = tokio::time::Instant::now();
+            before = line;
+        }
+    }
+}
+
+fn line(snapshot: &Snapshot) -> String {
+    let handlers = || snapshot.handlers.values();
+    let rate: f64 = handlers().map(|activity| activity.events_per_second).sum();
+    let retrying: u64 = handlers().map(|activity| activity.retrying).sum();
+    let dead: u64 = handlers().map(|activity| activity.dead_letters).sum();
+    let settled: u64 = handlers().map(|activity| activity.settled).sum();
+    format!("{rate:.0} events/s · {settled} handled · lag {} · {retrying} retrying · {dead} dead letters", snapshot.lag)
+}

@@ -1,0 +1,259 @@
+//! `heddle invoke`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{CacheArgs, FileArgs};
+use crate::assembly::host;
+use crate::sandbox::{Call, Policy, Run, Sandbox, SandboxSettings};
+use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
+use crate::values::event::{Event, Headers};
+use crate::values::key::Key;
+use crate::values::policy::{Instances, Limits};
+use crate::values::settings::Grants;
+use crate::values::verdict::Verdict;
+
+/// Run one event through a plugin, without a server.
+///
+/// Prints the verdict, the effects, the state, the log lines, and the time and memory used. The event's file is JSON:
+///
+///   {"subject": "order.created.c1", "payload": {"amount": 5},
+///    "headers": {"Kind": "x"}, "key": "c1", "time": "2026-11-01T12:00:00Z", "sequence": 7}
+///
+/// Only `subject` is needed. `payload` may be any JSON; a text is taken as it is. Without --handler everything may be
+/// published and the default limits hold.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The component.
+    plugin: PathBuf,
+    /// The event's file; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    event: PathBuf,
+    /// The key's state before the event: a text, or `@FILE`.
+    #[arg(long, value_name = "TEXT")]
+    state: Option<String>,
+    /// The attempt that this run counts as.
+    #[arg(long, default_value_t = 1)]
+    attempt: u32,
+    /// A name and value of the handler's `config`; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Take policy and key template of this handler in the application's file.
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventFile {
+    subject: String,
+    #[serde(default)]
+    payload: Value,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    key: Option<String>,
+    time: Option<String>,
+    #[serde(default = "one")]
+    sequence: u64,
+    #[serde(default = "invoked")]
+    stream: String,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn invoked() -> String {
+    "INVOKE".to_owned()
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        let (event, given_key) = read_event(&self.event)?;
+        let (policy, template) = self.policy()?;
+        let key = match (given_key, template) {
+            (Some(key), _) => Key::new(&key),
+            (None, Some(template)) => template.key(&event).context("the event has no key")?,
+            (None, None) => Key::new(&event.subject),
+        };
+        let state = match &self.state {
+            None => None,
+            Some(text) => Some(match text.strip_prefix('@') {
+                Some(path) => std::fs::read(path).with_context(|| format!("failed to read `{path}`"))?.into(),
+                None => Bytes::copy_from_slice(text.as_bytes()),
+            }),
+        };
+        let workshop = self.cache.workshop()?;
+        let sandbox = Sandbox::new(SandboxSettings {
+            instances: 4,
+            max_memory: policy.limits.memory,
+            artifacts: workshop.artifacts,
+            compiler: workshop.compiler,
+        })?;
+        let plugin = sandbox.admit(&self.plugin, Arc::new(policy)).await?;
+        let call = Call { event: Arc::new(event), key, attempt: self.attempt, state };
+        let run = plugin.run(call).await;
+        let report = report(&run);
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        } else {
+            print_text(&report);
+        }
+        Ok(if matches!(run.verdict, Verdict::Done(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn policy(&self) -> anyhow::Result<(Policy, Option<crate::values::key::KeyTemplate>)> {
+        const MAX_PAYLOAD: usize = 1 << 20;
+        let (mut policy, template) = match &self.handler {
+            Some(name) => {
+                let settings = self.file.load()?;
+                let handler = settings.handlers.iter().find(|handler| *handler.name == **name);
+                let handler = handler.with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
+                (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))
+            }
+            None => (everything(), None),
+        };
+        for pair in &self.set {
+            let (name, value) = pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
+            policy.config.insert(name.to_owned(), value.to_owned());
+        }
+        Ok((policy, template))
+    }
+}
+
+fn everything() -> Policy {
+    let limits = Limits::default();
+    Policy {
+        handler: "invoke".into(),
+        allowance: Allowance {
+            publishes: vec![">".parse().expect("`>` is a pattern")],
+            messages: limits.messages,
+            output: limits.output,
+            message: limits.output,
+            state: limits.state,
+            inbox_prefix: "_INBOX".into(),
+        },
+        limits,
+        instances: Instances::Fresh,
+        config: BTreeMap::new(),
+        grants: Grants::default(),
+    }
+}
+
+fn read_event(path: &Path) -> anyhow::Result<(Event, Option<String>)> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin()).context("failed to read standard input")?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?
+    };
+    let file: EventFile =
+        serde_json::from_str(&text).with_context(|| format!("`{}` is not an event", path.display()))?;
+    let payload = match file.payload {
+        Value::Null => Bytes::new(),
+        Value::String(text) => text.into(),
+        value => value.to_string().into(),
+    };
+    let time = match &file.time {
+        None => time::OffsetDateTime::now_utc(),
+        Some(text) => time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
+            .with_context(|| format!("`time`: `{text}` is not a time such as \"2026-11-01T12:00:00Z\""))?,
+    };
+    if let Err(error) = crate::values::subject::check(&file.subject) {
+        bail!("`subject`: {error}");
+    }
+    let event = Event {
+        stream: file.stream.into(),
+        sequence: file.sequence,
+        subject: file.subject.into(),
+        time: u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0),
+        headers: Headers::from_pairs(file.headers),
+        payload,
+    };
+    Ok((event, file.key))
+}
+
+fn report(run: &Run) -> Value {
+    let logs: Vec<Value> = run
+        .logs
+        .iter()
+        .map(|line| json!({ "level": format!("{:?}", line.level).to_lowercase(), "text": line.text }))
+        .collect();
+    let verdict = match &run.verdict {
+        Verdict::Done(_) => json!({ "verdict": "done" }),
+        Verdict::Failed(failure) => {
+            let cause = failure.cause();
+            json!({ "verdict": cause.class.as_str(), "message": cause.message })
+        }
+    };
+    let nothing = Effects::default();
+    let effects = if let Verdict::Done(effects) = &run.verdict { effects } else { &nothing };
+    let state = match &effects.state {
+        StateChange::Keep => json!("kept"),
+        StateChange::Clear => json!("cleared"),
+        StateChange::Set(value) => json!({ "set": text_or_json(value) }),
+    };
+    json!({
+        "verdict": verdict,
+        "messages": effects.messages.iter().map(message).collect::<Vec<_>>(),
+        "replies": effects.replies.iter().map(|reply| text_or_json(&reply.payload)).collect::<Vec<_>>(),
+        "state": state,
+        "logs": logs,
+        "logs_dropped": run.logs_dropped,
+        "elapsed_us": u64::try_from(run.usage.elapsed.as_micros()).unwrap_or(u64::MAX),
+        "memory_bytes": run.usage.memory,
+    })
+}
+
+fn message((message, when): &(Message, When)) -> Value {
+    let headers: BTreeMap<&str, &str> = message.headers.iter().collect();
+    let after = if let When::After(seconds) = when { *seconds } else { 0 };
+    json!({
+        "subject": message.subject,
+        "headers": headers,
+        "payload": text_or_json(&message.payload),
+        "after_seconds": after,
+    })
+}
+
+/// JSON where it is JSON, else text, else the number of bytes.
+pub(super) fn text_or_json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or_else(|_| match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!(format!("<{} bytes>", bytes.len())),
+    })
+}
+
+fn print_text(report: &Value) {
+    let get = |name: &str| report.get(name).cloned().unwrap_or_default();
+    let verdict = get("verdict");
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    println!("verdict  {} {}", text(verdict.get("verdict")), text(verdict.get("message")));
+    for message in get("messages").as_array().into_iter().flatten() {
+        let payload = message.get("payload").cloned().unwrap_or_default();
+        println!("publish  {} {payload}", text(message.get("subject")));
+    }
+    for reply in get("replies").as_array().into_iter().flatten() {
+        println!("reply    {reply}");
+    }
+    println!("state    {}", get("state"));
+    for line in get("logs").as_array().into_iter().flatten() {
+        println!("log      {} {}", text(line.get("level")), text(line.get("text")));
+    }
+    println!("used     {} µs, {} KiB of memory", get("elapsed_us"), get("memory_bytes").as_u64().unwrap_or(0) / 1024);
+}
+

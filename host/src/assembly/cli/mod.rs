@@ -1,0 +1,247 @@
+//! The command line. One module for each command; this one holds what they share.
+
+mod check;
+mod dev;
+mod graph;
+mod invoke;
+mod publish;
+mod run;
+mod state;
+mod status;
+mod tail;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use super::config;
+use super::host::Workshop;
+use super::telemetry::{self, LogFormat};
+use crate::broker::Broker;
+use crate::flow::{acquire, engine};
+use crate::sandbox;
+use crate::values::settings::Settings;
+
+/// Where `heddle dev` keeps what it needs, beside `heddle.toml`.
+const DEV_FOLDER: &str = ".heddle";
+
+/// The file in it with the URL of the server that runs.
+const DEV_URL: &str = "url";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "heddle",
+    version,
+    about = "An event processor for NATS JetStream",
+    long_about = "Reads events from NATS JetStream, hands each to a sandboxed WebAssembly handler, keeps the events of a key in order, and commits everything a handler did (messages, state, progress) in one atomic batch: every event takes effect exactly once.\n\nStart with `heddle dev` in a folder with a heddle.toml: it brings its own nats-server.",
+    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Form of the log lines on standard error.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "HEDDLE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged, as `level` or `target=level,…`.
+    #[arg(long, global = true, env = "HEDDLE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an application against a server that is there.
+    Run(run::Command),
+    /// Run an application with a nats-server of its own, for development.
+    Dev(dev::Command),
+    /// Check the file, the plugins, the stream and the choreography.
+    Check(check::Command),
+    /// Print the choreography as a graph.
+    Graph(graph::Command),
+    /// Run one event through a plugin, without a server.
+    Invoke(invoke::Command),
+    /// Publish an event and wait until it is stored.
+    Publish(publish::Command),
+    /// Follow the events of an application.
+    Tail(tail::Command),
+    /// Show how far each handler has come.
+    Status(status::Command),
+    /// Look at the state of a handler's key.
+    State(state::Command),
+    /// Compile a plugin from standard input to standard output. Used by the host itself.
+    #[command(name = crate::sandbox::COMPILE_COMMAND, hide = true)]
+    CompilePlugin,
+}
+
+/// Which file describes the application.
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// The application's file.
+    #[arg(short, long, value_name = "FILE", default_value = "heddle.toml", env = "HEDDLE_CONFIG")]
+    config: PathBuf,
+}
+
+/// Which application, and which server.
+#[derive(Debug, Args)]
+struct TargetArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The server. Default: that of a running `heddle dev` beside the file, else `nats.url` of the file.
+    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL")]
+    url: Option<String>,
+}
+
+/// Where compiled plugins are kept.
+#[derive(Debug, Args)]
+struct CacheArgs {
+    /// Folder for compiled plugins. Default: `heddle/artifacts` in the user's cache folder.
+    #[arg(long, value_name = "FOLDER", env = "HEDDLE_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+impl CacheArgs {
+    fn workshop(&self) -> anyhow::Result<Workshop> {
+        Workshop::new(self.cache.clone())
+    }
+}
+
+impl FileArgs {
+    fn load(&self) -> anyhow::Result<Settings> {
+        Ok(config::load(&self.config)?)
+    }
+}
+
+impl TargetArgs {
+    /// The settings, with the server that is meant.
+    fn load(&self) -> anyhow::Result<Settings> {
+        let mut settings = self.file.load()?;
+        if let Some(url) = self.url.clone().or_else(|| dev_url(&settings.folder)) {
+            settings.nats.url = url;
+        }
+        Ok(settings)
+    }
+
+    async fn connect(&self) -> anyhow::Result<(Settings, Broker)> {
+        let settings = self.load()?;
+        let broker = Broker::connect(&settings.nats, "heddle cli").await?;
+        Ok((settings, broker))
+    }
+}
+
+/// The server of a `heddle dev` that runs in this folder.
+fn dev_url(folder: &Path) -> Option<String> {
+    let url = std::fs::read_to_string(folder.join(DEV_FOLDER).join(DEV_URL)).ok()?;
+    Some(url.trim().to_owned()).filter(|url| !url.is_empty())
+}
+
+/// Runs the command line that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::CompilePlugin) {
+        return compile_plugin();
+    }
+    // Commands that answer a question are silent unless something is wrong.
+    let quiet = !matches!(cli.command, Command::Run(_) | Command::Dev(_));
+    match telemetry::start(cli.log_format, cli.log.as_deref(), quiet).and_then(|()| run_command(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", explain(&error));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn run_command(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
+    let result = runtime.block_on(async {
+        match command {
+            Command::Run(command) => done(command.run().await),
+            Command::Dev(command) => done(command.run().await),
+            Command::Check(command) => command.run().await,
+            Command::Graph(command) => done(command.run()),
+            Command::Invoke(command) => command.run().await,
+            Command::Publish(command) => done(command.run().await),
+            Command::Tail(command) => done(command.run().await),
+            Command::Status(command) => done(command.run().await),
+            Command::State(command) => command.run().await,
+            Command::CompilePlugin => Ok(compile_plugin()),
+        }
+    });
+    // A plugin may hold a thread until its next tick; nobody waits for it any more.
+    runtime.shutdown_background();
+    result
+}
+
+fn compile_plugin() -> ExitCode {
+    let compile = || -> Result<(), String> {
+        let mut wasm = Vec::new();
+        std::io::stdin().read_to_end(&mut wasm).map_err(|error| error.to_string())?;
+        let code = sandbox::compile_here(&wasm)?;
+        std::io::stdout().write_all(&code).map_err(|error| error.to_string())
+    };
+    match compile() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole chain of an error; a cause that its effect already quotes is not repeated.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<config::Error>() || error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>() {
+        return 2;
+    }
+    let taken = matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. }));
+    let fenced = matches!(error.downcast_ref(), Some(engine::Error::Fenced(_)));
+    if taken || fenced { 3 } else { 1 }
+}
+
+/// Runs an engine until a signal; a second signal ends the process at once.
+async fn run_until_signal(engine: engine::Engine) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = engine.run(stopped);
+    tokio::pin!(running);
+    let mut asked = false;
+    loop {
+        // Cancel-safe: signals stay pending, and the engine is only borrowed.
+        let name = tokio::select! {
+            result = &mut running => return Ok(result?),
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        if std::mem::replace(&mut asked, true) {
+            tracing::warn!(signal = name, "stopping at once; what was not committed will run again");
+            std::process::exit(130);
+        }
+        tracing::info!(signal = name, "stopping; a second signal stops at once");
+        stop.send_replace(true);
+    }
+}
+
+/// The application, ready to be shared.
+fn shared(settings: Settings) -> Arc<Settings> {
+    Arc::new(settings)
+}

@@ -1,0 +1,66 @@
+//! `heddle publish`.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures::StreamExt;
+
+use super::TargetArgs;
+use crate::values::event::Headers;
+use crate::values::names::REPLY_TO;
+use crate::values::subject;
+
+/// Publish an event and wait until it is stored.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The event's subject.
+    subject: String,
+    /// The payload; `-` reads standard input.
+    #[arg(default_value = "")]
+    payload: String,
+    /// A header; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    /// How often the event is published.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Wait for a handler's reply, at most so long, and print its payload.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5s", value_parser = crate::assembly::config::parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        subject::check(&self.subject)?;
+        let mut headers = Headers::default();
+        for header in &self.headers {
+            let (name, value) = header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+            headers.push(name.trim(), value.trim());
+        }
+        let payload = if self.payload == "-" {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("failed to read standard input")?;
+            bytes
+        } else {
+            self.payload.into_bytes()
+        };
+        let (_, broker) = self.target.connect().await?;
+        let (inbox, answers) = broker.answers().await?;
+        if self.wait.is_some() {
+            headers.push(REPLY_TO, inbox);
+        }
+        let published = broker.publish_many(&self.subject, &headers, payload.into(), self.count).await?;
+        println!("stored in {}/{}", published.stream, published.sequence);
+        if let Some(wait) = self.wait {
+            let mut answers = std::pin::pin!(answers);
+            match tokio::time::timeout(wait, answers.next()).await {
+                Ok(Some((_, payload))) => println!("{}", String::from_utf8_lossy(&payload)),
+                _ => bail!("no reply within {wait:?}"),
+            }
+        }
+        Ok(())
+    }
+}

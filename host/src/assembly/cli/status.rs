@@ -1,0 +1,162 @@
+//! `heddle status`.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use clap::Args;
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use super::TargetArgs;
+use crate::broker::Broker;
+use crate::flow::acquire::members;
+use crate::values::checkpoint::{Checkpoint, Progress};
+use crate::values::member::{Activity, Member};
+use crate::values::names::Names;
+use crate::values::settings::{HandlerSettings, Settings};
+
+/// Show how far each handler has come.
+///
+/// Lag, low mark and dead letters come from the stream and are right whether a host runs or not; what is in flight and
+/// the throughput come from the running host's last announcement.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    app: String,
+    stream: String,
+    messages: u64,
+    last_sequence: u64,
+    hosts: Vec<Host>,
+    handlers: BTreeMap<String, Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    host: String,
+    hostname: String,
+    pid: u32,
+    version: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Row {
+    /// Events in the stream that the handler has not done.
+    lag: u64,
+    /// Everything below this sequence is done.
+    low: u64,
+    in_flight: u64,
+    /// Events that wait for another attempt.
+    retrying: u64,
+    dead_letters: u64,
+    events_per_second: f64,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (settings, broker) = self.target.connect().await?;
+        let Some((_, stream)) = broker.stream_facts(&settings.stream.name).await? else {
+            bail!("stream `{}` does not exist: the application has not run yet", settings.stream.name);
+        };
+        let names = Names::new(&settings.app);
+        let checkpoints = checkpoints(&broker, &settings, &names).await?;
+        let members: Vec<Member> =
+            members(&broker, &settings.stream.name, &names).await?.into_iter().map(|(_, member)| member).collect();
+        let mut handlers = BTreeMap::new();
+        for handler in &settings.handlers {
+            let row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
+            handlers.insert(handler.name.to_string(), row);
+        }
+        let status = Status {
+            app: settings.app.clone(),
+            stream: settings.stream.name.to_string(),
+            messages: stream.messages,
+            last_sequence: stream.last,
+            hosts: members.into_iter().map(host).collect(),
+            handlers,
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&status)?);
+        } else {
+            print(&status);
+        }
+        Ok(())
+    }
+}
+
+fn host(member: Member) -> Host {
+    let Member { host, process, version, .. } = member;
+    Host { host, hostname: process.hostname, pid: process.pid, version }
+}
+
+async fn checkpoints(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<Vec<Checkpoint>> {
+    let read = |shard| async move {
+        let stored = broker.last(&settings.stream.name, &names.checkpoint(shard)).await?;
+        anyhow::Ok(match stored {
+            Some(message) => Checkpoint::decode(&message.payload)?,
+            None => Checkpoint::default(),
+        })
+    };
+    futures::stream::iter(0..settings.shards.get()).map(read).buffered(16).try_collect().await
+}
+
+async fn row(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    handler: &HandlerSettings,
+    checkpoints: &[Checkpoint],
+    members: &[Member],
+) -> anyhow::Result<Row> {
+    let nothing = Progress { low: 1, ..Progress::default() };
+    let tracks: Vec<&Progress> =
+        checkpoints.iter().map(|c| c.handlers.get(&*handler.name).unwrap_or(&nothing)).collect();
+    let low = tracks.iter().map(|progress| progress.low).min().unwrap_or(1);
+    let done_above: u64 = tracks.iter().map(|progress| progress.done.len()).sum();
+    // Shards beyond the lowest one have done more; counting from the lowest low mark bounds the lag from above.
+    let pending = broker.count_from(&handler.stream, &handler.subscribe, low).await?.pending;
+    let dead = broker.subjects(&settings.stream.name, &names.dead_letters(&handler.name)).await?;
+    let activity = |member: &Member| member.handlers.get(&*handler.name).cloned().unwrap_or_default();
+    let activities: Vec<Activity> = members.iter().map(activity).collect();
+    Ok(Row {
+        lag: pending.saturating_sub(done_above),
+        low,
+        in_flight: activities.iter().map(|activity| activity.in_flight).sum(),
+        retrying: tracks.iter().map(|progress| progress.attempts.len() as u64).sum(),
+        dead_letters: dead.iter().map(|(_, count)| *count as u64).sum(),
+        events_per_second: activities.iter().map(|activity| activity.events_per_second).sum(),
+    })
+}
+
+fn print(status: &Status) {
+    println!("application {} · stream {}: {} messages", status.app, status.stream, status.messages);
+    if status.hosts.is_empty() {
+        println!("no host is running");
+    }
+    for host in &status.hosts {
+        println!("host {} · process {} on {} · heddle {}", host.host, host.pid, host.hostname, host.version);
+    }
+    let header = ["handler", "lag", "low mark", "in flight", "retrying", "dead letters", "events/s"];
+    let rows = status.handlers.iter().map(|(name, row)| {
+        [
+            name.clone(),
+            row.lag.to_string(),
+            row.low.to_string(),
+            row.in_flight.to_string(),
+            row.retrying.to_string(),
+            row.dead_letters.to_string(),
+            format!("{:.0}", row.events_per_second),
+        ]
+    });
+    let width = status.handlers.keys().map(String::len).max().unwrap_or(0).max(header[0].len());
+    for [name, lag, low, flight, retrying, dead, rate] in std::iter::once(header.map(str::to_owned)).chain(rows) {
+        println!("{name:<width$}  {lag:>10}  {low:>10}  {flight:>9}  {retrying:>8}  {dead:>12}  {rate:>8}");
+    }
+}

@@ -1,0 +1,80 @@
+//! `heddle tail`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::TargetArgs;
+use super::invoke::text_or_json;
+use crate::broker::Stored;
+use crate::values::dead_letter::{header_text, rfc3339};
+use crate::values::names::Names;
+use crate::values::subject::Pattern;
+
+/// The longest payload that is shown, in bytes.
+const MAX_SHOWN: usize = 2000;
+
+/// Follow the events of an application.
+///
+/// Shows events and dead letters as they are stored, until Ctrl-C.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Show only what falls under this subject; wildcards are allowed.
+    subject: Option<Pattern>,
+    /// Begin with this sequence instead of the end; 1 is the oldest.
+    #[arg(long, value_name = "SEQUENCE")]
+    from: Option<u64>,
+    /// End after so many events.
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    number: Option<u64>,
+    /// Show Heddle's own messages too: checkpoints, states, announcements.
+    #[arg(long)]
+    internal: bool,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (settings, broker) = self.target.connect().await?;
+        let own = Names::new(&settings.app).stream_subjects()[0].trim_end_matches('>').to_owned();
+        let filters: Vec<Pattern> = self.subject.into_iter().collect();
+        let mut tail = broker.tail(&settings.stream.name, &filters, self.from).await?;
+        let mut shown = 0;
+        while self.number.is_none_or(|number| shown < number) {
+            let message = tokio::select! {
+                // Cancel-safe enough: Ctrl-C ends the command.
+                message = tail.next() => message?,
+                _ = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            if message.subject.starts_with(&own) && !self.internal && filters.is_empty() {
+                continue;
+            }
+            shown += 1;
+            print(&message, self.json);
+        }
+        Ok(())
+    }
+}
+
+fn print(message: &Stored, json: bool) {
+    let headers: Vec<(&str, &str)> = message.headers.iter().collect();
+    if json {
+        let row = json!({
+            "sequence": message.sequence,
+            "time": rfc3339(message.time),
+            "subject": message.subject,
+            "headers": headers,
+            "payload": text_or_json(&message.payload),
+        });
+        println!("{row}");
+        return;
+    }
+    let payload = header_text(&String::from_utf8_lossy(&message.payload), MAX_SHOWN);
+    println!("{:>8}  {}  {}  {payload}", message.sequence, rfc3339(message.time), message.subject);
+    for (name, value) in headers {
+        println!("          {name}: {value}");
+    }
+}

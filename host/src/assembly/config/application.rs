@@ -1,0 +1,174 @@
+//! The application's part of the file: name, shards, server and stream.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+use toml::de::DeTable;
+
+use super::handler;
+use super::section::{Fault, FaultList, Placed, Section};
+use super::units::parse_duration;
+use crate::values::effects::RESERVED_TOKENS;
+use crate::values::settings::{NatsSettings, Settings, StreamSettings, TlsSettings};
+use crate::values::subject::Pattern;
+
+/// All checkpoints must fit into one batch, and shards cost a message in most commits.
+const MAX_SHARDS: u64 = 512;
+
+const DEFAULT_SHARDS: NonZeroU16 = NonZeroU16::new(16).expect("16 is not 0");
+
+const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
+
+/// Where paths begin and faults go.
+pub(super) struct Scope<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) stream: Arc<str>,
+    pub(super) subjects: Vec<Pattern>,
+}
+
+pub(super) fn resolve(document: &Spanned<DeTable<'_>>, folder: &Path) -> Result<Settings, Vec<Fault>> {
+    let faults = FaultList::default();
+    let settings = resolve_all(document, folder, &faults);
+    let faults = faults.into_inner();
+    match settings {
+        Some(settings) if faults.is_empty() => Ok(settings),
+        _ => Err(faults),
+    }
+}
+
+fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultList) -> Option<Settings> {
+    let mut root = Section::new("", document, faults);
+    let app = root.required("app").and_then(|text| name(&root, "app", &text));
+    let shards = root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
+    let nats = match root.section("nats") {
+        Some(section) => nats(section, folder),
+        None => default_nats(),
+    };
+    let stream = match root.section("stream") {
+        Some(section) => stream(section),
+        None => {
+            if root.value("stream").is_none() {
+                root.fault(root.span(), "section [stream] is missing: it needs `name` and `subjects`");
+            }
+            None
+        }
+    };
+    // Handlers are checked even where the stream is faulty, so that their faults show at once.
+    let scope = Scope {
+        folder,
+        stream: stream.as_ref().map_or_else(|| "".into(), |stream| Arc::clone(&stream.name)),
+        subjects: stream.as_ref().map(|stream| stream.subjects.clone()).unwrap_or_default(),
+    };
+    let mut handlers = Vec::new();
+    if let Some(section) = root.section("handlers") {
+        for (key, span, value) in section.entries() {
+            let place = Placed { value: key, span };
+            let handler_name = name(&section, "handlers", &place);
+            if let Some(table) = section.as_section(key, value) {
+                let handler = handler::resolve(table, &scope);
+                handlers.extend(handler.zip(handler_name).map(|(mut handler, name)| {
+                    handler.name = name.into();
+                    Arc::new(handler)
+                }));
+            }
+        }
+    }
+    if root.value("handlers").is_none() {
+        root.fault(root.span(), "no handler: add a section [handlers.NAME] with `plugin` and `subscribe`");
+    }
+    root.finish();
+    Some(Settings {
+        app: app?,
+        shards: shards.unwrap_or(DEFAULT_SHARDS),
+        nats,
+        stream: stream?,
+        handlers,
+        folder: folder.to_owned(),
+    })
+}
+
+/// Names stand in subjects and consumer names: letters, digits, `-` and `_`.
+fn name(section: &Section<'_>, key: &str, text: &Placed<&str>) -> Option<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.value.is_empty() || text.value.len() > 64 || !text.value.chars().all(legal) {
+        let message =
+            format!("`{key}`: `{}` cannot be a name: use 1 to 64 letters, digits, `-` and `_`", text.value);
+        section.fault(text.span.clone(), message);
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+fn default_nats() -> NatsSettings {
+    NatsSettings {
+        url: DEFAULT_URL.to_owned(),
+        creds: None,
+        nkey: None,
+        tls: TlsSettings::default(),
+        inbox_prefix: "_INBOX".to_owned(),
+    }
+}
+
+fn nats(mut section: Section<'_>, folder: &Path) -> NatsSettings {
+    let mut settings = default_nats();
+    if let Some(url) = section.text("url") {
+        settings.url = url.value.to_owned();
+    }
+    let path = |section: &mut Section<'_>, key| section.text(key).map(|text| folder.join(text.value));
+    settings.creds = path(&mut section, "creds");
+    settings.nkey = path(&mut section, "nkey");
+    if let Some(Placed { value, span }) = section.text("inbox-prefix") {
+        match crate::values::subject::check(value) {
+            Ok(()) => settings.inbox_prefix = value.to_owned(),
+            Err(error) => section.fault(span, format!("`inbox-prefix`: {error}")),
+        }
+    }
+    if let Some(mut tls) = section.section("tls") {
+        settings.tls.required = tls.boolean("required").unwrap_or(false);
+        settings.tls.ca = path(&mut tls, "ca");
+        let (certificate, key) = (path(&mut tls, "cert"), path(&mut tls, "key"));
+        if certificate.is_some() != key.is_some() {
+            tls.fault(tls.span(), "`cert` and `key` go together");
+        }
+        settings.tls.identity = certificate.zip(key);
+        tls.finish();
+    }
+    if settings.creds.is_some() && settings.nkey.is_some() {
+        section.fault(section.span(), "`creds` and `nkey` exclude each other");
+    }
+    section.finish();
+    settings
+}
+
+fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
+    let name = section.required("name").and_then(|text| name(&section, "name", &text));
+    let subjects = section.list::<Pattern>("subjects");
+    if subjects.is_empty() && section.value("subjects").is_none_or(|value| value.get_ref().is_array()) {
+        section.fault(section.span(), "`subjects` needs at least one subject, such as \"order.>\"");
+    }
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (index, Placed { value, span }) in subjects.iter().enumerate() {
+        for reserved in RESERVED_TOKENS.iter().chain(&["$JS"]) {
+            let reserved: Pattern = format!("{reserved}.>").parse().ok()?;
+            if value.overlaps(&reserved) {
+                section.fault(span.clone(), format!("`subjects`: `{value}` overlaps `{reserved}`, which is reserved"));
+            }
+        }
+        let overlap = subjects.iter().take(index).find(|other| other.value.overlaps(value));
+        if let Some(other) = overlap.filter(|_| seen.insert(value.as_str())) {
+            section.fault(span.clone(), format!("`subjects`: `{value}` overlaps `{}`", other.value));
+        }
+    }
+    let max_age = section.parsed("max-age", parse_duration).map(|age| age.value);
+    let replicas = section.integer("replicas", 1..=5).unwrap_or(1);
+    section.finish();
+    Some(StreamSettings {
+        name: name?.into(),
+        subjects: subjects.into_iter().map(|subject| subject.value).collect(),
+        max_age,
+        replicas: usize::try_from(replicas).unwrap_or(1),
+    })
+}

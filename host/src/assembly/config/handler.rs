@@ -1,0 +1,276 @@
+//! One handler's part of the file.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_spanned::Spanned;
+use toml::de::DeValue;
+
+use super::application::Scope;
+use super::section::{Placed, Section};
+use super::units::{parse_duration, parse_size};
+use crate::values::key::KeyTemplate;
+use crate::values::policy::{Instances, Limits, MAX_MESSAGES, RetryPolicy};
+use crate::values::settings::{FileGrant, Grants, HandlerSettings, Start};
+use crate::values::subject::{Pattern, Token};
+
+const MAX_TIME: Duration = Duration::from_secs(600);
+const MIN_MEMORY: u64 = 64 << 10;
+const MAX_MEMORY: u64 = 4 << 30;
+const MAX_OUTPUT: u64 = 64 << 20;
+
+/// The handler, without its name. None where something that has no default is faulty.
+pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<HandlerSettings> {
+    let plugin = plugin(&mut section, scope);
+    let stream = section.text("stream").map_or_else(|| Arc::clone(&scope.stream), |text| text.value.into());
+    let own_stream = stream == scope.stream;
+    let subscribe = subscribe(&mut section, scope, own_stream);
+    let key = key(&mut section, &subscribe);
+    let start = section.parsed("start", start).map_or(Start::All, |start| start.value);
+    let publishes = publishes(&mut section, scope);
+    let instances = instances(&mut section);
+    let config = section.section("config").map(config).unwrap_or_default();
+    let retry = section.section("retry").map(retry).unwrap_or_default();
+    let limits = section.section("limits").map(limits).unwrap_or_default();
+    let grants = section.section("grants").map(|section| grants(section, scope)).unwrap_or_default();
+    section.finish();
+    Some(HandlerSettings {
+        name: "".into(),
+        plugin: plugin?,
+        stream,
+        subscribe,
+        key: key?,
+        start,
+        publishes,
+        instances: instances?,
+        config,
+        retry,
+        limits,
+        grants,
+    })
+}
+
+fn plugin(section: &mut Section<'_>, scope: &Scope<'_>) -> Option<PathBuf> {
+    let Placed { value, span } = section.required("plugin")?;
+    for (prefix, what) in [("object:", "object stores"), ("oci:", "registries")] {
+        if value.starts_with(prefix) {
+            section.fault(span, format!("`plugin`: {what} are not supported yet: give a file"));
+            return None;
+        }
+    }
+    Some(scope.folder.join(value))
+}
+
+fn subscribe(section: &mut Section<'_>, scope: &Scope<'_>, own_stream: bool) -> Vec<Pattern> {
+    if section.value("subscribe").is_none() {
+        section.required("subscribe");
+    }
+    let subscribe = section.list::<Pattern>("subscribe");
+    for Placed { value, span } in &subscribe {
+        let fed = scope.subjects.is_empty() || scope.subjects.iter().any(|subject| subject.overlaps(value));
+        if own_stream && !fed {
+            let message = format!("`subscribe`: no event of stream `{}` falls under `{value}`", scope.stream);
+            section.fault(span.clone(), message);
+        }
+    }
+    subscribe.into_iter().map(|pattern| pattern.value).collect()
+}
+
+fn publishes(section: &mut Section<'_>, scope: &Scope<'_>) -> Vec<Pattern> {
+    let publishes = section.list::<Pattern>("publishes");
+    for Placed { value, span } in &publishes {
+        let stored = scope.subjects.is_empty() || scope.subjects.iter().any(|subject| subject.covers(value));
+        if !stored {
+            let message = format!(
+                "`publishes`: `{value}` is not within the subjects of stream `{}`, and a commit has one stream",
+                scope.stream
+            );
+            section.fault(span.clone(), message);
+        }
+    }
+    publishes.into_iter().map(|pattern| pattern.value).collect()
+}
+
+fn key(section: &mut Section<'_>, subscribe: &[Pattern]) -> Option<KeyTemplate> {
+    let Some(Placed { value: text, span }) = section.text("key") else {
+        return section.value("key").is_none().then(|| "{subject}".parse().ok()).flatten();
+    };
+    let template = match text.parse::<KeyTemplate>() {
+        Ok(template) => template,
+        Err(error) => {
+            section.fault(span, format!("`key`: {error}"));
+            return None;
+        }
+    };
+    if let Some(token) = template.last_token() {
+        let lacks = |pattern: &&Pattern| {
+            pattern.tokens().len() <= token && pattern.tokens().last() != Some(&Token::Tail)
+        };
+        if let Some(pattern) = subscribe.iter().find(lacks) {
+            let message = format!("`key`: subjects under `{pattern}` have no token {token} (tokens count from 0)");
+            section.fault(span, message);
+        }
+    }
+    Some(template)
+}
+
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "all" => Ok(Start::All),
+        "new" => Ok(Start::New),
+        time => {
+            let format = &time::format_description::well_known::Rfc3339;
+            let wrong = |_| format!("`{time}` is not \"all\", \"new\" or a time such as \"2026-11-01T00:00:00Z\"");
+            let time = time::OffsetDateTime::parse(time, format).map_err(wrong)?;
+            Ok(Start::At(u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0)))
+        }
+    }
+}
+
+/// `"fresh"`, `{ reuse = 1000 }` or `"reuse = 1000"`.
+fn instances(section: &mut Section<'_>) -> Option<Instances> {
+    let Some(value) = section.value("instances") else { return Some(Instances::Fresh) };
+    const WANTED: &str = "\"fresh\" or { reuse = N }";
+    match value.get_ref() {
+        DeValue::String(text) if text == "fresh" => Some(Instances::Fresh),
+        DeValue::Table(_) => {
+            let mut table = section.as_section("instances", value)?;
+            let times = table.integer("reuse", 1..=u64::from(u32::MAX));
+            if times.is_none() && table.value("reuse").is_none() {
+                table.fault(value.span(), format!("`instances` should be {WANTED}"));
+            }
+            table.finish();
+            times.and_then(|times| u32::try_from(times).ok()).and_then(NonZeroU32::new).map(Instances::Reuse)
+        }
+        _ => {
+            section.fault(value.span(), format!("`instances` should be {WANTED}"));
+            None
+        }
+    }
+}
+
+fn config(section: Section<'_>) -> BTreeMap<String, String> {
+    let mut config = BTreeMap::new();
+    for (key, _, value) in section.entries() {
+        let text = match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => Some(number.as_str().to_owned()),
+            DeValue::Float(number) => Some(number.as_str().to_owned()),
+            DeValue::Boolean(truth) => Some(truth.to_string()),
+            DeValue::Table(_) => secret(&section, key, value),
+            _ => {
+                section.wrong_type(key, value, "a text, a number, true or false, or { env = … } or { file = … }");
+                None
+            }
+        };
+        config.extend(text.map(|text| (key.to_owned(), text)));
+    }
+    config
+}
+
+/// `{ env = "NAME" }` or `{ file = "path" }`.
+fn secret<'a>(section: &Section<'a>, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<String> {
+    let mut table = section.as_section(key, value)?;
+    let (env, file) = (table.text("env"), table.text("file"));
+    let secret = match (env, file) {
+        (Some(env), None) => env_value(&table, &env),
+        (None, Some(file)) => match std::fs::read_to_string(file.value) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => {
+                table.fault(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
+                None
+            }
+        },
+        _ => {
+            table.fault(value.span(), format!("`{key}` should be {{ env = \"NAME\" }} or {{ file = \"path\" }}"));
+            None
+        }
+    };
+    table.finish();
+    secret
+}
+
+#[expect(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
+fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
+    match std::env::var(name.value) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            section.fault(name.span.clone(), format!("environment variable `{}`: {error}", name.value));
+            None
+        }
+    }
+}
+
+fn retry(mut section: Section<'_>) -> RetryPolicy {
+    let mut policy = RetryPolicy::default();
+    if let Some(attempts) = section.integer("max-attempts", 1..=u64::from(u32::MAX)) {
+        let attempts = u32::try_from(attempts).ok().and_then(NonZeroU32::new);
+        policy.max_attempts = attempts.unwrap_or(policy.max_attempts);
+    }
+    if let Some(mut backoff) = section.section("backoff") {
+        let values = &mut policy.backoff;
+        values.initial = backoff.parsed("initial", parse_duration).map_or(values.initial, |d| d.value);
+        values.factor = backoff.number("factor", 1.0).unwrap_or(values.factor);
+        values.max = backoff.parsed("max", parse_duration).map_or(values.max, |d| d.value);
+        if values.max < values.initial {
+            backoff.fault(backoff.span(), "`max` is below `initial`");
+        }
+        backoff.finish();
+    }
+    section.finish();
+    policy
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(Placed { value, span }) = section.parsed("time", parse_duration) {
+        limits.time = value;
+        if value.is_zero() || value > MAX_TIME {
+            section.fault(span, format!("`time` should be between 1ms and {}s", MAX_TIME.as_secs()));
+        }
+    }
+    let mut size = |key, low: u64, high: u64, value: &mut u64| {
+        let Some(Placed { value: found, span }) = section.parsed(key, parse_size) else { return };
+        *value = found;
+        if !(low..=high).contains(&found) {
+            section.fault(span, format!("`{key}` should be between {low} and {high} bytes"));
+        }
+    };
+    size("memory", MIN_MEMORY, MAX_MEMORY, &mut limits.memory);
+    size("output", 0, MAX_OUTPUT, &mut limits.output);
+    size("state", 0, MAX_OUTPUT, &mut limits.state);
+    if let Some(messages) = section.integer("messages", 0..=u64::from(MAX_MESSAGES)) {
+        limits.messages = u32::try_from(messages).unwrap_or(MAX_MESSAGES);
+    }
+    section.finish();
+    limits
+}
+
+fn grants(mut section: Section<'_>, scope: &Scope<'_>) -> Grants {
+    let env = section.texts("env");
+    let env = env.iter().filter_map(|name| env_value(&section, name).map(|value| (name.value.to_owned(), value)));
+    let mut grants = Grants { env: env.collect(), ..Grants::default() };
+    grants.http = section.texts("http").iter().map(|host| host.value.to_owned()).collect();
+    if let Some(value) = section.value("files") {
+        let Some(array) = value.get_ref().as_array() else {
+            section.wrong_type("files", value, "a list of { host, guest, write } tables");
+            return grants;
+        };
+        for item in array.iter() {
+            let Some(mut file) = section.as_section("files", item) else { continue };
+            let host = file.required("host").map(|host| scope.folder.join(host.value));
+            let guest = file.required("guest").map(|guest| guest.value.to_owned());
+            let write = file.boolean("write").unwrap_or(false);
+            if let Some(host) = host.as_ref().filter(|host| !host.is_dir()) {
+                file.fault(item.span(), format!("`files`: `{}` is not a folder", host.display()));
+            }
+            grants.files.extend(host.zip(guest).map(|(host, guest)| FileGrant { host, guest, write }));
+            file.finish();
+        }
+    }
+    section.finish();
+    grants
+}

@@ -1,0 +1,97 @@
+//! `heddle.toml`: read once, into [`Settings`].
+//!
+//! Promises that every fault of a file is reported at once, each with its line and, for a key that is not
+//! known, the nearest one that is. Nothing later sees the file's text.
+
+mod application;
+mod handler;
+mod section;
+mod units;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use toml::de::DeTable;
+
+use section::Fault;
+
+pub use units::{parse_duration, parse_size};
+
+use crate::values::settings::Settings;
+
+/// Why a file gives no settings.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("failed to read `{path}`: {cause}")]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    #[error("{0}")]
+    Faults(Faults),
+}
+
+/// Everything that is wrong with a file, in the order of its lines.
+#[derive(Debug)]
+pub struct Faults {
+    path: PathBuf,
+    text: String,
+    faults: Vec<Fault>,
+}
+
+impl Faults {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.faults.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn place(&self, offset: usize) -> (usize, usize, &str) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+        (line, column, self.text.lines().nth(line - 1).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.faults.len();
+        writeln!(f, "{count} {} in the file", if count == 1 { "fault" } else { "faults" })?;
+        for fault in &self.faults {
+            let (line, column, source) = self.place(fault.span.start);
+            writeln!(f, "  {}:{line}:{column}: {}", self.path.display(), fault.message)?;
+            writeln!(f, "    | {}", source.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks a file.
+pub fn load(path: &Path) -> Result<Settings, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parse(&text, folder).map_err(|mut faults| {
+        faults.sort_by_key(|fault| fault.span.start);
+        Error::Faults(Faults { path: path.to_owned(), text, faults })
+    })
+}
+
+fn parse(text: &str, folder: &Path) -> Result<Settings, Vec<Fault>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let fault = |error: &toml::de::Error| Fault {
+            span: error.span().unwrap_or(0..0),
+            message: format!("not TOML: {}", error.message()),
+        };
+        return Err(errors.iter().map(fault).collect());
+    }
+    application::resolve(&document, folder)
+}
+
+#[cfg(test)]
+mod tests;

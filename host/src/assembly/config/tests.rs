@@ -1,0 +1,136 @@
+//! What the file's reader promises.
+
+use std::path::Path;
+
+use super::*;
+use crate::values::policy::Instances;
+
+const SOUND: &str = r#"
+app = "shop"
+
+[stream]
+name = "SHOP"
+subjects = ["order.>", "credit.>"]
+max-age = "30d"
+
+[handlers.credit]
+plugin = "credit.wasm"
+subscribe = ["order.created.*"]
+key = "{subject.2}"
+publishes = ["credit.reserved.*"]
+instances = { reuse = 100 }
+config = { limit = 1000, name = "x" }
+
+[handlers.credit.retry]
+max-attempts = 7
+backoff = { initial = "10ms", factor = 3, max = "1s" }
+
+[handlers.credit.limits]
+time = "500ms"
+memory = "32MiB"
+"#;
+
+fn faults(text: &str) -> Vec<(usize, String)> {
+    let faults = parse(text, Path::new("/app")).expect_err("the file has faults");
+    let line = |fault: &Fault| text[..fault.span.start].matches('\n').count() + 1;
+    faults.iter().map(|fault| (line(fault), fault.message.clone())).collect()
+}
+
+#[test]
+fn a_sound_file_gives_settings_with_defaults() {
+    let settings = parse(SOUND, Path::new("/app")).unwrap();
+    assert_eq!(settings.app, "shop");
+    assert_eq!(settings.shards.get(), 16);
+    assert_eq!(settings.nats.url, "nats://127.0.0.1:4222");
+    let handler = &settings.handlers[0];
+    assert_eq!(&*handler.name, "credit");
+    assert_eq!(handler.plugin, Path::new("/app/credit.wasm"));
+    assert_eq!(&*handler.stream, "SHOP");
+    assert_eq!(handler.retry.max_attempts.get(), 7);
+    assert_eq!(handler.retry.backoff.factor, 3.0);
+    assert_eq!(handler.limits.memory, 32 << 20);
+    assert_eq!(handler.limits.messages, 100);
+    assert_eq!(handler.config["limit"], "1000");
+    assert!(matches!(handler.instances, Instances::Reuse(n) if n.get() == 100));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_line_and_the_nearest_key() {
+    let text = r#"app = "my shop"
+shards = 0
+[stream]
+name = "SHOP"
+subjects = ["order.>", "dead.x"]
+max_age = "30d"
+[handlers.credit]
+plugn = "credit.wasm"
+subscribe = ["invoice.*"]
+key = "{subject.9}"
+publishes = ["mail.sent"]
+start = "tomorrow"
+[handlers.credit.retry]
+backoff = { initial = "10" }
+[handlers.credit.limits]
+memory = 5
+messages = 5000
+"#;
+    let faults = faults(text);
+    let has = |line: usize, part: &str| {
+        assert!(
+            faults.iter().any(|(l, message)| *l == line && message.contains(part)),
+            "no fault in line {line} with {part:?} in {faults:#?}"
+        );
+    };
+    has(1, "`my shop` cannot be a name");
+    has(2, "between 1 and 512");
+    has(5, "`dead.x` overlaps");
+    has(6, "unknown key `max_age` in [stream]; did you mean `max-age`?");
+    has(8, "unknown key `plugn` in [handlers.credit]; did you mean `plugin`?");
+    has(7, "`plugin` is missing in [handlers.credit]");
+    has(9, "no event of stream `SHOP` falls under `invoice.*`");
+    has(10, "have no token 9");
+    has(11, "`mail.sent` is not within the subjects");
+    has(12, "`tomorrow` is not");
+    has(14, "`10` is not a duration");
+    has(16, "`memory` is of type integer");
+    has(17, "between 0 and 900");
+    assert_eq!(faults.len(), 13, "{faults:#?}");
+}
+
+#[test]
+fn what_is_not_toml_is_reported_with_its_line() {
+    let faults = faults("app = \"x\"\n[stream\n");
+    assert_eq!(faults[0].0, 2, "{faults:?}");
+    assert!(faults[0].1.starts_with("not TOML"));
+}
+
+#[test]
+fn a_missing_section_is_named() {
+    let faults = faults("app = \"x\"\n");
+    let texts: Vec<&str> = faults.iter().map(|(_, message)| message.as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("[stream] is missing")), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("no handler")), "{texts:?}");
+}
+
+#[test]
+fn a_missing_secret_is_a_fault_and_a_present_one_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "hush\n").unwrap();
+    let with = |secret: String| SOUND.replace("name = \"x\"", &format!("name = {secret}"));
+    let sound = with(format!("{{ file = {:?} }}", path.display().to_string()));
+    assert_eq!(parse(&sound, folder.path()).unwrap().handlers[0].config["name"], "hush");
+    let missing = with("{ env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }".to_owned());
+    assert!(faults(&missing)[0].1.contains("HEDDLE_TEST_NO_SUCH_VARIABLE"));
+}
+
+#[test]
+fn the_report_shows_the_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("heddle.toml");
+    std::fs::write(&path, SOUND.replace("subscribe", "subscibe")).unwrap();
+    let report = load(&path).unwrap_err().to_string();
+    assert!(report.contains("heddle.toml:11:1: unknown key `subscibe`"), "{report}");
+    assert!(report.contains("| subscibe = [\"order.created.*\"]"), "{report}");
+    assert!(load(&folder.path().join("none.toml")).unwrap_err().to_string().contains("none.toml"));
+}

@@ -1,0 +1,153 @@
+//! A host: an application, its plugins and a connection, put together.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use futures::StreamExt;
+
+use crate::broker::{Broker, connection_name};
+use crate::flow::acquire::acquire;
+use crate::flow::engine::{CONCURRENCY, Engine, Parts};
+use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
+use crate::values::effects::{Allowance, HEADER_RESERVE};
+use crate::values::member::{Member, Process};
+use crate::values::names::Names;
+use crate::values::settings::{HandlerSettings, Settings};
+
+/// Plugins that are compiled at once: each takes a core.
+const COMPILATIONS: usize = 2;
+
+/// Where compiled plugins are kept and what compiles them.
+#[derive(Debug, Clone)]
+pub struct Workshop {
+    pub artifacts: PathBuf,
+    pub compiler: PathBuf,
+}
+
+impl Workshop {
+    /// This program as compiler, and `folder` or else this user's cache for the results.
+    pub fn new(folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let compiler = std::env::current_exe().context("failed to find this program's own file")?;
+        let artifacts = match folder {
+            Some(folder) => folder,
+            None => user_cache().context("no folder for compiled plugins: give --cache or set HOME")?,
+        };
+        Ok(Workshop { artifacts, compiler })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "where a user's cache is stands in the environment")]
+fn user_cache() -> Option<PathBuf> {
+    let absolute = |name| std::env::var(name).ok().map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("heddle").join("artifacts"))
+}
+
+/// The sandbox for some handlers.
+pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sandbox::Error> {
+    let handlers = settings.handlers.len().max(1);
+    let max_memory = settings.handlers.iter().map(|handler| handler.limits.memory).max().unwrap_or(0);
+    Sandbox::new(SandboxSettings {
+        // Twice what can run at once: an instance that ends and its successor overlap.
+        instances: u32::try_from(2 * handlers * CONCURRENCY).unwrap_or(u32::MAX),
+        max_memory,
+        artifacts: workshop.artifacts.clone(),
+        compiler: workshop.compiler.clone(),
+    })
+}
+
+/// What a handler's plugin may do. `max_payload` is the server's, in bytes.
+pub fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize) -> Policy {
+    Policy {
+        handler: Arc::clone(&handler.name),
+        allowance: Allowance {
+            publishes: handler.publishes.clone(),
+            messages: handler.limits.messages,
+            output: handler.limits.output,
+            message: max_payload.saturating_sub(HEADER_RESERVE) as u64,
+            state: handler.limits.state,
+            inbox_prefix: settings.nats.inbox_prefix.as_str().into(),
+        },
+        limits: handler.limits,
+        instances: handler.instances,
+        config: handler.config.clone(),
+        grants: handler.grants.clone(),
+    }
+}
+
+/// Every plugin that is not taken, by its handler.
+#[derive(Debug)]
+pub struct FaultyPlugins(pub Vec<(String, sandbox::Error)>);
+
+impl std::error::Error for FaultyPlugins {}
+
+impl std::fmt::Display for FaultyPlugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<String> =
+            self.0.iter().map(|(handler, error)| format!("plugin of handler `{handler}`: {error}")).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// Admits every handler's plugin, or says everything that is wrong with any of them.
+pub async fn admit_all(
+    sandbox: &Sandbox,
+    settings: &Settings,
+    max_payload: usize,
+) -> Result<Vec<Arc<Plugin>>, FaultyPlugins> {
+    let admit = |handler: &Arc<HandlerSettings>| {
+        let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));
+        async move {
+            let admitted = sandbox.admit(&handler.plugin, policy).await;
+            admitted.map(Arc::new).map_err(|error| (handler.name.to_string(), error))
+        }
+    };
+    let results: Vec<_> = futures::stream::iter(&settings.handlers).map(admit).buffered(COMPILATIONS).collect().await;
+    let (mut plugins, mut errors) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(plugin) => plugins.push(plugin),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(plugins) } else { Err(FaultyPlugins(errors)) }
+}
+
+/// Connects, admits the plugins and takes the application over. Events flow once the engine runs.
+pub async fn start(settings: Arc<Settings>, workshop: &Workshop) -> anyhow::Result<Engine> {
+    let me = this_host();
+    let connect = |role| {
+        let name = connection_name(&settings.app, &me.host, role);
+        let nats = &settings.nats;
+        async move { Broker::connect(nats, &name).await }
+    };
+    let broker = connect("commit").await?;
+    let reading = connect("read").await?;
+    let sandbox = sandbox(&settings, workshop)?;
+    let plugins = admit_all(&sandbox, &settings, broker.max_payload()).await?;
+    for (handler, plugin) in settings.handlers.iter().zip(&plugins) {
+        tracing::info!(handler = &*handler.name, plugin = %plugin.digest().short(), "plugin is admitted");
+    }
+    let names = Names::new(&settings.app);
+    let acquired = acquire(&broker, &settings, &names, &me).await?;
+    tracing::info!(app = settings.app, host = me.host, shards = settings.shards, "application is taken over");
+    Ok(Engine::new(Parts { settings, names, broker, reading, plugins, sandbox, acquired, me }))
+}
+
+fn this_host() -> Member {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    Member {
+        host: format!("h{:012x}", rand::random::<u64>() >> 16),
+        process: Process {
+            machine: format!("{boot} {}", namespace.display()),
+            pid: std::process::id(),
+            hostname: read("/proc/sys/kernel/hostname"),
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        handlers: BTreeMap::new(),
+    }
+}

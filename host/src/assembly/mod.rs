@@ -1,0 +1,9 @@
+//! Assembly: from a file and a command line to a host that runs.
+//!
+//! The top of the program: it knows everything below, and nothing below knows it.
+
+pub mod cli;
+pub mod config;
+pub mod host;
+pub mod server;
+pub mod telemetry;

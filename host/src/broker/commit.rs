@@ -1,0 +1,178 @@
+//! Atomic batches: all messages are stored, one after the other, or none.
+//!
+//! Source: NATS ADR-50, "JetStream Batch Publishing".
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::{
+    HeaderName, HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
+    NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_TTL, NATS_ROLLUP, NATS_SCHEDULE,
+    NATS_SCHEDULE_TARGET,
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::{Broker, headers};
+use crate::values::batch::{BatchMessage, Keep};
+use crate::values::dead_letter::rfc3339;
+
+/// How long the server may take to store a batch. It gives a batch up 10 s after its last message.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Refusals that pass with time: the stream or the server is full, busy or without a leader.
+const PASSING: [u64; 7] = [
+    10002, // insufficient resources
+    10005, // not the leader
+    10008, // temporarily unavailable
+    10023, // insufficient resources
+    10047, // insufficient storage resources
+    10076, // JetStream not enabled (yet)
+    10077, // maximum bytes, messages or age exceeded
+];
+
+/// Refusals that say that another writer was faster, or that the batch is stored already.
+const CONFLICT: [u64; 3] = [
+    10071, // wrong last sequence
+    10164, // wrong last sequence, without the number
+    10201, // a message id that is known
+];
+
+/// A batch that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitAnswer {
+    /// The sequence of the first message; the others follow without a gap.
+    pub first: u64,
+}
+
+/// Why it is not known that a batch is stored.
+#[derive(Debug, Clone, Error)]
+pub enum CommitError {
+    /// An expected last sequence was not met. Nothing was stored by this try.
+    #[error("refused, another writer was faster: {0}")]
+    Conflict(String),
+    /// Nothing was stored; the same batch may be stored later.
+    #[error("refused for now: {0}")]
+    Passing(String),
+    /// Nothing was stored and never will be: something in the batch is at fault.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// There was no answer: the batch may be stored now, later or never.
+    #[error("no answer: {0}")]
+    Unanswered(String),
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    seq: u64,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: u64,
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl Broker {
+    /// Stores all messages of a batch in `stream`, or none. `id` has at most 64 characters and is used
+    /// once.
+    pub async fn commit(&self, stream: &str, id: &str, batch: &[BatchMessage]) -> Result<CommitAnswer, CommitError> {
+        let (last, others) = batch
+            .split_last()
+            .ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
+        let unsent = |error: &dyn std::fmt::Display| CommitError::Unanswered(error.to_string());
+        // Everything is encoded before anything is sent: a batch that cannot be sent whole is not begun.
+        let mut encoded = Vec::with_capacity(batch.len());
+        for (index, message) in batch.iter().enumerate() {
+            encoded.push(encode(stream, id, index + 1, message)?);
+        }
+        let mut headers = encoded.into_iter();
+        for (message, headers) in others.iter().zip(headers.by_ref()) {
+            self.client
+                .publish_with_headers(message.subject.clone(), headers, message.payload.clone())
+                .await
+                .map_err(|error| unsent(&error))?;
+        }
+        let mut final_headers = headers.next().unwrap_or_default();
+        final_headers.insert(NATS_BATCH_COMMIT, HeaderValue::from(1));
+        let request = async_nats::Request::new()
+            .headers(final_headers)
+            .payload(last.payload.clone())
+            .timeout(Some(ANSWER_TIMEOUT));
+        let answer =
+            self.client.send_request(last.subject.clone(), request).await.map_err(|error| unsent(&error))?;
+        decide(&answer.payload, batch.len() as u64)
+    }
+}
+
+fn decide(answer: &[u8], count: u64) -> Result<CommitAnswer, CommitError> {
+    let answer: Answer = serde_json::from_slice(answer)
+        .map_err(|error| CommitError::Unanswered(format!("answer is not understood: {error}")))?;
+    let Some(refusal) = answer.error else {
+        return Ok(CommitAnswer { first: (answer.seq + 1).saturating_sub(count) });
+    };
+    let text = format!("{} ({})", refusal.description, refusal.err_code);
+    Err(if CONFLICT.contains(&refusal.err_code) {
+        CommitError::Conflict(text)
+    } else if refusal.code >= 500 || PASSING.contains(&refusal.err_code) {
+        CommitError::Passing(text)
+    } else {
+        CommitError::Refused(text)
+    })
+}
+
+fn encode(stream: &str, id: &str, sequence: usize, message: &BatchMessage) -> Result<HeaderMap, CommitError> {
+    let invalid = |text: String| CommitError::Refused(format!("message on `{}`: {text}", message.subject));
+    let mut map = headers::to_nats(&message.headers).map_err(invalid)?;
+    let mut set = |name: HeaderName, value: &str| -> Result<(), CommitError> {
+        let value: HeaderValue = value.parse().map_err(|_| invalid(format!("value of `{name}`")))?;
+        map.insert(name, value);
+        Ok(())
+    };
+    set(NATS_BATCH_ID, id)?;
+    set(NATS_BATCH_SEQUENCE, &sequence.to_string())?;
+    set(NATS_EXPECTED_STREAM, stream)?;
+    if let Some(expected) = message.expected_last {
+        set(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string())?;
+    }
+    if message.rollup {
+        set(NATS_ROLLUP, "sub")?;
+    }
+    match message.keep {
+        Keep::Stream => {}
+        Keep::Always => set(NATS_MESSAGE_TTL, "never")?,
+        Keep::Seconds(seconds) => set(NATS_MESSAGE_TTL, &format!("{seconds}s"))?,
+    }
+    if let Some(schedule) = &message.schedule {
+        let since = schedule.at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        set(NATS_SCHEDULE, &format!("@at {}", rfc3339(nanos)))?;
+        set(NATS_SCHEDULE_TARGET, &schedule.target)?;
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_of_the_server_is_told_apart() {
+        let stored = decide(br#"{"stream":"S","seq":12,"batch":"b","count":3}"#, 3).unwrap();
+        assert_eq!(stored, CommitAnswer { first: 10 });
+        let refused = |code: u64, err_code: u64| {
+            let text = format!(r#"{{"error":{{"code":{code},"err_code":{err_code},"description":"d"}}}}"#);
+            decide(text.as_bytes(), 1).unwrap_err()
+        };
+        assert!(matches!(refused(400, 10071), CommitError::Conflict(_)));
+        assert!(matches!(refused(503, 10008), CommitError::Passing(_)));
+        assert!(matches!(refused(400, 10077), CommitError::Passing(_)));
+        assert!(matches!(refused(400, 10054), CommitError::Refused(_)));
+        assert!(matches!(decide(b"", 1), Err(CommitError::Unanswered(_))));
+    }
+}

@@ -1,0 +1,159 @@
+//! The broker: NATS JetStream, as far as Heddle needs it.
+//!
+//! The only module that names `async_nats`. It promises that nothing of the library's types or errors
+//! leaves it, and refuses to know what a shard, a lane or a handler is.
+
+mod commit;
+mod connect;
+mod cursor;
+mod headers;
+mod observe;
+mod provision;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use connect::connection_name;
+pub use commit::{CommitAnswer, CommitError};
+pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
+pub use observe::{ConsumerLag, Published, StreamTail};
+pub use provision::{StreamState, difference};
+
+use crate::values::event::{Event, Headers};
+
+/// The oldest server that Heddle works with.
+pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 3);
+
+/// What went wrong between the host and the server.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("failed to connect to `{url}`: {cause}")]
+    Connect { url: String, cause: String },
+    #[error("failed to read `{path}`: {cause}")]
+    Credentials { path: String, cause: String },
+    #[error(
+        "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed for atomic batches",
+        OLDEST_SERVER.0, OLDEST_SERVER.1, OLDEST_SERVER.2
+    )]
+    TooOld { url: String, version: String },
+    #[error("server at `{url}` has no JetStream: start nats-server with `-js` or a `jetstream` section")]
+    NoJetStream { url: String },
+    #[error("stream `{stream}` differs from what the application needs: {}", differences.join("; "))]
+    Differs { stream: String, differences: Vec<String> },
+    #[error("stream `{0}` does not exist")]
+    NoStream(String),
+    #[error("failed to {what}: {cause}")]
+    Request { what: String, cause: String },
+}
+
+impl Error {
+    fn request(what: impl Into<String>, cause: impl Display) -> Self {
+        Error::Request { what: what.into(), cause: cause.to_string() }
+    }
+}
+
+/// A message as the stream holds it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub sequence: u64,
+    pub subject: String,
+    pub headers: Headers,
+    pub payload: Bytes,
+    /// In nanoseconds since 1970.
+    pub time: u64,
+}
+
+impl Stored {
+    /// The message as an event of `stream`.
+    pub fn into_event(self, stream: &Arc<str>) -> Event {
+        Event {
+            stream: Arc::clone(stream),
+            sequence: self.sequence,
+            subject: self.subject.into(),
+            time: self.time,
+            headers: self.headers,
+            payload: self.payload,
+        }
+    }
+}
+
+/// A connection to the server. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Broker {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+    url: Arc<str>,
+}
+
+impl Broker {
+    /// The largest message that the server takes, headers included, in bytes.
+    pub fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// The last message of a subject, read from the stream's leader.
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
+        let what = || format!("read the last message of `{subject}`");
+        let stream = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Error::request(what(), error)),
+        }
+    }
+
+    /// The message at a sequence, read from the stream's leader; none if it is gone.
+    pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
+        let what = || format!("read message {sequence} of stream `{stream}`");
+        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        match handle.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Error::request(what(), error)),
+        }
+    }
+
+    /// Removes all messages of a subject but the last `keep`.
+    pub async fn purge(&self, stream: &str, subject: &str, keep: u64) -> Result<(), Error> {
+        let what = || format!("purge `{subject}`");
+        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let answer = match keep {
+            0 => handle.purge().filter(subject).await,
+            keep => handle.purge().filter(subject).keep(keep).await,
+        };
+        answer.map(drop).map_err(|e| Error::request(what(), e))
+    }
+
+    /// Publishes outside any stream, once, without an answer.
+    pub async fn send(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<(), Error> {
+        let what = || format!("publish on `{subject}`");
+        let headers = headers::to_nats(headers).map_err(|e| Error::request(what(), e))?;
+        self.client
+            .publish_with_headers(subject.to_owned(), headers, payload)
+            .await
+            .map_err(|e| Error::request(what(), e))
+    }
+
+    /// Waits until everything that was sent has reached the server.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.client.flush().await.map_err(|e| Error::request("flush", e))
+    }
+}
+
+fn stored(message: jetstream::message::StreamMessage) -> Stored {
+    Stored {
+        sequence: message.sequence,
+        subject: message.subject.to_string(),
+        headers: headers::from_nats(Some(&message.headers)),
+        payload: message.payload,
+        time: nanos(message.time),
+    }
+}
+
+fn nanos(time: time::OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0)
+}

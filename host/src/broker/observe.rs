@@ -1,0 +1,190 @@
+//! Looking at a stream from outside: what `status`, `tail` and `publish` need, and the announcements of
+//! hosts.
+
+use std::time::Duration;
+
+use async_nats::header::{HeaderValue, NATS_MESSAGE_TTL, NATS_ROLLUP};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use super::connect::chain;
+use super::{Broker, Error, Stored, headers, nanos};
+use crate::values::event::Headers;
+use crate::values::subject::Pattern;
+
+/// How many messages lie in front of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerLag {
+    pub pending: u64,
+}
+
+/// Where a published message was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub stream: String,
+    pub sequence: u64,
+}
+
+/// Messages of a stream as they come.
+pub struct StreamTail {
+    messages: pull::Stream,
+}
+
+impl StreamTail {
+    /// The next message.
+    pub async fn next(&mut self) -> Result<Stored, Error> {
+        let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
+        let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
+        let message = message.map_err(|error| broken(chain(&error)))?;
+        let info = message.info().map_err(|error| broken(error.to_string()))?;
+        Ok(Stored {
+            sequence: info.stream_sequence,
+            time: nanos(info.published),
+            headers: headers::from_nats(message.headers.as_ref()),
+            subject: message.subject.to_string(),
+            payload: message.payload.clone(),
+        })
+    }
+}
+
+impl Broker {
+    /// Publishes into a stream and waits until it is stored.
+    pub async fn publish(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<Published, Error> {
+        self.publish_many(subject, headers, payload, 1).await
+    }
+
+    /// Publishes the same message `count` times, many at a time, and waits until all are stored. Says
+    /// where the last one is.
+    pub async fn publish_many(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+        count: u64,
+    ) -> Result<Published, Error> {
+        let failed = |cause: String| Error::Request { what: format!("publish on `{subject}`"), cause };
+        let map = headers::to_nats(headers).map_err(failed)?;
+        let one = |_| {
+            let (map, payload) = (map.clone(), payload.clone());
+            async move {
+                let ack = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await?;
+                ack.await
+            }
+        };
+        let acks = futures::stream::iter(0..count).map(one).buffered(256);
+        let last = acks.try_fold(None, |_, ack| async { Ok(Some(ack)) }).await;
+        let last = last.map_err(|error| failed(chain(&error)))?;
+        let ack = last.ok_or_else(|| failed("nothing was to be published".to_owned()))?;
+        Ok(Published { stream: ack.stream, sequence: ack.sequence })
+    }
+
+    /// Replaces the only message of a subject; it vanishes after `ttl_seconds`.
+    pub async fn announce(&self, subject: &str, payload: Bytes, ttl_seconds: u32) -> Result<(), Error> {
+        let what = || format!("publish on `{subject}`");
+        let mut map = async_nats::HeaderMap::new();
+        map.insert(NATS_ROLLUP, "sub");
+        map.insert(NATS_MESSAGE_TTL, HeaderValue::from(format!("{ttl_seconds}s").as_str()));
+        let ack = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
+        ack.map_err(|e| Error::request(what(), chain(&e)))?
+            .await
+            .map_err(|e| Error::request(what(), chain(&e)))?;
+        Ok(())
+    }
+
+    /// All subjects of a stream under `filter`, with how many messages each has.
+    pub async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<(String, usize)>, Error> {
+        let what = || format!("list the subjects under `{filter}`");
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
+        let rows = handle.info_with_subjects(filter).await.map_err(|e| Error::request(what(), chain(&e)))?;
+        rows.try_collect().await.map_err(|e| Error::request(what(), chain(&e)))
+    }
+
+    /// How many messages under any of `filters` lie at or above `start`. Counted by the server.
+    pub async fn count_from(&self, stream: &str, filters: &[Pattern], start: u64) -> Result<ConsumerLag, Error> {
+        let what = || format!("count the events of stream `{stream}`");
+        let policy = DeliverPolicy::ByStartSequence { start_sequence: start.max(1) };
+        let consumer = self.observer(stream, filters, policy, what()).await?;
+        let pending = consumer.cached_info().num_pending;
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
+        // It would vanish by itself as well.
+        handle.delete_consumer(&consumer.cached_info().name).await.ok();
+        Ok(ConsumerLag { pending })
+    }
+
+    /// The sequence of the first message at or after a time, in nanoseconds since 1970; the next one to be
+    /// stored if there is none.
+    pub async fn first_at(&self, stream: &str, time: u64) -> Result<u64, Error> {
+        let what = || format!("find the first event of stream `{stream}` at a time");
+        let start_time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time))
+            .map_err(|e| Error::request(what(), e))?;
+        let policy = DeliverPolicy::ByStartTime { start_time };
+        let last = self.stream_state(stream).await?.last;
+        let consumer = self.observer(stream, &[], policy, what()).await?;
+        let mut first = consumer
+            .fetch()
+            .max_messages(1)
+            .expires(Duration::from_secs(1))
+            .messages()
+            .await
+            .map_err(|e| Error::request(what(), chain(&e)))?;
+        match first.next().await {
+            Some(Ok(message)) => {
+                let info = message.info().map_err(|e| Error::request(what(), e))?;
+                Ok(info.stream_sequence)
+            }
+            Some(Err(error)) => Err(Error::request(what(), error)),
+            None => Ok(last + 1),
+        }
+    }
+
+    /// Follows a stream: from a sequence on, or from its end.
+    pub async fn tail(&self, stream: &str, filters: &[Pattern], start: Option<u64>) -> Result<StreamTail, Error> {
+        let what = || format!("follow stream `{stream}`");
+        let policy = match start {
+            Some(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
+            None => DeliverPolicy::New,
+        };
+        let consumer = self.observer(stream, filters, policy, what()).await?;
+        let messages = consumer
+            .stream()
+            .heartbeat(Duration::from_secs(2))
+            .expires(Duration::from_secs(10))
+            .messages()
+            .await
+            .map_err(|e| Error::request(what(), chain(&e)))?;
+        Ok(StreamTail { messages })
+    }
+
+    async fn observer(
+        &self,
+        stream: &str,
+        filters: &[Pattern],
+        deliver_policy: DeliverPolicy,
+        what: String,
+    ) -> Result<PullConsumer, Error> {
+        let config = pull::Config {
+            deliver_policy,
+            ack_policy: AckPolicy::None,
+            filter_subjects: filters.iter().map(ToString::to_string).collect(),
+            inactive_threshold: Duration::from_secs(30),
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        handle.create_consumer(config).await.map_err(|e| Error::request(what, chain(&e)))
+    }
+
+    /// Subscribes to a subject outside any stream: answers to a published message.
+    pub async fn answers(&self) -> Result<(String, impl Stream<Item = (Headers, Bytes)> + use<>), Error> {
+        let inbox = self.client.new_inbox();
+        let messages = self.client.subscribe(inbox.clone()).await;
+        let messages = messages.map_err(|e| Error::request("subscribe to an inbox", e))?;
+        let answers = messages.map(|m| (headers::from_nats(m.headers.as_ref()), m.payload));
+        Ok((inbox, answers))
+    }
+}

@@ -1,0 +1,298 @@
+//! Taking over an application: from whoever had it before, or for the first time.
+//!
+//! One atomic batch writes the checkpoints of all shards in this host's name and announces the host. From
+//! then on nothing that an earlier owner still has under way can be stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::{StreamExt, TryStreamExt};
+use thiserror::Error;
+
+use super::commit::checkpoint_message;
+use crate::broker::{self, Broker, CommitError, Stored, StreamState};
+use crate::values::batch::{BatchMessage, Keep};
+use crate::values::checkpoint::{self, Checkpoint, Progress};
+use crate::values::member::{Member, Process, TTL_SECONDS};
+use crate::values::names::Names;
+use crate::values::settings::{HandlerSettings, Settings, Start};
+
+/// Requests under way at once while checkpoints are read.
+const PARALLEL: usize = 32;
+
+/// How often another host may come in between before this one gives up.
+const MAX_RACES: u32 = 20;
+
+/// Why an application cannot be taken.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(
+        "application `{app}` is already run by process {pid} on `{hostname}` (host {host}); stop it first, or let it run: sharing an application among hosts is not supported yet"
+    )]
+    Taken { app: String, host: String, hostname: String, pid: u32 },
+    #[error("`shards` is {wanted}, but the application has run with {found}: it cannot be changed")]
+    Shards { wanted: u16, found: u16 },
+    #[error(
+        "stream `{stream}` was created anew since the application last ran: its sequences mean other events; delete the application's checkpoints or restore the stream"
+    )]
+    Recreated { stream: String },
+    #[error(
+        "stream `{stream}` ends at {last}, but handler `{handler}` has already come to {low}: the stream has lost its end"
+    )]
+    Truncated { stream: String, handler: String, last: u64, low: u64 },
+    #[error(
+        "handler `{handler}` has progress in stream `{found}`, but now reads `{wanted}`: give it another name to begin there"
+    )]
+    OtherStream { handler: String, found: String, wanted: String },
+    #[error("checkpoint of shard {shard}: {cause}")]
+    Checkpoint { shard: u16, cause: checkpoint::Error },
+    #[error("failed to take the application over: {0}")]
+    Commit(CommitError),
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}
+
+/// An application that belongs to this host.
+#[derive(Debug)]
+pub struct Acquired {
+    /// For each shard: the sequence of its checkpoint, and the checkpoint.
+    pub checkpoints: Vec<(u64, Checkpoint)>,
+    /// All streams that are read.
+    pub streams: BTreeMap<String, StreamState>,
+}
+
+/// Takes the application over, or says why not. Waits up to the time an announcement counts if it is not
+/// known whether the host that had it is alive.
+pub async fn acquire(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    me: &Member,
+) -> Result<Acquired, Error> {
+    let own = broker.provision(&settings.stream, names).await?;
+    let mut streams = BTreeMap::from([(settings.stream.name.to_string(), own)]);
+    for handler in &settings.handlers {
+        if !streams.contains_key(&*handler.stream) {
+            streams.insert(handler.stream.to_string(), broker.stream_state(&handler.stream).await?);
+        }
+    }
+    let mut starts = BTreeMap::new();
+    for _ in 0..MAX_RACES {
+        wait_for_others(broker, settings, names, me).await?;
+        let found = read_checkpoints(broker, settings, names).await?;
+        let mut checkpoints = Vec::new();
+        for (fence, checkpoint) in found {
+            let checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
+            checkpoints.push((fence, checkpoint));
+        }
+        let mut batch: Vec<BatchMessage> = Vec::new();
+        for (shard, (fence, checkpoint)) in (0_u16..).zip(&checkpoints) {
+            batch.push(checkpoint_message(names, shard, checkpoint, *fence));
+        }
+        batch.push(announcement(names, me));
+        let id = format!("{}-0-{:08x}", me.host, rand::random::<u32>());
+        match broker.commit(&settings.stream.name, &id, &batch).await {
+            Ok(answer) => {
+                for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
+                    *fence = answer.first + index;
+                }
+                return Ok(Acquired { checkpoints, streams });
+            }
+            Err(CommitError::Refused(reason)) => return Err(Error::Commit(CommitError::Refused(reason))),
+            // Somebody was faster, or it is not known: look again.
+            Err(error) => {
+                tracing::warn!(%error, "application could not be taken over yet; trying again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+    Err(Error::Commit(CommitError::Conflict("other hosts keep taking the application".to_owned())))
+}
+
+/// The announcement of a host.
+pub fn announcement(names: &Names, me: &Member) -> BatchMessage {
+    BatchMessage {
+        subject: names.member(&me.host),
+        payload: serde_json::to_vec(me).expect("a member is plain data").into(),
+        rollup: true,
+        keep: Keep::Seconds(TTL_SECONDS),
+        ..BatchMessage::default()
+    }
+}
+
+async fn read_checkpoints(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+) -> Result<Vec<(u64, Checkpoint)>, Error> {
+    let stream = &settings.stream.name;
+    let read = |shard: u16| async move {
+        let Some(message) = broker.last(stream, &names.checkpoint(shard)).await? else {
+            return Ok((0, Checkpoint::default()));
+        };
+        let checkpoint = Checkpoint::decode(&message.payload).map_err(|cause| Error::Checkpoint { shard, cause })?;
+        let wanted = settings.shards.get();
+        if checkpoint.shards != wanted {
+            return Err(Error::Shards { wanted, found: checkpoint.shards });
+        }
+        Ok((message.sequence, checkpoint))
+    };
+    futures::stream::iter(0..settings.shards.get()).map(read).buffered(PARALLEL).try_collect().await
+}
+
+/// The checkpoint in this host's name, with a progress for every handler, if it fits the streams.
+async fn adopt(
+    broker: &Broker,
+    settings: &Settings,
+    streams: &BTreeMap<String, StreamState>,
+    starts: &mut BTreeMap<Arc<str>, u64>,
+    mut checkpoint: Checkpoint,
+    me: &Member,
+) -> Result<Checkpoint, Error> {
+    for (name, state) in streams {
+        match checkpoint.streams.insert(name.clone(), state.created) {
+            Some(created) if created != state.created => {
+                return Err(Error::Recreated { stream: name.clone() });
+            }
+            _ => {}
+        }
+    }
+    for handler in &settings.handlers {
+        let Some(state) = streams.get(&*handler.stream) else { continue };
+        match checkpoint.handlers.get(&*handler.name) {
+            Some(progress) => check_progress(handler, progress, state)?,
+            None => {
+                let low = match starts.get(&handler.name) {
+                    Some(low) => *low,
+                    None => first_event(broker, handler, state).await?,
+                };
+                starts.insert(Arc::clone(&handler.name), low);
+                let progress = Progress { stream: handler.stream.to_string(), low, ..Progress::default() };
+                checkpoint.handlers.insert(handler.name.to_string(), progress);
+            }
+        }
+    }
+    checkpoint.host = me.host.clone();
+    checkpoint.shards = settings.shards.get();
+    Ok(checkpoint)
+}
+
+fn check_progress(handler: &HandlerSettings, progress: &Progress, state: &StreamState) -> Result<(), Error> {
+    if *progress.stream != *handler.stream {
+        return Err(Error::OtherStream {
+            handler: handler.name.to_string(),
+            found: progress.stream.clone(),
+            wanted: handler.stream.to_string(),
+        });
+    }
+    let highest = progress.done.max().map_or(progress.low, |done| done + 1);
+    if highest > state.last + 1 {
+        return Err(Error::Truncated {
+            stream: handler.stream.to_string(),
+            handler: handler.name.to_string(),
+            last: state.last,
+            low: highest,
+        });
+    }
+    Ok(())
+}
+
+async fn first_event(broker: &Broker, handler: &HandlerSettings, state: &StreamState) -> Result<u64, Error> {
+    Ok(match handler.start {
+        Start::All => 1,
+        Start::New => state.last + 1,
+        Start::At(time) => broker.first_at(&handler.stream, time).await?,
+    })
+}
+
+/// What is known of a host that announced itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Presence {
+    Gone,
+    /// Its process is there.
+    Alive,
+    /// It runs where this host cannot look.
+    Unknown,
+}
+
+fn presence(member: &Member, me: &Process) -> Presence {
+    if member.process.machine != me.machine {
+        return Presence::Unknown;
+    }
+    if member.process.pid == me.pid {
+        return Presence::Gone;
+    }
+    let process = std::path::Path::new("/proc").join(member.process.pid.to_string());
+    if process.exists() { Presence::Alive } else { Presence::Gone }
+}
+
+/// Waits until no other host is alive, or says that one is: its process is there, or it renewed its
+/// announcement while this host waited.
+async fn wait_for_others(broker: &Broker, settings: &Settings, names: &Names, me: &Member) -> Result<(), Error> {
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    loop {
+        let mut waiting = false;
+        for (message, member) in members(broker, &settings.stream.name, names).await? {
+            if member.host == me.host {
+                continue;
+            }
+            let renewed = seen.insert(member.host.clone(), message.sequence).is_some_and(|s| s != message.sequence);
+            let presence = presence(&member, &me.process);
+            if renewed || presence == Presence::Alive {
+                return Err(Error::Taken {
+                    app: settings.app.clone(),
+                    host: member.host,
+                    hostname: member.process.hostname,
+                    pid: member.process.pid,
+                });
+            }
+            if presence == Presence::Gone || age(&message) > Duration::from_secs(TTL_SECONDS.into()) {
+                broker.purge(&settings.stream.name, &names.member(&member.host), 0).await?;
+                continue;
+            }
+            if !std::mem::replace(&mut waiting, true) {
+                tracing::info!(host = member.host, hostname = member.process.hostname, "waiting to see whether the host that has the application is alive");
+            }
+        }
+        if !waiting {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn age(message: &Stored) -> Duration {
+    let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.time);
+    SystemTime::now().duration_since(stored).unwrap_or_default()
+}
+
+/// All hosts that have announced themselves.
+pub async fn members(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<(Stored, Member)>, broker::Error> {
+    let mut members = Vec::new();
+    for (subject, _) in broker.subjects(stream, &names.members()).await? {
+        let Some(message) = broker.last(stream, &subject).await? else { continue };
+        if let Ok(member) = serde_json::from_slice(&message.payload) {
+            members.push((message, member));
+        }
+    }
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(machine: &str, pid: u32) -> Member {
+        let process = Process { machine: machine.into(), pid, hostname: "h".into() };
+        Member { host: "x".into(), process, version: String::new(), handlers: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_dead_process_of_this_machine_is_known_to_be_gone() {
+        let me = Process { machine: "m".into(), pid: std::process::id(), hostname: "h".into() };
+        assert_eq!(presence(&member("m", 1), &me), Presence::Alive);
+        assert_eq!(presence(&member("m", u32::MAX), &me), Presence::Gone);
+        assert_eq!(presence(&member("elsewhere", 1), &me), Presence::Unknown);
+    }
+}

@@ -1,0 +1,77 @@
+//! What the host tells of its handlers: counters, and the rate since it was last asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::shards::{HandlerIx, Shards};
+use crate::values::member::Activity;
+
+/// What the host does at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// Whether every handler is being read for.
+    pub reading: bool,
+    /// Events that are not handled yet: those in memory and those still to be read.
+    pub lag: u64,
+    /// By the handler's name.
+    pub handlers: BTreeMap<String, Activity>,
+}
+
+/// Counts for each handler.
+#[derive(Debug)]
+pub(super) struct Counters {
+    rows: Vec<Row>,
+    /// When rates were last taken, in milliseconds since 1970.
+    since: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    name: Arc<str>,
+    settled: u64,
+    dead_letters: u64,
+    settled_before: u64,
+    rate: f64,
+}
+
+impl Counters {
+    pub(super) fn new(names: impl IntoIterator<Item = Arc<str>>, now: u64) -> Self {
+        let row = |name| Row { name, settled: 0, dead_letters: 0, settled_before: 0, rate: 0.0 };
+        Counters { rows: names.into_iter().map(row).collect(), since: now }
+    }
+
+    /// An event of the handler is committed.
+    pub(super) fn settled(&mut self, handler: HandlerIx, dead: bool) {
+        if let Some(row) = self.rows.get_mut(handler) {
+            row.settled += 1;
+            row.dead_letters += u64::from(dead);
+        }
+    }
+
+    /// Takes the rates since the last call.
+    pub(super) fn take_rates(&mut self, now: u64) {
+        let milliseconds = now.saturating_sub(self.since).max(1);
+        self.since = now;
+        for row in &mut self.rows {
+            let settled = row.settled - row.settled_before;
+            row.settled_before = row.settled;
+            row.rate = settled as f64 * 1000.0 / milliseconds as f64;
+        }
+    }
+
+    /// Everything as it is now.
+    pub(super) fn activity(&self, shards: &Shards) -> BTreeMap<String, Activity> {
+        let activity = |(handler, row): (HandlerIx, &Row)| {
+            let held = shards.held(handler);
+            let activity = Activity {
+                in_flight: held.events as u64,
+                retrying: held.waiting as u64,
+                events_per_second: row.rate,
+                settled: row.settled,
+                dead_letters: row.dead_letters,
+            };
+            (row.name.to_string(), activity)
+        };
+        self.rows.iter().enumerate().map(activity).collect()
+    }
+}

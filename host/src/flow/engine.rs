@@ -1,0 +1,590 @@
+//! The engine: carries every event from its cursor to its commit.
+//!
+//! One task owns all state of the flow; everything slow happens in jobs beside it. Inputs (events, ends of
+//! jobs, timers) go into the pure parts, and what those want done is done here.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use super::acquire::Acquired;
+use super::activity::{Counters, Snapshot};
+use super::commit::{Batch, Commits, End, Origins, Probe, Unit, store};
+use super::jobs::{self, Done, Job, Knowledge, Runner};
+use super::reader::{Read, Reader, Subscription};
+use super::route::Routes;
+use super::shard::{Action, Outcome};
+use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
+use super::states::{State, StateId, States};
+use crate::broker::{Broker, CursorEvents};
+use crate::sandbox::{Plugin, Sandbox};
+use crate::values::checkpoint::Checkpoint;
+use crate::values::key::Key;
+use crate::values::member::{Member, TTL_SECONDS};
+use crate::values::names::Names;
+use crate::values::settings::Settings;
+use crate::values::verdict::{Failure, Verdict};
+
+/// Events of one handler in memory, until their commit.
+const MAX_HELD_EVENTS: usize = 4_096;
+
+/// The same in bytes.
+const MAX_HELD_BYTES: usize = 32 << 20;
+
+/// Events of one handler that run at once.
+pub const CONCURRENCY: usize = 64;
+
+/// Removals of old states under way at once. Measured: 25,000 a second so, 4,000 one by one.
+const COMPACTIONS: usize = 64;
+
+/// How often handlers are moved between cursors.
+const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How often rates are taken and idle shards write their checkpoint.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for what runs, and for its commit.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A checkpoint that lags by more sequences than this goes with the next batch.
+const MAX_CHECKPOINT_LAG: u64 = 50_000;
+
+/// Why the engine stopped.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("host {0} has taken the application over; this host stops, nothing of it is lost or repeated")]
+    Fenced(String),
+    #[error("{0}; this host stops, since a sequence may now mean another event")]
+    Lost(String),
+    #[error("a task of the host failed: {0}")]
+    Task(#[from] JoinError),
+}
+
+/// All that the engine needs.
+pub struct Parts {
+    pub settings: Arc<Settings>,
+    pub names: Names,
+    /// For commits and states.
+    pub broker: Broker,
+    /// For cursors, so that what is read does not wait in front of what is committed.
+    pub reading: Broker,
+    /// One for each handler.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// What the plugins run in.
+    pub sandbox: Sandbox,
+    pub acquired: Acquired,
+    pub me: Member,
+}
+
+/// Carries events until it is told to stop.
+pub struct Engine {
+    settings: Arc<Settings>,
+    origins: Arc<Origins>,
+    broker: Broker,
+    reading: Broker,
+    me: Member,
+    plan: Plan,
+    runners: Vec<Arc<Runner>>,
+    readers: Vec<(Reader, Routes)>,
+    shards: Shards,
+    states: States,
+    commits: Commits,
+    under_way: Option<Batch>,
+    ready: Vec<VecDeque<Job>>,
+    running: Vec<usize>,
+    /// Events that may not run, and why.
+    condemned: HashMap<(HandlerIx, u64), Failure>,
+    compactions: VecDeque<(StateId, u32)>,
+    compacting: usize,
+    /// Counts the resets.
+    generation: u64,
+    /// Whether events were read since idle shards last wrote their checkpoint.
+    moved: bool,
+    counters: Counters,
+    cursors: JoinSet<()>,
+    jobs: JoinSet<Done>,
+    /// Keeps the clock that bounds the plugins' run time.
+    _sandbox: Sandbox,
+    actions: Vec<Placed>,
+    snapshots: watch::Sender<Snapshot>,
+}
+
+impl Engine {
+    /// Sets up the flow. Nothing is read before [`run`](Self::run).
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, names, broker, reading, plugins, sandbox, acquired, me } = parts;
+        let created = |(name, state): (&String, &crate::broker::StreamState)| (name.clone(), state.created);
+        let plan = Plan {
+            host: me.host.clone(),
+            shards: settings.shards,
+            handlers: settings.handlers.iter().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
+            streams: acquired.streams.iter().map(created).collect(),
+        };
+        let digests = plugins.iter().map(|plugin| plugin.digest().to_string());
+        let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
+        let origins = Arc::new(Origins {
+            names,
+            stream: Arc::clone(&settings.stream.name),
+            host: me.host.clone(),
+            handlers: handler_names.clone().zip(digests).collect(),
+            max_payload: broker.max_payload(),
+        });
+        let runner = |plugin: &Arc<Plugin>| {
+            let stream = Arc::clone(&settings.stream.name);
+            Arc::new(Runner { plugin: Arc::clone(plugin), broker: broker.clone(), stream })
+        };
+        let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
+        let shards = Shards::new(plan.clone(), &checkpoints);
+        let readers = readers(&settings, &plan, &shards);
+        let count = settings.handlers.len();
+        Engine {
+            runners: plugins.iter().map(runner).collect(),
+            commits: Commits::new(Arc::clone(&origins), acquired.checkpoints),
+            counters: Counters::new(handler_names, now()),
+            ready: (0..count).map(|_| VecDeque::new()).collect(),
+            running: vec![0; count],
+            settings,
+            origins,
+            broker,
+            reading,
+            me,
+            plan,
+            readers,
+            shards,
+            states: States::default(),
+            under_way: None,
+            condemned: HashMap::new(),
+            compactions: VecDeque::new(),
+            compacting: 0,
+            generation: 0,
+            moved: false,
+            cursors: JoinSet::new(),
+            jobs: JoinSet::new(),
+            _sandbox: sandbox,
+            actions: Vec::new(),
+            snapshots: watch::Sender::default(),
+        }
+    }
+
+    /// What the host does, once a second.
+    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+        self.snapshots.subscribe()
+    }
+
+    /// Carries events until `stop` becomes true, then drains: nothing more is read or begun, what runs is
+    /// awaited for [`DRAIN_DEADLINE`], and everything finished is committed.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let mut balance = tokio::time::interval(BALANCE_INTERVAL);
+        let mut tick = tokio::time::interval(TICK);
+        let mut heartbeat = tokio::time::interval(Duration::from_secs(u64::from(TTL_SECONDS) / 3));
+        for interval in [&mut balance, &mut tick, &mut heartbeat] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        loop {
+            self.act();
+            self.dispatch();
+            self.commit();
+            let wake = self.shards.next_wake().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
+            // Every arm is cancel-safe: each takes its input only when it is chosen.
+            tokio::select! {
+                Some(done) = self.jobs.join_next() => self.finished(done)?,
+                read = next_read(&mut self.readers, &self.shards) => self.read(read)?,
+                () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
+                _ = balance.tick() => self.balance(),
+                _ = tick.tick() => self.tick(),
+                _ = heartbeat.tick() => self.announce(),
+                stopped = stop.wait_for(|stop| *stop) => {
+                    // A closed channel is a stop too: nobody is left who could ask for one.
+                    drop(stopped);
+                    return self.drain().await;
+                }
+            }
+        }
+    }
+
+    /// Does what the shards want done.
+    fn act(&mut self) {
+        for Placed { place, action } in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Run { key, event, attempt } => {
+                    let job = Job { generation: self.generation, place, key, event, attempt };
+                    if let Some(ready) = self.ready.get_mut(place.handler) {
+                        ready.push_back(job);
+                    }
+                }
+                Action::Fetch { key, sequences } => {
+                    let Some((_, stream)) = self.plan.handlers.get(place.handler) else { continue };
+                    for sequence in sequences {
+                        let (broker, key, stream) = (self.broker.clone(), key.clone(), Arc::clone(stream));
+                        self.jobs.spawn(jobs::fetch(broker, self.generation, place, key, stream, sequence));
+                    }
+                }
+                Action::Settle(settled) => {
+                    if let Outcome::Dead(cause, attempts) = &settled.outcome {
+                        let handler = self.plan.handlers.get(place.handler).map(|(name, _)| &**name);
+                        tracing::warn!(
+                            event.id = settled.event.id(), handler, shard = place.shard, attempts,
+                            key = settled.key.as_str(), cause = cause.class.as_str(), message = cause.message,
+                            "event becomes a dead letter"
+                        );
+                    }
+                    self.commits.push(Unit { place, settled });
+                }
+                Action::Record => self.commits.touch(place.shard),
+                // The timers are kept by `Shards`.
+                Action::WakeAt { .. } => {}
+            }
+        }
+    }
+
+    /// Begins the runs that there is room for.
+    fn dispatch(&mut self) {
+        for handler in 0..self.ready.len() {
+            while let (Some(ready), Some(running)) = (self.ready.get_mut(handler), self.running.get_mut(handler))
+                && *running < CONCURRENCY
+                && let Some(job) = ready.pop_front()
+            {
+                *running += 1;
+                self.begin(job);
+            }
+        }
+    }
+
+    fn begin(&mut self, job: Job) {
+        let handler = job.place.handler;
+        if let Some(failure) = self.condemned.remove(&(handler, job.event.sequence)) {
+            let Job { generation, place, key, .. } = job;
+            let verdict = Verdict::Failed(failure);
+            let done = Done::Ran { generation, place, key, verdict, loaded: None };
+            self.jobs.spawn(std::future::ready(done));
+            return;
+        }
+        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler)) else {
+            return;
+        };
+        let id = (handler, job.key.clone());
+        let knowledge = match self.states.get(&id, now()) {
+            Some(state) => Knowledge::Known(state.clone()),
+            None => Knowledge::Stored(self.origins.names.state(name, &job.key)),
+        };
+        self.jobs.spawn(jobs::run(Arc::clone(runner), job, knowledge));
+    }
+
+    /// Sends the next batch, if none is under way and something waits.
+    fn commit(&mut self) {
+        if self.under_way.is_some() || self.commits.is_empty() {
+            return;
+        }
+        let positions = positions(&self.readers, self.plan.handlers.len());
+        for shard in 0..self.shards.count() {
+            let lags = |committed| self.shards.lags(shard, &positions, committed, MAX_CHECKPOINT_LAG);
+            if self.commits.committed(shard).is_some_and(lags) {
+                self.commits.touch(shard);
+            }
+        }
+        let Some(batch) = self.commits.next(&self.shards, &self.states, &positions) else { return };
+        let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
+        let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
+        let (messages, number) = (Arc::clone(&batch.messages), batch.number);
+        self.jobs.spawn(async move { Done::Committed(store(broker, origins, messages, number, probe).await) });
+        self.under_way = Some(batch);
+    }
+
+    /// Some events were read.
+    fn read(&mut self, (reader, read): (usize, Read)) -> Result<(), Error> {
+        let (events, handlers) = match read {
+            Read::Events { events, handlers } => (events, handlers),
+            Read::Lost(reason) => return Err(Error::Lost(reason)),
+        };
+        let CursorEvents { events, next, .. } = events;
+        let now = now();
+        let mut found = Vec::new();
+        for event in events {
+            if self.origins.names.is_internal(&event.subject) {
+                continue;
+            }
+            self.moved = true;
+            let Some((reader, routes)) = self.readers.get(reader) else { continue };
+            routes.find(&event.subject, &mut found);
+            found.retain(|handler| {
+                let unseen = reader.position(*handler).is_some_and(|position| position <= event.sequence);
+                unseen && handlers.contains(handler)
+            });
+            let event = Arc::new(event);
+            for handler in &found {
+                let Some(settings) = self.settings.handlers.get(*handler) else { continue };
+                let key = settings.key.key(&event).unwrap_or_else(|error| {
+                    // It becomes a dead letter in a lane of its own.
+                    let reason = error.to_string();
+                    self.condemned.insert((*handler, event.sequence), Failure::NoKey { reason });
+                    Key::new(&event.id())
+                });
+                self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+            }
+        }
+        if let Some((reader, _)) = self.readers.get_mut(reader) {
+            reader.seen(&handlers, next);
+        }
+        Ok(())
+    }
+
+    /// Some jobs ended.
+    fn finished(&mut self, first: Result<Done, JoinError>) -> Result<(), Error> {
+        let mut next = Some(first);
+        while let Some(done) = next.take() {
+            match done? {
+                Done::Ran { generation, place, key, verdict, loaded } => {
+                    if let Some(running) = self.running.get_mut(place.handler) {
+                        *running -= 1;
+                    }
+                    if generation == self.generation {
+                        self.ran(place, key, verdict, loaded);
+                    }
+                }
+                Done::Fetched { generation, place, key, sequence, event } if generation == self.generation => {
+                    self.shards.at(place, &mut self.actions, |track, actions| {
+                        track.fetched(&key, sequence, event, now(), actions);
+                    });
+                }
+                Done::Committed(end) => self.committed(end)?,
+                Done::Compacted { id, versions, removed } => {
+                    self.compacting -= 1;
+                    if removed {
+                        self.states.compacted(&id, versions);
+                    }
+                    self.compact();
+                }
+                Done::Fetched { .. } | Done::Nothing => {}
+            }
+            next = self.jobs.try_join_next();
+        }
+        Ok(())
+    }
+
+    /// An event came to its verdict.
+    fn ran(&mut self, place: Place, key: Key, verdict: Verdict, loaded: Option<State>) {
+        let Some(settings) = self.settings.handlers.get(place.handler) else { return };
+        let id = (place.handler, key);
+        if let Some(state) = loaded {
+            self.states.loaded(id.clone(), state, now());
+        }
+        if let Verdict::Done(effects) = &verdict {
+            self.states.changed(&id, &effects.state);
+        }
+        let (policy, random) = (settings.retry, rand::random());
+        self.shards.at(place, &mut self.actions, |track, actions| {
+            track.finished(&id.1, verdict, &policy, now(), random, actions);
+        });
+    }
+
+    /// The batch under way has come to its end.
+    fn committed(&mut self, end: End) -> Result<(), Error> {
+        let Some(batch) = self.under_way.take() else { return Ok(()) };
+        match end {
+            End::Stored(first) => self.stored(batch, first),
+            End::Fenced(host) => return Err(Error::Fenced(host)),
+            End::Lost(reason) => return Err(Error::Lost(reason)),
+            End::Refused(reason) => {
+                tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");
+                if let Some(unit) = self.commits.refused(batch) {
+                    self.reset(&unit, &reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, mut batch: Batch, first: u64) {
+        self.commits.stored(&batch, first);
+        for Unit { place, settled } in &batch.units {
+            self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
+            self.counters.settled(place.handler, matches!(settled.outcome, Outcome::Dead(..)));
+        }
+        for (shard, _, checkpoint) in &batch.checkpoints {
+            self.shards.committed(*shard, checkpoint);
+        }
+        for (id, (changes, cleared)) in batch.states {
+            if let Some(versions) = self.states.committed(&id, changes, cleared, now()) {
+                self.compactions.push_back((id, versions));
+            }
+        }
+        self.compact();
+        if !batch.replies.is_empty() {
+            self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
+        }
+    }
+
+    fn compact(&mut self) {
+        while self.compacting < COMPACTIONS
+            && let Some((id, versions)) = self.compactions.pop_front()
+        {
+            let Some((name, _)) = self.plan.handlers.get(id.0) else { continue };
+            let subject = self.origins.names.state(name, &id.1);
+            let (broker, stream) = (self.broker.clone(), Arc::clone(&self.origins.stream));
+            self.jobs.spawn(jobs::compact(broker, stream, subject, id, versions));
+            self.compacting += 1;
+        }
+    }
+
+    /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead
+    /// letter without running: what its lane did after it was built on effects that cannot be stored.
+    fn reset(&mut self, at_fault: &Unit, reason: &str) {
+        let event = &at_fault.settled.event;
+        tracing::error!(event.id = event.id(), reason, "event has effects that the server refuses");
+        let failure = Failure::Refused { reason: reason.to_owned() };
+        self.condemned.insert((at_fault.place.handler, event.sequence), failure);
+        self.generation += 1;
+        let checkpoints = self.commits.forget();
+        self.shards = Shards::new(self.plan.clone(), &checkpoints);
+        self.states = States::default();
+        self.compactions.clear();
+        self.ready.iter_mut().for_each(VecDeque::clear);
+        self.actions.clear();
+        self.readers = readers(&self.settings, &self.plan, &self.shards);
+    }
+
+    fn balance(&mut self) {
+        let now = now();
+        // The tasks of cursors that are no longer needed.
+        while self.cursors.try_join_next().is_some() {}
+        for (reader, _) in &mut self.readers {
+            reader.balance(&self.reading, &mut self.cursors, now, &|handler| has_room(&self.shards, handler));
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = now();
+        self.counters.take_rates(now);
+        self.states.evict(now);
+        if std::mem::take(&mut self.moved) {
+            self.touch_lagging();
+        }
+        let handlers = self.counters.activity(&self.shards);
+        let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
+        let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
+        let snapshot = Snapshot {
+            reading: !(0..self.plan.handlers.len()).any(held_up),
+            lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
+            handlers,
+        };
+        self.snapshots.send_replace(snapshot);
+    }
+
+    /// Lets every shard write its checkpoint whose progress is not stored yet.
+    fn touch_lagging(&mut self) {
+        let positions = positions(&self.readers, self.plan.handlers.len());
+        for shard in 0..self.shards.count() {
+            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
+            if self.commits.committed(shard).is_some_and(lags) {
+                self.commits.touch(shard);
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        self.me.handlers = self.counters.activity(&self.shards);
+        let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
+        let subject = self.origins.names.member(&self.me.host);
+        self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
+    }
+
+    /// Stops: see [`run`](Self::run).
+    async fn drain(mut self) -> Result<(), Error> {
+        self.ready.iter_mut().for_each(VecDeque::clear);
+        let running: usize = self.running.iter().sum();
+        tracing::info!(running, uncommitted = self.commits.waiting(), "stopping: finishing what runs");
+        let drained = tokio::time::timeout(DRAIN_DEADLINE, self.finish_all()).await;
+        match drained {
+            Ok(result) => result?,
+            Err(_) => {
+                let events = self.commits.waiting() + self.running.iter().sum::<usize>();
+                tracing::warn!(events, "stopped before everything was committed; these events will run again");
+            }
+        }
+        let member = self.origins.names.member(&self.me.host);
+        if let Err(error) = self.broker.purge(&self.origins.stream, &member, 0).await {
+            tracing::debug!(%error, "announcement stays until it expires");
+        }
+        Ok(())
+    }
+
+    async fn finish_all(&mut self) -> Result<(), Error> {
+        let mut last_checkpoints = false;
+        loop {
+            self.act();
+            self.ready.iter_mut().for_each(VecDeque::clear);
+            self.commit();
+            let busy = self.under_way.is_some() || self.running.iter().any(|running| *running > 0);
+            if !busy && self.commits.is_empty() {
+                if last_checkpoints {
+                    return Ok(());
+                }
+                last_checkpoints = true;
+                self.touch_lagging();
+                continue;
+            }
+            match self.jobs.join_next().await {
+                Some(done) => self.finished(done)?,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The host's wall clock, in milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn has_room(shards: &Shards, handler: HandlerIx) -> bool {
+    let held = shards.held(handler);
+    held.events < MAX_HELD_EVENTS && held.bytes < MAX_HELD_BYTES && held.full == 0
+}
+
+/// The next delivery of any reader. Cancel-safe.
+async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards) -> (usize, Read) {
+    let has_room = |handler| has_room(shards, handler);
+    poll_fn(|context| {
+        for (index, (reader, _)) in readers.iter_mut().enumerate() {
+            if let Poll::Ready(read) = reader.poll_next(context, &has_room) {
+                return Poll::Ready((index, read));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The next sequence that each handler has not seen.
+fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
+    let mut positions = vec![0; handlers];
+    for (handler, position) in readers.iter().flat_map(|(reader, _)| reader.positions()) {
+        if let Some(slot) = positions.get_mut(handler) {
+            *slot = position;
+        }
+    }
+    positions
+}
+
+/// One reader for each stream, each handler at the lowest event it has not done.
+fn readers(settings: &Settings, plan: &Plan, shards: &Shards) -> Vec<(Reader, Routes)> {
+    let reader = |(stream, created): (&String, &u64)| {
+        let mut routes = Routes::default();
+        let mut subscriptions = Vec::new();
+        for (handler, of) in settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream) {
+            of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
+            let position = shards.low(handler, 0);
+            let subscribe = of.subscribe.clone();
+            subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
+        }
+        (Reader::new(&settings.app, stream.as_str().into(), *created, subscriptions), routes)
+    };
+    plan.streams.iter().map(reader).collect()
+}

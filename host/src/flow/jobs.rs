@@ -1,0 +1,179 @@
+//! Jobs: what the engine has done beside itself. Each is one task that ends with a [`Done`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::commit::End;
+use super::shards::Place;
+use super::states::{State, StateId};
+use crate::broker::{self, Broker};
+use crate::sandbox::{Call, LogLevel, Plugin, Run};
+use crate::values::causality::{self, MAX_HOPS};
+use crate::values::effects::Reply;
+use crate::values::event::Event;
+use crate::values::key::Key;
+use crate::values::names::{STATE_CLEARED, STATE_STALE};
+use crate::values::verdict::{Failure, Verdict};
+
+/// The longest wait between two tries to read from the stream.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// How a job ended. `generation` tells jobs of before a reset from those after it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Ran {
+        generation: u64,
+        place: Place,
+        key: Key,
+        verdict: Verdict,
+        /// The state, if it had to be read from the stream.
+        loaded: Option<State>,
+    },
+    Fetched { generation: u64, place: Place, key: Key, sequence: u64, event: Option<Arc<Event>> },
+    /// The batch under way has come to its end.
+    Committed(End),
+    Compacted { id: StateId, versions: u32, removed: bool },
+    /// Nothing follows.
+    Nothing,
+}
+
+/// What the runs of one handler need.
+pub(super) struct Runner {
+    pub(super) plugin: Arc<Plugin>,
+    pub(super) broker: Broker,
+    /// The application's stream: it holds the states.
+    pub(super) stream: Arc<str>,
+}
+
+/// An event that may run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) generation: u64,
+    pub(super) place: Place,
+    pub(super) key: Key,
+    pub(super) event: Arc<Event>,
+    pub(super) attempt: u32,
+}
+
+/// What is known of the state of a job's key.
+#[derive(Debug)]
+pub(super) enum Knowledge {
+    Known(State),
+    /// To be read from this subject if the plugin can ask for it.
+    Stored(String),
+}
+
+/// Runs an event to its verdict.
+pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
+    let Job { generation, place, key, event, attempt } = job;
+    let hops = causality::hops(&event);
+    if hops > MAX_HOPS {
+        let reason = format!("{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?");
+        let verdict = Verdict::Failed(Failure::Hops { reason });
+        return Done::Ran { generation, place, key, verdict, loaded: None };
+    }
+    let (state, loaded) = match knowledge {
+        Knowledge::Known(state) => (state.value, None),
+        Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
+        Knowledge::Stored(subject) => {
+            let state = load_state(&runner.broker, &runner.stream, &subject).await;
+            (state.value.clone(), Some(state))
+        }
+    };
+    let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
+    let run = runner.plugin.run(call).await;
+    report(&runner.plugin, &event, &key, place.shard, attempt, &run);
+    Done::Ran { generation, place, key, verdict: run.verdict, loaded }
+}
+
+/// Writes what a run had to say into the log, under the fields of its event.
+fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, run: &Run) {
+    let failed = match &run.verdict {
+        Verdict::Done(_) => None,
+        Verdict::Failed(failure) => Some(failure.cause()),
+    };
+    if failed.is_none() && run.logs.is_empty() && run.logs_dropped == 0 {
+        return;
+    }
+    let handler = &*plugin.policy().handler;
+    let span = tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
+    let _entered = span.enter();
+    for line in &run.logs {
+        let text = line.text.as_str();
+        match line.level {
+            LogLevel::Trace => tracing::trace!(target: "heddle::plugin", "{text}"),
+            LogLevel::Debug => tracing::debug!(target: "heddle::plugin", "{text}"),
+            LogLevel::Info => tracing::info!(target: "heddle::plugin", "{text}"),
+            LogLevel::Warn => tracing::warn!(target: "heddle::plugin", "{text}"),
+            LogLevel::Error => tracing::error!(target: "heddle::plugin", "{text}"),
+        }
+    }
+    if run.logs_dropped > 0 {
+        tracing::warn!(target: "heddle::plugin", dropped = run.logs_dropped, "more lines than one event may write");
+    }
+    if let Some(cause) = failed {
+        tracing::debug!(cause = cause.class.as_str(), message = cause.message, "event failed");
+    }
+}
+
+/// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
+/// not the handler's fault.
+async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
+    let message = persist("state", || broker.last(stream, subject)).await;
+    let Some(message) = message else { return State::default() };
+    let stale = message.headers.get(STATE_STALE).and_then(|stale| stale.parse::<u32>().ok()).unwrap_or(0);
+    let cleared = message.headers.get(STATE_CLEARED).is_some();
+    State { value: (!cleared).then_some(message.payload), versions: stale.saturating_add(1) }
+}
+
+/// Reads an event again.
+pub(super) async fn fetch(broker: Broker, generation: u64, place: Place, key: Key, stream: Arc<str>, sequence: u64) -> Done {
+    let message = persist("event", || broker.at(&stream, sequence)).await;
+    if message.is_none() {
+        tracing::error!(%stream, sequence, "event is no longer in the stream: it was never handled and is lost");
+    }
+    let event = message.map(|message| Arc::new(message.into_event(&stream)));
+    Done::Fetched { generation, place, key, sequence, event }
+}
+
+/// Removes older versions of a state. Not needed for anything but room, so it is tried once.
+pub(super) async fn compact(broker: Broker, stream: Arc<str>, subject: String, id: StateId, versions: u32) -> Done {
+    let removed = match broker.purge(&stream, &subject, 1).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, subject, "older versions of a state stay for now");
+            false
+        }
+    };
+    Done::Compacted { id, versions, removed }
+}
+
+/// Sends the answers of committed events.
+pub(super) async fn reply(broker: Broker, replies: Vec<Reply>) -> Done {
+    for reply in replies {
+        if let Err(error) = broker.send(&reply.subject, &reply.headers, reply.payload).await {
+            tracing::warn!(%error, subject = &*reply.subject, "reply was not sent");
+        }
+    }
+    Done::Nothing
+}
+
+/// Announces this host again.
+pub(super) async fn announce(broker: Broker, subject: String, payload: Vec<u8>, ttl_seconds: u32) -> Done {
+    if let Err(error) = broker.announce(&subject, payload.into(), ttl_seconds).await {
+        tracing::warn!(%error, "host could not announce itself; trying again soon");
+    }
+    Done::Nothing
+}
+
+async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(what: &str, mut read: impl FnMut() -> F) -> T {
+    let mut delay = Duration::from_millis(50);
+    loop {
+        match read().await {
+            Ok(value) => return value,
+            Err(error) => tracing::warn!(%error, ?delay, "{what} could not be read; trying again"),
+        }
+        tokio::time::sleep(delay).await;
+        delay = delay.saturating_mul(2).min(MAX_DELAY);
+    }
+}

@@ -1,0 +1,187 @@
+//! All shards of the application: finds the track an input belongs to, keeps the totals of each handler
+//! and the timers of all lanes. As pure as [`shard`](super::shard).
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::shard::{Action, Admission, Held, Track};
+use crate::values::checkpoint::{Checkpoint, Progress};
+use crate::values::event::Event;
+use crate::values::key::Key;
+
+/// The index of a handler in the settings.
+pub type HandlerIx = usize;
+
+/// Which handler in which shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub shard: u16,
+    pub handler: HandlerIx,
+}
+
+/// An action and where it comes from.
+#[derive(Debug)]
+pub struct Placed {
+    pub place: Place,
+    pub action: Action,
+}
+
+/// What is the same for all shards while the host runs.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// This host's id.
+    pub host: String,
+    pub shards: NonZeroU16,
+    /// Names and streams of the handlers.
+    pub handlers: Vec<(Arc<str>, Arc<str>)>,
+    /// When each stream was created, in nanoseconds since 1970.
+    pub streams: BTreeMap<String, u64>,
+}
+
+/// All shards of the application.
+#[derive(Debug)]
+pub struct Shards {
+    plan: Plan,
+    tracks: Vec<Vec<Track>>,
+    /// Progress of handlers that the settings no longer have. It is carried along.
+    retired: Vec<BTreeMap<String, Progress>>,
+    totals: Vec<Held>,
+    timers: BinaryHeap<Reverse<(u64, Place, Key)>>,
+    scratch: Vec<Action>,
+}
+
+impl Shards {
+    /// Goes on from the checkpoints, one for each shard. Every handler of the plan has its progress there.
+    pub fn new(plan: Plan, checkpoints: &[Checkpoint]) -> Self {
+        let nothing = Progress::default();
+        let mut tracks = Vec::new();
+        let mut retired = Vec::new();
+        for checkpoint in checkpoints {
+            let progress = |name: &str| checkpoint.handlers.get(name).unwrap_or(&nothing);
+            tracks.push(plan.handlers.iter().map(|(name, _)| Track::new(progress(name))).collect());
+            let mut rest = checkpoint.handlers.clone();
+            rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
+            retired.push(rest);
+        }
+        let totals = vec![Held::default(); plan.handlers.len()];
+        Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
+    }
+
+    /// How many shards there are.
+    pub fn count(&self) -> u16 {
+        self.plan.shards.get()
+    }
+
+    /// What all tracks of a handler hold together.
+    pub fn held(&self, handler: HandlerIx) -> Held {
+        self.totals.get(handler).copied().unwrap_or_default()
+    }
+
+    /// The lowest event that a handler has not done, over all shards.
+    pub fn low(&self, handler: HandlerIx, position: u64) -> u64 {
+        let lows = self.tracks.iter().filter_map(|tracks| tracks.get(handler));
+        lows.map(|track| track.low(position)).min().unwrap_or(position)
+    }
+
+    /// An event of a handler was read.
+    pub fn read(
+        &mut self,
+        handler: HandlerIx,
+        event: Arc<Event>,
+        key: Key,
+        now: u64,
+        actions: &mut Vec<Placed>,
+    ) -> Admission {
+        let place = Place { shard: key.shard(self.count()), handler };
+        self.at(place, actions, |track, actions| track.read(event, key, now, actions))
+            .unwrap_or(Admission::Known)
+    }
+
+    /// Hands an input to the track at `place` and collects what it wants done.
+    pub fn at<T>(
+        &mut self,
+        place: Place,
+        actions: &mut Vec<Placed>,
+        input: impl FnOnce(&mut Track, &mut Vec<Action>) -> T,
+    ) -> Option<T> {
+        let track = self.tracks.get_mut(usize::from(place.shard))?.get_mut(place.handler)?;
+        let total = self.totals.get_mut(place.handler)?;
+        let before = track.held();
+        let answer = input(track, &mut self.scratch);
+        total.replace(before, track.held());
+        for action in self.scratch.drain(..) {
+            match action {
+                Action::WakeAt { key, due } => self.timers.push(Reverse((due, place, key))),
+                action => actions.push(Placed { place, action }),
+            }
+        }
+        Some(answer)
+    }
+
+    /// When the next lane wants to be woken, in milliseconds since 1970.
+    pub fn next_wake(&self) -> Option<u64> {
+        self.timers.peek().map(|Reverse((due, ..))| *due)
+    }
+
+    /// Wakes all lanes whose time has come.
+    pub fn wake(&mut self, now: u64, actions: &mut Vec<Placed>) {
+        while self.next_wake().is_some_and(|due| due <= now) {
+            let Some(Reverse((_, place, key))) = self.timers.pop() else { return };
+            self.at(place, actions, |track, actions| track.wake(&key, now, actions));
+        }
+    }
+
+    /// The checkpoint of a shard as it will be once the events of `taken` (by handler) are committed.
+    pub fn checkpoint(
+        &self,
+        shard: u16,
+        taken: &BTreeMap<HandlerIx, BTreeSet<u64>>,
+        positions: &[u64],
+        commit: u64,
+    ) -> Checkpoint {
+        let none = BTreeSet::new();
+        let mut handlers = self.retired.get(usize::from(shard)).cloned().unwrap_or_default();
+        let tracks = self.tracks.get(usize::from(shard)).map(Vec::as_slice).unwrap_or_default();
+        let rows = self.plan.handlers.iter().zip(tracks).zip(positions).enumerate();
+        for (handler, (((name, stream), track), position)) in rows {
+            let taken = taken.get(&handler).unwrap_or(&none);
+            handlers.insert(name.to_string(), track.progress(stream, taken, *position));
+        }
+        Checkpoint {
+            host: self.plan.host.clone(),
+            commit,
+            shards: self.count(),
+            streams: self.plan.streams.clone(),
+            handlers,
+        }
+    }
+
+    /// A checkpoint was committed.
+    pub fn committed(&mut self, shard: u16, checkpoint: &Checkpoint) {
+        for handler in 0..self.plan.handlers.len() {
+            let Some((name, _)) = self.plan.handlers.get(handler) else { return };
+            let Some(progress) = checkpoint.handlers.get(&**name) else { continue };
+            self.at(Place { shard, handler }, &mut Vec::new(), |track, _| track.committed(progress));
+        }
+    }
+
+    /// Whether the checkpoint of a shard lags behind what was read by more than `events`.
+    pub fn lags(&self, shard: u16, positions: &[u64], committed: &Checkpoint, events: u64) -> bool {
+        let tracks = self.tracks.get(usize::from(shard)).map(Vec::as_slice).unwrap_or_default();
+        self.plan.handlers.iter().zip(tracks).zip(positions).any(|(((name, _), track), position)| {
+            let stored = committed.handlers.get(&**name).map_or(0, |progress| progress.low);
+            track.low(*position).saturating_sub(stored) > events
+        })
+    }
+}
+
+impl Held {
+    fn replace(&mut self, before: Held, after: Held) {
+        self.events = self.events + after.events - before.events;
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.waiting = self.waiting + after.waiting - before.waiting;
+        self.full = self.full + after.full - before.full;
+    }
+}

@@ -1,0 +1,19 @@
+//! Heddle: an event processor for NATS JetStream.
+//!
+//! The map, from the bottom up; nothing knows what stands below it in this list:
+//!
+//! - [`values`]: events, keys, verdicts, checkpoints, settings. No I/O, no async, no clock.
+//! - [`broker`]: NATS JetStream. [`sandbox`]: WebAssembly. Two worlds that do not know each other.
+//! - [`flow`]: carries an event from the reader to the commit.
+//! - [`assembly`]: the file, the command line, the host put together.
+//!
+//! To follow one event, begin with [`flow::engine`].
+
+pub mod values;
+
+pub mod broker;
+pub mod sandbox;
+
+pub mod flow;
+
+pub mod assembly;

@@ -1,0 +1,178 @@
+//! Compiled plugins on disk, so that each is compiled once.
+//!
+//! Compiled code is native code: loading a forged file would hand the host over. So the folder belongs to
+//! this user alone, every file begins with a hash keyed by a secret of that folder, and nothing from
+//! elsewhere is ever loaded. A file that does not fit is compiled again.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::Error;
+
+const SECRET: usize = 32;
+const TAG: usize = 32;
+
+/// The SHA-256 of a component's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of a component.
+    pub fn of(wasm: &[u8]) -> Self {
+        Digest(sha2::Sha256::digest(wasm).into())
+    }
+
+    /// The first twelve hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.hex().chars().take(12).collect()
+    }
+
+    fn hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The folder of compiled plugins.
+#[derive(Debug)]
+pub(super) struct Artifacts {
+    folder: PathBuf,
+    secret: [u8; SECRET],
+}
+
+impl Artifacts {
+    /// Opens the folder or makes it.
+    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+        let failed = |cause: String| Error::Artifacts { path: folder.to_owned(), cause };
+        let io = |error: std::io::Error| failed(error.to_string());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        let facts = fs::metadata(folder).map_err(io)?;
+        if facts.uid() != rustix::process::geteuid().as_raw() {
+            return Err(failed("it belongs to another user".to_owned()));
+        }
+        if facts.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        let secret = secret(folder).map_err(io)?;
+        Ok(Artifacts { folder: folder.to_owned(), secret })
+    }
+
+    /// The compiled component, if it is there and sound.
+    pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let bytes = fs::read(self.path(engine, digest)).ok()?;
+        let (tag, code) = bytes.split_at_checked(TAG)?;
+        let expected = blake3::keyed_hash(&self.secret, code);
+        if expected != <[u8; TAG]>::try_from(tag).ok()? {
+            tracing::warn!(plugin = %digest.short(), "compiled plugin is damaged and will be compiled again");
+            return None;
+        }
+        deserialize(engine, code).ok()
+    }
+
+    /// Keeps compiled code and loads it.
+    pub(super) fn store(&self, engine: &Engine, digest: Digest, code: &[u8]) -> Result<Component, Error> {
+        let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
+        let component = deserialize(engine, code).map_err(|error| failed(format!("{error:#}")))?;
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(blake3::keyed_hash(&self.secret, code).as_bytes())?;
+            file.write_all(code)?;
+            file.persist(self.path(engine, digest))?;
+            Ok(())
+        };
+        write().map_err(|error| failed(error.to_string()))?;
+        Ok(component)
+    }
+
+    fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
+        let compatibility = compatibility(engine);
+        self.folder.join(format!("{}-{compatibility:016x}.cwasm", digest.hex()))
+    }
+}
+
+fn compatibility(engine: &Engine) -> u64 {
+    use std::hash::Hash;
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.digest()
+}
+
+#[expect(unsafe_code, reason = "compiled code can only be loaded so; see the module's promise")]
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` was made by `Engine::precompile_component` in a process of this host, either just now or
+    // before, and then its keyed hash has been checked.
+    unsafe { Component::deserialize(engine, code) }
+}
+
+/// The folder's secret, made on first use. Two hosts that start at once agree on one.
+fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
+    let path = folder.join("secret");
+    if !path.exists() {
+        let fresh: [u8; SECRET] = rand::random();
+        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        file.write_all(&fresh)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {}
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.error),
+        }
+    }
+    let bytes = {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        fs::OpenOptions::new().read(true).custom_flags(0).open(&path)?.read_to_end(&mut bytes)?;
+        bytes
+    };
+    <[u8; SECRET]>::try_from(bytes.as_slice()).map_err(|_| std::io::Error::other("file `secret` is damaged: remove it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_and_its_secret_are_private_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("artifacts");
+        let first = Artifacts::open(&path).unwrap();
+        let second = Artifacts::open(&path).unwrap();
+        assert_eq!(first.secret, second.secret);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(path.join("secret")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_artifact_is_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        let engine = Engine::new(&super::super::engine::code_config()).unwrap();
+        let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let digest = Digest::of(b"some");
+        artifacts.store(&engine, digest, &code).unwrap();
+        assert!(artifacts.load(&engine, digest).is_some());
+        let path = artifacts.path(&engine, digest);
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(artifacts.load(&engine, digest).is_none());
+    }
+}

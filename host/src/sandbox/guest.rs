@@ -1,0 +1,241 @@
+//! The host's answers to a plugin: `wit/`'s imports over one store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::ambient::Ambience;
+use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
+use super::capture::Lines;
+use super::http::Granted;
+use super::limiter::Limiter;
+use super::{Call, Error, LogLevel, Policy};
+use crate::values::causality;
+use crate::values::effects::{Draft, Message, Refusal, StateChange, When};
+use crate::values::event::{Event, Headers};
+use crate::values::names::REPLY_TO;
+
+/// How often the engine looks at what runs.
+pub(super) const TICK: Duration = Duration::from_millis(2);
+
+/// Handles that one instance may hold.
+const MAX_RESOURCES: usize = 1_000;
+
+/// What one store holds.
+pub(super) struct Guest {
+    policy: Arc<Policy>,
+    call: Option<Call>,
+    draft: Draft,
+    /// Ticks of run time that are used up.
+    pub(super) ticks: u32,
+    pub(super) limiter: Limiter,
+    pub(super) lines: Lines,
+    ambience: Ambience,
+    table: ResourceTable,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hosts: Granted,
+}
+
+impl Guest {
+    /// For an instance whose first event has this `hash_seed`.
+    pub(super) fn new(policy: Arc<Policy>, hash_seed: u128) -> Result<Self, Error> {
+        let lines = Lines::default();
+        let ambience = Ambience::new();
+        let wasi = ambience.context(&lines, &policy.grants, hash_seed)?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Ok(Guest {
+            call: None,
+            draft: Draft::default(),
+            ticks: 0,
+            limiter: Limiter::new(policy.limits.memory),
+            lines,
+            ambience,
+            table,
+            wasi,
+            http: WasiHttpCtx::new(),
+            hosts: Granted { hosts: policy.grants.http.clone() },
+            policy,
+        })
+    }
+
+    /// Begins a run. Everything of the one before is forgotten.
+    pub(super) fn begin(&mut self, call: Call) {
+        self.ambience.begin(&call.event, &self.policy.handler);
+        self.ticks = 0;
+        self.draft = Draft::default();
+        self.call = Some(call);
+    }
+
+    /// Ends a run and takes its effects.
+    pub(super) fn end(&mut self) -> Draft {
+        self.call = None;
+        std::mem::take(&mut self.draft)
+    }
+
+    /// Run time that is used up.
+    pub(super) fn used(&self) -> Duration {
+        TICK.saturating_mul(self.ticks)
+    }
+
+    /// Ticks that a run may use: at least two, for the first one is a part.
+    pub(super) fn allowed_ticks(&self) -> u32 {
+        let ticks = self.policy.limits.time.as_nanos().div_ceil(TICK.as_nanos());
+        u32::try_from(ticks).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    /// What runs now. A plugin that calls while an instance is made gets a trap.
+    fn call(&self) -> wasmtime::Result<&Call> {
+        self.call.as_ref().ok_or_else(|| wasmtime::Error::msg("imports may not be called before the first event"))
+    }
+
+    fn event(&self) -> wasmtime::Result<&Event> {
+        Ok(&self.call()?.event)
+    }
+
+    fn publish(&mut self, message: types::Message, when: When) -> Answer {
+        self.call()?;
+        let message = Message {
+            subject: message.subject.into(),
+            headers: headers(message.headers),
+            payload: message.payload.into(),
+        };
+        Ok(self.draft.publish(message, when, &self.policy.allowance).map_err(refusal))
+    }
+}
+
+type Answer = wasmtime::Result<Result<(), types::EffectError>>;
+
+fn headers(headers: Vec<types::Header>) -> Headers {
+    Headers::from_pairs(headers.into_iter().map(|header| (header.name, header.value)))
+}
+
+fn refusal(refusal: Refusal) -> types::EffectError {
+    match refusal {
+        Refusal::NotGranted(_) => types::EffectError::NotGranted(refusal.to_string()),
+        Refusal::Invalid(text) => types::EffectError::Invalid(text),
+        Refusal::TooLarge(limit) => types::EffectError::TooLarge(limit),
+        Refusal::TooMany(limit) => types::EffectError::TooMany(limit),
+    }
+}
+
+/// The event in the contract's form.
+pub(super) fn lower(call: &Call) -> types::Event {
+    let event = &call.event;
+    const NANOS: u64 = 1_000_000_000;
+    let nanoseconds = u32::try_from(event.time % NANOS).expect("a remainder of a billion fits");
+    let header = |(name, value): (&str, &str)| types::Header { name: name.to_owned(), value: value.to_owned() };
+    types::Event {
+        id: event.id(),
+        subject: event.subject.to_string(),
+        key: call.key.as_str().to_owned(),
+        time: types::Instant { seconds: event.time / NANOS, nanoseconds },
+        headers: event.headers.iter().map(header).collect(),
+        payload: event.payload.to_vec(),
+    }
+}
+
+impl effects::Host for Guest {
+    fn publish(&mut self, m: types::Message) -> Answer {
+        self.publish(m, When::Now)
+    }
+
+    fn publish_after(&mut self, m: types::Message, delay_seconds: u32) -> Answer {
+        let when = if delay_seconds == 0 { When::Now } else { When::After(delay_seconds) };
+        self.publish(m, when)
+    }
+
+    fn reply(&mut self, reply_headers: Vec<types::Header>, payload: Vec<u8>) -> Answer {
+        let event = Arc::clone(&self.call()?.event);
+        let inbox = event.header(REPLY_TO);
+        let answer = self.draft.reply(inbox, headers(reply_headers), payload.into(), &self.policy.allowance);
+        Ok(answer.map_err(refusal))
+    }
+}
+
+impl state::Host for Guest {
+    fn get(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
+        let stored = &self.call()?.state;
+        Ok(match self.draft.state() {
+            StateChange::Keep => stored.as_ref().map(|value| value.to_vec()),
+            StateChange::Set(value) => Some(value.to_vec()),
+            StateChange::Clear => None,
+        })
+    }
+
+    fn set(&mut self, value: Vec<u8>) -> Answer {
+        self.call()?;
+        Ok(self.draft.set_state(Bytes::from(value), &self.policy.allowance).map_err(refusal))
+    }
+
+    fn clear(&mut self) -> wasmtime::Result<()> {
+        self.call()?;
+        self.draft.clear_state();
+        Ok(())
+    }
+}
+
+impl context::Host for Guest {
+    fn attempt(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.call()?.attempt)
+    }
+
+    fn stream(&mut self) -> wasmtime::Result<String> {
+        Ok(self.event()?.stream.to_string())
+    }
+
+    fn sequence(&mut self) -> wasmtime::Result<u64> {
+        Ok(self.event()?.sequence)
+    }
+
+    fn handler(&mut self) -> wasmtime::Result<String> {
+        Ok(self.policy.handler.to_string())
+    }
+
+    fn correlation(&mut self) -> wasmtime::Result<String> {
+        Ok(causality::correlation(self.event()?))
+    }
+
+    fn deadline_ms(&mut self) -> wasmtime::Result<u32> {
+        let left = self.policy.limits.time.saturating_sub(self.used());
+        Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+impl config::Host for Guest {
+    fn get(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.policy.config.get(&name).cloned())
+    }
+}
+
+impl log::Host for Guest {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            log::Level::Trace => LogLevel::Trace,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        self.lines.log(level, &message);
+        Ok(())
+    }
+}
+
+impl types::Host for Guest {}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hosts, table: &mut self.table, ctx: &mut self.http }
+    }
+}

@@ -1,0 +1,55 @@
+//! Memory limits of one instance.
+
+use thiserror::Error;
+use wasmtime::ResourceLimiter;
+
+use crate::values::verdict::Limit;
+
+/// Table elements of one instance. The script languages need tens of thousands.
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// A limit that was breached, on its way through the engine's own errors.
+#[derive(Debug, Error)]
+#[error("{text}")]
+pub(super) struct Breach {
+    pub(super) limit: Limit,
+    pub(super) text: String,
+}
+
+/// Counts what an instance holds and refuses what is beyond.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    max: usize,
+    held: usize,
+}
+
+impl Limiter {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        Limiter { max: usize::try_from(max_bytes).unwrap_or(usize::MAX), held: 0 }
+    }
+
+    /// Linear memory of all memories together, in bytes.
+    pub(super) fn held(&self) -> u64 {
+        self.held as u64
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let held = self.held.saturating_sub(current).saturating_add(desired);
+        if held > self.max {
+            let text = format!("plugin asked for {held} bytes of memory, {} are allowed", self.max);
+            return Err(Breach { limit: Limit::Memory, text }.into());
+        }
+        self.held = held;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > MAX_TABLE_ELEMENTS {
+            let text = format!("plugin asked for a table of {desired} elements, {MAX_TABLE_ELEMENTS} are allowed");
+            return Err(Breach { limit: Limit::Memory, text }.into());
+        }
+        Ok(true)
+    }
+}

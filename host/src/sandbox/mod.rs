@@ -1,0 +1,125 @@
+//! The sandbox: runs plugins, and lets them reach nothing but what was granted.
+//!
+//! The only module that names `wasmtime`. It promises that a plugin cannot use more time, memory, output
+//! or log lines than its policy allows, and that a run depends on its event, its key's state and its
+//! policy alone, unless a grant opens the outside. It refuses to know where events come from.
+
+mod ambient;
+mod artifact;
+mod bindings;
+mod capture;
+mod compile;
+mod engine;
+mod guest;
+mod http;
+mod limiter;
+mod plugin;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use artifact::Digest;
+pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, compile_here};
+pub use engine::{Sandbox, SandboxSettings};
+pub use plugin::Plugin;
+
+use crate::values::effects::Allowance;
+use crate::values::event::Event;
+use crate::values::key::Key;
+use crate::values::policy::{Instances, Limits};
+use crate::values::settings::Grants;
+use crate::values::verdict::Verdict;
+
+/// Why a plugin is not taken.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("failed to read `{path}`: {cause}")]
+    Unreadable { path: PathBuf, cause: std::io::Error },
+    #[error("not a WebAssembly file: it does not begin with `\\0asm`")]
+    NotWasm,
+    #[error(
+        "a core module, not a component: build it for the target `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    #[error("failed to compile: {0}")]
+    Compile(#[from] CompileError),
+    #[error("imports `{0}`, which no host function answers: only `heddle:plugin` and `wasi` interfaces may be imported")]
+    UnknownImport(String),
+    #[error("does not fit the world `heddle:plugin/plugin@0.1.0`: {0}")]
+    WrongWorld(String),
+    #[error("needs the component model's async functions, which this world does not use; build without async (for JavaScript: without the async runtime)")]
+    NeedsAsync,
+    #[error("fails when an instance is made: {0}")]
+    Instantiate(String),
+    #[error("grant `{what}` cannot be given: {cause}")]
+    Grant { what: String, cause: String },
+    #[error("artifact store `{path}` cannot be used: {cause}")]
+    Artifacts { path: PathBuf, cause: String },
+    #[error("failed to start the engine: {0}")]
+    Engine(String),
+}
+
+/// What a handler's plugin may do.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub handler: Arc<str>,
+    pub allowance: Allowance,
+    pub limits: Limits,
+    pub instances: Instances,
+    pub config: BTreeMap<String, String>,
+    pub grants: Grants,
+}
+
+/// One run of one event.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub event: Arc<Event>,
+    pub key: Key,
+    /// From 1.
+    pub attempt: u32,
+    /// The state of the key.
+    pub state: Option<Bytes>,
+}
+
+/// How severe a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// A line that a plugin wrote, without control characters and bounded in length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub level: LogLevel,
+    pub text: String,
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From taking an instance to the verdict.
+    pub elapsed: Duration,
+    /// Run time of the plugin as it counts against its limit, in steps of 2 ms.
+    pub counted: Duration,
+    /// The largest linear memory, in bytes.
+    pub memory: u64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Run {
+    pub verdict: Verdict,
+    pub logs: Vec<LogLine>,
+    /// Lines that were beyond the bound.
+    pub logs_dropped: u32,
+    pub usage: Usage,
+}

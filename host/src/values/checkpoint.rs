@@ -1,0 +1,197 @@
+//! Checkpoints: how far a shard has come, for each handler.
+//!
+//! A checkpoint is one message: a version byte and a postcard document (<https://postcard.jamesmunns.com>).
+//! The done events above the low mark are a Roaring bitmap in its portable format
+//! (<https://github.com/RoaringBitmap/RoaringFormatSpec>), counted from the low mark.
+
+use std::collections::BTreeMap;
+
+use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+const VERSION: u8 = 1;
+
+/// The longest cause that is kept of a retry, in bytes.
+pub const MAX_CAUSE: usize = 200;
+
+/// Why bytes are not a checkpoint.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("checkpoint is empty")]
+    Empty,
+    #[error("checkpoint has version {0}; this host knows version {VERSION}: run a newer host")]
+    Version(u8),
+    #[error("checkpoint is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A retry that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The event's sequence.
+    pub sequence: u64,
+    /// How many attempts are used up.
+    pub attempts: u32,
+    /// When the next one is due, in milliseconds since 1970.
+    pub due: u64,
+    /// Why the last one failed, at most [`MAX_CAUSE`] bytes.
+    pub cause: String,
+}
+
+/// How far one handler has come in one shard.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// The stream that the sequences belong to.
+    pub stream: String,
+    /// Everything below is done.
+    pub low: u64,
+    /// What is done above.
+    pub done: RoaringTreemap,
+    /// In the order of their sequences.
+    pub attempts: Vec<Attempt>,
+}
+
+/// How far a shard has come.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The host that wrote it: the owner.
+    pub host: String,
+    /// Counts the commits of that host, so that it recognises its own.
+    pub commit: u64,
+    /// How many shards the application has.
+    pub shards: u16,
+    /// When each stream was created, in nanoseconds since 1970: tells a stream made anew from the old one.
+    pub streams: BTreeMap<String, u64>,
+    /// By the handler's name.
+    pub handlers: BTreeMap<String, Progress>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    host: String,
+    commit: u64,
+    shards: u16,
+    streams: BTreeMap<String, u64>,
+    handlers: Vec<Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Row {
+    name: String,
+    stream: String,
+    low: u64,
+    done: Vec<u8>,
+    attempts: Vec<Attempt>,
+}
+
+impl Checkpoint {
+    /// The checkpoint as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let row = |(name, progress): (&String, &Progress)| Row {
+            name: name.clone(),
+            stream: progress.stream.clone(),
+            low: progress.low,
+            done: encode_done(progress),
+            attempts: progress.attempts.clone(),
+        };
+        let document = Document {
+            host: self.host.clone(),
+            commit: self.commit,
+            shards: self.shards,
+            streams: self.streams.clone(),
+            handlers: self.handlers.iter().map(row).collect(),
+        };
+        postcard::to_extend(&document, vec![VERSION]).expect("a Vec takes all that is written to it")
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let (version, rest) = bytes.split_first().ok_or(Error::Empty)?;
+        if *version != VERSION {
+            return Err(Error::Version(*version));
+        }
+        let document: Document =
+            postcard::from_bytes(rest).map_err(|error| Error::Damaged(error.to_string()))?;
+        let mut handlers = BTreeMap::new();
+        for row in document.handlers {
+            let done = decode_done(row.low, &row.done)?;
+            let progress =
+                Progress { stream: row.stream, low: row.low, done, attempts: row.attempts };
+            handlers.insert(row.name, progress);
+        }
+        Ok(Checkpoint {
+            host: document.host,
+            commit: document.commit,
+            shards: document.shards,
+            streams: document.streams,
+            handlers,
+        })
+    }
+}
+
+/// Offsets from the low mark: they are small, so one inner bitmap holds them in two bytes each or less.
+fn encode_done(progress: &Progress) -> Vec<u8> {
+    if progress.done.is_empty() {
+        return Vec::new();
+    }
+    let offsets: RoaringTreemap =
+        progress.done.iter().filter_map(|sequence| sequence.checked_sub(progress.low)).collect();
+    let mut bytes = Vec::with_capacity(offsets.serialized_size());
+    offsets.serialize_into(&mut bytes).expect("a Vec takes all that is written to it");
+    bytes
+}
+
+fn decode_done(low: u64, bytes: &[u8]) -> Result<RoaringTreemap, Error> {
+    if bytes.is_empty() {
+        return Ok(RoaringTreemap::new());
+    }
+    let offsets = RoaringTreemap::deserialize_from(bytes)
+        .map_err(|error| Error::Damaged(error.to_string()))?;
+    Ok(offsets.iter().map(|offset| low.saturating_add(offset)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let progress = Progress {
+            stream: "SHOP".into(),
+            low: 5_000_000_000,
+            done: [5_000_000_001, 5_000_000_007, 5_000_100_000].into_iter().collect(),
+            attempts: vec![Attempt { sequence: 5_000_000_000, attempts: 2, due: 17, cause: "no".into() }],
+        };
+        Checkpoint {
+            host: "h1".into(),
+            commit: 9,
+            shards: 16,
+            streams: [("SHOP".to_owned(), 3)].into(),
+            handlers: [("credit".to_owned(), progress), ("idle".to_owned(), Progress::default())].into(),
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back_as_it_was() {
+        let checkpoint = checkpoint();
+        assert_eq!(Checkpoint::decode(&checkpoint.encode()).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn a_full_window_stays_small() {
+        let mut checkpoint = checkpoint();
+        let low = 5_000_000_000;
+        checkpoint.handlers.get_mut("credit").unwrap().done = (low + 1..low + 60_000).collect();
+        assert!(checkpoint.encode().len() < 10_000);
+    }
+
+    #[test]
+    fn what_is_not_a_checkpoint_is_refused_and_never_panics() {
+        assert!(matches!(Checkpoint::decode(&[]), Err(Error::Empty)));
+        assert!(matches!(Checkpoint::decode(&[9, 1]), Err(Error::Version(9))));
+        let bytes = checkpoint().encode();
+        for cut in 1..bytes.len() {
+            assert!(Checkpoint::decode(&bytes[..cut]).is_err(), "cut at {cut} passed");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Effects: what a handler asked for while it ran, and the rules for it.
+//!
+//! Promises that what [`Draft`] accepted can be stored: the server has no reason to refuse it. Whatever is
+//! not accepted is answered to the handler and changes nothing.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::event::Headers;
+use super::names::{HEDDLE_PREFIX, NATS_PREFIX, TRACEPARENT};
+use super::subject::{self, Pattern};
+
+/// The most headers of one message.
+pub const MAX_HEADERS: usize = 64;
+
+/// What the host's own headers of a message can take at the most, in bytes.
+pub const HEADER_RESERVE: usize = 4096;
+
+/// The longest delay of `publish-after`: ten years, in seconds.
+pub const MAX_DELAY_SECONDS: u32 = 10 * 365 * 24 * 3600;
+
+/// A message that a handler publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub subject: Box<str>,
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+impl Message {
+    /// What the message counts for against `limits.output`, in bytes.
+    pub fn size(&self) -> usize {
+        self.subject.len() + self.headers.size() + self.payload.len()
+    }
+}
+
+/// When a message is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// In the commit.
+    Now,
+    /// So many seconds after the commit; never 0.
+    After(u32),
+}
+
+/// An answer to the publisher of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The inbox.
+    pub subject: Box<str>,
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+/// What becomes of the key's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum StateChange {
+    #[default]
+    Keep,
+    Set(Bytes),
+    Clear,
+}
+
+/// All that one event had for an effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effects {
+    pub messages: Vec<(Message, When)>,
+    pub replies: Vec<Reply>,
+    pub state: StateChange,
+}
+
+/// Why an effect was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("subject `{0}` is not within the handler's `publishes`")]
+    NotGranted(String),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("larger than the limit of {0} bytes")]
+    TooLarge(u64),
+    #[error("more than the limit of {0} messages")]
+    TooMany(u32),
+}
+
+/// What a handler may ask for while one event runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// Where it may publish.
+    pub publishes: Vec<Pattern>,
+    /// How many messages and replies, at most 900, so that one event fits into one batch.
+    pub messages: u32,
+    /// All messages together, in bytes.
+    pub output: u64,
+    /// One message, in bytes: the server's `max_payload` less [`HEADER_RESERVE`].
+    pub message: u64,
+    /// The state of a key, in bytes.
+    pub state: u64,
+    /// What an inbox begins with, without the final dot.
+    pub inbox_prefix: Box<str>,
+}
+
+/// The effects of an event that is running.
+#[derive(Debug, Default)]
+pub struct Draft {
+    effects: Effects,
+    bytes: u64,
+}
+
+impl Draft {
+    /// Takes a message or says why not.
+    pub fn publish(&mut self, message: Message, when: When, allowance: &Allowance) -> Result<(), Refusal> {
+        subject::check(&message.subject).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        check_reserved(&message.subject)?;
+        if !allowance.publishes.iter().any(|pattern| pattern.matches(&message.subject)) {
+            return Err(Refusal::NotGranted(message.subject.into()));
+        }
+        if let When::After(seconds) = when
+            && seconds > MAX_DELAY_SECONDS
+        {
+            return Err(Refusal::Invalid(format!("delay is longer than {MAX_DELAY_SECONDS} seconds")));
+        }
+        check_headers(&message.headers)?;
+        self.account(message.size(), allowance)?;
+        self.effects.messages.push((message, when));
+        Ok(())
+    }
+
+    /// Takes an answer for `inbox`, the value of the event's `Heddle-Reply-To`.
+    pub fn reply(
+        &mut self,
+        inbox: Option<&str>,
+        headers: Headers,
+        payload: Bytes,
+        allowance: &Allowance,
+    ) -> Result<(), Refusal> {
+        let inbox = inbox.ok_or_else(|| {
+            Refusal::Invalid(format!("event has no header `{}`", super::names::REPLY_TO))
+        })?;
+        subject::check(inbox).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let is_inbox = inbox
+            .strip_prefix(&*allowance.inbox_prefix)
+            .is_some_and(|rest| rest.starts_with('.'));
+        if !is_inbox {
+            return Err(Refusal::Invalid(format!(
+                "`{inbox}` is not an inbox: it does not begin with `{}.`",
+                allowance.inbox_prefix
+            )));
+        }
+        if !self.effects.replies.is_empty() {
+            return Err(Refusal::Invalid("event has been answered already".to_owned()));
+        }
+        check_headers(&headers)?;
+        self.account(inbox.len() + headers.size() + payload.len(), allowance)?;
+        self.effects.replies.push(Reply { subject: inbox.into(), headers, payload });
+        Ok(())
+    }
+
+    /// Takes a new state or says why not.
+    pub fn set_state(&mut self, value: Bytes, allowance: &Allowance) -> Result<(), Refusal> {
+        let limit = allowance.state.min(allowance.message);
+        if value.len() as u64 > limit {
+            return Err(Refusal::TooLarge(limit));
+        }
+        self.effects.state = StateChange::Set(value);
+        Ok(())
+    }
+
+    /// Forgets the state.
+    pub fn clear_state(&mut self) {
+        self.effects.state = StateChange::Clear;
+    }
+
+    /// What this event has made of the state so far.
+    pub fn state(&self) -> &StateChange {
+        &self.effects.state
+    }
+
+    /// All that was accepted.
+    pub fn finish(self) -> Effects {
+        self.effects
+    }
+
+    fn account(&mut self, size: usize, allowance: &Allowance) -> Result<(), Refusal> {
+        let size = size as u64;
+        if size > allowance.message {
+            return Err(Refusal::TooLarge(allowance.message));
+        }
+        let count = self.effects.messages.len() + self.effects.replies.len();
+        if count >= allowance.messages as usize {
+            return Err(Refusal::TooMany(allowance.messages));
+        }
+        if self.bytes + size > allowance.output {
+            return Err(Refusal::TooLarge(allowance.output));
+        }
+        self.bytes += size;
+        Ok(())
+    }
+}
+
+/// The first tokens that no handler may publish under: the server's, the host's, the dead letters.
+pub const RESERVED_TOKENS: [&str; 3] = ["_heddle", "dead", "_INBOX"];
+
+fn check_reserved(subject: &str) -> Result<(), Refusal> {
+    let first = subject.split('.').next().unwrap_or_default();
+    if first.starts_with('$') || RESERVED_TOKENS.contains(&first) {
+        return Err(Refusal::Invalid(format!("subject `{subject}` is reserved")));
+    }
+    Ok(())
+}
+
+fn check_headers(headers: &Headers) -> Result<(), Refusal> {
+    if headers.len() > MAX_HEADERS {
+        return Err(Refusal::Invalid(format!("more than {MAX_HEADERS} headers")));
+    }
+    for (name, value) in headers.iter() {
+        check_header_name(name)?;
+        if value.chars().any(char::is_control) {
+            return Err(Refusal::Invalid(format!("value of header `{name}` has a control character")));
+        }
+        if value.trim() != value {
+            return Err(Refusal::Invalid(format!("value of header `{name}` begins or ends with white space")));
+        }
+    }
+    Ok(())
+}
+
+fn check_header_name(name: &str) -> Result<(), Refusal> {
+    let legal = |c: char| c.is_ascii_graphic() && c != ':';
+    if name.is_empty() || name.len() > 256 || !name.chars().all(legal) {
+        return Err(Refusal::Invalid(format!("`{}` cannot name a header", name.escape_debug())));
+    }
+    let reserved = |prefix: &str| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    if reserved(NATS_PREFIX) || reserved(HEDDLE_PREFIX) || name.eq_ignore_ascii_case(TRACEPARENT) {
+        return Err(Refusal::Invalid(format!("header `{name}` is reserved")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowance() -> Allowance {
+        Allowance {
+            publishes: vec!["out.>".parse().unwrap()],
+            messages: 3,
+            output: 1000,
+            message: 600,
+            state: 100,
+            inbox_prefix: "_INBOX".into(),
+        }
+    }
+
+    fn message(subject: &str, headers: &[(&str, &str)], bytes: usize) -> Message {
+        Message {
+            subject: subject.into(),
+            headers: Headers::from_pairs(headers.iter().copied()),
+            payload: vec![b'x'; bytes].into(),
+        }
+    }
+
+    #[track_caller]
+    fn refused(message: Message) -> Refusal {
+        Draft::default().publish(message, When::Now, &allowance()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_within_the_allowance_is_accepted() {
+        let mut draft = Draft::default();
+        draft.publish(message("out.a", &[("Kind", "x y")], 5), When::Now, &allowance()).unwrap();
+        draft.publish(message("out.a", &[], 5), When::After(5), &allowance()).unwrap();
+        draft.set_state("s".into(), &allowance()).unwrap();
+        assert_eq!(draft.finish().messages.len(), 2);
+    }
+
+    #[test]
+    fn forged_subjects_are_refused() {
+        assert!(matches!(refused(message("in.a", &[], 0)), Refusal::NotGranted(_)));
+        for subject in ["out.*", "out.>", "", "out..a", "out.a\r\n", "out. a"] {
+            assert!(matches!(refused(message(subject, &[], 0)), Refusal::Invalid(_)), "{subject:?}");
+        }
+        let everything = Allowance { publishes: vec![">".parse().unwrap()], ..allowance() };
+        for subject in ["$JS.API.STREAM.DELETE.X", "_heddle.a.checkpoint.0", "dead.a.b.c", "_INBOX.x"] {
+            let answer = Draft::default().publish(message(subject, &[], 0), When::Now, &everything);
+            assert!(matches!(answer, Err(Refusal::Invalid(_))), "{subject}");
+        }
+    }
+
+    #[test]
+    fn forged_headers_are_refused() {
+        for (name, value) in [
+            ("Nats-Msg-Id", "1"),
+            ("nats-rollup", "sub"),
+            ("Heddle-Cause", "x"),
+            ("TraceParent", "x"),
+            ("a:b", "x"),
+            ("a b", "x"),
+            ("", "x"),
+            ("a\r\nb", "x"),
+            ("a", "x\r\nNats-Rollup: all"),
+            ("a", " x"),
+        ] {
+            let answer = refused(message("out.a", &[(name, value)], 0));
+            assert!(matches!(answer, Refusal::Invalid(_)), "{name:?}: {value:?}");
+        }
+        let bomb: Vec<(&str, &str)> = vec![("a", "b"); MAX_HEADERS + 1];
+        assert!(matches!(refused(message("out.a", &bomb, 0)), Refusal::Invalid(_)));
+    }
+
+    #[test]
+    fn count_and_bytes_are_bounded() {
+        assert_eq!(refused(message("out.a", &[], 700)), Refusal::TooLarge(600));
+        let mut draft = Draft::default();
+        draft.publish(message("out.a", &[], 500), When::Now, &allowance()).unwrap();
+        let answer = draft.publish(message("out.a", &[], 500), When::Now, &allowance());
+        assert_eq!(answer, Err(Refusal::TooLarge(1000)));
+        draft.publish(message("out.a", &[], 5), When::Now, &allowance()).unwrap();
+        draft.publish(message("out.a", &[], 5), When::Now, &allowance()).unwrap();
+        let answer = draft.publish(message("out.a", &[], 5), When::Now, &allowance());
+        assert_eq!(answer, Err(Refusal::TooMany(3)));
+        assert_eq!(draft.set_state(vec![0; 101].into(), &allowance()), Err(Refusal::TooLarge(100)));
+    }
+
+    #[test]
+    fn a_reply_goes_to_an_inbox_only() {
+        let mut draft = Draft::default();
+        let mut reply = |inbox| draft.reply(inbox, Headers::default(), Bytes::new(), &allowance());
+        assert!(reply(Some("_INBOX.abc.1")).is_ok());
+        assert!(reply(Some("_INBOX.abc.1")).is_err(), "a second reply");
+        assert!(reply(None).is_err());
+        assert!(reply(Some("out.a")).is_err());
+        assert!(reply(Some("_INBOXES.a")).is_err());
+        assert!(reply(Some("_INBOX.*")).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! Events: messages of a stream, as handlers see them.
+
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Headers in the order of their names; values of one name in the order in which they were sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Box<str>, Box<str>)>);
+
+impl Headers {
+    /// Takes name and value pairs as they come.
+    pub fn from_pairs<N: Into<Box<str>>, V: Into<Box<str>>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        Headers(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// Adds a header at the end.
+    pub fn push(&mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// The first value of `name`, letter case included.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
+    }
+
+    /// All pairs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// How many headers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the headers take on the wire, in bytes: names, values and separators.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+    }
+}
+
+/// One message of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The stream's name.
+    pub stream: Arc<str>,
+    /// The sequence in the stream, from 1.
+    pub sequence: u64,
+    pub subject: Box<str>,
+    /// When the stream stored the event, in nanoseconds since 1970.
+    pub time: u64,
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+impl Event {
+    /// `<stream>/<sequence>`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.stream, self.sequence)
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+
+    /// About how much memory the event holds, in bytes.
+    pub fn weight(&self) -> usize {
+        size_of::<Event>() + self.subject.len() + self.headers.size() + self.payload.len()
+    }
+}

@@ -1,0 +1,45 @@
+//! Members: the hosts of an application, as they announce themselves.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// How long an announcement counts, in seconds. A host renews its own every third of it.
+pub const TTL_SECONDS: u32 = 10;
+
+/// Where a process runs: enough to tell from the same machine that it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The machine's boot and process namespace; two processes with the same can see each other.
+    pub machine: String,
+    pub pid: u32,
+    /// For people.
+    pub hostname: String,
+}
+
+/// What one handler does at this moment, on one host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Events in memory, not committed yet.
+    pub in_flight: u64,
+    /// Keys that wait for a retry.
+    pub retrying: u64,
+    /// Events settled per second, over the last announcement period.
+    pub events_per_second: f64,
+    /// Events settled since the host started.
+    pub settled: u64,
+    /// Dead letters since the host started.
+    pub dead_letters: u64,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The host's id, new at each start.
+    pub host: String,
+    pub process: Process,
+    /// The version of Heddle.
+    pub version: String,
+    /// By the handler's name.
+    pub handlers: BTreeMap<String, Activity>,
+}

@@ -1,0 +1,21 @@
+//! Values: what Heddle talks about, without I/O, async or a clock.
+//!
+//! Nothing in here knows that NATS or wasmtime exist. Time and randomness come in as arguments.
+
+pub mod event;
+pub mod key;
+pub mod names;
+pub mod subject;
+
+pub mod effects;
+pub mod policy;
+pub mod verdict;
+
+pub mod batch;
+pub mod causality;
+pub mod checkpoint;
+pub mod dead_letter;
+pub mod member;
+
+pub mod choreography;
+pub mod settings;

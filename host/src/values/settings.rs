@@ -1,0 +1,117 @@
+//! Settings: what an application is, once its file has been read and found sound.
+//!
+//! Nothing later sees raw text; every field here is ready to be used.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::key::KeyTemplate;
+use super::policy::{Instances, Limits, RetryPolicy};
+use super::subject::Pattern;
+
+/// One application.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub app: String,
+    /// Fixed once the application has run. Default 16.
+    pub shards: NonZeroU16,
+    pub nats: NatsSettings,
+    pub stream: StreamSettings,
+    /// In the order of the file.
+    pub handlers: Vec<Arc<HandlerSettings>>,
+    /// The folder of the file: relative paths begin here.
+    pub folder: PathBuf,
+}
+
+/// How the server is reached.
+#[derive(Debug, Clone)]
+pub struct NatsSettings {
+    /// One or more servers, separated by commas. Default `nats://127.0.0.1:4222`.
+    pub url: String,
+    /// A file with a user's JWT and seed.
+    pub creds: Option<PathBuf>,
+    /// A file with a user's nkey seed.
+    pub nkey: Option<PathBuf>,
+    pub tls: TlsSettings,
+    /// Default `_INBOX`.
+    pub inbox_prefix: String,
+}
+
+/// TLS towards the server.
+#[derive(Debug, Clone, Default)]
+pub struct TlsSettings {
+    /// Whether a connection without TLS is refused. `tls://` in the URL does the same.
+    pub required: bool,
+    /// Certificates to trust besides the system's.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// The application's own stream.
+#[derive(Debug, Clone)]
+pub struct StreamSettings {
+    pub name: Arc<str>,
+    /// The events.
+    pub subjects: Vec<Pattern>,
+    /// How long events are kept. None: for ever.
+    pub max_age: Option<Duration>,
+    /// Copies in a cluster. Default 1.
+    pub replicas: usize,
+}
+
+/// Where a handler that is new to the stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest event.
+    All,
+    /// With the next event to be stored.
+    New,
+    /// With the first event stored at or after this time, in nanoseconds since 1970.
+    At(u64),
+}
+
+/// A directory that a plugin may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileGrant {
+    /// On the host.
+    pub host: PathBuf,
+    /// In the plugin.
+    pub guest: String,
+    pub write: bool,
+}
+
+/// What a plugin may reach beyond its event. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Environment variables, with the values they have at start.
+    pub env: Vec<(String, String)>,
+    pub files: Vec<FileGrant>,
+    /// Hosts that may be called over HTTP, as `name` or `name:port`.
+    pub http: Vec<String>,
+}
+
+/// A name, a subscription, a plugin and a policy.
+#[derive(Debug, Clone)]
+pub struct HandlerSettings {
+    pub name: Arc<str>,
+    /// The component's file.
+    pub plugin: PathBuf,
+    /// The stream it reads.
+    pub stream: Arc<str>,
+    pub subscribe: Vec<Pattern>,
+    /// Default `{subject}`.
+    pub key: KeyTemplate,
+    /// Default all.
+    pub start: Start,
+    pub publishes: Vec<Pattern>,
+    /// Default fresh.
+    pub instances: Instances,
+    pub config: BTreeMap<String, String>,
+    pub retry: RetryPolicy,
+    pub limits: Limits,
+    pub grants: Grants,
+}

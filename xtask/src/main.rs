@@ -1,0 +1,123 @@
+//! The chores of this workspace, as `cargo xtask <chore>`. `cargo xtask help` says what there is.
+//!
+//! It sets up whatever a chore needs on a machine that has Rust and no more, and ends with 0 only if all went
+//! well.
+
+mod shell;
+
+mod setup;
+
+mod heddle;
+
+mod demo;
+
+mod test;
+
+mod check;
+
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// The chores of this workspace.
+///
+/// New here? `cargo xtask demo` shows Heddle at work and `cargo xtask test` runs everything. Both set up what
+/// they need (below `target/`, but for the wasm target of the Rust toolchain).
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run the order saga on a real server, check what it left in the stream, and print the summary.
+    ///
+    /// Builds host, plugins and driver; starts `heddle dev` with an empty data folder below target/demo;
+    /// places the orders; waits until each has ended; verifies the stream from its first message to its last;
+    /// stops heddle. Ends with 0 only if all holds.
+    Demo {
+        #[command(flatten)]
+        environment: Environment,
+        #[command(flatten)]
+        size: DemoSize,
+    },
+    /// Run every test of the workspace, then a small demo.
+    ///
+    /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle shard`.
+
+    Test {
+        #[command(flatten)]
+        environment: Environment,
+        /// For `cargo test`
+        #[arg(last = true, value_name = "ARGS")]
+        arguments: Vec<String>,
+    },
+    /// Check format, lints, docs and tidiness, without running a test.
+    ///
+    /// All four are run whatever the others say.
+    Check,
+    /// Set up what the other chores need: wasm target, nats-server, guests.
+    Setup {
+        #[command(flatten)]
+        environment: Environment,
+    },
+}
+
+/// What is taken from the machine.
+#[derive(Debug, Args)]
+struct Environment {
+    /// The nats-server to use [default: the one in PATH, or else one that is installed below target/nats]
+    #[arg(long, env = "HEDDLE_NATS_SERVER", value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+}
+
+/// How large a demo is, and what comes after it.
+#[derive(Debug, Args)]
+struct DemoSize {
+    /// How many orders to place.
+    #[arg(long, default_value_t = 5_000)]
+    orders: u64,
+    /// How many customers to spread them over.
+    #[arg(long, default_value_t = 500)]
+    customers: u64,
+    /// Leave the application running after the summary, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<()> {
+    match chore {
+        Chore::Demo { environment, size } => demo::run(&setup::run(&environment)?, &size),
+        Chore::Test { environment, arguments } => test::run(&setup::run(&environment)?, &arguments),
+        Chore::Check => check::run(),
+        Chore::Setup { environment } => setup::run(&environment).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,86 @@
+//! The guests: our plugins and the guests of the tests. Every package in the two folders is one; there is no
+//! list.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::shell::{cargo, root, run};
+
+/// Where guests live, a package in each folder below.
+const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
+
+/// Builds every guest as a component, with the profile `guest` of the workspace.
+pub(super) fn build(target: &str) -> Result<()> {
+    let packages = packages(root())?;
+    ensure!(!packages.is_empty(), "there is no package below {}", FOLDERS.join(" or "));
+    let mut cargo = cargo(&["build", "--profile", "guest", "--target", target]);
+    for package in packages {
+        cargo.args(["--package", &package]);
+    }
+    run(&mut cargo).context("failed to build the guests")
+}
+
+/// The names of all packages in the folders of guests, sorted.
+fn packages(root: &Path) -> Result<Vec<String>> {
+    let mut packages = Vec::new();
+    for folder in FOLDERS.map(|folder| root.join(folder)) {
+        if !folder.is_dir() {
+            continue;
+        }
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
+        for entry in entries {
+            let manifest = entry
+                .with_context(|| format!("failed to list `{}`", folder.display()))?
+                .path()
+                .join("Cargo.toml");
+            if !manifest.is_file() {
+                continue; // A guest in another language; its folder says how it is built.
+            }
+            let text = fs::read_to_string(&manifest)
+                .with_context(|| format!("failed to read `{}`", manifest.display()))?;
+            let name =
+                package_name(&text).with_context(|| format!("`{}` names no package", manifest.display()))?;
+            packages.push(name.to_owned());
+        }
+    }
+    packages.sort_unstable();
+    Ok(packages)
+}
+
+/// The name in the section `[package]`.
+fn package_name(manifest: &str) -> Option<&str> {
+    let section = manifest.lines().skip_while(|line| line.trim() != "[package]").skip(1);
+    let mut lines = section.take_while(|line| !line.trim_start().starts_with('['));
+    lines.find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        (key.trim() == "name").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_in_the_folders_is_found_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        for (folder, name) in
+            [("plugins/order", "p-order"), ("tests/guests/odd", "g-odd"), ("tests/other", "no")]
+        {
+            let folder = root.path().join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("Cargo.toml"), format!("[package]\nname = \"{name}\"\n")).unwrap();
+        }
+        fs::create_dir_all(root.path().join("plugins/python")).unwrap();
+        assert_eq!(packages(root.path()).unwrap(), ["g-odd", "p-order"]);
+    }
+
+    #[test]
+    fn the_name_is_that_of_the_package() {
+        assert_eq!(package_name("[lib]\nname = \"l\"\n[package]\nversion = \"1\"\nname= \"p\"\n"), Some("p"));
+        assert_eq!(package_name("[package]\nversion = \"1\"\n[[bin]]\nname = \"b\"\n"), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! Everything that is run: all tests of the workspace, then a small demo. One that fails does not stop the
+//! other.
+
+use anyhow::{Result, bail};
+
+use crate::setup::Machine;
+use crate::shell::{cargo, run as run_command, step};
+use crate::{DemoSize, demo};
+
+/// Runs everything.
+pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
+    step("tests");
+    let mut cargo = cargo(&["test", "--release", "--no-fail-fast"]);
+    if !chooses_packages(arguments) {
+        cargo.arg("--workspace");
+    }
+    let tests = run_command(cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server));
+    let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
+    let failed: Vec<_> = [tests, demo].into_iter().filter_map(Result::err).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; "))
+}
+
+/// Whether arguments for cargo name packages, which `--workspace` would overrule without a word.
+fn chooses_packages(arguments: &[String]) -> bool {
+    let for_cargo = arguments.iter().take_while(|argument| *argument != "--");
+    for_cargo.into_iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
+}

@@ -1,0 +1,72 @@
+//! Tidiness: rules of CONTRIBUTING.md that no other tool checks.
+//!
+//! Heuristics over the text, on purpose: they need no parser and say no more than they can know. Every breach
+//! is reported, with its place.
+
+mod mask;
+mod rules;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Folders in which nothing is ours.
+const FOREIGN: [&str; 7] = [".git", "target", ".heddle", "node_modules", ".venv", "venv", "__pycache__"];
+
+/// Files larger than this are data.
+const LARGEST: u64 = 1 << 20;
+
+/// Checks every file below a folder.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    collect(root, &mut files)?;
+    files.sort_unstable();
+    let mut breaches = Vec::new();
+    for file in &files {
+        let bytes = fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        let name = file.strip_prefix(root).unwrap_or(file).display();
+        let found = rules::breaches(&text, file.extension().is_some_and(|extension| extension == "rs"));
+        breaches.extend(found.into_iter().map(|breach| format!("{name}:{}: {}", breach.line, breach.text)));
+    }
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    bail!("{} places are untidy:\n{}", breaches.len(), breaches.join("\n"))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let problem = || format!("failed to list `{}`", folder.display());
+    for entry in fs::read_dir(folder).with_context(problem)? {
+        let entry = entry.with_context(problem)?;
+        let kind = entry.file_type().with_context(problem)?;
+        if kind.is_dir() && !FOREIGN.iter().any(|name| entry.file_name() == *name) {
+            collect(&entry.path(), files)?;
+        } else if kind.is_file() && entry.metadata().with_context(problem)?.len() <= LARGEST {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_tidy() {
+        check(crate::shell::root()).unwrap();
+    }
+
+    #[test]
+    fn a_breach_is_reported_with_its_file_and_line() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("src")).unwrap();
+        fs::create_dir_all(root.path().join("target")).unwrap();
+        fs::write(root.path().join("src/lib.rs"), "//! Fine.\nfn f() { todo!() }\n").unwrap();
+        fs::write(root.path().join("target/lib.rs"), "fn f() { todo!() }\n").unwrap();
+        let error = format!("{:#}", check(root.path()).unwrap_err());
+        assert!(error.starts_with("1 places are untidy:\nsrc/lib.rs:2: "), "{error}");
+    }
+}
