@@ -50,7 +50,6 @@ enum Chore {
     /// Run every test of the workspace, then a small demo.
     ///
     /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle shard`.
-
     Test {
         #[command(flatten)]
         environment: Environment,

@@ -32,8 +32,8 @@ fn wanted(settings: &StreamSettings, names: &Names) -> Config {
         subjects,
         description: Some("events, state and progress of a Heddle application".to_owned()),
         retention: RetentionPolicy::Limits,
-        // A full stream refuses: nothing is ever removed to make room.
-        discard: DiscardPolicy::New,
+        // The server allows schedules with this policy only. Without size limits it never comes into play.
+        discard: DiscardPolicy::Old,
         storage: StorageType::File,
         max_age: settings.max_age.unwrap_or_default(),
         num_replicas: settings.replicas,
@@ -74,10 +74,9 @@ pub fn difference(settings: &StreamSettings, names: &Names, found: &StreamFacts)
     differ("allow_msg_schedules", found.allow_message_schedules.to_string(), true.to_string());
     differ("deny_purge", found.deny_purge.to_string(), false.to_string());
     differ("sealed", found.sealed.to_string(), false.to_string());
-    if found.max_bytes > 0 || found.max_messages > 0 {
-        // A stream that makes room by itself would remove checkpoints and state.
-        differ("discard", format!("{:?}", found.discard), format!("{:?}", DiscardPolicy::New));
-    }
+    // A stream of a bounded size makes room by removing its oldest messages: checkpoints and state.
+    differ("max_bytes", found.max_bytes.max(0).to_string(), "0".to_owned());
+    differ("max_msgs", found.max_messages.max(0).to_string(), "0".to_owned());
     differences
 }
 

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn overlap_and_cover_agree_with_matching() {
         let texts = ["a", "a.b", "a.*", "a.>", "*.b", ">", "*.*", "a.b.c", "*.>", "a.*.c"];
-        let subjects = ["a", "a.b", "a.b.c", "x.b", "x.y", "a.x.c", "x", "x.y.z"];
+        let subjects = ["a", "a.b", "a.y", "a.b.c", "a.b.d", "x.b", "x.y", "a.x.c", "x", "x.y.z", "a.b.c.d"];
         for a in texts.map(pattern) {
             for b in texts.map(pattern) {
                 let both = subjects.iter().any(|s| a.matches(s) && b.matches(s));

@@ -11,11 +11,14 @@ use crate::shell::{cargo, root, run};
 /// Where guests live, a package in each folder below.
 const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
 
-/// Builds every guest as a component, with the profile `guest` of the workspace.
+/// The profile of the workspace that guests are built with; also the name of the folder they are put in.
+const PROFILE: &str = "plugin";
+
+/// Builds every guest as a component.
 pub(super) fn build(target: &str) -> Result<()> {
     let packages = packages(root())?;
     ensure!(!packages.is_empty(), "there is no package below {}", FOLDERS.join(" or "));
-    let mut cargo = cargo(&["build", "--profile", "guest", "--target", target]);
+    let mut cargo = cargo(&["build", "--profile", PROFILE, "--target", target]);
     for package in packages {
         cargo.args(["--package", &package]);
     }
