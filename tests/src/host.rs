@@ -1,0 +1,153 @@
+//! An application in a folder of its own, and `heddle run` as a process.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::{heddle, wait_for, workspace};
+
+/// A `heddle.toml` in a folder of its own.
+pub struct App {
+    folder: TempDir,
+    hosts: std::cell::Cell<u32>,
+}
+
+/// A running host. It is killed when it is dropped.
+pub struct Host {
+    child: Child,
+    log: PathBuf,
+}
+
+impl App {
+    /// Writes the application's file.
+    pub fn new(toml: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the application");
+        std::fs::write(folder.path().join("heddle.toml"), toml).expect("the file is written");
+        App { folder, hosts: std::cell::Cell::new(0) }
+    }
+
+    /// The application that most tests use: events on `in.>`, effects on `out.>`, the plugin `contrary`, keys from
+    /// the second token. `more` is added to the handler's section.
+    pub fn contrary(more: &str) -> Self {
+        let plugin = crate::plugin("contrary");
+        App::new(&format!(
+            r#"
+app = "t"
+shards = 4
+[stream]
+name = "T"
+subjects = ["in.>", "out.>"]
+[handlers.h]
+plugin = {plugin:?}
+subscribe = ["in.*"]
+key = "{{subject.1}}"
+publishes = ["out.>"]
+{more}
+"#
+        ))
+    }
+
+    /// A command of `heddle` for this application.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(heddle());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            // One store for all tests: every plugin is compiled once.
+            .env("HEDDLE_CACHE", workspace().join("target/test-artifacts"))
+            .env("HEDDLE_LOG", "info,async_nats=error,heddle::plugin=trace")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.expect("heddle runs")
+    }
+
+    /// Starts `heddle run` and waits until it runs.
+    pub async fn start(&self, url: &str) -> Host {
+        let mut host = self.spawn(url);
+        host.wait_for_line(" running").await;
+        host
+    }
+
+    /// Starts `heddle run`.
+    pub fn spawn(&self, url: &str) -> Host {
+        let number = self.hosts.get();
+        self.hosts.set(number + 1);
+        let log = self.folder.path().join(format!("host-{number}.log"));
+        let file = File::create(&log).expect("a log file");
+        let child = self
+            .command(&["run", "--url", url])
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("heddle starts");
+        Host { child, log }
+    }
+
+    /// The logs of all hosts so far.
+    pub fn logs(&self) -> String {
+        let read = |n| std::fs::read_to_string(self.folder.path().join(format!("host-{n}.log"))).unwrap_or_default();
+        (0..self.hosts.get()).map(read).collect()
+    }
+}
+
+impl Host {
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until a line of the log contains `text`.
+    pub async fn wait_for_line(&mut self, text: &str) {
+        let log = self.log.clone();
+        let child = std::cell::RefCell::new(&mut self.child);
+        wait_for(&format!("the host logs {text:?}"), || {
+            let found = std::fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+            let ended = child.borrow_mut().try_wait().ok().flatten();
+            let log = &log;
+            async move {
+                let shown = || std::fs::read_to_string(log).unwrap_or_default();
+                assert!(found || ended.is_none(), "the host ended with {ended:?}: {}", shown());
+                found.then_some(())
+            }
+        })
+        .await;
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        id.and_then(Pid::from_raw).expect("the host has not been awaited")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the host is there");
+    }
+
+    /// Ends it with SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the host can be killed");
+    }
+
+    /// Waits until it has ended; its exit code.
+    pub async fn ended(&mut self) -> i32 {
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("the host does not end: {}", self.log()));
+        status.expect("the host can be awaited").code().expect("the host ended by itself")
+    }
+
+    /// Stops it with SIGTERM; its exit code.
+    pub async fn stop(mut self) -> i32 {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+}

@@ -1,0 +1,53 @@
+//! What the tests share: a server, a host, a proxy between them, and a checker that reads the stream.
+//!
+//! Everything here is real: `nats-server` and `heddle` are processes, plugins are compiled components. The
+//! checker shares no code with the host.
+
+mod checker;
+mod host;
+mod proxy;
+mod server;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use checker::{Checker, Row};
+pub use host::{App, Host};
+pub use proxy::Proxy;
+pub use server::Server;
+
+/// How long a condition may take to come true before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The program `heddle` that was built beside the tests.
+pub fn heddle() -> PathBuf {
+    let tests = std::env::current_exe().expect("a test has a file");
+    let found = tests.ancestors().skip(1).map(|folder| folder.join("heddle")).find(|file| file.is_file());
+    found.expect("no `heddle` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle` first")
+}
+
+/// A plugin that was built for the tests.
+pub fn plugin(name: &str) -> PathBuf {
+    let target = heddle().ancestors().nth(2).expect("a target folder").to_owned();
+    let file = target.join("wasm32-wasip2/plugin").join(format!("{name}.wasm"));
+    assert!(file.is_file(), "`{}` is missing: run `cargo xtask test`, or `cargo xtask setup` first", file.display());
+    file
+}
+
+/// Waits until `condition` gives a value. `what` is what a failure says.
+pub async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let began = tokio::time::Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

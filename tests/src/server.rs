@@ -1,0 +1,102 @@
+//! A nats-server of a test's own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::wait_for;
+
+/// A running server. It can be killed and started again, on the same port with the same data.
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    port: u16,
+}
+
+/// The program: `HEDDLE_NATS_SERVER` or the first on the PATH.
+#[expect(clippy::disallowed_methods, reason = "how the tests are told where the server is")]
+fn program() -> PathBuf {
+    std::env::var("HEDDLE_NATS_SERVER").map_or_else(|_| PathBuf::from("nats-server"), PathBuf::from)
+}
+
+fn spawn(folder: &Path, port: i32) -> Child {
+    Command::new(program())
+        .args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string()])
+        .arg("--store_dir")
+        .arg(folder.join("data"))
+        .arg("--ports_file_dir")
+        .arg(folder)
+        .arg("--log")
+        .arg(folder.join("server.log"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("nats-server starts: run `cargo xtask test`, which brings one")
+}
+
+impl Server {
+    /// Starts a server on a free port, with its data in memory where the machine offers that.
+    pub async fn start() -> Self {
+        let fast = Path::new("/dev/shm");
+        let folder = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
+        let folder = folder.expect("a folder for the server");
+        let child = spawn(folder.path(), -1);
+        let path = folder.path().to_owned();
+        let port = wait_for("the server listens", || {
+            let port = read_port(&path);
+            async move { port }
+        })
+        .await;
+        Server { child, folder, port }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the server with SIGKILL.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the server can be killed");
+    }
+
+    /// Starts it again after [`kill`](Self::kill).
+    pub async fn restart(&mut self) {
+        self.child = spawn(self.folder.path(), self.port.into());
+        let url = self.url();
+        wait_for("the server is back", || async { async_nats::connect(&url).await.ok() }).await;
+    }
+
+    /// A client of its own.
+    pub async fn client(&self) -> async_nats::Client {
+        let url = self.url();
+        wait_for("a client connects", || async {
+            let options = async_nats::ConnectOptions::new().request_timeout(Some(Duration::from_secs(20)));
+            options.connect(&url).await.ok()
+        })
+        .await
+    }
+
+    /// Its JetStream.
+    pub async fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.client().await)
+    }
+}
+
+fn read_port(folder: &Path) -> Option<u16> {
+    let mut files = std::fs::read_dir(folder).ok()?.flatten();
+    let file = files.find(|file| file.file_name().to_string_lossy().ends_with(".ports"))?;
+    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok()?;
+    ports.get("nats")?.get(0)?.as_str()?.rsplit(':').next()?.parse().ok()
+}
