@@ -138,7 +138,7 @@ impl Checker {
 }
 
 /// Instructions that count and publish the count.
-pub fn counting(key: &str, more: &[serde_json::Value]) -> serde_json::Value {
+fn counting(key: &str, more: &[serde_json::Value]) -> serde_json::Value {
     let mut all = more.to_vec();
     all.push(json!({ "log": { "level": "trace", "message": "ran" } }));
     all.push(json!({ "count": null }));

@@ -52,6 +52,31 @@ publishes = ["out.>"]
         ))
     }
 
+    /// Its folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// With a part of its file replaced.
+    pub fn with(self, old: &str, new: &str) -> Self {
+        self.rewrite(|text| {
+            assert!(text.contains(old), "{old:?} is not in the file");
+            text.replace(old, new)
+        })
+    }
+
+    /// With something added to its file.
+    pub fn append(self, more: &str) -> Self {
+        self.rewrite(|text| text + more)
+    }
+
+    fn rewrite(self, change: impl FnOnce(String) -> String) -> Self {
+        let path = self.folder.path().join("heddle.toml");
+        let text = std::fs::read_to_string(&path).expect("the file is there");
+        std::fs::write(&path, change(text)).expect("the file is written");
+        self
+    }
+
     /// A command of `heddle` for this application.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(heddle());

@@ -1,0 +1,152 @@
+//! The command line.
+
+use heddle_tests::{App, Checker, Server, plugin};
+use serde_json::{Value, json};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn a_bad_file_reports_all_its_faults_and_ends_with_2() {
+    let app = App::new("app = \"x y\"\n[stream]\nname = \"T\"\nsubject = [\"a.>\"]\n[handlers.h]\nplugin = \"h.wasm\"\nsubscibe = [\"a.*\"]\n");
+    for command in ["run", "check", "graph"] {
+        let output = app.output(&[command]).await;
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let errors = text(&output.stderr);
+        for part in [
+            "heddle.toml:1:7: `app`: `x y` cannot be a name",
+            "heddle.toml:4:1: unknown key `subject` in [stream]; did you mean `subjects`?",
+            "heddle.toml:7:1: unknown key `subscibe` in [handlers.h]; did you mean `subscribe`?",
+        ] {
+            assert!(errors.contains(part), "no {part:?} in {errors}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plugins_that_are_none_are_refused_each_with_its_reason() {
+    let app = App::contrary("");
+    let wasm = plugin("contrary");
+    let toml = |plugin: &str| {
+        format!("app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"in.>\"]\n[handlers.h]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\n")
+    };
+    let folder = app.folder();
+    std::fs::write(folder.join("text.wasm"), "hello").unwrap();
+    std::fs::write(folder.join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    std::fs::write(folder.join("empty.wasm"), b"\0asm\x0d\0\x01\0").unwrap();
+    let whole = std::fs::read(&wasm).unwrap();
+    std::fs::write(folder.join("cut.wasm"), &whole[..whole.len() / 2]).unwrap();
+    for (file, reason) in [
+        ("text.wasm", "not a WebAssembly file"),
+        ("module.wasm", "a core module, not a component"),
+        ("empty.wasm", "does not fit the world"),
+        ("cut.wasm", "failed to compile"),
+        ("missing.wasm", "failed to read"),
+    ] {
+        std::fs::write(folder.join("heddle.toml"), toml(file)).unwrap();
+        let output = app.output(&["check", "--offline"]).await;
+        assert_eq!(output.status.code(), Some(2), "{file}");
+        assert!(text(&output.stdout).contains(reason), "{file}: {}", text(&output.stdout));
+    }
+}
+
+#[tokio::test]
+async fn check_finds_cycles_and_loose_ends() {
+    let wasm = plugin("contrary");
+    let handler = |name: &str, from: &str, to: &str| {
+        format!("[handlers.{name}]\nplugin = {wasm:?}\nsubscribe = [{from:?}]\npublishes = [{to:?}]\n")
+    };
+    let app = App::new(&format!(
+        "app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"a.>\", \"b.>\", \"c.>\"]\n{}{}{}",
+        handler("one", "a.*", "b.*"),
+        handler("two", "b.*", "a.*"),
+        handler("three", "c.in", "c.out")
+    ));
+    let output = app.output(&["check", "--offline", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let notes = report["notes"].to_string();
+    for part in ["cycle: one → two", "publishes `c.out`, which no handler consumes", "subscribes to `c.in`, which no handler publishes"] {
+        assert!(notes.contains(part), "no {part:?} in {notes}");
+    }
+    let graph = app.output(&["graph"]).await;
+    assert!(text(&graph.stdout).starts_with("flowchart LR\n"));
+    let dot = app.output(&["graph", "--format", "dot"]).await;
+    assert!(text(&dot.stdout).starts_with("digraph \"t\""));
+}
+
+#[tokio::test]
+async fn invoke_runs_one_event_without_a_server() {
+    let app = App::contrary("");
+    let event = json!({"subject": "in.a", "key": "a", "payload": {"do": [
+        {"count": null},
+        {"log": {"level": "info", "message": "hello"}},
+        {"publish": {"subject": "out.a", "payload": "{\"n\":1}"}},
+    ]}});
+    std::fs::write(app.folder().join("event.json"), event.to_string()).unwrap();
+    let wasm = plugin("contrary");
+    let wasm = wasm.to_str().unwrap();
+    let output = app.output(&["invoke", wasm, "--event", "event.json", "--state", "41", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"]["verdict"], "done");
+    assert_eq!(report["state"]["set"], 42);
+    assert_eq!(report["messages"][0]["subject"], "out.a");
+    assert_eq!(report["messages"][0]["payload"]["n"], 1);
+    assert_eq!(report["logs"][0]["text"], "hello");
+    assert!(report["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    // Under the handler's policy a subject outside `publishes` is refused.
+    let event = json!({"subject": "in.a", "payload": {"do": [{"publish": {"subject": "in.b", "payload": ""}}]}});
+    std::fs::write(app.folder().join("event.json"), event.to_string()).unwrap();
+    let output = app.output(&["invoke", wasm, "--event", "event.json", "--handler", "h"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("reject"), "{}", text(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publish_tail_status_and_state_show_a_running_application() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = App::contrary("");
+    let host = app.start(&url).await;
+    let payload = json!({"do": [{"count": null}, {"echo_state": {"subject": "out.a"}}]}).to_string();
+    let output = app.output(&["publish", "in.a", &payload, "-H", "Kind: x", "--count", "5", "--url", &url]).await;
+    assert!(text(&output.stdout).starts_with("stored in T/"), "{}", text(&output.stderr));
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.wait_for("out.a", 5).await;
+    let output = app.output(&["tail", "--from", "1", "-n", "6", "--json", "--url", &url]).await;
+    let tail = text(&output.stdout);
+    let rows: Vec<Value> = tail.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 6);
+    assert_eq!(rows[0]["subject"], "in.a");
+    assert_eq!(rows[0]["headers"][0], json!(["Kind", "x"]));
+    let output = app.output(&["state", "get", "h", "a", "--url", &url]).await;
+    assert_eq!(text(&output.stdout), "5\n");
+    let output = app.output(&["state", "get", "h", "nobody", "--url", &url]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let caught_up = || async {
+        let output = app.output(&["status", "--json", "--url", &url]).await;
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        let handler = status["handlers"]["h"].clone();
+        (handler["lag"] == 0).then_some((status, handler))
+    };
+    let (status, handler) = heddle_tests::wait_for("the lag is 0", caught_up).await;
+    assert_eq!(status["hosts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(handler["dead_letters"], 0);
+    assert!(handler["low"].as_u64().is_some_and(|low| low > 5));
+    let wait = json!({"do": [{"reply": {"payload": "here"}}]}).to_string();
+    let output = app.output(&["publish", "in.b", &wait, "--wait", "--url", &url]).await;
+    assert!(text(&output.stdout).ends_with("here\n"), "{}", text(&output.stderr));
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test]
+async fn every_command_teaches_itself() {
+    let app = App::contrary("");
+    for command in ["run", "dev", "check", "graph", "invoke", "publish", "tail", "status", "state"] {
+        let output = app.output(&[command, "--help"]).await;
+        assert!(output.status.success(), "{command}");
+        assert!(text(&output.stdout).contains("Usage:"), "{command}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Retries and dead letters.
+
+use heddle_tests::{App, Checker, Server};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_keeps_failing_becomes_a_dead_letter_with_its_cause() {
+    let server = Server::start().await;
+    let app = App::contrary("[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"5ms\", max = \"10ms\" }");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    let payload = json!({"do": [
+        {"log": {"level": "trace", "message": "tried"}},
+        {"publish": {"subject": "out.a", "payload": "never"}},
+        {"retry": {"reason": "not today\nnor tomorrow"}},
+    ]})
+    .to_string();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Kind", "first");
+    headers.append("Kind", "second");
+    headers.insert("Nats-Msg-Id", "once");
+    let ack = jetstream.publish_with_headers("in.a", headers, payload.clone().into()).await.unwrap().await.unwrap();
+    let next = checker.publish_count("a", &[]).await;
+    checker.wait_for("dead.>", 1).await;
+    checker.wait_for("out.>", 1).await;
+
+    let letters = checker.rows("dead.").await;
+    let letter = &letters[0];
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letter.subject, "dead.t.h.in.a");
+    assert_eq!(letter.payload, payload);
+    assert_eq!(letter.header("Kind"), "first");
+    assert_eq!(letter.header("Heddle-Dead-Cause"), "retry");
+    assert_eq!(letter.header("Heddle-Dead-Message"), "not today\\nnor tomorrow");
+    assert_eq!(letter.header("Heddle-Dead-Attempts"), "3");
+    assert_eq!(letter.header("Heddle-Dead-Handler"), "h");
+    assert_eq!(letter.header("Heddle-Dead-Stream"), "T");
+    assert_eq!(letter.header("Heddle-Dead-Sequence"), ack.sequence.to_string());
+    assert_eq!(letter.header("Heddle-Dead-Subject"), "in.a");
+    assert_eq!(letter.header("Heddle-Dead-Key"), "a");
+    assert!(letter.header("Heddle-Dead-Plugin").starts_with("sha256:"));
+    assert!(letter.header("Heddle-Dead-Time").ends_with('Z'));
+    // Its effects vanished, and the next event of the key came after it.
+    let out = checker.rows("out.").await;
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0].cause(), next);
+    assert!(out[0].sequence > letter.sequence);
+    assert_eq!(host.stop().await, 0);
+    assert_eq!(app.logs().matches("tried").count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_event_is_never_tried_again() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let log = json!({"log": {"level": "trace", "message": "tried"}});
+    checker.publish("in.a", json!([log, {"reject": {"reason": "no such customer"}}])).await;
+    checker.wait_for("dead.>", 1).await;
+    assert_eq!(checker.rows("dead.").await[0].header("Heddle-Dead-Cause"), "reject");
+    assert_eq!(host.stop().await, 0);
+    assert_eq!(app.logs().matches("tried").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_a_key_becomes_a_dead_letter() {
+    let server = Server::start().await;
+    let app = App::contrary("").with("{subject.1}", "{payload./customer}");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    jetstream.publish("in.a", "not json".into()).await.unwrap().await.unwrap();
+    jetstream.publish("in.a", r#"{"customer":"c1","do":[]}"#.into()).await.unwrap().await.unwrap();
+    checker.wait_for("dead.>", 1).await;
+    let letter = &checker.rows("dead.").await[0];
+    assert_eq!(letter.header("Heddle-Dead-Cause"), "key");
+    assert!(letter.header("Heddle-Dead-Message").contains("payload is not JSON"), "{letter:?}");
+    assert_eq!(host.stop().await, 0);
+    assert_eq!(checker.count("dead.>").await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_events_that_goes_in_a_circle_ends() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Heddle-Hops", "101");
+    jetstream.publish_with_headers("in.a", headers, r#"{"do":[]}"#.into()).await.unwrap().await.unwrap();
+    checker.wait_for("dead.>", 1).await;
+    assert_eq!(checker.rows("dead.").await[0].header("Heddle-Dead-Cause"), "hops");
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_and_back_off_survive_a_kill() {
+    let server = Server::start().await;
+    let app = App::contrary("[handlers.h.retry]\nmax-attempts = 4\nbackoff = { initial = \"400ms\", factor = 1, max = \"400ms\" }");
+    let checker = Checker::new(server.jetstream().await, "T");
+    let mut host = app.start(&server.url()).await;
+    let log = json!({"log": {"level": "trace", "message": "tried"}});
+    checker.publish("in.a", json!([log, {"retry": {"reason": "again"}}])).await;
+    let mut restarts = 0;
+    while checker.count("dead.>").await != Some(1) {
+        // Killed once the attempt is on record, which the checkpoint's growth shows.
+        let tried = app.logs().matches("tried").count();
+        heddle_tests::wait_for("another try", || {
+            let more = app.logs().matches("tried").count() > tried;
+            let checker = &checker;
+            async move { (more || checker.count("dead.>").await == Some(1)).then_some(()) }
+        })
+        .await;
+        let recorded = || async { checker.rows("_heddle.t.checkpoint.").await.iter().any(|row| row.payload.contains("again")).then_some(()) };
+        if checker.count("dead.>").await != Some(1) {
+            heddle_tests::wait_for("the attempt is recorded", recorded).await;
+            restarts += 1;
+            host.kill().await;
+            host = app.start(&server.url()).await;
+        }
+    }
+    assert_eq!(checker.rows("dead.").await[0].header("Heddle-Dead-Attempts"), "4");
+    assert!(restarts >= 1);
+    // A kill may come between a run and its record, which repeats that run; never more.
+    let tried = app.logs().matches("tried").count();
+    assert!((4..=4 + restarts).contains(&tried), "{tried} runs with {restarts} restarts");
+    assert_eq!(host.stop().await, 0);
+}

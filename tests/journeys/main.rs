@@ -1,0 +1,10 @@
+//! Journeys: what Heddle promises, shown over a real server with real components and real processes.
+
+mod commands;
+mod containment;
+mod effects;
+mod exactly_once;
+mod failure;
+mod order;
+mod reading;
+mod stream;
