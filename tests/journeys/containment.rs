@@ -72,7 +72,7 @@ async fn a_plugin_that_calls_the_host_without_end_is_contained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_sleeps_is_contained() {
-    contained("time = \"100ms\"", json!([{"sleep_ms": {"ms": 60_000}}]), "limit", "still waiting").await;
+    contained("time = \"100ms\"", json!([{"sleep_ms": {"ms": 60_000}}]), "limit", "plugin waited for more than").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,13 +127,12 @@ async fn a_plugin_that_forges_subjects_and_headers_is_refused_each_time() {
     checker.publish("bad.a", json!([{"forge": {"subject": EVIL}}])).await;
     checker.wait_for("evil.>", 1).await;
     let rows = checker.rows("evil.").await;
-    assert!(rows.len() > 30, "{} forgeries", rows.len());
-    for row in &rows {
-        let report: Value = serde_json::from_str(&row.payload).unwrap();
+    assert_eq!(rows.len(), 1, "something forged reached the stream: {rows:?}");
+    let reports: Vec<Value> = serde_json::from_str(&rows[0].payload).unwrap();
+    assert!(reports.len() > 30, "{} forgeries", reports.len());
+    for report in &reports {
         assert_ne!(report["answer"], "ok", "{}", report["forged"]);
-        assert_eq!(row.header("Heddle-Handler"), "bad");
     }
-    // Nothing but reports reached the stream.
-    assert!(rows.iter().all(|row| row.subject == EVIL));
+    assert_eq!(rows[0].header("Heddle-Handler"), "bad");
     assert_eq!(host.stop().await, 0);
 }

@@ -67,16 +67,19 @@ async fn a_rejected_event_is_never_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_without_a_key_becomes_a_dead_letter() {
     let server = Server::start().await;
-    let app = App::contrary("").with("{subject.1}", "{payload./customer}");
+    let app = App::contrary("").with("{subject.1}", "{header.Customer}");
     let host = app.start(&server.url()).await;
     let jetstream = server.jetstream().await;
     let checker = Checker::new(jetstream.clone(), "T");
-    jetstream.publish("in.a", "not json".into()).await.unwrap().await.unwrap();
-    jetstream.publish("in.a", r#"{"customer":"c1","do":[]}"#.into()).await.unwrap().await.unwrap();
+    let empty = r#"{"do":[]}"#;
+    jetstream.publish("in.a", empty.into()).await.unwrap().await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Customer", "c1");
+    jetstream.publish_with_headers("in.a", headers, empty.into()).await.unwrap().await.unwrap();
     checker.wait_for("dead.>", 1).await;
     let letter = &checker.rows("dead.").await[0];
     assert_eq!(letter.header("Heddle-Dead-Cause"), "key");
-    assert!(letter.header("Heddle-Dead-Message").contains("payload is not JSON"), "{letter:?}");
+    assert!(letter.header("Heddle-Dead-Message").contains("header `Customer` is missing"), "{letter:?}");
     assert_eq!(host.stop().await, 0);
     assert_eq!(checker.count("dead.>").await, Some(1));
 }

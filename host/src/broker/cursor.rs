@@ -33,6 +33,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a cursor must have been quiet before it asks how far the stream has come.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// How many looks in a row must find that the server has delivered more than has arrived, before somebody else is taken
+/// to read from the consumer.
+const MAX_MISMATCHES: u32 = 4;
+
 /// The longest wait between two tries to make a cursor.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
@@ -95,6 +99,8 @@ impl Broker {
     }
 }
 
+const STOLEN: &str = "somebody else reads from this consumer";
+
 /// Why reading stopped.
 enum Stop {
     /// Nobody wants the events any more.
@@ -130,7 +136,7 @@ impl Reader {
         loop {
             let before = self.next;
             match self.read().await {
-                Stop::Unwanted => return,
+                Stop::Unwanted => return self.remove().await,
                 Stop::Lost(reason) => {
                     // The receiver may be gone, and then nobody needs to know.
                     self.sender.send(Delivery::Lost(reason)).await.ok();
@@ -150,6 +156,13 @@ impl Reader {
                 () = tokio::time::sleep(delay) => {}
                 () = self.sender.closed() => return,
             }
+        }
+    }
+
+    /// Takes the consumer away. It would vanish by itself as well.
+    async fn remove(&self) {
+        if let Ok(stream) = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await {
+            stream.delete_consumer(&self.plan.name).await.ok();
         }
     }
 
@@ -174,19 +187,24 @@ impl Reader {
             .await
             .map_err(|error| again("failed to read", &error))?;
         let mut delivered = 0_u64;
-        let mut quiet_since_mark = false;
+        let mut marked = false;
+        let mut mismatches = 0;
         loop {
             let first = tokio::select! {
                 // Cancel-safe: the stream keeps what it has received.
                 message = messages.next() => message,
-                () = tokio::time::sleep(QUIET), if !quiet_since_mark && self.plan.filter.is_some() => {
-                    quiet_since_mark = true;
-                    self.mark(&consumer, delivered).await?;
+                () = tokio::time::sleep(QUIET), if !marked => {
+                    marked = self.mark(&consumer, delivered).await?;
+                    mismatches += u32::from(!marked);
+                    if mismatches >= MAX_MISMATCHES {
+                        return Err(Stop::Again(STOLEN.to_owned()));
+                    }
                     continue;
                 }
                 () = self.sender.closed() => return Err(Stop::Unwanted),
             };
-            quiet_since_mark = false;
+            marked = false;
+            mismatches = 0;
             let mut batch = CursorEvents { events: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
             let mut broken = None;
@@ -213,7 +231,7 @@ impl Reader {
     fn take(&self, message: Message, delivered: &mut u64, batch: &mut CursorEvents) -> Result<(), Stop> {
         let info = message.info().map_err(|error| Stop::Again(format!("message has no place: {error}")))?;
         if info.consumer_sequence != *delivered + 1 || info.stream_sequence < batch.next {
-            return Err(Stop::Again("somebody else reads from this consumer".to_owned()));
+            return Err(Stop::Again(STOLEN.to_owned()));
         }
         *delivered += 1;
         batch.next = info.stream_sequence + 1;
@@ -239,15 +257,16 @@ impl Reader {
         Ok(())
     }
 
-    /// When a filtered cursor is quiet: everything up to the stream's end has been seen, if the consumer
-    /// says so after the end was asked for.
-    async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<(), Stop> {
+    /// When a cursor is quiet: everything up to the stream's end has been seen, if the consumer says so after the end
+    /// was asked for. Says whether the consumer agrees with what has arrived.
+    async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
         let last = self.broker.stream_state(&self.plan.stream).await?.last;
         let info = consumer.get_info().await.map_err(|e| Error::request("look up the cursor", chain(&e)))?;
-        if info.num_pending == 0 && info.delivered.consumer_sequence == delivered && last >= self.next {
+        let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
+        if agrees && last >= self.next {
             self.hand_on(CursorEvents { events: Vec::new(), next: last + 1, pending: 0 }).await?;
         }
-        Ok(())
+        Ok(agrees)
     }
 
     async fn check_stream(&self) -> Result<(), Stop> {

@@ -575,6 +575,7 @@ fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
 
 /// One reader for each stream, each handler at the lowest event it has not done.
 fn readers(settings: &Settings, plan: &Plan, shards: &Shards) -> Vec<(Reader, Routes)> {
+    let prefix = format!("heddle-{}-{}", settings.app, plan.host);
     let reader = |(stream, created): (&String, &u64)| {
         let mut routes = Routes::default();
         let mut subscriptions = Vec::new();
@@ -584,7 +585,7 @@ fn readers(settings: &Settings, plan: &Plan, shards: &Shards) -> Vec<(Reader, Ro
             let subscribe = of.subscribe.clone();
             subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
         }
-        (Reader::new(&settings.app, stream.as_str().into(), *created, subscriptions), routes)
+        (Reader::new(&prefix, stream.as_str().into(), *created, subscriptions), routes)
     };
     plan.streams.iter().map(reader).collect()
 }

@@ -32,7 +32,8 @@ pub struct Subscription {
 /// One stream and the handlers that read it.
 #[derive(Debug)]
 pub struct Reader {
-    app: String,
+    /// What the names of its cursors begin with: application and host, so that no two hosts read from one.
+    prefix: String,
     stream: Arc<str>,
     created: u64,
     handlers: Vec<(HandlerIx, Subscription)>,
@@ -65,11 +66,11 @@ pub enum Read {
 }
 
 impl Reader {
-    /// Reads `stream` for the handlers, each from its position on.
-    pub fn new(app: &str, stream: Arc<str>, created: u64, handlers: Vec<(HandlerIx, Subscription)>) -> Self {
+    /// Reads `stream` for the handlers, each from its position on, with cursors whose names begin with `prefix`.
+    pub fn new(prefix: &str, stream: Arc<str>, created: u64, handlers: Vec<(HandlerIx, Subscription)>) -> Self {
         let parked = handlers.iter().map(|(handler, _)| *handler).collect();
-        let app = app.to_owned();
-        Reader { app, stream, created, handlers, shared: None, own: Vec::new(), parked, made: 0 }
+        let prefix = prefix.to_owned();
+        Reader { prefix, stream, created, handlers, shared: None, own: Vec::new(), parked, made: 0 }
     }
 
     /// The next sequence that a handler has not seen.
@@ -215,7 +216,7 @@ impl Reader {
         let subscriptions = || handlers.iter().filter_map(|handler| self.subscription(*handler));
         let start = subscriptions().map(|subscription| subscription.position).min().unwrap_or(1);
         let filter = common_cover(subscriptions().flat_map(|subscription| &subscription.subscribe));
-        let mut name = format!("heddle-{}", self.app);
+        let mut name = self.prefix.clone();
         for part in own.iter().map(|name| name.to_string()).chain((self.made > 0).then(|| self.made.to_string())) {
             name.push('-');
             name.push_str(&part);

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -139,9 +138,4 @@ fn start_clock(engine: &Engine) -> Result<mpsc::Sender<()>, Error> {
         .spawn(tick)
         .map_err(|error| Error::Engine(format!("no thread for the clock: {error}")))?;
     Ok(alive)
-}
-
-/// How long a run may wait in host calls, beyond its run time: see `limits.time`.
-pub(super) fn wall_limit(time: Duration) -> Duration {
-    time.saturating_mul(5)
 }

@@ -8,6 +8,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::ambient::Ambience;
+use super::bounded::GaveWay;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
 use super::capture::Lines;
 use super::http::Granted;
@@ -31,6 +32,7 @@ pub(super) struct Guest {
     draft: Draft,
     /// Ticks of run time that are used up.
     pub(super) ticks: u32,
+    pub(super) gave_way: GaveWay,
     pub(super) limiter: Limiter,
     pub(super) lines: Lines,
     ambience: Ambience,
@@ -52,6 +54,7 @@ impl Guest {
             call: None,
             draft: Draft::default(),
             ticks: 0,
+            gave_way: GaveWay::default(),
             limiter: Limiter::new(policy.limits.memory),
             lines,
             ambience,
@@ -64,9 +67,10 @@ impl Guest {
     }
 
     /// Begins a run. Everything of the one before is forgotten.
-    pub(super) fn begin(&mut self, call: Call) {
+    pub(super) fn begin(&mut self, call: Call, gave_way: GaveWay) {
         self.ambience.begin(&call.event, &self.policy.handler);
         self.ticks = 0;
+        self.gave_way = gave_way;
         self.draft = Draft::default();
         self.call = Some(call);
     }

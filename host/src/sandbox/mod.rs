@@ -7,6 +7,7 @@
 mod ambient;
 mod artifact;
 mod bindings;
+mod bounded;
 mod capture;
 mod compile;
 mod engine;

@@ -1,7 +1,7 @@
 //! A plugin that was taken: makes instances and runs events in them.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, Trap, UpdateDeadline};
@@ -10,7 +10,7 @@ use super::ambient::hash_seed;
 use super::artifact::Digest;
 use super::bindings::heddle::plugin::types;
 use super::bindings::{Plugin as World, PluginPre};
-use super::engine::wall_limit;
+use super::bounded::{Bounded, GaveWay};
 use super::guest::{Guest, lower};
 use super::limiter::Breach;
 use super::{Call, Error, LogLine, Policy, Run, Usage};
@@ -25,6 +25,11 @@ const MAX_HANDLES: usize = 1_000;
 
 /// Log lines that are added to the message of a trap.
 const TRAP_LINES: usize = 3;
+
+/// How long a run may wait in host calls, for a limit of run time.
+fn wait_limit(time: Duration) -> Duration {
+    time.saturating_mul(5)
+}
 
 /// A plugin of one handler, ready to run.
 pub struct Plugin {
@@ -65,14 +70,15 @@ impl Plugin {
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
         let plugin = Plugin { pre, digest, policy, uses_state, idle: Mutex::default() };
         // Some mismatches of types only show when an instance is made.
-        let wall = wall_limit(plugin.policy.limits.time);
-        match tokio::time::timeout(wall, plugin.instantiate(0)).await {
-            Ok(Ok(_)) => Ok(plugin),
-            Ok(Err(Made::Grant(error))) => Err(error),
-            Ok(Err(Made::Failed(error, lines))) => {
+        let wait = wait_limit(plugin.policy.limits.time);
+        let gave_way = GaveWay::default();
+        match Bounded::new(plugin.instantiate(0, gave_way.clone()), gave_way, wait).await {
+            Some(Ok(_)) => Ok(plugin),
+            Some(Err(Made::Grant(error))) => Err(error),
+            Some(Err(Made::Failed(error, lines))) => {
                 Err(Error::Instantiate(message(&failure(&error, &lines))))
             }
-            Err(_) => Err(Error::Instantiate(format!("not ready after {wall:?}"))),
+            None => Err(Error::Instantiate(format!("it waited for more than {wait:?}"))),
         }
     }
 
@@ -94,11 +100,12 @@ impl Plugin {
     /// Runs one event to its verdict.
     pub async fn run(&self, call: Call) -> Run {
         let began = Instant::now();
-        let wall = wall_limit(self.policy.limits.time);
-        let mut run = match tokio::time::timeout(wall, self.execute(call)).await {
-            Ok(run) => run,
-            Err(_) => {
-                let text = format!("plugin was still waiting after {wall:?}");
+        let wait = wait_limit(self.policy.limits.time);
+        let gave_way = GaveWay::default();
+        let mut run = match Bounded::new(self.execute(call, gave_way.clone()), gave_way, wait).await {
+            Some(run) => run,
+            None => {
+                let text = format!("plugin waited for more than {wait:?}");
                 Run::failed(Failure::Limit { limit: Limit::Time, message: text })
             }
         };
@@ -107,8 +114,8 @@ impl Plugin {
     }
 
     /// The instance lives in this future: dropping it, as a time-out does, drops the instance too.
-    async fn execute(&self, call: Call) -> Run {
-        let mut instance = match self.take(&call).await {
+    async fn execute(&self, call: Call, gave_way: GaveWay) -> Run {
+        let mut instance = match self.take(&call, &gave_way).await {
             Ok(instance) => instance,
             Err(Made::Grant(error)) => {
                 return Run::failed(Failure::Trap { message: error.to_string() });
@@ -120,7 +127,7 @@ impl Plugin {
         };
         let event = lower(&call);
         let store = &mut instance.store;
-        store.data_mut().begin(call);
+        store.data_mut().begin(call, gave_way);
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         let answer = instance.world.heddle_plugin_handler().call_handle(&mut *store, &event).await;
@@ -143,11 +150,14 @@ impl Plugin {
         Run { verdict, logs, logs_dropped, usage }
     }
 
-    async fn take(&self, call: &Call) -> Result<Instance, Made> {
+    async fn take(&self, call: &Call, gave_way: &GaveWay) -> Result<Instance, Made> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(instance) => Ok(instance),
-            None => self.instantiate(hash_seed(&call.event, &self.policy.handler)).await,
+            None => {
+                let seed = hash_seed(&call.event, &self.policy.handler);
+                self.instantiate(seed, gave_way.clone()).await
+            }
         }
     }
 
@@ -159,8 +169,9 @@ impl Plugin {
         }
     }
 
-    async fn instantiate(&self, hash_seed: u128) -> Result<Instance, Made> {
-        let guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
+    async fn instantiate(&self, hash_seed: u128, gave_way: GaveWay) -> Result<Instance, Made> {
+        let mut guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
+        guest.gave_way = gave_way;
         let mut store = Store::new(self.pre.engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -173,6 +184,7 @@ impl Plugin {
                 let text = format!("plugin ran for {:?}", guest.used());
                 return Err(Breach { limit: Limit::Time, text }.into());
             }
+            guest.gave_way.set();
             Ok(UpdateDeadline::Yield(1))
         });
         match self.pre.instantiate_async(&mut store).await {
@@ -199,7 +211,7 @@ fn lift(asked: types::Failure) -> Failure {
         types::Failure::Retry(reason) => Failure::Retry { reason },
         types::Failure::Reject(reason) => Failure::Reject { reason },
         types::Failure::Defer(types::Deferral { delay_ms, reason }) => {
-            Failure::Defer { delay: std::time::Duration::from_millis(delay_ms.into()), reason }
+            Failure::Defer { delay: Duration::from_millis(delay_ms.into()), reason }
         }
     }
 }

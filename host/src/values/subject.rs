@@ -33,10 +33,11 @@ pub enum Error {
     TailNotLast(String),
 }
 
-/// Checks that `text` is a subject that can be published: no wildcard, no empty token, no blank.
+/// Checks that `text` is a subject that can be published: no empty token, no blank, and neither `*` nor `>` anywhere.
+/// The server would take them literally inside a token, but nobody could subscribe to just that.
 pub fn check(text: &str) -> Result<(), Error> {
     check_tokens(text)?;
-    if text.split('.').any(|token| token == "*" || token == ">") {
+    if text.contains(['*', '>']) {
         return Err(Error::Wildcard(text.to_owned()));
     }
     Ok(())
@@ -250,10 +251,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_published_is_refused() {
-        for bad in ["", "a..b", ".a", "a.", "a b", "a.*", "a.>", ">", "a\r\nb", "a\0"] {
+        for bad in ["", "a..b", ".a", "a.", "a b", "a.*", "a.>", ">", "a.b*", "a\r\nb", "a\0"] {
             assert!(check(bad).is_err(), "{bad:?} passed");
         }
-        for good in ["a", "a.b-c_d", "order.placed.c*1", "käse.1"] {
+        for good in ["a", "a.b-c_d", "order.placed.c=1", "käse.1"] {
             assert!(check(good).is_ok(), "{good:?} was refused");
         }
     }
