@@ -9,7 +9,9 @@ fn text(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_bad_file_reports_all_its_faults_and_ends_with_2() {
-    let app = App::new("app = \"x y\"\n[stream]\nname = \"T\"\nsubject = [\"a.>\"]\n[handlers.h]\nplugin = \"h.wasm\"\nsubscibe = [\"a.*\"]\n");
+    let app = App::new(
+        "app = \"x y\"\n[stream]\nname = \"T\"\nsubject = [\"a.>\"]\n[handlers.h]\nplugin = \"h.wasm\"\nsubscibe = [\"a.*\"]\n",
+    );
     for command in ["run", "check", "graph"] {
         let output = app.output(&[command]).await;
         assert_eq!(output.status.code(), Some(2), "{command}");
@@ -29,7 +31,9 @@ async fn plugins_that_are_none_are_refused_each_with_its_reason() {
     let app = App::contrary("");
     let wasm = plugin("contrary");
     let toml = |plugin: &str| {
-        format!("app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"in.>\"]\n[handlers.h]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\n")
+        format!(
+            "app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"in.>\"]\n[handlers.h]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\n"
+        )
     };
     let folder = app.folder();
     std::fs::write(folder.join("text.wasm"), "hello").unwrap();
@@ -67,7 +71,11 @@ async fn check_finds_cycles_and_loose_ends() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let notes = report["notes"].to_string();
-    for part in ["cycle: one → two", "publishes `c.out`, which no handler consumes", "subscribes to `c.in`, which no handler publishes"] {
+    for part in [
+        "cycle: one → two",
+        "publishes `c.out`, which no handler consumes",
+        "subscribes to `c.in`, which no handler publishes",
+    ] {
         assert!(notes.contains(part), "no {part:?} in {notes}");
     }
     let graph = app.output(&["graph"]).await;
@@ -97,7 +105,8 @@ async fn invoke_runs_one_event_without_a_server() {
     assert_eq!(report["logs"][0]["text"], "hello");
     assert!(report["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
     // Under the handler's policy a subject outside `publishes` is refused.
-    let event = json!({"subject": "in.a", "payload": {"do": [{"publish": {"subject": "in.b", "payload": ""}}]}});
+    let event =
+        json!({"subject": "in.a", "payload": {"do": [{"publish": {"subject": "in.b", "payload": ""}}]}});
     std::fs::write(app.folder().join("event.json"), event.to_string()).unwrap();
     let output = app.output(&["invoke", wasm, "--event", "event.json", "--handler", "h"]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -111,7 +120,8 @@ async fn publish_tail_status_and_state_show_a_running_application() {
     let app = App::contrary("");
     let host = app.start(&url).await;
     let payload = json!({"do": [{"count": null}, {"echo_state": {"subject": "out.a"}}]}).to_string();
-    let output = app.output(&["publish", "in.a", &payload, "-H", "Kind: x", "--count", "5", "--url", &url]).await;
+    let output =
+        app.output(&["publish", "in.a", &payload, "-H", "Kind: x", "--count", "5", "--url", &url]).await;
     assert!(text(&output.stdout).starts_with("stored in T/"), "{}", text(&output.stderr));
     let checker = Checker::new(server.jetstream().await, "T");
     checker.wait_for("out.a", 5).await;

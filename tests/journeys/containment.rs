@@ -72,12 +72,19 @@ async fn a_plugin_that_calls_the_host_without_end_is_contained() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_sleeps_is_contained() {
-    contained("time = \"100ms\"", json!([{"sleep_ms": {"ms": 60_000}}]), "limit", "plugin waited for more than").await;
+    contained(
+        "time = \"100ms\"",
+        json!([{"sleep_ms": {"ms": 60_000}}]),
+        "limit",
+        "plugin waited for more than",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_hoards_memory_is_contained() {
-    contained("memory = \"8MiB\"", json!([{"hoard": {"mib": 512}}]), "limit", "memory: plugin asked for").await;
+    contained("memory = \"8MiB\"", json!([{"hoard": {"mib": 512}}]), "limit", "memory: plugin asked for")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

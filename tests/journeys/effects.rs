@@ -14,7 +14,8 @@ async fn a_message_published_later_arrives_after_its_delay_even_if_the_host_is_g
     let checker = Checker::new(server.jetstream().await, "T");
     let began = Instant::now();
     let later = json!({"publish_after": {"seconds": 2, "subject": "out.later", "payload": "hello", "headers": [["Kind", "x"]]}});
-    let cause = checker.publish("in.a", json!([later, {"publish": {"subject": "out.now", "payload": "x"}}])).await;
+    let cause =
+        checker.publish("in.a", json!([later, {"publish": {"subject": "out.now", "payload": "x"}}])).await;
     checker.wait_for("out.now", 1).await;
     assert_eq!(host.stop().await, 0);
     checker.wait_for("out.later", 1).await;
@@ -50,7 +51,9 @@ async fn every_message_says_which_event_caused_it_and_which_chain_it_belongs_to(
     let server = Server::start().await;
     let plugin = heddle_tests::plugin("contrary");
     let handler = |name: &str, from: &str| {
-        format!("[handlers.{name}]\nplugin = {plugin:?}\nsubscribe = [{from:?}]\nkey = \"{{subject.1}}\"\npublishes = [\"mid.>\", \"out.>\"]\n")
+        format!(
+            "[handlers.{name}]\nplugin = {plugin:?}\nsubscribe = [{from:?}]\nkey = \"{{subject.1}}\"\npublishes = [\"mid.>\", \"out.>\"]\n"
+        )
     };
     let app = App::new(&format!(
         "app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"in.>\", \"mid.>\", \"out.>\"]\n{}{}",
@@ -135,7 +138,9 @@ async fn a_cleared_state_is_gone_also_after_a_restart() {
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     checker.publish("in.a", json!([{"set_state": {"text": "old"}}])).await;
-    checker.publish("in.a", json!([{"clear_state": null}, {"publish": {"subject": "out.done", "payload": "x"}}])).await;
+    checker
+        .publish("in.a", json!([{"clear_state": null}, {"publish": {"subject": "out.done", "payload": "x"}}]))
+        .await;
     checker.wait_for("out.done", 1).await;
     assert_eq!(host.stop().await, 0);
     let host = app.start(&server.url()).await;

@@ -58,7 +58,10 @@ async fn effects_and_state_are_exactly_once_after_100_kills_of_the_host_under_lo
     let events = settle(&checker).await;
     assert_eq!(host.stop().await, 0);
     let runs = app.logs().matches("ran").count();
-    println!("{events} events, {KILLS} kills, {runs} runs: {} re-runs for each kill", (runs - events) / KILLS);
+    println!(
+        "{events} events, {KILLS} kills, {runs} runs: {} re-runs for each kill",
+        (runs - events) / KILLS
+    );
     assert!(events > 1_000, "only {events} events: the load did not flow");
     assert!(runs >= events, "{events} events, but {runs} runs");
     assert!(runs <= events + (KILLS + 1) * IN_MEMORY, "{events} events, but {runs} runs");

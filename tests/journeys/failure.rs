@@ -6,7 +6,9 @@ use serde_json::json;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_keeps_failing_becomes_a_dead_letter_with_its_cause() {
     let server = Server::start().await;
-    let app = App::contrary("[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"5ms\", max = \"10ms\" }");
+    let app = App::contrary(
+        "[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"5ms\", max = \"10ms\" }",
+    );
     let host = app.start(&server.url()).await;
     let jetstream = server.jetstream().await;
     let checker = Checker::new(jetstream.clone(), "T");
@@ -20,7 +22,8 @@ async fn an_event_that_keeps_failing_becomes_a_dead_letter_with_its_cause() {
     headers.insert("Kind", "first");
     headers.append("Kind", "second");
     headers.insert("Nats-Msg-Id", "once");
-    let ack = jetstream.publish_with_headers("in.a", headers, payload.clone().into()).await.unwrap().await.unwrap();
+    let ack =
+        jetstream.publish_with_headers("in.a", headers, payload.clone().into()).await.unwrap().await.unwrap();
     let next = checker.publish_count("a", &[]).await;
     checker.wait_for("dead.>", 1).await;
     checker.wait_for("out.>", 1).await;
@@ -102,7 +105,9 @@ async fn a_chain_of_events_that_goes_in_a_circle_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_and_back_off_survive_a_kill() {
     let server = Server::start().await;
-    let app = App::contrary("[handlers.h.retry]\nmax-attempts = 4\nbackoff = { initial = \"400ms\", factor = 1, max = \"400ms\" }");
+    let app = App::contrary(
+        "[handlers.h.retry]\nmax-attempts = 4\nbackoff = { initial = \"400ms\", factor = 1, max = \"400ms\" }",
+    );
     let checker = Checker::new(server.jetstream().await, "T");
     let mut host = app.start(&server.url()).await;
     let log = json!({"log": {"level": "trace", "message": "tried"}});
@@ -117,7 +122,14 @@ async fn attempts_and_back_off_survive_a_kill() {
             async move { (more || checker.count("dead.>").await == Some(1)).then_some(()) }
         })
         .await;
-        let recorded = || async { checker.rows("_heddle.t.checkpoint.").await.iter().any(|row| row.payload.contains("again")).then_some(()) };
+        let recorded = || async {
+            checker
+                .rows("_heddle.t.checkpoint.")
+                .await
+                .iter()
+                .any(|row| row.payload.contains("again"))
+                .then_some(())
+        };
         if checker.count("dead.>").await != Some(1) {
             heddle_tests::wait_for("the attempt is recorded", recorded).await;
             restarts += 1;

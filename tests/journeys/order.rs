@@ -17,7 +17,11 @@ async fn per_key_order_holds_across_64_lanes_with_random_handler_times() {
     for _ in 0..1_500 {
         let key = format!("k{}", random.random_range(0..64));
         let time = random.random_range(0..4);
-        let work = if random.random_bool(0.5) { json!({"sleep_ms": {"ms": time}}) } else { json!({"spin_ms": {"n": time}}) };
+        let work = if random.random_bool(0.5) {
+            json!({"sleep_ms": {"ms": time}})
+        } else {
+            json!({"spin_ms": {"n": time}})
+        };
         checker.publish_count(&key, &[work]).await;
     }
     checker.wait_for("out.>", 1_500).await;
@@ -95,8 +99,11 @@ publishes = ["out.>"]
     checker.wait_for("out.a", 100).await;
     for handler in ["one", "two"] {
         let rows = checker.rows("out.").await;
-        let mine: Vec<u64> =
-            rows.iter().filter(|row| row.header("Heddle-Handler") == handler).map(|row| row.cause()).collect();
+        let mine: Vec<u64> = rows
+            .iter()
+            .filter(|row| row.header("Heddle-Handler") == handler)
+            .map(|row| row.cause())
+            .collect();
         assert_eq!(mine.len(), 50, "{handler}");
         assert!(handler == "two" || mine.is_sorted());
     }

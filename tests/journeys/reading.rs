@@ -15,7 +15,12 @@ async fn publish_many(server: &Server, count: usize, instructions: &serde_json::
             ack.await.map(drop)
         }
     };
-    futures::stream::iter(0..count).map(one).buffer_unordered(256).try_collect::<()>().await.unwrap();
+    futures::stream::iter(0..count)
+        .map(one)
+        .buffer_unordered(256)
+        .try_collect::<()>()
+        .await
+        .expect("all are stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +79,10 @@ async fn a_slow_handler_holds_up_no_other_and_loses_nothing() {
     };
     assert!(slow().await < EVENTS, "the slow handler was as fast as the other");
     host.wait_for_line("handler lags and is read for on its own").await;
-    heddle_tests::wait_for("the slow handler has counted", || async { (slow().await == EVENTS).then_some(()) }).await;
+    heddle_tests::wait_for("the slow handler has counted", || async {
+        (slow().await == EVENTS).then_some(())
+    })
+    .await;
     // It shares a cursor again and goes on.
     checker.publish("in.last", json!([{"count": null}])).await;
     heddle_tests::wait_for("it goes on", || async { (slow().await == EVENTS + 1).then_some(()) }).await;
@@ -118,7 +126,9 @@ async fn a_handler_that_is_new_begins_where_its_settings_say() {
     assert_eq!(host.stop().await, 0);
     let plugin = heddle_tests::plugin("contrary");
     let more = |name: &str, start: &str| {
-        format!("\n[handlers.{name}]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\npublishes = [\"out.>\"]\nstart = {start:?}\n")
+        format!(
+            "\n[handlers.{name}]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\npublishes = [\"out.>\"]\nstart = {start:?}\n"
+        )
     };
     let app = app.append(&(more("all", "all") + &more("fresh", "new")));
     let host = app.start(&server.url()).await;

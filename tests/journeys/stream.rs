@@ -8,13 +8,20 @@ use rustix::process::Signal;
 async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() {
     let server = Server::start().await;
     let jetstream = server.jetstream().await;
-    let config = Config { name: "T".into(), subjects: vec!["in.>".into()], max_bytes: 1 << 20, ..Config::default() };
+    let config =
+        Config { name: "T".into(), subjects: vec!["in.>".into()], max_bytes: 1 << 20, ..Config::default() };
     jetstream.create_stream(config).await.unwrap();
     let app = App::contrary("");
     let output = app.output(&["run", "--url", &server.url()]).await;
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    for part in ["stream `T` differs", "`subjects` is", "_heddle.t.>", "`max_bytes` is 1048576", "`allow_atomic` is false"] {
+    for part in [
+        "stream `T` differs",
+        "`subjects` is",
+        "_heddle.t.>",
+        "`max_bytes` is 1048576",
+        "`allow_atomic` is false",
+    ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     let found = jetstream.get_stream("T").await.unwrap();
@@ -37,7 +44,11 @@ async fn a_stream_made_anew_under_a_host_stops_it_with_a_clear_error() {
     checker.publish_count("a", &[]).await;
     assert_eq!(host.ended().await, 1);
     assert!(host.log().contains("created anew"), "{}", host.log());
-    assert_eq!(checker.count("out.>").await, Some(0), "an event of the new stream was taken for one of the old");
+    assert_eq!(
+        checker.count("out.>").await,
+        Some(0),
+        "an event of the new stream was taken for one of the old"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,7 +53,8 @@ impl Checker {
         wait_for("an event is stored", || async {
             let mut headers = async_nats::HeaderMap::new();
             headers.insert("Nats-Msg-Id", id.as_str());
-            let ack = self.jetstream.publish_with_headers(subject.to_owned(), headers, payload.clone().into());
+            let ack =
+                self.jetstream.publish_with_headers(subject.to_owned(), headers, payload.clone().into());
             ack.await.ok()?.await.ok().map(|ack| ack.sequence)
         })
         .await
@@ -82,7 +83,8 @@ impl Checker {
             let (sequence, pending) = (place.stream_sequence, place.pending);
             if message.subject.starts_with(prefix) {
                 let headers = message.headers.iter().flat_map(|headers| headers.iter());
-                let first = headers.filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
+                let first = headers
+                    .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
                 rows.push(Row {
                     sequence,
                     subject: message.subject.to_string(),
@@ -193,7 +195,10 @@ mod tests {
     fn the_checker_turns_red_on_every_kind_of_fault() {
         check(vec![effect(4, 1, "1"), effect(5, 2, "2"), effect(6, 3, "3")], "");
         check(vec![effect(4, 1, "1"), effect(5, 2, "2")], "lost [3]");
-        check(vec![effect(4, 1, "1"), effect(5, 2, "2"), effect(6, 2, "3"), effect(7, 3, "4")], "repeated true");
+        check(
+            vec![effect(4, 1, "1"), effect(5, 2, "2"), effect(6, 2, "3"), effect(7, 3, "4")],
+            "repeated true",
+        );
         check(vec![effect(4, 2, "1"), effect(5, 1, "2"), effect(6, 3, "3")], "reordered true");
         check(vec![effect(4, 1, "1"), effect(5, 2, "1"), effect(6, 3, "2")], "torn");
     }

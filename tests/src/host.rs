@@ -120,7 +120,8 @@ publishes = ["out.>"]
 
     /// The logs of all hosts so far.
     pub fn logs(&self) -> String {
-        let read = |n| std::fs::read_to_string(self.folder.path().join(format!("host-{n}.log"))).unwrap_or_default();
+        let read =
+            |n| std::fs::read_to_string(self.folder.path().join(format!("host-{n}.log"))).unwrap_or_default();
         (0..self.hosts.get()).map(read).collect()
     }
 }
@@ -166,7 +167,8 @@ impl Host {
     /// Waits until it has ended; its exit code.
     pub async fn ended(&mut self) -> i32 {
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
-        let status = status.unwrap_or_else(|_| panic!("the host does not end: {}", self.log()));
+        assert!(status.is_ok(), "the host does not end: {}", self.log());
+        let status = status.expect("checked just now");
         status.expect("the host can be awaited").code().expect("the host ended by itself")
     }
 

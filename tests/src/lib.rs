@@ -29,14 +29,20 @@ pub fn workspace() -> PathBuf {
 pub fn heddle() -> PathBuf {
     let tests = std::env::current_exe().expect("a test has a file");
     let found = tests.ancestors().skip(1).map(|folder| folder.join("heddle")).find(|file| file.is_file());
-    found.expect("no `heddle` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle` first")
+    found.expect(
+        "no `heddle` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle` first",
+    )
 }
 
 /// A plugin that was built for the tests.
 pub fn plugin(name: &str) -> PathBuf {
     let target = heddle().ancestors().nth(2).expect("a target folder").to_owned();
     let file = target.join("wasm32-wasip2/plugin").join(format!("{name}.wasm"));
-    assert!(file.is_file(), "`{}` is missing: run `cargo xtask test`, or `cargo xtask setup` first", file.display());
+    assert!(
+        file.is_file(),
+        "`{}` is missing: run `cargo xtask test`, or `cargo xtask setup` first",
+        file.display()
+    );
     file
 }
 

@@ -104,7 +104,8 @@ pub async fn admit_all(
             admitted.map(Arc::new).map_err(|error| (handler.name.to_string(), error))
         }
     };
-    let results: Vec<_> = futures::stream::iter(&settings.handlers).map(admit).buffered(COMPILATIONS).collect().await;
+    let results: Vec<_> =
+        futures::stream::iter(&settings.handlers).map(admit).buffered(COMPILATIONS).collect().await;
     let (mut plugins, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {

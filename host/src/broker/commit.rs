@@ -81,10 +81,14 @@ struct Refusal {
 impl Broker {
     /// Stores all messages of a batch in `stream`, or none. `id` has at most 64 characters and is used
     /// once.
-    pub async fn commit(&self, stream: &str, id: &str, batch: &[BatchMessage]) -> Result<CommitAnswer, CommitError> {
-        let (last, others) = batch
-            .split_last()
-            .ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
+    pub async fn commit(
+        &self,
+        stream: &str,
+        id: &str,
+        batch: &[BatchMessage],
+    ) -> Result<CommitAnswer, CommitError> {
+        let (last, others) =
+            batch.split_last().ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
         let unsent = |error: &dyn std::fmt::Display| CommitError::Unanswered(error.to_string());
         // Everything is encoded before anything is sent: a batch that cannot be sent whole is not begun.
         let mut encoded = Vec::with_capacity(batch.len());

@@ -147,7 +147,12 @@ impl Reader {
                     if std::mem::take(&mut self.paused) {
                         tracing::debug!(cursor = self.plan.name, reason, "cursor is made anew after a pause");
                     } else {
-                        tracing::warn!(cursor = self.plan.name, next = self.next, reason, "cursor is made anew");
+                        tracing::warn!(
+                            cursor = self.plan.name,
+                            next = self.next,
+                            reason,
+                            "cursor is made anew"
+                        );
                     }
                 }
             }
@@ -176,7 +181,8 @@ impl Reader {
     async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
         self.check_stream().await?;
         let consumer = self.make_consumer().await?;
-        let again = |what: &str, error: &dyn std::error::Error| Stop::Again(format!("{what}: {}", chain(error)));
+        let again =
+            |what: &str, error: &dyn std::error::Error| Stop::Again(format!("{what}: {}", chain(error)));
         let mut messages = consumer
             .stream()
             .max_messages_per_batch(PULL_EVENTS)
@@ -316,7 +322,11 @@ impl Reader {
     }
 
     /// A consumer of that name is there that cannot be changed into the one that is needed.
-    async fn replace(&self, stream: &jetstream::stream::Stream<()>, config: pull::Config) -> Result<PullConsumer, Stop> {
+    async fn replace(
+        &self,
+        stream: &jetstream::stream::Stream<()>,
+        config: pull::Config,
+    ) -> Result<PullConsumer, Stop> {
         // If it cannot be deleted, creating it says why.
         stream.delete_consumer(&self.plan.name).await.ok();
         let made = stream.create_consumer(config).await;

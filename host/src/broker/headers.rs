@@ -28,7 +28,8 @@ pub(super) fn to_nats(headers: &Headers) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers.iter() {
         let header: HeaderName = name.parse().map_err(|error| format!("header name {name:?}: {error}"))?;
-        let value: HeaderValue = value.parse().map_err(|error| format!("value of header `{name}`: {error}"))?;
+        let value: HeaderValue =
+            value.parse().map_err(|error| format!("value of header `{name}`: {error}"))?;
         map.append(header, value);
     }
     Ok(map)

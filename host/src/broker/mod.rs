@@ -17,8 +17,8 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use connect::connection_name;
 pub use commit::{CommitAnswer, CommitError};
+pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use observe::{ConsumerLag, Published, StreamTail};
 pub use provision::{StreamState, difference};
@@ -98,10 +98,13 @@ impl Broker {
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
         let what = || format!("read the last message of `{subject}`");
-        let stream = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let stream =
+            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         match stream.get_last_raw_message_by_subject(subject).await {
             Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
+                Ok(None)
+            }
             Err(error) => Err(Error::request(what(), error)),
         }
     }
@@ -109,10 +112,13 @@ impl Broker {
     /// The message at a sequence, read from the stream's leader; none if it is gone.
     pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
         let what = || format!("read message {sequence} of stream `{stream}`");
-        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let handle =
+            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         match handle.get_raw_message(sequence).await {
             Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
+                Ok(None)
+            }
             Err(error) => Err(Error::request(what(), error)),
         }
     }
@@ -120,7 +126,8 @@ impl Broker {
     /// Removes all messages of a subject but the last `keep`.
     pub async fn purge(&self, stream: &str, subject: &str, keep: u64) -> Result<(), Error> {
         let what = || format!("purge `{subject}`");
-        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let handle =
+            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         let answer = match keep {
             0 => handle.purge().filter(subject).await,
             keep => handle.purge().filter(subject).keep(keep).await,

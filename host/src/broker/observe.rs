@@ -50,7 +50,12 @@ impl StreamTail {
 
 impl Broker {
     /// Publishes into a stream and waits until it is stored.
-    pub async fn publish(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<Published, Error> {
+    pub async fn publish(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+    ) -> Result<Published, Error> {
         self.publish_many(subject, headers, payload, 1).await
     }
 
@@ -102,7 +107,12 @@ impl Broker {
     }
 
     /// How many messages under any of `filters` lie at or above `start`. Counted by the server.
-    pub async fn count_from(&self, stream: &str, filters: &[Pattern], start: u64) -> Result<ConsumerLag, Error> {
+    pub async fn count_from(
+        &self,
+        stream: &str,
+        filters: &[Pattern],
+        start: u64,
+    ) -> Result<ConsumerLag, Error> {
         let what = || format!("count the events of stream `{stream}`");
         let policy = DeliverPolicy::ByStartSequence { start_sequence: start.max(1) };
         let consumer = self.observer(stream, filters, policy, what()).await?;
@@ -141,7 +151,12 @@ impl Broker {
     }
 
     /// Follows a stream: from a sequence on, or from its end.
-    pub async fn tail(&self, stream: &str, filters: &[Pattern], start: Option<u64>) -> Result<StreamTail, Error> {
+    pub async fn tail(
+        &self,
+        stream: &str,
+        filters: &[Pattern],
+        start: Option<u64>,
+    ) -> Result<StreamTail, Error> {
         let what = || format!("follow stream `{stream}`");
         let policy = match start {
             Some(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },

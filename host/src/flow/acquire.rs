@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
-use super::commit::checkpoint_message;
+use super::batch::checkpoint_message;
 use crate::broker::{self, Broker, CommitError, Stored, StreamState};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::checkpoint::{self, Checkpoint, Progress};
@@ -131,7 +131,8 @@ async fn read_checkpoints(
         let Some(message) = broker.last(stream, &names.checkpoint(shard)).await? else {
             return Ok((0, Checkpoint::default()));
         };
-        let checkpoint = Checkpoint::decode(&message.payload).map_err(|cause| Error::Checkpoint { shard, cause })?;
+        let checkpoint =
+            Checkpoint::decode(&message.payload).map_err(|cause| Error::Checkpoint { shard, cause })?;
         let wanted = settings.shards.get();
         if checkpoint.shards != wanted {
             return Err(Error::Shards { wanted, found: checkpoint.shards });
@@ -229,7 +230,12 @@ fn presence(member: &Member, me: &Process) -> Presence {
 
 /// Waits until no other host is alive, or says that one is: its process is there, or it renewed its
 /// announcement while this host waited.
-async fn wait_for_others(broker: &Broker, settings: &Settings, names: &Names, me: &Member) -> Result<(), Error> {
+async fn wait_for_others(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    me: &Member,
+) -> Result<(), Error> {
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     loop {
         let mut waiting = false;
@@ -237,7 +243,8 @@ async fn wait_for_others(broker: &Broker, settings: &Settings, names: &Names, me
             if member.host == me.host {
                 continue;
             }
-            let renewed = seen.insert(member.host.clone(), message.sequence).is_some_and(|s| s != message.sequence);
+            let renewed =
+                seen.insert(member.host.clone(), message.sequence).is_some_and(|s| s != message.sequence);
             let presence = presence(&member, &me.process);
             if renewed || presence == Presence::Alive {
                 return Err(Error::Taken {
@@ -252,7 +259,11 @@ async fn wait_for_others(broker: &Broker, settings: &Settings, names: &Names, me
                 continue;
             }
             if !std::mem::replace(&mut waiting, true) {
-                tracing::info!(host = member.host, hostname = member.process.hostname, "waiting to see whether the host that has the application is alive");
+                tracing::info!(
+                    host = member.host,
+                    hostname = member.process.hostname,
+                    "waiting to see whether the host that has the application is alive"
+                );
             }
         }
         if !waiting {
@@ -268,7 +279,11 @@ fn age(message: &Stored) -> Duration {
 }
 
 /// All hosts that have announced themselves.
-pub async fn members(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<(Stored, Member)>, broker::Error> {
+pub async fn members(
+    broker: &Broker,
+    stream: &str,
+    names: &Names,
+) -> Result<Vec<(Stored, Member)>, broker::Error> {
     let mut members = Vec::new();
     for (subject, _) in broker.subjects(stream, &names.members()).await? {
         let Some(message) = broker.last(stream, &subject).await? else { continue };

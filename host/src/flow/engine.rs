@@ -3,6 +3,10 @@
 //! One task owns all state of the flow; everything slow happens in jobs beside it. Inputs (events, ends of
 //! jobs, timers) go into the pure parts, and what those want done is done here.
 
+mod drain;
+mod inputs;
+mod upkeep;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,17 +19,18 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
-use super::commit::{Batch, Commits, End, Origins, Probe, Unit, store};
+use super::batch::{Batch, Origins, Unit};
+use super::commit::Commits;
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 use super::reader::{Read, Reader, Subscription};
 use super::route::Routes;
 use super::shard::{Action, Outcome};
-use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
-use super::states::{State, StateId, States};
-use crate::broker::{Broker, CursorEvents};
+use super::shards::{HandlerIx, Placed, Plan, Shards};
+use super::states::{StateId, States};
+use super::store::{Probe, store};
+use crate::broker::Broker;
 use crate::sandbox::{Plugin, Sandbox};
 use crate::values::checkpoint::Checkpoint;
-use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
 use crate::values::settings::Settings;
@@ -123,7 +128,11 @@ impl Engine {
         let plan = Plan {
             host: me.host.clone(),
             shards: settings.shards,
-            handlers: settings.handlers.iter().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
+            handlers: settings
+                .handlers
+                .iter()
+                .map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream)))
+                .collect(),
             streams: acquired.streams.iter().map(created).collect(),
         };
         let digests = plugins.iter().map(|plugin| plugin.digest().to_string());
@@ -190,7 +199,8 @@ impl Engine {
             self.act();
             self.dispatch();
             self.commit();
-            let wake = self.shards.next_wake().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
+            let wake =
+                self.shards.next_wake().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
             // Every arm is cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
@@ -229,8 +239,13 @@ impl Engine {
                     if let Outcome::Dead(cause, attempts) = &settled.outcome {
                         let handler = self.plan.handlers.get(place.handler).map(|(name, _)| &**name);
                         tracing::warn!(
-                            event.id = settled.event.id(), handler, shard = place.shard, attempts,
-                            key = settled.key.as_str(), cause = cause.class.as_str(), message = cause.message,
+                            event.id = settled.event.id(),
+                            handler,
+                            shard = place.shard,
+                            attempts,
+                            key = settled.key.as_str(),
+                            cause = cause.class.as_str(),
+                            message = cause.message,
                             "event becomes a dead letter"
                         );
                     }
@@ -246,7 +261,8 @@ impl Engine {
     /// Begins the runs that there is room for.
     fn dispatch(&mut self) {
         for handler in 0..self.ready.len() {
-            while let (Some(ready), Some(running)) = (self.ready.get_mut(handler), self.running.get_mut(handler))
+            while let (Some(ready), Some(running)) =
+                (self.ready.get_mut(handler), self.running.get_mut(handler))
                 && *running < CONCURRENCY
                 && let Some(job) = ready.pop_front()
             {
@@ -265,7 +281,8 @@ impl Engine {
             self.jobs.spawn(std::future::ready(done));
             return;
         }
-        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler)) else {
+        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler))
+        else {
             return;
         };
         let id = (handler, job.key.clone());
@@ -292,248 +309,9 @@ impl Engine {
         let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
         let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
         let (messages, number) = (Arc::clone(&batch.messages), batch.number);
-        self.jobs.spawn(async move { Done::Committed(store(broker, origins, messages, number, probe).await) });
+        self.jobs
+            .spawn(async move { Done::Committed(store(broker, origins, messages, number, probe).await) });
         self.under_way = Some(batch);
-    }
-
-    /// Some events were read.
-    fn read(&mut self, (reader, read): (usize, Read)) -> Result<(), Error> {
-        let (events, handlers) = match read {
-            Read::Events { events, handlers } => (events, handlers),
-            Read::Lost(reason) => return Err(Error::Lost(reason)),
-        };
-        let CursorEvents { events, next, .. } = events;
-        let now = now();
-        let mut found = Vec::new();
-        for event in events {
-            if self.origins.names.is_internal(&event.subject) {
-                continue;
-            }
-            self.moved = true;
-            let Some((reader, routes)) = self.readers.get(reader) else { continue };
-            routes.find(&event.subject, &mut found);
-            found.retain(|handler| {
-                let unseen = reader.position(*handler).is_some_and(|position| position <= event.sequence);
-                unseen && handlers.contains(handler)
-            });
-            let event = Arc::new(event);
-            for handler in &found {
-                let Some(settings) = self.settings.handlers.get(*handler) else { continue };
-                let key = settings.key.key(&event).unwrap_or_else(|error| {
-                    // It becomes a dead letter in a lane of its own.
-                    let reason = error.to_string();
-                    self.condemned.insert((*handler, event.sequence), Failure::NoKey { reason });
-                    Key::new(&event.id())
-                });
-                self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
-            }
-        }
-        if let Some((reader, _)) = self.readers.get_mut(reader) {
-            reader.seen(&handlers, next);
-        }
-        Ok(())
-    }
-
-    /// Some jobs ended.
-    fn finished(&mut self, first: Result<Done, JoinError>) -> Result<(), Error> {
-        let mut next = Some(first);
-        while let Some(done) = next.take() {
-            match done? {
-                Done::Ran { generation, place, key, verdict, loaded } => {
-                    if let Some(running) = self.running.get_mut(place.handler) {
-                        *running -= 1;
-                    }
-                    if generation == self.generation {
-                        self.ran(place, key, verdict, loaded);
-                    }
-                }
-                Done::Fetched { generation, place, key, sequence, event } if generation == self.generation => {
-                    self.shards.at(place, &mut self.actions, |track, actions| {
-                        track.fetched(&key, sequence, event, now(), actions);
-                    });
-                }
-                Done::Committed(end) => self.committed(end)?,
-                Done::Compacted { id, versions, removed } => {
-                    self.compacting -= 1;
-                    if removed {
-                        self.states.compacted(&id, versions);
-                    }
-                    self.compact();
-                }
-                Done::Fetched { .. } | Done::Nothing => {}
-            }
-            next = self.jobs.try_join_next();
-        }
-        Ok(())
-    }
-
-    /// An event came to its verdict.
-    fn ran(&mut self, place: Place, key: Key, verdict: Verdict, loaded: Option<State>) {
-        let Some(settings) = self.settings.handlers.get(place.handler) else { return };
-        let id = (place.handler, key);
-        if let Some(state) = loaded {
-            self.states.loaded(id.clone(), state, now());
-        }
-        if let Verdict::Done(effects) = &verdict {
-            self.states.changed(&id, &effects.state);
-        }
-        let (policy, random) = (settings.retry, rand::random());
-        self.shards.at(place, &mut self.actions, |track, actions| {
-            track.finished(&id.1, verdict, &policy, now(), random, actions);
-        });
-    }
-
-    /// The batch under way has come to its end.
-    fn committed(&mut self, end: End) -> Result<(), Error> {
-        let Some(batch) = self.under_way.take() else { return Ok(()) };
-        match end {
-            End::Stored(first) => self.stored(batch, first),
-            End::Fenced(host) => return Err(Error::Fenced(host)),
-            End::Lost(reason) => return Err(Error::Lost(reason)),
-            End::Refused(reason) => {
-                tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");
-                if let Some(unit) = self.commits.refused(batch) {
-                    self.reset(&unit, &reason);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn stored(&mut self, mut batch: Batch, first: u64) {
-        self.commits.stored(&batch, first);
-        for Unit { place, settled } in &batch.units {
-            self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
-            self.counters.settled(place.handler, matches!(settled.outcome, Outcome::Dead(..)));
-        }
-        for (shard, _, checkpoint) in &batch.checkpoints {
-            self.shards.committed(*shard, checkpoint);
-        }
-        for (id, (changes, cleared)) in batch.states {
-            if let Some(versions) = self.states.committed(&id, changes, cleared, now()) {
-                self.compactions.push_back((id, versions));
-            }
-        }
-        self.compact();
-        if !batch.replies.is_empty() {
-            self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
-        }
-    }
-
-    fn compact(&mut self) {
-        while self.compacting < COMPACTIONS
-            && let Some((id, versions)) = self.compactions.pop_front()
-        {
-            let Some((name, _)) = self.plan.handlers.get(id.0) else { continue };
-            let subject = self.origins.names.state(name, &id.1);
-            let (broker, stream) = (self.broker.clone(), Arc::clone(&self.origins.stream));
-            self.jobs.spawn(jobs::compact(broker, stream, subject, id, versions));
-            self.compacting += 1;
-        }
-    }
-
-    /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead
-    /// letter without running: what its lane did after it was built on effects that cannot be stored.
-    fn reset(&mut self, at_fault: &Unit, reason: &str) {
-        let event = &at_fault.settled.event;
-        tracing::error!(event.id = event.id(), reason, "event has effects that the server refuses");
-        let failure = Failure::Refused { reason: reason.to_owned() };
-        self.condemned.insert((at_fault.place.handler, event.sequence), failure);
-        self.generation += 1;
-        let checkpoints = self.commits.forget();
-        self.shards = Shards::new(self.plan.clone(), &checkpoints);
-        self.states = States::default();
-        self.compactions.clear();
-        self.ready.iter_mut().for_each(VecDeque::clear);
-        self.actions.clear();
-        self.readers = readers(&self.settings, &self.plan, &self.shards);
-    }
-
-    fn balance(&mut self) {
-        let now = now();
-        // The tasks of cursors that are no longer needed.
-        while self.cursors.try_join_next().is_some() {}
-        for (reader, _) in &mut self.readers {
-            reader.balance(&self.reading, &mut self.cursors, now, &|handler| has_room(&self.shards, handler));
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = now();
-        self.counters.take_rates(now);
-        self.states.evict(now);
-        if std::mem::take(&mut self.moved) {
-            self.touch_lagging();
-        }
-        let handlers = self.counters.activity(&self.shards);
-        let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
-        let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
-        let snapshot = Snapshot {
-            reading: !(0..self.plan.handlers.len()).any(held_up),
-            lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
-            handlers,
-        };
-        self.snapshots.send_replace(snapshot);
-    }
-
-    /// Lets every shard write its checkpoint whose progress is not stored yet.
-    fn touch_lagging(&mut self) {
-        let positions = positions(&self.readers, self.plan.handlers.len());
-        for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
-            if self.commits.committed(shard).is_some_and(lags) {
-                self.commits.touch(shard);
-            }
-        }
-    }
-
-    fn announce(&mut self) {
-        self.me.handlers = self.counters.activity(&self.shards);
-        let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
-        let subject = self.origins.names.member(&self.me.host);
-        self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
-    }
-
-    /// Stops: see [`run`](Self::run).
-    async fn drain(mut self) -> Result<(), Error> {
-        self.ready.iter_mut().for_each(VecDeque::clear);
-        let running: usize = self.running.iter().sum();
-        tracing::info!(running, uncommitted = self.commits.waiting(), "stopping: finishing what runs");
-        let drained = tokio::time::timeout(DRAIN_DEADLINE, self.finish_all()).await;
-        match drained {
-            Ok(result) => result?,
-            Err(_) => {
-                let events = self.commits.waiting() + self.running.iter().sum::<usize>();
-                tracing::warn!(events, "stopped before everything was committed; these events will run again");
-            }
-        }
-        let member = self.origins.names.member(&self.me.host);
-        if let Err(error) = self.broker.purge(&self.origins.stream, &member, 0).await {
-            tracing::debug!(%error, "announcement stays until it expires");
-        }
-        Ok(())
-    }
-
-    async fn finish_all(&mut self) -> Result<(), Error> {
-        let mut last_checkpoints = false;
-        loop {
-            self.act();
-            self.ready.iter_mut().for_each(VecDeque::clear);
-            self.commit();
-            let busy = self.under_way.is_some() || self.running.iter().any(|running| *running > 0);
-            if !busy && self.commits.is_empty() {
-                if last_checkpoints {
-                    return Ok(());
-                }
-                last_checkpoints = true;
-                self.touch_lagging();
-                continue;
-            }
-            match self.jobs.join_next().await {
-                Some(done) => self.finished(done)?,
-                None => return Ok(()),
-            }
-        }
     }
 }
 

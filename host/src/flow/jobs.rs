@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::commit::End;
 use super::shards::Place;
 use super::states::{State, StateId};
+use super::store::End;
 use crate::broker::{self, Broker};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
@@ -29,10 +29,20 @@ pub(super) enum Done {
         /// The state, if it had to be read from the stream.
         loaded: Option<State>,
     },
-    Fetched { generation: u64, place: Place, key: Key, sequence: u64, event: Option<Arc<Event>> },
+    Fetched {
+        generation: u64,
+        place: Place,
+        key: Key,
+        sequence: u64,
+        event: Option<Arc<Event>>,
+    },
     /// The batch under way has come to its end.
     Committed(End),
-    Compacted { id: StateId, versions: u32, removed: bool },
+    Compacted {
+        id: StateId,
+        versions: u32,
+        removed: bool,
+    },
     /// Nothing follows.
     Nothing,
 }
@@ -68,7 +78,9 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
     let Job { generation, place, key, event, attempt } = job;
     let hops = causality::hops(&event);
     if hops > MAX_HOPS {
-        let reason = format!("{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?");
+        let reason = format!(
+            "{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?"
+        );
         let verdict = Verdict::Failed(Failure::Hops { reason });
         return Done::Ran { generation, place, key, verdict, loaded: None };
     }
@@ -96,7 +108,8 @@ fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, r
         return;
     }
     let handler = &*plugin.policy().handler;
-    let span = tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
+    let span =
+        tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
     let _entered = span.enter();
     for line in &run.logs {
         let text = line.text.as_str();
@@ -127,7 +140,14 @@ async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
 }
 
 /// Reads an event again.
-pub(super) async fn fetch(broker: Broker, generation: u64, place: Place, key: Key, stream: Arc<str>, sequence: u64) -> Done {
+pub(super) async fn fetch(
+    broker: Broker,
+    generation: u64,
+    place: Place,
+    key: Key,
+    stream: Arc<str>,
+    sequence: u64,
+) -> Done {
     let message = persist("event", || broker.at(&stream, sequence)).await;
     if message.is_none() {
         tracing::error!(%stream, sequence, "event is no longer in the stream: it was never handled and is lost");
@@ -137,7 +157,13 @@ pub(super) async fn fetch(broker: Broker, generation: u64, place: Place, key: Ke
 }
 
 /// Removes older versions of a state. Not needed for anything but room, so it is tried once.
-pub(super) async fn compact(broker: Broker, stream: Arc<str>, subject: String, id: StateId, versions: u32) -> Done {
+pub(super) async fn compact(
+    broker: Broker,
+    stream: Arc<str>,
+    subject: String,
+    id: StateId,
+    versions: u32,
+) -> Done {
     let removed = match broker.purge(&stream, &subject, 1).await {
         Ok(()) => true,
         Err(error) => {
@@ -166,7 +192,10 @@ pub(super) async fn announce(broker: Broker, subject: String, payload: Vec<u8>, 
     Done::Nothing
 }
 
-async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(what: &str, mut read: impl FnMut() -> F) -> T {
+async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(
+    what: &str,
+    mut read: impl FnMut() -> F,
+) -> T {
     let mut delay = Duration::from_millis(50);
     loop {
         match read().await {

@@ -1,10 +1,12 @@
 //! The flow: from cursor to commit. Knows the broker and the sandbox; nothing below knows it.
 //!
 //! Follow one event: [`reader`] takes it from a cursor, [`route`] finds its handlers, [`shard`] keeps its
-//! lane in order, [`jobs`] run it, [`commit`] stores what it did. [`engine`] leads it through.
+//! lane in order, `jobs` run it, [`commit`] gathers what it did into a [`batch`], [`store`] stores that. [`engine`]
+//! leads it through.
 
 pub mod acquire;
 pub mod activity;
+pub mod batch;
 pub mod commit;
 pub mod engine;
 mod jobs;
@@ -13,3 +15,4 @@ pub mod route;
 pub mod shard;
 pub mod shards;
 pub mod states;
+pub mod store;

@@ -67,7 +67,12 @@ pub enum Read {
 
 impl Reader {
     /// Reads `stream` for the handlers, each from its position on, with cursors whose names begin with `prefix`.
-    pub fn new(prefix: &str, stream: Arc<str>, created: u64, handlers: Vec<(HandlerIx, Subscription)>) -> Self {
+    pub fn new(
+        prefix: &str,
+        stream: Arc<str>,
+        created: u64,
+        handlers: Vec<(HandlerIx, Subscription)>,
+    ) -> Self {
         let parked = handlers.iter().map(|(handler, _)| *handler).collect();
         let prefix = prefix.to_owned();
         Reader { prefix, stream, created, handlers, shared: None, own: Vec::new(), parked, made: 0 }
@@ -99,7 +104,11 @@ impl Reader {
 
     /// The next delivery of a cursor whose handlers all have room. Cancel-safe: nothing is taken before it
     /// is returned.
-    pub fn poll_next(&mut self, context: &mut Context<'_>, has_room: &impl Fn(HandlerIx) -> bool) -> Poll<Read> {
+    pub fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        has_room: &impl Fn(HandlerIx) -> bool,
+    ) -> Poll<Read> {
         for active in self.own.iter_mut().chain(&mut self.shared) {
             if !active.handlers.iter().all(|handler| has_room(*handler)) {
                 continue;
@@ -165,8 +174,14 @@ impl Reader {
     }
 
     /// Gives handlers that have room again a cursor; those near each other share one.
-    fn start_parked(&mut self, broker: &Broker, tasks: &mut JoinSet<()>, has_room: &impl Fn(HandlerIx) -> bool) {
-        let ready: Vec<HandlerIx> = self.parked.iter().copied().filter(|handler| has_room(*handler)).collect();
+    fn start_parked(
+        &mut self,
+        broker: &Broker,
+        tasks: &mut JoinSet<()>,
+        has_room: &impl Fn(HandlerIx) -> bool,
+    ) {
+        let ready: Vec<HandlerIx> =
+            self.parked.iter().copied().filter(|handler| has_room(*handler)).collect();
         if ready.is_empty() {
             return;
         }
@@ -176,7 +191,8 @@ impl Reader {
             reader.position(handler).is_some_and(|position| position + NEAR >= highest)
         };
         let first = self.shared.is_none() && self.own.is_empty();
-        let (near, far): (Vec<_>, Vec<_>) = ready.into_iter().partition(|handler| first && is_near(self, *handler));
+        let (near, far): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|handler| first && is_near(self, *handler));
         if !near.is_empty() {
             self.shared = Some(self.open(broker, tasks, near, None));
         }
@@ -193,7 +209,9 @@ impl Reader {
         let shared_next = self.shared.as_ref().map(|shared| shared.next);
         let caught_up = |active: &Active| {
             let level = shared_next.is_none_or(|next| active.next + NEAR >= next);
-            level && (active.pending == Some(0) || shared_next.is_some()) && active.handlers.iter().all(|h| has_room(*h))
+            level
+                && (active.pending == Some(0) || shared_next.is_some())
+                && active.handlers.iter().all(|h| has_room(*h))
         };
         let (joining, own): (Vec<_>, Vec<_>) = std::mem::take(&mut self.own).into_iter().partition(caught_up);
         self.own = own;
@@ -217,7 +235,9 @@ impl Reader {
         let start = subscriptions().map(|subscription| subscription.position).min().unwrap_or(1);
         let filter = common_cover(subscriptions().flat_map(|subscription| &subscription.subscribe));
         let mut name = self.prefix.clone();
-        for part in own.iter().map(|name| name.to_string()).chain((self.made > 0).then(|| self.made.to_string())) {
+        for part in
+            own.iter().map(|name| name.to_string()).chain((self.made > 0).then(|| self.made.to_string()))
+        {
             name.push('-');
             name.push_str(&part);
         }

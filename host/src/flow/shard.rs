@@ -308,8 +308,7 @@ impl Track {
         let mut done = self.done.clone();
         done.extend(taken.iter().copied());
         done.remove_range(..low);
-        let attempts =
-            self.attempts.values().filter(|a| a.sequence >= low && !taken.contains(&a.sequence));
+        let attempts = self.attempts.values().filter(|a| a.sequence >= low && !taken.contains(&a.sequence));
         Progress { stream: stream.to_owned(), low, done, attempts: attempts.cloned().collect() }
     }
 

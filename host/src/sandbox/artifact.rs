@@ -127,7 +127,8 @@ fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
     let path = folder.join("secret");
     if !path.exists() {
         let fresh: [u8; SECRET] = rand::random();
-        let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(folder)?;
         file.write_all(&fresh)?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
@@ -141,7 +142,8 @@ fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
         fs::OpenOptions::new().read(true).custom_flags(0).open(&path)?.read_to_end(&mut bytes)?;
         bytes
     };
-    <[u8; SECRET]>::try_from(bytes.as_slice()).map_err(|_| std::io::Error::other("file `secret` is damaged: remove it"))
+    <[u8; SECRET]>::try_from(bytes.as_slice())
+        .map_err(|_| std::io::Error::other("file `secret` is damaged: remove it"))
 }
 
 #[cfg(test)]

@@ -129,7 +129,9 @@ fn start_clock(engine: &Engine) -> Result<mpsc::Sender<()>, Error> {
     let (alive, ended) = mpsc::channel::<()>();
     let engine = engine.weak();
     let tick = move || {
-        while let (Err(mpsc::RecvTimeoutError::Timeout), Some(engine)) = (ended.recv_timeout(TICK), engine.upgrade()) {
+        while let (Err(mpsc::RecvTimeoutError::Timeout), Some(engine)) =
+            (ended.recv_timeout(TICK), engine.upgrade())
+        {
             engine.increment_epoch();
         }
     };

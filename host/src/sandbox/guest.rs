@@ -8,8 +8,8 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::ambient::Ambience;
-use super::bounded::GaveWay;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
+use super::bounded::GaveWay;
 use super::capture::Lines;
 use super::http::Granted;
 use super::limiter::Limiter;
@@ -94,7 +94,9 @@ impl Guest {
 
     /// What runs now. A plugin that calls while an instance is made gets a trap.
     fn call(&self) -> wasmtime::Result<&Call> {
-        self.call.as_ref().ok_or_else(|| wasmtime::Error::msg("imports may not be called before the first event"))
+        self.call
+            .as_ref()
+            .ok_or_else(|| wasmtime::Error::msg("imports may not be called before the first event"))
     }
 
     fn event(&self) -> wasmtime::Result<&Event> {
@@ -132,7 +134,8 @@ pub(super) fn lower(call: &Call) -> types::Event {
     let event = &call.event;
     const NANOS: u64 = 1_000_000_000;
     let nanoseconds = u32::try_from(event.time % NANOS).expect("a remainder of a billion fits");
-    let header = |(name, value): (&str, &str)| types::Header { name: name.to_owned(), value: value.to_owned() };
+    let header =
+        |(name, value): (&str, &str)| types::Header { name: name.to_owned(), value: value.to_owned() };
     types::Event {
         id: event.id(),
         subject: event.subject.to_string(),

@@ -20,9 +20,9 @@ impl Granted {
         let Some(host) = uri.host() else { return false };
         let default_port = if uri.scheme_str() == Some("http") { 80 } else { 443 };
         let with_port = format!("{host}:{}", uri.port_u16().unwrap_or(default_port));
-        self.hosts.iter().any(|granted| {
-            granted.eq_ignore_ascii_case(host) || granted.eq_ignore_ascii_case(&with_port)
-        })
+        self.hosts
+            .iter()
+            .any(|granted| granted.eq_ignore_ascii_case(host) || granted.eq_ignore_ascii_case(&with_port))
     }
 }
 

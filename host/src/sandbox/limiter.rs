@@ -47,7 +47,8 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MAX_TABLE_ELEMENTS {
-            let text = format!("plugin asked for a table of {desired} elements, {MAX_TABLE_ELEMENTS} are allowed");
+            let text =
+                format!("plugin asked for a table of {desired} elements, {MAX_TABLE_ELEMENTS} are allowed");
             return Err(Breach { limit: Limit::Memory, text }.into());
         }
         Ok(true)

@@ -49,11 +49,15 @@ pub enum Error {
     CoreModule,
     #[error("failed to compile: {0}")]
     Compile(#[from] CompileError),
-    #[error("imports `{0}`, which no host function answers: only `heddle:plugin` and `wasi` interfaces may be imported")]
+    #[error(
+        "imports `{0}`, which no host function answers: only `heddle:plugin` and `wasi` interfaces may be imported"
+    )]
     UnknownImport(String),
     #[error("does not fit the world `heddle:plugin/plugin@0.1.0`: {0}")]
     WrongWorld(String),
-    #[error("needs the component model's async functions, which this world does not use; build without async (for JavaScript: without the async runtime)")]
+    #[error(
+        "needs the component model's async functions, which this world does not use; build without async (for JavaScript: without the async runtime)"
+    )]
     NeedsAsync,
     #[error("fails when an instance is made: {0}")]
     Instantiate(String),

@@ -134,8 +134,7 @@ impl Plugin {
         let guest = store.data_mut();
         let draft = guest.end();
         let (logs, logs_dropped) = guest.lines.take();
-        let usage =
-            Usage { counted: guest.used(), memory: guest.limiter.held(), ..Usage::default() };
+        let usage = Usage { counted: guest.used(), memory: guest.limiter.held(), ..Usage::default() };
         let verdict = match answer {
             Ok(answer) => {
                 instance.runs += 1;

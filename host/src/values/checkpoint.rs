@@ -116,8 +116,7 @@ impl Checkpoint {
         let mut handlers = BTreeMap::new();
         for row in document.handlers {
             let done = decode_done(row.low, &row.done)?;
-            let progress =
-                Progress { stream: row.stream, low: row.low, done, attempts: row.attempts };
+            let progress = Progress { stream: row.stream, low: row.low, done, attempts: row.attempts };
             handlers.insert(row.name, progress);
         }
         Ok(Checkpoint {
@@ -146,8 +145,8 @@ fn decode_done(low: u64, bytes: &[u8]) -> Result<RoaringTreemap, Error> {
     if bytes.is_empty() {
         return Ok(RoaringTreemap::new());
     }
-    let offsets = RoaringTreemap::deserialize_from(bytes)
-        .map_err(|error| Error::Damaged(error.to_string()))?;
+    let offsets =
+        RoaringTreemap::deserialize_from(bytes).map_err(|error| Error::Damaged(error.to_string()))?;
     Ok(offsets.iter().map(|offset| low.saturating_add(offset)).collect())
 }
 

@@ -24,7 +24,10 @@ impl std::fmt::Display for Finding {
                 write!(f, "handler `{handler}` publishes `{publishes}`, which no handler consumes")
             }
             Finding::NobodyFeeds { handler, subscribe } => {
-                write!(f, "handler `{handler}` subscribes to `{subscribe}`, which no handler publishes: it must come from outside")
+                write!(
+                    f,
+                    "handler `{handler}` subscribes to `{subscribe}`, which no handler publishes: it must come from outside"
+                )
             }
         }
     }
@@ -36,7 +39,8 @@ fn overlap<'a>(mut mine: impl Iterator<Item = &'a Pattern>, pattern: &Pattern) -
 
 /// Whether an event that `from` publishes can reach `to`.
 pub fn feeds(settings: &Settings, from: &HandlerSettings, to: &HandlerSettings) -> bool {
-    to.stream == settings.stream.name && to.subscribe.iter().any(|pattern| overlap(from.publishes.iter(), pattern))
+    to.stream == settings.stream.name
+        && to.subscribe.iter().any(|pattern| overlap(from.publishes.iter(), pattern))
 }
 
 /// Everything that is worth a look.
@@ -106,40 +110,52 @@ pub enum Notation {
     Dot,
 }
 
+impl Notation {
+    fn subject(self, n: usize, text: &str) -> String {
+        match self {
+            Notation::Mermaid => format!("    s{n}([\"{text}\"])"),
+            Notation::Dot => format!("  s{n} [label=\"{text}\", shape=ellipse];"),
+        }
+    }
+
+    fn handler(self, name: &str) -> String {
+        match self {
+            Notation::Mermaid => format!("    h_{name}[\"{name}\"]"),
+            Notation::Dot => format!("  \"h_{name}\" [label=\"{name}\", shape=box];"),
+        }
+    }
+
+    fn edge(self, from: &str, to: &str) -> String {
+        match self {
+            Notation::Mermaid => format!("    {from} --> {to}"),
+            Notation::Dot => format!("  \"{from}\" -> \"{to}\";"),
+        }
+    }
+}
+
 /// The choreography as a graph: subjects are rounded, handlers are boxes.
 pub fn graph(settings: &Settings, notation: Notation) -> String {
     let mut subjects: Vec<&Pattern> = Vec::new();
-    for pattern in settings.handlers.iter().flat_map(|handler| handler.subscribe.iter().chain(&handler.publishes)) {
+    for pattern in
+        settings.handlers.iter().flat_map(|handler| handler.subscribe.iter().chain(&handler.publishes))
+    {
         if !subjects.contains(&pattern) {
             subjects.push(pattern);
         }
     }
     let mut lines = Vec::new();
-    let (subject_node, handler_node, edge): (fn(usize, &str) -> String, fn(&str) -> String, fn(&str, &str) -> String) =
-        match notation {
-            Notation::Mermaid => (
-                |n, text| format!("    s{n}([\"{text}\"])"),
-                |name| format!("    h_{name}[\"{name}\"]"),
-                |from, to| format!("    {from} --> {to}"),
-            ),
-            Notation::Dot => (
-                |n, text| format!("  s{n} [label=\"{text}\", shape=ellipse];"),
-                |name| format!("  \"h_{name}\" [label=\"{name}\", shape=box];"),
-                |from, to| format!("  \"{from}\" -> \"{to}\";"),
-            ),
-        };
     for (n, pattern) in subjects.iter().enumerate() {
-        lines.push(subject_node(n, pattern.as_str()));
+        lines.push(notation.subject(n, pattern.as_str()));
     }
     for handler in &settings.handlers {
-        lines.push(handler_node(&handler.name));
+        lines.push(notation.handler(&handler.name));
         let node = format!("h_{}", handler.name);
         for (n, pattern) in subjects.iter().enumerate() {
             if handler.subscribe.contains(pattern) {
-                lines.push(edge(&format!("s{n}"), &node));
+                lines.push(notation.edge(&format!("s{n}"), &node));
             }
             if handler.publishes.contains(pattern) {
-                lines.push(edge(&node, &format!("s{n}")));
+                lines.push(notation.edge(&node, &format!("s{n}")));
             }
         }
     }
@@ -147,8 +163,10 @@ pub fn graph(settings: &Settings, notation: Notation) -> String {
     let published = |pattern: &Pattern| settings.handlers.iter().any(|h| h.publishes.contains(pattern));
     let consumed = |pattern: &Pattern| settings.handlers.iter().any(|h| h.subscribe.contains(pattern));
     for (from, p) in subjects.iter().enumerate().filter(|(_, p)| published(p)) {
-        for (to, _) in subjects.iter().enumerate().filter(|(to, s)| *to != from && consumed(s) && s.overlaps(p)) {
-            lines.push(edge(&format!("s{from}"), &format!("s{to}")));
+        for (to, _) in
+            subjects.iter().enumerate().filter(|(to, s)| *to != from && consumed(s) && s.overlaps(p))
+        {
+            lines.push(notation.edge(&format!("s{from}"), &format!("s{to}")));
         }
     }
     let body = lines.join("\n");

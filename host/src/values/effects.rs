@@ -133,13 +133,10 @@ impl Draft {
         payload: Bytes,
         allowance: &Allowance,
     ) -> Result<(), Refusal> {
-        let inbox = inbox.ok_or_else(|| {
-            Refusal::Invalid(format!("event has no header `{}`", super::names::REPLY_TO))
-        })?;
+        let inbox = inbox
+            .ok_or_else(|| Refusal::Invalid(format!("event has no header `{}`", super::names::REPLY_TO)))?;
         subject::check(inbox).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let is_inbox = inbox
-            .strip_prefix(&*allowance.inbox_prefix)
-            .is_some_and(|rest| rest.starts_with('.'));
+        let is_inbox = inbox.strip_prefix(&*allowance.inbox_prefix).is_some_and(|rest| rest.starts_with('.'));
         if !is_inbox {
             return Err(Refusal::Invalid(format!(
                 "`{inbox}` is not an inbox: it does not begin with `{}.`",
@@ -218,7 +215,9 @@ fn check_headers(headers: &Headers) -> Result<(), Refusal> {
             return Err(Refusal::Invalid(format!("value of header `{name}` has a control character")));
         }
         if value.trim() != value {
-            return Err(Refusal::Invalid(format!("value of header `{name}` begins or ends with white space")));
+            return Err(Refusal::Invalid(format!(
+                "value of header `{name}` begins or ends with white space"
+            )));
         }
     }
     Ok(())
@@ -229,9 +228,8 @@ fn check_header_name(name: &str) -> Result<(), Refusal> {
     if name.is_empty() || name.len() > 256 || !name.chars().all(legal) {
         return Err(Refusal::Invalid(format!("`{}` cannot name a header", name.escape_debug())));
     }
-    let reserved = |prefix: &str| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
+    let reserved =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     if reserved(NATS_PREFIX) || reserved(HEDDLE_PREFIX) || name.eq_ignore_ascii_case(TRACEPARENT) {
         return Err(Refusal::Invalid(format!("header `{name}` is reserved")));
     }

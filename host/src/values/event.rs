@@ -9,9 +9,7 @@ pub struct Headers(Vec<(Box<str>, Box<str>)>);
 
 impl Headers {
     /// Takes name and value pairs as they come.
-    pub fn from_pairs<N: Into<Box<str>>, V: Into<Box<str>>>(
-        pairs: impl IntoIterator<Item = (N, V)>,
-    ) -> Self {
+    pub fn from_pairs<N: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         Headers(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 

@@ -48,10 +48,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy {
-            max_attempts: NonZeroU32::new(5).expect("5 is not 0"),
-            backoff: Backoff::default(),
-        }
+        RetryPolicy { max_attempts: NonZeroU32::new(5).expect("5 is not 0"), backoff: Backoff::default() }
     }
 }
 

@@ -103,7 +103,9 @@ async fn check_stream(broker: &Broker, settings: &Settings, report: &mut Report)
             if differences.is_empty() {
                 report.ok.push(format!("stream: `{name}` fits, {} messages", state.messages));
             }
-            report.errors.extend(differences.iter().map(|difference| format!("stream `{name}`: {difference}")));
+            report
+                .errors
+                .extend(differences.iter().map(|difference| format!("stream `{name}`: {difference}")));
         }
     }
     for handler in settings.handlers.iter().filter(|handler| handler.stream != *name) {

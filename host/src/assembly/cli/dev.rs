@@ -40,7 +40,8 @@ impl Command {
         let mut settings = self.file.load()?;
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
-        std::fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("failed to create `{}`", folder.display()))?;
         let data = self.data.unwrap_or_else(|| folder.join("nats"));
         let program = server::find(self.nats_server.as_deref())?;
         let server = Server::start(&program, &data).await?;
@@ -92,5 +93,8 @@ fn line(snapshot: &Snapshot) -> String {
     let retrying: u64 = handlers().map(|activity| activity.retrying).sum();
     let dead: u64 = handlers().map(|activity| activity.dead_letters).sum();
     let settled: u64 = handlers().map(|activity| activity.settled).sum();
-    format!("{rate:.0} events/s · {settled} handled · lag {} · {retrying} retrying · {dead} dead letters", snapshot.lag)
+    format!(
+        "{rate:.0} events/s · {settled} handled · lag {} · {retrying} retrying · {dead} dead letters",
+        snapshot.lag
+    )
 }

@@ -123,13 +123,15 @@ impl Command {
             Some(name) => {
                 let settings = self.file.load()?;
                 let handler = settings.handlers.iter().find(|handler| *handler.name == **name);
-                let handler = handler.with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
+                let handler = handler
+                    .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
                 (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))
             }
             None => (everything(), None),
         };
         for pair in &self.set {
-            let (name, value) = pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
+            let (name, value) =
+                pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
             policy.config.insert(name.to_owned(), value.to_owned());
         }
         Ok((policy, template))
@@ -254,6 +256,9 @@ fn print_text(report: &Value) {
     for line in get("logs").as_array().into_iter().flatten() {
         println!("log      {} {}", text(line.get("level")), text(line.get("text")));
     }
-    println!("used     {} µs, {} KiB of memory", get("elapsed_us"), get("memory_bytes").as_u64().unwrap_or(0) / 1024);
+    println!(
+        "used     {} µs, {} KiB of memory",
+        get("elapsed_us"),
+        get("memory_bytes").as_u64().unwrap_or(0) / 1024
+    );
 }
-

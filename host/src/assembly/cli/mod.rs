@@ -145,7 +145,8 @@ pub fn main() -> ExitCode {
     }
     // Commands that answer a question are silent unless something is wrong.
     let quiet = !matches!(cli.command, Command::Run(_) | Command::Dev(_));
-    match telemetry::start(cli.log_format, cli.log.as_deref(), quiet).and_then(|()| run_command(cli.command)) {
+    match telemetry::start(cli.log_format, cli.log.as_deref(), quiet).and_then(|()| run_command(cli.command))
+    {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", explain(&error));
@@ -208,7 +209,8 @@ fn explain(error: &anyhow::Error) -> String {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>() || error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>() {
+    if error.is::<config::Error>() || error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>()
+    {
         return 2;
     }
     let taken = matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. }));

@@ -37,12 +37,14 @@ impl Command {
         subject::check(&self.subject)?;
         let mut headers = Headers::default();
         for header in &self.headers {
-            let (name, value) = header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+            let (name, value) =
+                header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
             headers.push(name.trim(), value.trim());
         }
         let payload = if self.payload == "-" {
             let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("failed to read standard input")?;
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
+                .context("failed to read standard input")?;
             bytes
         } else {
             self.payload.into_bytes()

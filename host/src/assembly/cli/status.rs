@@ -67,8 +67,11 @@ impl Command {
         };
         let names = Names::new(&settings.app);
         let checkpoints = checkpoints(&broker, &settings, &names).await?;
-        let members: Vec<Member> =
-            members(&broker, &settings.stream.name, &names).await?.into_iter().map(|(_, member)| member).collect();
+        let members: Vec<Member> = members(&broker, &settings.stream.name, &names)
+            .await?
+            .into_iter()
+            .map(|(_, member)| member)
+            .collect();
         let mut handlers = BTreeMap::new();
         for handler in &settings.handlers {
             let row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
@@ -156,7 +159,9 @@ fn print(status: &Status) {
         ]
     });
     let width = status.handlers.keys().map(String::len).max().unwrap_or(0).max(header[0].len());
-    for [name, lag, low, flight, retrying, dead, rate] in std::iter::once(header.map(str::to_owned)).chain(rows) {
+    for [name, lag, low, flight, retrying, dead, rate] in
+        std::iter::once(header.map(str::to_owned)).chain(rows)
+    {
         println!("{name:<width$}  {lag:>10}  {low:>10}  {flight:>9}  {retrying:>8}  {dead:>12}  {rate:>8}");
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn resolve(document: &Spanned<DeTable<'_>>, folder: &Path) -> Result<
 fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultList) -> Option<Settings> {
     let mut root = Section::new("", document, faults);
     let app = root.required("app").and_then(|text| name(&root, "app", &text));
-    let shards = root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
+    let shards =
+        root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
     let nats = match root.section("nats") {
         Some(section) => nats(section, folder),
         None => default_nats(),
@@ -154,7 +155,10 @@ fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
         for reserved in RESERVED_TOKENS.iter().chain(&["$JS"]) {
             let reserved: Pattern = format!("{reserved}.>").parse().ok()?;
             if value.overlaps(&reserved) {
-                section.fault(span.clone(), format!("`subjects`: `{value}` overlaps `{reserved}`, which is reserved"));
+                section.fault(
+                    span.clone(),
+                    format!("`subjects`: `{value}` overlaps `{reserved}`, which is reserved"),
+                );
             }
         }
         let overlap = subjects.iter().take(index).find(|other| other.value.overlaps(value));

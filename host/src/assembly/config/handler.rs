@@ -110,7 +110,8 @@ fn key(section: &mut Section<'_>, subscribe: &[Pattern]) -> Option<KeyTemplate> 
             pattern.tokens().len() <= token && pattern.tokens().last() != Some(&Token::Tail)
         };
         if let Some(pattern) = subscribe.iter().find(lacks) {
-            let message = format!("`key`: subjects under `{pattern}` have no token {token} (tokens count from 0)");
+            let message =
+                format!("`key`: subjects under `{pattern}` have no token {token} (tokens count from 0)");
             section.fault(span, message);
         }
     }
@@ -123,7 +124,8 @@ fn start(text: &str) -> Result<Start, String> {
         "new" => Ok(Start::New),
         time => {
             let format = &time::format_description::well_known::Rfc3339;
-            let wrong = |_| format!("`{time}` is not \"all\", \"new\" or a time such as \"2026-11-01T00:00:00Z\"");
+            let wrong =
+                |_| format!("`{time}` is not \"all\", \"new\" or a time such as \"2026-11-01T00:00:00Z\"");
             let time = time::OffsetDateTime::parse(time, format).map_err(wrong)?;
             Ok(Start::At(u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0)))
         }
@@ -162,7 +164,11 @@ fn config(section: Section<'_>) -> BTreeMap<String, String> {
             DeValue::Boolean(truth) => Some(truth.to_string()),
             DeValue::Table(_) => secret(&section, key, value),
             _ => {
-                section.wrong_type(key, value, "a text, a number, true or false, or { env = … } or { file = … }");
+                section.wrong_type(
+                    key,
+                    value,
+                    "a text, a number, true or false, or { env = … } or { file = … }",
+                );
                 None
             }
         };
@@ -185,7 +191,10 @@ fn secret<'a>(section: &Section<'a>, key: &str, value: &'a Spanned<DeValue<'a>>)
             }
         },
         _ => {
-            table.fault(value.span(), format!("`{key}` should be {{ env = \"NAME\" }} or {{ file = \"path\" }}"));
+            table.fault(
+                value.span(),
+                format!("`{key}` should be {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
+            );
             None
         }
     };
@@ -251,7 +260,8 @@ fn limits(mut section: Section<'_>) -> Limits {
 
 fn grants(mut section: Section<'_>, scope: &Scope<'_>) -> Grants {
     let env = section.texts("env");
-    let env = env.iter().filter_map(|name| env_value(&section, name).map(|value| (name.value.to_owned(), value)));
+    let env =
+        env.iter().filter_map(|name| env_value(&section, name).map(|value| (name.value.to_owned(), value)));
     let mut grants = Grants { env: env.collect(), ..Grants::default() };
     grants.http = section.texts("http").iter().map(|host| host.value.to_owned()).collect();
     if let Some(value) = section.value("files") {

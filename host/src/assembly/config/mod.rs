@@ -72,8 +72,8 @@ impl fmt::Display for Faults {
 
 /// Reads and checks a file.
 pub fn load(path: &Path) -> Result<Settings, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parse(&text, folder).map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.span.start);

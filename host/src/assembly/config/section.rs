@@ -93,7 +93,8 @@ impl<'a> Section<'a> {
     /// A text that must be there.
     pub(super) fn required(&mut self, key: &'static str) -> Option<Placed<&'a str>> {
         if self.value(key).is_none() {
-            let section = if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name) };
+            let section =
+                if self.name.is_empty() { "the file".to_owned() } else { format!("[{}]", self.name) };
             self.fault(self.span(), format!("`{key}` is missing in {section}"));
             return None;
         }
@@ -117,7 +118,11 @@ impl<'a> Section<'a> {
     }
 
     /// An integer within bounds.
-    pub(super) fn integer(&mut self, key: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        bounds: std::ops::RangeInclusive<u64>,
+    ) -> Option<u64> {
         let value = self.value(key)?;
         let number = value.get_ref().as_integer().map(|number| {
             let digits = number.as_str().replace('_', "");

@@ -7,9 +7,13 @@ use thiserror::Error;
 /// Why a text is not a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UnitError {
-    #[error("`{0}` is not a duration: write a number and a unit, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\"")]
+    #[error(
+        "`{0}` is not a duration: write a number and a unit, such as \"500ms\", \"30s\", \"15m\", \"12h\" or \"30d\""
+    )]
     Duration(String),
-    #[error("`{0}` is not a size: write a whole number and a unit, such as \"512B\", \"64KiB\", \"64MiB\" or \"1GiB\"")]
+    #[error(
+        "`{0}` is not a size: write a whole number and a unit, such as \"512B\", \"64KiB\", \"64MiB\" or \"1GiB\""
+    )]
     Size(String),
 }
 

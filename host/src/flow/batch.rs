@@ -1,0 +1,236 @@
+//! Batches: what finished events ask for, as messages of one atomic batch.
+//!
+//! Promises that a batch holds every event whole (its messages, its state, its dead letter) together with the
+//! checkpoints that call it done, and that it stays within what the server takes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::shard::{Outcome, Settled};
+use super::shards::{HandlerIx, Place, Shards};
+use super::states::{StateId, States};
+use crate::values::batch::{BatchMessage, Keep, MAX_MESSAGES, Schedule};
+use crate::values::causality;
+use crate::values::checkpoint::Checkpoint;
+use crate::values::dead_letter::{Origin, dead_letter, header_text};
+use crate::values::effects::{Effects, Reply, StateChange, When};
+use crate::values::key::MAX_KEY;
+use crate::values::names::{self, Names};
+
+/// The most that one batch carries, in bytes.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// How long the mark of a cleared state stays, in seconds: longer than any load that began before.
+const CLEARED_TTL: u32 = 3600;
+
+/// An event that came to its end, and where.
+#[derive(Debug)]
+pub struct Unit {
+    pub place: Place,
+    pub settled: Settled,
+}
+
+/// What does not change while the host runs.
+#[derive(Debug)]
+pub struct Origins {
+    pub names: Names,
+    pub stream: Arc<str>,
+    pub host: String,
+    /// Name and plugin digest of each handler.
+    pub handlers: Vec<(Arc<str>, String)>,
+    /// The largest message that the server takes, in bytes.
+    pub max_payload: usize,
+}
+
+/// A batch that is to be stored.
+#[derive(Debug)]
+pub struct Batch {
+    pub messages: Arc<[BatchMessage]>,
+    pub units: Vec<Unit>,
+    /// Shard, index of its message, checkpoint.
+    pub checkpoints: Vec<(u16, usize, Checkpoint)>,
+    /// Changes of each state, and whether it was cleared.
+    pub states: HashMap<StateId, (usize, bool)>,
+    pub replies: Vec<Reply>,
+    pub number: u64,
+}
+
+/// A batch that grows.
+pub(super) struct Builder {
+    origins: Arc<Origins>,
+    messages: Vec<BatchMessage>,
+    bytes: usize,
+    pub(super) units: Vec<Unit>,
+    shards: BTreeSet<u16>,
+    /// Where each state's message is.
+    states: HashMap<StateId, (usize, usize, bool)>,
+    replies: Vec<Reply>,
+}
+
+impl Builder {
+    /// Begins with the checkpoints of these shards.
+    pub(super) fn new(origins: Arc<Origins>, shards: BTreeSet<u16>) -> Self {
+        Builder {
+            origins,
+            messages: Vec::new(),
+            bytes: 0,
+            units: Vec::new(),
+            shards,
+            states: HashMap::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// Whether a unit can be added. The first one always can: what one event may ask for fits.
+    pub(super) fn fits(&self, unit: &Unit) -> bool {
+        let (messages, bytes) = match &unit.settled.outcome {
+            Outcome::Dead(..) => (1, unit.settled.event.weight()),
+            Outcome::Done(effects) => {
+                let state = match &effects.state {
+                    StateChange::Keep => (0, 0),
+                    StateChange::Set(value) => (1, value.len()),
+                    StateChange::Clear => (1, 0),
+                };
+                let sizes = effects.messages.iter().map(|(message, _)| message.size());
+                (effects.messages.len() + state.0, sizes.sum::<usize>() + state.1)
+            }
+        };
+        let new_shard = usize::from(!self.shards.contains(&unit.place.shard));
+        let count = self.messages.len() + messages + self.shards.len() + new_shard;
+        self.units.is_empty() || (count <= MAX_MESSAGES && self.bytes + bytes <= MAX_BATCH_BYTES)
+    }
+
+    /// Adds a unit.
+    pub(super) fn add(&mut self, unit: Unit, states: &States) {
+        self.shards.insert(unit.place.shard);
+        let origins = Arc::clone(&self.origins);
+        let Some((handler, digest)) = origins.handlers.get(unit.place.handler) else { return };
+        let settled = &unit.settled;
+        match &settled.outcome {
+            Outcome::Done(effects) => {
+                self.add_effects(handler, settled, effects);
+                self.add_state(handler, (unit.place.handler, settled.key.clone()), &effects.state, states);
+            }
+            Outcome::Dead(cause, attempts) => {
+                let origin =
+                    Origin { handler, plugin: digest, key: settled.key.as_str(), attempts: *attempts };
+                let letter = dead_letter(&origins.names, &settled.event, origin, cause, origins.max_payload);
+                self.push(letter);
+            }
+        }
+        self.units.push(unit);
+    }
+
+    fn push(&mut self, message: BatchMessage) {
+        self.bytes += message.size();
+        self.messages.push(message);
+    }
+
+    fn add_effects(&mut self, handler: &str, settled: &Settled, effects: &Effects) {
+        let origins = Arc::clone(&self.origins);
+        self.replies.extend(effects.replies.iter().cloned());
+        if effects.messages.is_empty() {
+            return;
+        }
+        let cause = causality::headers(&settled.event, handler);
+        for (index, (message, when)) in effects.messages.iter().enumerate() {
+            let mut headers = cause.clone();
+            for (name, value) in message.headers.iter() {
+                headers.push(name, value);
+            }
+            let target = String::from(message.subject.clone());
+            let (subject, schedule) = match when {
+                When::Now => (target, None),
+                When::After(seconds) => {
+                    let at = SystemTime::now() + Duration::from_secs((*seconds).into());
+                    let waiting = origins.names.schedule(handler, settled.event.sequence, index);
+                    (waiting, Some(Schedule { at, target }))
+                }
+            };
+            // A schedule outlives the stream's maximum age while it waits.
+            let keep = if schedule.is_some() { Keep::Always } else { Keep::Stream };
+            let payload = message.payload.clone();
+            self.push(BatchMessage { subject, headers, payload, keep, schedule, ..BatchMessage::default() });
+        }
+    }
+
+    /// Two changes of one state in a batch become the last one.
+    fn add_state(&mut self, handler: &str, id: StateId, change: &StateChange, states: &States) {
+        let (payload, cleared) = match change {
+            StateChange::Keep => return,
+            StateChange::Set(value) => (value.clone(), false),
+            StateChange::Clear => (bytes::Bytes::new(), true),
+        };
+        let origins = Arc::clone(&self.origins);
+        let mut message = BatchMessage {
+            subject: origins.names.state(handler, &id.1),
+            payload,
+            keep: Keep::Always,
+            ..BatchMessage::default()
+        };
+        message.headers.push(names::STATE_STALE, states.versions(&id).to_string());
+        if id.1.token() != id.1.as_str() {
+            let key = header_text(id.1.as_str(), MAX_KEY);
+            message.headers.push(names::STATE_KEY, key);
+        }
+        if cleared {
+            message.headers.push(names::STATE_CLEARED, "1");
+            // Rolled up: once the mark itself is gone, no older value may come back.
+            message.rollup = true;
+            message.keep = Keep::Seconds(CLEARED_TTL);
+        }
+        match self.states.get_mut(&id) {
+            Some((index, changes, was_cleared)) => {
+                *changes += 1;
+                *was_cleared = cleared;
+                if let Some(slot) = self.messages.get_mut(*index) {
+                    *slot = message;
+                }
+            }
+            None => {
+                self.states.insert(id, (self.messages.len(), 1, cleared));
+                self.push(message);
+            }
+        }
+    }
+
+    /// Adds the checkpoints.
+    pub(super) fn finish(mut self, shards: &Shards, positions: &[u64], number: u64, fences: &[u64]) -> Batch {
+        let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<u64>>> = HashMap::new();
+        for Unit { place, settled } in &self.units {
+            let of_shard = taken.entry(place.shard).or_default();
+            of_shard.entry(place.handler).or_default().insert(settled.event.sequence);
+        }
+        let nothing = BTreeMap::new();
+        let mut checkpoints = Vec::new();
+        for shard in self.shards.clone() {
+            let of_shard = taken.get(&shard).unwrap_or(&nothing);
+            let checkpoint = shards.checkpoint(shard, of_shard, positions, number);
+            checkpoints.push((shard, self.messages.len(), checkpoint.clone()));
+            let fence = fences.get(usize::from(shard)).copied().unwrap_or_default();
+            self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence));
+        }
+        let states = self.states.into_iter().map(|(id, (_, changes, cleared))| (id, (changes, cleared)));
+        Batch {
+            messages: self.messages.into(),
+            units: self.units,
+            checkpoints,
+            states: states.collect(),
+            replies: self.replies,
+            number,
+        }
+    }
+}
+
+/// The message of a checkpoint, fenced by the sequence of the one before.
+pub fn checkpoint_message(names: &Names, shard: u16, checkpoint: &Checkpoint, fence: u64) -> BatchMessage {
+    BatchMessage {
+        subject: names.checkpoint(shard),
+        payload: checkpoint.encode().into(),
+        rollup: true,
+        keep: Keep::Always,
+        expected_last: Some(fence),
+        ..BatchMessage::default()
+    }
+}

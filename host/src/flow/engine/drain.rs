@@ -1,0 +1,52 @@
+//! How the engine stops: nothing more is begun, what runs is awaited, and everything finished is committed.
+
+use std::collections::VecDeque;
+
+use super::{DRAIN_DEADLINE, Engine, Error};
+
+impl Engine {
+    /// Stops: see [`run`](Self::run).
+    pub(super) async fn drain(mut self) -> Result<(), Error> {
+        self.ready.iter_mut().for_each(VecDeque::clear);
+        let running: usize = self.running.iter().sum();
+        tracing::info!(running, uncommitted = self.commits.waiting(), "stopping: finishing what runs");
+        let drained = tokio::time::timeout(DRAIN_DEADLINE, self.finish_all()).await;
+        match drained {
+            Ok(result) => result?,
+            Err(_) => {
+                let events = self.commits.waiting() + self.running.iter().sum::<usize>();
+                tracing::warn!(
+                    events,
+                    "stopped before everything was committed; these events will run again"
+                );
+            }
+        }
+        let member = self.origins.names.member(&self.me.host);
+        if let Err(error) = self.broker.purge(&self.origins.stream, &member, 0).await {
+            tracing::debug!(%error, "announcement stays until it expires");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish_all(&mut self) -> Result<(), Error> {
+        let mut last_checkpoints = false;
+        loop {
+            self.act();
+            self.ready.iter_mut().for_each(VecDeque::clear);
+            self.commit();
+            let busy = self.under_way.is_some() || self.running.iter().any(|running| *running > 0);
+            if !busy && self.commits.is_empty() {
+                if last_checkpoints {
+                    return Ok(());
+                }
+                last_checkpoints = true;
+                self.touch_lagging();
+                continue;
+            }
+            match self.jobs.join_next().await {
+                Some(done) => self.finished(done)?,
+                None => return Ok(()),
+            }
+        }
+    }
+}

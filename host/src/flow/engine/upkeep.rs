@@ -1,0 +1,68 @@
+//! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints, announcements, and the
+//! removal of old states.
+
+use std::sync::Arc;
+
+use super::{COMPACTIONS, Engine, has_room, now, positions};
+use crate::flow::activity::Snapshot;
+use crate::flow::jobs;
+use crate::values::member::TTL_SECONDS;
+
+impl Engine {
+    pub(super) fn balance(&mut self) {
+        let now = now();
+        // The tasks of cursors that are no longer needed.
+        while self.cursors.try_join_next().is_some() {}
+        for (reader, _) in &mut self.readers {
+            reader.balance(&self.reading, &mut self.cursors, now, &|handler| has_room(&self.shards, handler));
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = now();
+        self.counters.take_rates(now);
+        self.states.evict(now);
+        if std::mem::take(&mut self.moved) {
+            self.touch_lagging();
+        }
+        let handlers = self.counters.activity(&self.shards);
+        let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
+        let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
+        let snapshot = Snapshot {
+            reading: !(0..self.plan.handlers.len()).any(held_up),
+            lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
+            handlers,
+        };
+        self.snapshots.send_replace(snapshot);
+    }
+
+    /// Lets every shard write its checkpoint whose progress is not stored yet.
+    pub(super) fn touch_lagging(&mut self) {
+        let positions = positions(&self.readers, self.plan.handlers.len());
+        for shard in 0..self.shards.count() {
+            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
+            if self.commits.committed(shard).is_some_and(lags) {
+                self.commits.touch(shard);
+            }
+        }
+    }
+
+    pub(super) fn announce(&mut self) {
+        self.me.handlers = self.counters.activity(&self.shards);
+        let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
+        let subject = self.origins.names.member(&self.me.host);
+        self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
+    }
+
+    pub(super) fn compact(&mut self) {
+        while self.compacting < COMPACTIONS
+            && let Some((id, versions)) = self.compactions.pop_front()
+        {
+            let Some((name, _)) = self.plan.handlers.get(id.0) else { continue };
+            let subject = self.origins.names.state(name, &id.1);
+            let (broker, stream) = (self.broker.clone(), Arc::clone(&self.origins.stream));
+            self.jobs.spawn(jobs::compact(broker, stream, subject, id, versions));
+            self.compacting += 1;
+        }
+    }
+}

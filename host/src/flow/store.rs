@@ -1,0 +1,122 @@
+//! Storing a batch once, whatever the connection does.
+//!
+//! A commit without an answer is looked up: its checkpoints carry the host and the number of the commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batch::{Batch, Origins};
+use crate::broker::{Broker, CommitError};
+use crate::values::batch::BatchMessage;
+use crate::values::checkpoint::Checkpoint;
+use crate::values::names::Names;
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// It is stored; the sequence of its first message.
+    Stored(u64),
+    /// Something in it is at fault; nothing is stored.
+    Refused(String),
+    /// Another host owns the application now.
+    Fenced(String),
+    /// The stream is not the one it was.
+    Lost(String),
+}
+
+/// The longest wait between two tries.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// How often a conflict is looked into before it is taken for a damaged stream.
+const MAX_CONFLICTS: u32 = 5;
+
+/// Stores a batch, whatever the connection does. Ends only when it is known what became of it.
+///
+/// Trying again is safe: the batch is fenced by its checkpoints, so at most one try of it is stored.
+pub async fn store(
+    broker: Broker,
+    origins: Arc<Origins>,
+    batch: Arc<[BatchMessage]>,
+    number: u64,
+    probe: Probe,
+) -> End {
+    let mut conflicts = 0;
+    for attempt in 0_u32.. {
+        let id = format!("{}-{number}-{attempt}", origins.host);
+        let (problem, conflict) = match broker.commit(&origins.stream, &id, &batch).await {
+            Ok(answer) => return End::Stored(answer.first),
+            Err(CommitError::Refused(reason)) => return End::Refused(reason),
+            Err(error @ CommitError::Passing(_)) => (error, false),
+            Err(error) => {
+                let conflict = matches!(error, CommitError::Conflict(_));
+                match look(&broker, &origins, number, &probe).await {
+                    Found::Stored(first) => return End::Stored(first),
+                    Found::Other(host) => return End::Fenced(host),
+                    Found::Nothing => {
+                        let stream = &origins.stream;
+                        return End::Lost(format!(
+                            "the checkpoint `{}` is gone: stream `{stream}` was purged or created anew",
+                            probe.subject
+                        ));
+                    }
+                    Found::Before => {}
+                }
+                (error, conflict)
+            }
+        };
+        conflicts += u32::from(conflict);
+        if conflicts > MAX_CONFLICTS {
+            return End::Lost(format!("stream `{}` contradicts the host: {problem}", origins.stream));
+        }
+        let delay = Duration::from_millis(25).saturating_mul(1 << attempt.min(7)).min(MAX_DELAY);
+        tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+        tokio::time::sleep(delay).await;
+    }
+    unreachable!("the attempts have no end")
+}
+
+/// Where to look whether a batch is stored: one of its checkpoints.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    pub subject: String,
+    /// The index of the checkpoint's message in the batch.
+    pub index: u64,
+}
+
+impl Probe {
+    /// The probe of a batch. A batch has at least one checkpoint.
+    pub fn of(batch: &Batch, names: &Names) -> Option<Self> {
+        let (shard, index, _) = batch.checkpoints.first()?;
+        Some(Probe { subject: names.checkpoint(*shard), index: *index as u64 })
+    }
+}
+
+enum Found {
+    Stored(u64),
+    /// The last checkpoint is this host's and older.
+    Before,
+    Other(String),
+    Nothing,
+}
+
+/// Reads the checkpoint back, for as long as it takes.
+async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) -> Found {
+    for attempt in 0_u32.. {
+        let problem = match broker.last(&origins.stream, &probe.subject).await {
+            Ok(None) => return Found::Nothing,
+            Ok(Some(message)) => match Checkpoint::decode(&message.payload) {
+                Ok(found) if found.host != origins.host => return Found::Other(found.host),
+                Ok(found) if found.commit == number => {
+                    return Found::Stored(message.sequence.saturating_sub(probe.index));
+                }
+                Ok(_) => return Found::Before,
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_DELAY);
+        tracing::warn!(commit = number, attempt, problem, ?delay, "checkpoint could not be read back");
+        tokio::time::sleep(delay).await;
+    }
+    unreachable!("the attempts have no end")
+}
