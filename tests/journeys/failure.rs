@@ -144,3 +144,34 @@ async fn attempts_and_back_off_survive_a_kill() {
     assert!((4..=4 + restarts).contains(&tried), "{tried} runs with {restarts} restarts");
     assert_eq!(host.stop().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn effects_that_the_server_refuses_for_good_become_a_dead_letter_and_hold_up_nothing_else() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    // An operator narrows the stream while the host runs.
+    let mut config = jetstream.get_stream("T").await.unwrap().cached_info().config.clone();
+    config.max_message_size = 4_000;
+    jetstream.update_stream(config).await.unwrap();
+    let big = json!({"big_output": {"subject": "out.big", "bytes": 6_000}});
+    for n in 0..300 {
+        checker.publish_count(&format!("k{}", n % 8), &[]).await;
+        if n % 100 == 50 {
+            checker.publish("in.k1", json!([{"count": null}, big.clone()])).await;
+        }
+    }
+    checker.wait_for("out.>", 300).await;
+    checker.wait_for("dead.>", 3).await;
+    assert_eq!(checker.count("out.big").await, Some(0));
+    for letter in checker.rows("dead.").await {
+        assert_eq!(letter.header("Heddle-Dead-Cause"), "refused", "{letter:?}");
+    }
+    // The state that the refused events had counted up is as if they had never run.
+    let counts: Vec<String> = checker.rows("out.k1").await.into_iter().map(|row| row.payload).collect();
+    let expected: Vec<String> = (1..=counts.len()).map(|n| n.to_string()).collect();
+    assert_eq!(counts, expected);
+    assert_eq!(host.stop().await, 0);
+}

@@ -8,7 +8,7 @@ use anyhow::Context;
 use futures::StreamExt;
 
 use crate::broker::{Broker, connection_name};
-use crate::flow::acquire::acquire;
+use crate::flow::acquire::{acquire, started};
 use crate::flow::engine::{CONCURRENCY, Engine, Parts};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, HEADER_RESERVE};
@@ -146,6 +146,7 @@ fn this_host() -> Member {
         process: Process {
             machine: format!("{boot} {}", namespace.display()),
             pid: std::process::id(),
+            started: started(std::process::id()).unwrap_or(0),
             hostname: read("/proc/sys/kernel/hostname"),
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),

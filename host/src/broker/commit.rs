@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::client::{PublishError, PublishErrorKind, RequestError, RequestErrorKind};
 use async_nats::header::{
     HeaderName, HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
     NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_TTL, NATS_ROLLUP, NATS_SCHEDULE,
@@ -20,15 +21,19 @@ use crate::values::dead_letter::rfc3339;
 /// How long the server may take to store a batch. It gives a batch up 10 s after its last message.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Refusals that pass with time: the stream or the server is full, busy or without a leader.
-const PASSING: [u64; 7] = [
-    10002, // insufficient resources
-    10005, // not the leader
-    10008, // temporarily unavailable
-    10023, // insufficient resources
-    10047, // insufficient storage resources
-    10076, // JetStream not enabled (yet)
-    10077, // maximum bytes, messages or age exceeded
+/// Refusals for what a message is. All others are for what the stream or the server is at the moment (full, busy, without
+/// a leader, changed by an operator), and may pass.
+const CONTENT: [u64; 10] = [
+    10054, // message exceeds the stream's maximum
+    10097, // headers exceed the maximum
+    10111, // roll-up failed
+    10165, // TTL invalid
+    10177, // header not supported in a batch
+    10189, // schedule invalid
+    10190, // schedule target invalid
+    10191, // schedule TTL invalid
+    10192, // schedule roll-up invalid
+    10199, // batch too large
 ];
 
 /// Refusals that say that another writer was faster, or that the batch is stored already.
@@ -71,7 +76,6 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Refusal {
-    code: u64,
     #[serde(default)]
     err_code: u64,
     #[serde(default)]
@@ -89,7 +93,6 @@ impl Broker {
     ) -> Result<CommitAnswer, CommitError> {
         let (last, others) =
             batch.split_last().ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
-        let unsent = |error: &dyn std::fmt::Display| CommitError::Unanswered(error.to_string());
         // Everything is encoded before anything is sent: a batch that cannot be sent whole is not begun.
         let mut encoded = Vec::with_capacity(batch.len());
         for (index, message) in batch.iter().enumerate() {
@@ -100,7 +103,7 @@ impl Broker {
             self.client
                 .publish_with_headers(message.subject.clone(), headers, message.payload.clone())
                 .await
-                .map_err(|error| unsent(&error))?;
+                .map_err(unsent)?;
         }
         let mut final_headers = headers.next().unwrap_or_default();
         final_headers.insert(NATS_BATCH_COMMIT, HeaderValue::from(1));
@@ -108,9 +111,27 @@ impl Broker {
             .headers(final_headers)
             .payload(last.payload.clone())
             .timeout(Some(ANSWER_TIMEOUT));
-        let answer =
-            self.client.send_request(last.subject.clone(), request).await.map_err(|error| unsent(&error))?;
+        let answer = self.client.send_request(last.subject.clone(), request).await.map_err(unanswered)?;
         decide(&answer.payload, batch.len() as u64)
+    }
+}
+
+/// The library refuses by itself what the server would refuse.
+fn unsent(error: PublishError) -> CommitError {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => {
+            CommitError::Refused(error.to_string())
+        }
+        PublishErrorKind::Send => CommitError::Unanswered(error.to_string()),
+    }
+}
+
+fn unanswered(error: RequestError) -> CommitError {
+    match error.kind() {
+        RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
+            CommitError::Refused(error.to_string())
+        }
+        _ => CommitError::Unanswered(error.to_string()),
     }
 }
 
@@ -123,10 +144,10 @@ fn decide(answer: &[u8], count: u64) -> Result<CommitAnswer, CommitError> {
     let text = format!("{} ({})", refusal.description, refusal.err_code);
     Err(if CONFLICT.contains(&refusal.err_code) {
         CommitError::Conflict(text)
-    } else if refusal.code >= 500 || PASSING.contains(&refusal.err_code) {
-        CommitError::Passing(text)
-    } else {
+    } else if CONTENT.contains(&refusal.err_code) {
         CommitError::Refused(text)
+    } else {
+        CommitError::Passing(text)
     })
 }
 
@@ -177,6 +198,7 @@ mod tests {
         assert!(matches!(refused(503, 10008), CommitError::Passing(_)));
         assert!(matches!(refused(400, 10077), CommitError::Passing(_)));
         assert!(matches!(refused(400, 10054), CommitError::Refused(_)));
+        assert!(matches!(refused(400, 10176), CommitError::Passing(_)));
         assert!(matches!(decide(b"", 1), Err(CommitError::Unanswered(_))));
     }
 }

@@ -76,6 +76,7 @@ pub fn difference(settings: &StreamSettings, names: &Names, found: &StreamFacts)
     differ("sealed", found.sealed.to_string(), false.to_string());
     // A stream of a bounded size makes room by removing its oldest messages: checkpoints and state.
     differ("max_bytes", found.max_bytes.max(0).to_string(), "0".to_owned());
+    differ("max_msg_size", found.max_message_size.max(0).to_string(), "0".to_owned());
     differ("max_msgs", found.max_messages.max(0).to_string(), "0".to_owned());
     differences
 }

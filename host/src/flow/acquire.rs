@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
@@ -221,11 +221,19 @@ fn presence(member: &Member, me: &Process) -> Presence {
     if member.process.machine != me.machine {
         return Presence::Unknown;
     }
-    if member.process.pid == me.pid {
-        return Presence::Gone;
+    match started(member.process.pid) {
+        Some(started) if started == member.process.started => Presence::Alive,
+        _ => Presence::Gone,
     }
-    let process = std::path::Path::new("/proc").join(member.process.pid.to_string());
-    if process.exists() { Presence::Alive } else { Presence::Gone }
+}
+
+/// When a process of this machine started, in clock ticks since boot; none if there is no such process.
+///
+/// Source: proc(5), field 22 of `/proc/<pid>/stat`; the name in field 2 is in parentheses and may hold blanks.
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Waits until no other host is alive, or says that one is: its process is there, or it renewed its
@@ -254,7 +262,7 @@ async fn wait_for_others(
                     pid: member.process.pid,
                 });
             }
-            if presence == Presence::Gone || age(&message) > Duration::from_secs(TTL_SECONDS.into()) {
+            if presence == Presence::Gone {
                 broker.purge(&settings.stream.name, &names.member(&member.host), 0).await?;
                 continue;
             }
@@ -271,11 +279,6 @@ async fn wait_for_others(
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-}
-
-fn age(message: &Stored) -> Duration {
-    let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(message.time);
-    SystemTime::now().duration_since(stored).unwrap_or_default()
 }
 
 /// All hosts that have announced themselves.
@@ -298,16 +301,19 @@ pub async fn members(
 mod tests {
     use super::*;
 
-    fn member(machine: &str, pid: u32) -> Member {
-        let process = Process { machine: machine.into(), pid, hostname: "h".into() };
+    fn member(machine: &str, pid: u32, started: u64) -> Member {
+        let process = Process { machine: machine.into(), pid, started, hostname: "h".into() };
         Member { host: "x".into(), process, version: String::new(), handlers: BTreeMap::new() }
     }
 
     #[test]
     fn a_dead_process_of_this_machine_is_known_to_be_gone() {
-        let me = Process { machine: "m".into(), pid: std::process::id(), hostname: "h".into() };
-        assert_eq!(presence(&member("m", 1), &me), Presence::Alive);
-        assert_eq!(presence(&member("m", u32::MAX), &me), Presence::Gone);
-        assert_eq!(presence(&member("elsewhere", 1), &me), Presence::Unknown);
+        let pid = std::process::id();
+        let since = started(pid).expect("this process runs");
+        let me = Process { machine: "m".into(), pid: 0, started: 0, hostname: "h".into() };
+        assert_eq!(presence(&member("m", pid, since), &me), Presence::Alive);
+        assert_eq!(presence(&member("m", pid, since + 1), &me), Presence::Gone, "the id was used again");
+        assert_eq!(presence(&member("m", u32::MAX, 1), &me), Presence::Gone);
+        assert_eq!(presence(&member("elsewhere", pid, since), &me), Presence::Unknown);
     }
 }

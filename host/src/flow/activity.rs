@@ -30,13 +30,14 @@ struct Row {
     name: Arc<str>,
     settled: u64,
     dead_letters: u64,
+    retries: u64,
     settled_before: u64,
     rate: f64,
 }
 
 impl Counters {
     pub(super) fn new(names: impl IntoIterator<Item = Arc<str>>, now: u64) -> Self {
-        let row = |name| Row { name, settled: 0, dead_letters: 0, settled_before: 0, rate: 0.0 };
+        let row = |name| Row { name, settled: 0, dead_letters: 0, retries: 0, settled_before: 0, rate: 0.0 };
         Counters { rows: names.into_iter().map(row).collect(), since: now }
     }
 
@@ -45,6 +46,13 @@ impl Counters {
         if let Some(row) = self.rows.get_mut(handler) {
             row.settled += 1;
             row.dead_letters += u64::from(dead);
+        }
+    }
+
+    /// An event of the handler will be run again.
+    pub(super) fn retried(&mut self, handler: HandlerIx) {
+        if let Some(row) = self.rows.get_mut(handler) {
+            row.retries += 1;
         }
     }
 
@@ -68,6 +76,7 @@ impl Counters {
                 retrying: held.waiting as u64,
                 events_per_second: row.rate,
                 settled: row.settled,
+                retries: row.retries,
                 dead_letters: row.dead_letters,
             };
             (row.name.to_string(), activity)

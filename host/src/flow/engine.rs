@@ -22,7 +22,7 @@ use super::activity::{Counters, Snapshot};
 use super::batch::{Batch, Origins, Unit};
 use super::commit::Commits;
 use super::jobs::{self, Done, Job, Knowledge, Runner};
-use super::reader::{Read, Reader, Subscription};
+use super::reader::{Read, Reader, Room, Subscription};
 use super::route::Routes;
 use super::shard::{Action, Outcome};
 use super::shards::{HandlerIx, Placed, Plan, Shards};
@@ -134,6 +134,8 @@ impl Engine {
                 .map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream)))
                 .collect(),
             streams: acquired.streams.iter().map(created).collect(),
+            // What is in memory already may still add to it.
+            checkpoint_bytes: broker.max_payload() * 2 / 5,
         };
         let digests = plugins.iter().map(|plugin| plugin.digest().to_string());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
@@ -251,7 +253,10 @@ impl Engine {
                     }
                     self.commits.push(Unit { place, settled });
                 }
-                Action::Record => self.commits.touch(place.shard),
+                Action::Record => {
+                    self.counters.retried(place.handler);
+                    self.commits.touch(place.shard);
+                }
                 // The timers are kept by `Shards`.
                 Action::WakeAt { .. } => {}
             }
@@ -321,17 +326,24 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn has_room(shards: &Shards, handler: HandlerIx) -> bool {
+fn room(shards: &Shards, handler: HandlerIx) -> Room {
     let held = shards.held(handler);
-    held.events < MAX_HELD_EVENTS && held.bytes < MAX_HELD_BYTES && held.full == 0
+    let below = |part: usize| {
+        held.events < MAX_HELD_EVENTS / part && held.bytes < MAX_HELD_BYTES / part && held.full == 0
+    };
+    match (below(1), below(4)) {
+        (false, _) => Room::None,
+        (true, false) => Room::Some,
+        (true, true) => Room::Plenty,
+    }
 }
 
 /// The next delivery of any reader. Cancel-safe.
 async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards) -> (usize, Read) {
-    let has_room = |handler| has_room(shards, handler);
+    let room = |handler| room(shards, handler);
     poll_fn(|context| {
         for (index, (reader, _)) in readers.iter_mut().enumerate() {
-            if let Poll::Ready(read) = reader.poll_next(context, &has_room) {
+            if let Poll::Ready(read) = reader.poll_next(context, &room) {
                 return Poll::Ready((index, read));
             }
         }

@@ -20,6 +20,17 @@ const PATIENCE: u64 = 100;
 /// Handlers that are not further apart than this share a cursor from the start.
 const NEAR: u64 = 10_000;
 
+/// A handler with no more than this still to be read has caught up.
+const NEAR_THE_END: u64 = 256;
+
+/// How much more a handler can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    None,
+    Some,
+    Plenty,
+}
+
 /// One handler as a reader sees it.
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -104,13 +115,9 @@ impl Reader {
 
     /// The next delivery of a cursor whose handlers all have room. Cancel-safe: nothing is taken before it
     /// is returned.
-    pub fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-        has_room: &impl Fn(HandlerIx) -> bool,
-    ) -> Poll<Read> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>, room: &impl Fn(HandlerIx) -> Room) -> Poll<Read> {
         for active in self.own.iter_mut().chain(&mut self.shared) {
-            if !active.handlers.iter().all(|handler| has_room(*handler)) {
+            if !active.handlers.iter().all(|handler| room(*handler) != Room::None) {
                 continue;
             }
             match active.cursor.poll_next(context) {
@@ -144,17 +151,18 @@ impl Reader {
         broker: &Broker,
         tasks: &mut JoinSet<()>,
         now: u64,
-        has_room: &impl Fn(HandlerIx) -> bool,
+        room: &impl Fn(HandlerIx) -> Room,
     ) {
-        self.detach(now, has_room);
-        self.start_parked(broker, tasks, has_room);
-        self.join(broker, tasks, has_room);
+        self.detach(now, room);
+        self.start_parked(broker, tasks, room);
+        self.join(broker, tasks, room);
     }
 
     /// Takes handlers that have had no room for a while off the shared cursor.
-    fn detach(&mut self, now: u64, has_room: &impl Fn(HandlerIx) -> bool) {
+    fn detach(&mut self, now: u64, room: &impl Fn(HandlerIx) -> Room) {
         let Some(shared) = &mut self.shared else { return };
-        let (free, full): (Vec<_>, Vec<_>) = shared.handlers.iter().partition(|handler| has_room(**handler));
+        let (free, full): (Vec<_>, Vec<_>) =
+            shared.handlers.iter().partition(|handler| room(**handler) != Room::None);
         if full.is_empty() {
             shared.blocked_since = None;
             return;
@@ -174,14 +182,9 @@ impl Reader {
     }
 
     /// Gives handlers that have room again a cursor; those near each other share one.
-    fn start_parked(
-        &mut self,
-        broker: &Broker,
-        tasks: &mut JoinSet<()>,
-        has_room: &impl Fn(HandlerIx) -> bool,
-    ) {
+    fn start_parked(&mut self, broker: &Broker, tasks: &mut JoinSet<()>, room: &impl Fn(HandlerIx) -> Room) {
         let ready: Vec<HandlerIx> =
-            self.parked.iter().copied().filter(|handler| has_room(*handler)).collect();
+            self.parked.iter().copied().filter(|handler| room(*handler) != Room::None).collect();
         if ready.is_empty() {
             return;
         }
@@ -205,13 +208,13 @@ impl Reader {
 
     /// Lets handlers that have caught up share a cursor again: both cursors are thrown away, and a new one
     /// begins where the one that is behind stood. What a handler has seen already it is not given again.
-    fn join(&mut self, broker: &Broker, tasks: &mut JoinSet<()>, has_room: &impl Fn(HandlerIx) -> bool) {
+    fn join(&mut self, broker: &Broker, tasks: &mut JoinSet<()>, room: &impl Fn(HandlerIx) -> Room) {
         let shared_next = self.shared.as_ref().map(|shared| shared.next);
         let caught_up = |active: &Active| {
-            let level = shared_next.is_none_or(|next| active.next + NEAR >= next);
-            level
-                && (active.pending == Some(0) || shared_next.is_some())
-                && active.handlers.iter().all(|h| has_room(*h))
+            let level = shared_next.is_some_and(|next| active.next >= next);
+            let near_the_end = active.pending.is_some_and(|pending| pending <= NEAR_THE_END);
+            // Only with room to spare: else it would have to leave again at once.
+            (level || near_the_end) && active.handlers.iter().all(|handler| room(*handler) == Room::Plenty)
         };
         let (joining, own): (Vec<_>, Vec<_>) = std::mem::take(&mut self.own).into_iter().partition(caught_up);
         self.own = own;

@@ -17,9 +17,14 @@ use crate::values::key::Key;
 use crate::values::policy::RetryPolicy;
 use crate::values::verdict::{Cause, Decision, Failure, Verdict, decide};
 
-/// How many events of one handler a shard may run ahead of its lowest unfinished one. All of them fit into
-/// a checkpoint: at worst two bytes each.
-pub const WINDOW: u64 = 65_536;
+/// How many events of one handler a shard may run ahead of its lowest unfinished one.
+pub const WINDOW: usize = 65_536;
+
+/// What a done event takes in a checkpoint at worst, in bytes: see the Roaring format.
+const DONE_BYTES: usize = 2;
+
+/// What a retry under way takes in a checkpoint beside its cause, in bytes.
+const ATTEMPT_BYTES: usize = 24;
 
 /// How many events of a lane that is stuck stay in memory; the later ones are kept as sequences.
 const STUCK_LANE_KEEPS: usize = 32;
@@ -117,14 +122,20 @@ pub struct Track {
     done: RoaringTreemap,
     unfinished: BTreeSet<u64>,
     attempts: BTreeMap<u64, Attempt>,
+    /// What the attempts take in a checkpoint, in bytes.
+    attempt_bytes: usize,
+    /// What the track may take in a checkpoint, in bytes.
+    budget: usize,
     lanes: HashMap<Key, Lane>,
     held: Held,
 }
 
 impl Track {
-    /// Goes on from a checkpoint.
-    pub fn new(progress: &Progress) -> Self {
+    /// Goes on from a checkpoint. `budget` bounds what the track takes in the next ones, in bytes.
+    pub fn new(progress: &Progress, budget: usize) -> Self {
         Track {
+            attempt_bytes: progress.attempts.iter().map(attempt_bytes).sum(),
+            budget,
             low: progress.low,
             done: progress.done.clone(),
             unfinished: BTreeSet::new(),
@@ -136,8 +147,9 @@ impl Track {
 
     /// How much is held now.
     pub fn held(&self) -> Held {
-        let ahead = self.done.len() + self.unfinished.len() as u64;
-        Held { full: usize::from(ahead >= WINDOW), ..self.held }
+        let ahead = usize::try_from(self.done.len()).unwrap_or(usize::MAX) + self.unfinished.len();
+        let full = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
+        Held { full: usize::from(full), ..self.held }
     }
 
     /// The lowest event that is not done, `position` being the next one to be read.
@@ -214,8 +226,14 @@ impl Track {
         failure: &Failure,
         actions: &mut Vec<Action>,
     ) {
-        let cause = header_text(&failure.cause().message, MAX_CAUSE);
-        self.attempts.insert(sequence, Attempt { sequence, attempts, due, cause });
+        let mut attempt = Attempt { sequence, attempts, due, cause: String::new() };
+        if self.attempt_bytes < self.budget {
+            // Beyond it, what is in memory still has to be written down, but without words.
+            attempt.cause = header_text(&failure.cause().message, MAX_CAUSE);
+        }
+        self.forget_attempt(sequence);
+        self.attempt_bytes += attempt_bytes(&attempt);
+        self.attempts.insert(sequence, attempt);
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.head = Head::Waiting(due);
         self.held.waiting += 1;
@@ -250,6 +268,7 @@ impl Track {
     ) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let Some(index) = lane.queue.iter().position(|(s, _)| *s == sequence) else { return };
+        let gone = event.is_none();
         match event {
             Some(event) => {
                 let Some((_, slot)) = lane.queue.get_mut(index) else { return };
@@ -258,13 +277,16 @@ impl Track {
             }
             None => {
                 lane.queue.remove(index);
-                self.unfinished.remove(&sequence);
-                self.attempts.remove(&sequence);
             }
         }
-        if lane.queue.is_empty() {
+        let (empty, waits_for_it) = (lane.queue.is_empty(), lane.head == Head::Fetching);
+        if gone {
+            self.unfinished.remove(&sequence);
+            self.forget_attempt(sequence);
+        }
+        if empty {
             self.lanes.remove(key);
-        } else if lane.head == Head::Fetching {
+        } else if waits_for_it {
             self.advance(key, now, actions);
         }
     }
@@ -300,6 +322,12 @@ impl Track {
         }
     }
 
+    fn forget_attempt(&mut self, sequence: u64) {
+        if let Some(attempt) = self.attempts.remove(&sequence) {
+            self.attempt_bytes -= attempt_bytes(&attempt);
+        }
+    }
+
     /// The progress as it will be once the events of `taken` are committed; `position` is the next event
     /// to be read for the handler.
     pub fn progress(&self, stream: &str, taken: &BTreeSet<u64>, position: u64) -> Progress {
@@ -317,18 +345,26 @@ impl Track {
         self.low = self.low.max(progress.low);
         self.done.remove_range(..self.low);
         // What the checkpoint of an earlier run knew of events that are done by now.
-        self.attempts.retain(|sequence, _| *sequence >= self.low);
+        while let Some((&sequence, _)) = self.attempts.first_key_value()
+            && sequence < self.low
+        {
+            self.forget_attempt(sequence);
+        }
     }
 
     /// An event that was settled is committed.
     pub fn settled(&mut self, event: &Event) {
         self.held.release(event);
         self.unfinished.remove(&event.sequence);
-        self.attempts.remove(&event.sequence);
+        self.forget_attempt(event.sequence);
         if event.sequence >= self.low {
             self.done.insert(event.sequence);
         }
     }
+}
+
+fn attempt_bytes(attempt: &Attempt) -> usize {
+    ATTEMPT_BYTES + attempt.cause.len()
 }
 
 impl Held {

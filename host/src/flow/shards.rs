@@ -38,6 +38,8 @@ pub struct Plan {
     pub handlers: Vec<(Arc<str>, Arc<str>)>,
     /// When each stream was created, in nanoseconds since 1970.
     pub streams: BTreeMap<String, u64>,
+    /// What a checkpoint may take, in bytes.
+    pub checkpoint_bytes: usize,
 }
 
 /// All shards of the application.
@@ -56,11 +58,12 @@ impl Shards {
     /// Goes on from the checkpoints, one for each shard. Every handler of the plan has its progress there.
     pub fn new(plan: Plan, checkpoints: &[Checkpoint]) -> Self {
         let nothing = Progress::default();
+        let budget = plan.checkpoint_bytes / plan.handlers.len().max(1);
         let mut tracks = Vec::new();
         let mut retired = Vec::new();
         for checkpoint in checkpoints {
             let progress = |name: &str| checkpoint.handlers.get(name).unwrap_or(&nothing);
-            tracks.push(plan.handlers.iter().map(|(name, _)| Track::new(progress(name))).collect());
+            tracks.push(plan.handlers.iter().map(|(name, _)| Track::new(progress(name), budget)).collect());
             let mut rest = checkpoint.handlers.clone();
             rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
             retired.push(rest);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::ambient::hash_seed;
 use super::artifact::Digest;
@@ -22,6 +22,9 @@ const HOSTCALL_BYTES: usize = 8 << 20;
 
 /// Component-model handles of one instance.
 const MAX_HANDLES: usize = 1_000;
+
+/// How long an event waits when the host has no instance for it.
+const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);
 
 /// Log lines that are added to the message of a trap.
 const TRAP_LINES: usize = 3;
@@ -117,8 +120,9 @@ impl Plugin {
     async fn execute(&self, call: Call, gave_way: GaveWay) -> Run {
         let mut instance = match self.take(&call, &gave_way).await {
             Ok(instance) => instance,
-            Err(Made::Grant(error)) => {
-                return Run::failed(Failure::Trap { message: error.to_string() });
+            Err(Made::Grant(error)) => return Run::failed(not_its_fault(error.to_string())),
+            Err(Made::Failed(error, _)) if error.is::<PoolConcurrencyLimitError>() => {
+                return Run::failed(not_its_fault(error.to_string()));
             }
             Err(Made::Failed(error, lines)) => {
                 let failure = failure(&error, &lines);
@@ -213,6 +217,12 @@ fn lift(asked: types::Failure) -> Failure {
             Failure::Defer { delay: Duration::from_millis(delay_ms.into()), reason }
         }
     }
+}
+
+/// The host could not make an instance. The event waits; that is not counted as an attempt.
+fn not_its_fault(reason: String) -> Failure {
+    tracing::warn!(reason, "no instance could be made; the event waits");
+    Failure::Defer { delay: NO_INSTANCE_DELAY, reason }
 }
 
 fn message(failure: &Failure) -> String {

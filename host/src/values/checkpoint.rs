@@ -13,7 +13,7 @@ use thiserror::Error;
 const VERSION: u8 = 1;
 
 /// The longest cause that is kept of a retry, in bytes.
-pub const MAX_CAUSE: usize = 200;
+pub const MAX_CAUSE: usize = 100;
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, Error)]

@@ -13,6 +13,8 @@ pub struct Process {
     /// The machine's boot and process namespace; two processes with the same can see each other.
     pub machine: String,
     pub pid: u32,
+    /// When the process started, in the machine's clock ticks since its boot: a process id may be used again.
+    pub started: u64,
     /// For people.
     pub hostname: String,
 }
@@ -28,6 +30,8 @@ pub struct Activity {
     pub events_per_second: f64,
     /// Events settled since the host started.
     pub settled: u64,
+    /// Runs that ended with another try, since the host started.
+    pub retries: u64,
     /// Dead letters since the host started.
     pub dead_letters: u64,
 }

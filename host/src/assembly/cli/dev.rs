@@ -12,6 +12,7 @@ use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, run_until_signal, shared};
 use crate::assembly::host;
 use crate::assembly::server::{self, Server};
 use crate::flow::activity::Snapshot;
+use crate::values::member::Activity;
 
 /// Where the output is not a terminal, a line is written this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,9 +53,11 @@ impl Command {
                 .with_context(|| format!("failed to write `{}`", url_file.display()))?;
             let engine = host::start(shared(settings), &workshop).await?;
             println!("ready: {}", server.url);
-            let summary = tokio::task::JoinSet::from_iter([summary(engine.snapshots())]);
+            let snapshots = engine.snapshots();
+            let summary = tokio::task::JoinSet::from_iter([summary(snapshots.clone())]);
             let result = run_until_signal(engine).await;
             drop(summary);
+            println!("stopped: {}", totals(&snapshots.borrow()));
             result
         }
         .await;
@@ -85,6 +88,16 @@ async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
             before = line;
         }
     }
+}
+
+fn totals(snapshot: &Snapshot) -> String {
+    let sum = |count: fn(&Activity) -> u64| snapshot.handlers.values().map(count).sum::<u64>();
+    format!(
+        "{} events handled, {} retries, {} dead letters",
+        sum(|activity| activity.settled),
+        sum(|activity| activity.retries),
+        sum(|activity| activity.dead_letters)
+    )
 }
 
 fn line(snapshot: &Snapshot) -> String {

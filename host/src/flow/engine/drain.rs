@@ -21,6 +21,8 @@ impl Engine {
                 );
             }
         }
+        // The last word on what was done.
+        self.tick();
         let member = self.origins.names.member(&self.me.host);
         if let Err(error) = self.broker.purge(&self.origins.stream, &member, 0).await {
             tracing::debug!(%error, "announcement stays until it expires");

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{COMPACTIONS, Engine, has_room, now, positions};
+use super::{COMPACTIONS, Engine, now, positions, room};
 use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
 use crate::values::member::TTL_SECONDS;
@@ -14,7 +14,7 @@ impl Engine {
         // The tasks of cursors that are no longer needed.
         while self.cursors.try_join_next().is_some() {}
         for (reader, _) in &mut self.readers {
-            reader.balance(&self.reading, &mut self.cursors, now, &|handler| has_room(&self.shards, handler));
+            reader.balance(&self.reading, &mut self.cursors, now, &|handler| room(&self.shards, handler));
         }
     }
 
