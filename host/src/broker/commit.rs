@@ -11,6 +11,7 @@ use async_nats::header::{
     NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_TTL, NATS_ROLLUP, NATS_SCHEDULE,
     NATS_SCHEDULE_TARGET,
 };
+use futures::StreamExt;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -20,6 +21,9 @@ use crate::values::dead_letter::rfc3339;
 
 /// How long the server may take to store a batch. It gives a batch up 10 s after its last message.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// How long the answers to single messages may still be on their way after the last one.
+const ANSWERS_ON_THEIR_WAY: Duration = Duration::from_millis(250);
 
 /// Refusals for what a message is. All others are for what the stream or the server is at the moment (full, busy, without
 /// a leader, changed by an operator), and may pass.
@@ -82,6 +86,16 @@ struct Refusal {
     description: String,
 }
 
+/// Whether the server's answers to each message are listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// Only the last answer counts. It tells all that is stored, but not always why something is not: when a message
+    /// is refused, the batch is merely incomplete.
+    Last,
+    /// Every answer: finds out which message is at fault.
+    Each,
+}
+
 impl Broker {
     /// Stores all messages of a batch in `stream`, or none. `id` has at most 64 characters and is used
     /// once.
@@ -90,6 +104,7 @@ impl Broker {
         stream: &str,
         id: &str,
         batch: &[BatchMessage],
+        listen: Listen,
     ) -> Result<CommitAnswer, CommitError> {
         let (last, others) =
             batch.split_last().ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
@@ -98,12 +113,21 @@ impl Broker {
         for (index, message) in batch.iter().enumerate() {
             encoded.push(encode(stream, id, index + 1, message)?);
         }
+        let ear = match listen {
+            Listen::Last => None,
+            Listen::Each => Some(self.listen().await?),
+        };
         let mut headers = encoded.into_iter();
         for (message, headers) in others.iter().zip(headers.by_ref()) {
-            self.client
-                .publish_with_headers(message.subject.clone(), headers, message.payload.clone())
-                .await
-                .map_err(unsent)?;
+            let (subject, payload) = (message.subject.clone(), message.payload.clone());
+            let sent = match &ear {
+                None => self.client.publish_with_headers(subject, headers, payload).await,
+                Some(ear) => {
+                    let inbox = ear.inbox.clone();
+                    self.client.publish_with_reply_and_headers(subject, inbox, headers, payload).await
+                }
+            };
+            sent.map_err(unsent)?;
         }
         let mut final_headers = headers.next().unwrap_or_default();
         final_headers.insert(NATS_BATCH_COMMIT, HeaderValue::from(1));
@@ -112,7 +136,36 @@ impl Broker {
             .payload(last.payload.clone())
             .timeout(Some(ANSWER_TIMEOUT));
         let answer = self.client.send_request(last.subject.clone(), request).await.map_err(unanswered)?;
-        decide(&answer.payload, batch.len() as u64)
+        match (decide(&answer.payload, batch.len() as u64), ear) {
+            (Err(error), Some(ear)) => Err(ear.refusal().await.unwrap_or(error)),
+            (result, _) => result,
+        }
+    }
+
+    async fn listen(&self) -> Result<Ear, CommitError> {
+        let inbox = self.client.new_inbox();
+        let answers = self.client.subscribe(inbox.clone()).await;
+        let answers = answers.map_err(|error| CommitError::Unanswered(error.to_string()))?;
+        Ok(Ear { inbox, answers })
+    }
+}
+
+/// Hears the answers to the single messages of a batch.
+struct Ear {
+    inbox: String,
+    answers: async_nats::Subscriber,
+}
+
+impl Ear {
+    /// The first refusal for what a message is. The answers were sent before the last one, so they are here or on
+    /// their way.
+    async fn refusal(mut self) -> Option<CommitError> {
+        while let Ok(Some(answer)) = tokio::time::timeout(ANSWERS_ON_THEIR_WAY, self.answers.next()).await {
+            if let Err(refusal @ CommitError::Refused(_)) = decide(&answer.payload, 1) {
+                return Some(refusal);
+            }
+        }
+        None
     }
 }
 

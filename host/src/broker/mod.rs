@@ -17,7 +17,7 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use commit::{CommitAnswer, CommitError};
+pub use commit::{CommitAnswer, CommitError, Listen};
 pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use observe::{ConsumerLag, Published, StreamTail};

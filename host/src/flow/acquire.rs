@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
 use super::batch::checkpoint_message;
-use crate::broker::{self, Broker, CommitError, Stored, StreamState};
+use crate::broker::{self, Broker, CommitError, Listen, Stored, StreamState};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::checkpoint::{self, Checkpoint, Progress};
 use crate::values::member::{Member, Process, TTL_SECONDS};
@@ -92,7 +92,7 @@ pub async fn acquire(
         }
         batch.push(announcement(names, me));
         let id = format!("{}-0-{:08x}", me.host, rand::random::<u32>());
-        match broker.commit(&settings.stream.name, &id, &batch).await {
+        match broker.commit(&settings.stream.name, &id, &batch, Listen::Last).await {
             Ok(answer) => {
                 for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
                     *fence = answer.first + index;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::{Batch, Origins};
-use crate::broker::{Broker, CommitError};
+use crate::broker::{Broker, CommitError, Listen};
 use crate::values::batch::BatchMessage;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::names::Names;
@@ -43,7 +43,9 @@ pub async fn store(
     let mut conflicts = 0;
     for attempt in 0_u32.. {
         let id = format!("{}-{number}-{attempt}", origins.host);
-        let (problem, conflict) = match broker.commit(&origins.stream, &id, &batch).await {
+        // If it failed once, it matters why.
+        let listen = if attempt == 0 { Listen::Last } else { Listen::Each };
+        let (problem, conflict) = match broker.commit(&origins.stream, &id, &batch, listen).await {
             Ok(answer) => return End::Stored(answer.first),
             Err(CommitError::Refused(reason)) => return End::Refused(reason),
             Err(error @ CommitError::Passing(_)) => (error, false),
