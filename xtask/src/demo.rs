@@ -10,12 +10,17 @@ use crate::shell::{cargo, command, ending, run as run_command, step, target};
 /// The application.
 const CONFIG: &str = "examples/order-saga/heddle.toml";
 
-/// Builds what is needed, runs the saga and prints its summary.
-pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {
+/// Builds the programs.
+pub(crate) fn build() -> Result<()> {
     step("host and driver");
     // The whole workspace rather than two packages, so that features, and with them builds, are shared with
     // the tests.
-    run_command(&mut cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    run_command(&mut cargo(&["build", "--release", "--workspace", "--bins"]))
+}
+
+/// Builds what is needed, runs the saga and prints its summary.
+pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {
+    build()?;
     step(&format!("the order saga: {} orders of {} customers", size.orders, size.customers));
     let mut heddle = Heddle::start(CONFIG, machine)?;
     let log = heddle.log().to_owned();

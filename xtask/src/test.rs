@@ -9,6 +9,8 @@ use crate::{DemoSize, demo};
 
 /// Runs everything.
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
+    // The journeys run the program itself.
+    demo::build()?;
     step("tests");
     let mut cargo = cargo(&["test", "--release", "--no-fail-fast"]);
     if !chooses_packages(arguments) {
