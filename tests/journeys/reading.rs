@@ -45,8 +45,11 @@ async fn a_window_that_fills_stops_reading_and_nothing_is_dropped() {
     let host = app.start(&server.url()).await;
     checker.wait_for("out.a", EVENTS).await;
     checker.wait_for("out.stuck", 1).await;
+    // The window is open again.
+    publish_many(&server, 100, &json!([{"publish": {"subject": "out.a", "payload": "x"}}])).await;
+    checker.wait_for("out.a", EVENTS + 100).await;
     assert_eq!(host.stop().await, 0);
-    assert_eq!(checker.count("out.a").await, Some(EVENTS));
+    assert_eq!(checker.count("out.a").await, Some(EVENTS + 100));
     assert_eq!(checker.count("out.stuck").await, Some(1));
 }
 

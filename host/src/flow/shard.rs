@@ -120,6 +120,8 @@ pub struct Track {
     low: u64,
     /// What is done above.
     done: RoaringTreemap,
+    /// The highest event that was read since the host started.
+    seen: u64,
     unfinished: BTreeSet<u64>,
     attempts: BTreeMap<u64, Attempt>,
     /// What the attempts take in a checkpoint, in bytes.
@@ -138,6 +140,7 @@ impl Track {
             budget,
             low: progress.low,
             done: progress.done.clone(),
+            seen: 0,
             unfinished: BTreeSet::new(),
             attempts: progress.attempts.iter().map(|a| (a.sequence, a.clone())).collect(),
             lanes: HashMap::new(),
@@ -148,7 +151,9 @@ impl Track {
     /// How much is held now.
     pub fn held(&self) -> Held {
         let ahead = usize::try_from(self.done.len()).unwrap_or(usize::MAX) + self.unfinished.len();
-        let full = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
+        let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
+        // After a restart the window may be full of events that are done; what lies between them has to be read again.
+        let full = over && self.done.max().is_none_or(|highest| self.seen >= highest);
         Held { full: usize::from(full), ..self.held }
     }
 
@@ -160,6 +165,7 @@ impl Track {
     /// An event was read. Events come in the order of their sequences.
     pub fn read(&mut self, event: Arc<Event>, key: Key, now: u64, actions: &mut Vec<Action>) -> Admission {
         let sequence = event.sequence;
+        self.seen = self.seen.max(sequence);
         if sequence < self.low || self.done.contains(sequence) || !self.unfinished.insert(sequence) {
             return Admission::Known;
         }

@@ -188,3 +188,68 @@ impl Held {
         self.full = self.full + after.full - before.full;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::shard::WINDOW;
+    use crate::values::effects::Effects;
+    use crate::values::event::Headers;
+    use crate::values::policy::RetryPolicy;
+    use crate::values::verdict::Verdict;
+
+    const STUCK: u64 = 10;
+
+    fn event(sequence: u64) -> Arc<Event> {
+        Arc::new(Event {
+            stream: "S".into(),
+            sequence,
+            subject: "a".into(),
+            time: 0,
+            headers: Headers::default(),
+            payload: Default::default(),
+        })
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            host: "h".into(),
+            shards: NonZeroU16::MIN,
+            handlers: vec![("one".into(), "S".into())],
+            streams: BTreeMap::new(),
+            checkpoint_bytes: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn a_window_that_was_full_at_a_restart_lets_the_stuck_event_be_read_again() {
+        let end = STUCK + WINDOW as u64;
+        let progress = Progress {
+            stream: "S".into(),
+            low: STUCK,
+            done: (STUCK + 1..=end).collect(),
+            ..Progress::default()
+        };
+        let handlers = BTreeMap::from([("one".to_owned(), progress)]);
+        let mut shards = Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }]);
+        assert_eq!(shards.low(0, 0), STUCK);
+        assert_eq!(shards.held(0).full, 0, "nothing could be read");
+        let mut actions = Vec::new();
+        let place = Place { shard: 0, handler: 0 };
+        for sequence in STUCK..=end {
+            let admission = shards.read(0, event(sequence), Key::new("k"), 0, &mut actions);
+            assert_eq!(admission == Admission::Queued, sequence == STUCK);
+        }
+        assert_eq!(shards.held(0).full, 1, "all is read again, and the window is full");
+        shards.at(place, &mut actions, |track, actions| {
+            let verdict = Verdict::Done(Effects::default());
+            track.finished(&Key::new("k"), verdict, &RetryPolicy::default(), 0, 0, actions);
+        });
+        let taken = BTreeMap::from([(0, BTreeSet::from([STUCK]))]);
+        let checkpoint = shards.checkpoint(0, &taken, &[end + 1], 1);
+        shards.at(place, &mut actions, |track, _| track.settled(&event(STUCK)));
+        shards.committed(0, &checkpoint);
+        assert_eq!(shards.held(0), Held::default());
+        assert_eq!(shards.low(0, end + 1), end + 1);
+    }
+}

@@ -1,0 +1,272 @@
+//! The reference: what must be true of every run, kept in the plainest way there is.
+//!
+//! It shares no code with the shards. It knows what was published, what each handler has been through, and what the
+//! stream holds, and says at once when something does not fit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use heddle::flow::shard::Admission;
+use heddle::values::event::Event;
+use heddle::values::key::Key;
+
+use crate::scene::{Fate, Scene};
+
+/// What is promised of every run, as far as pure code can break it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Promise {
+    /// One event of a lane runs at a time, in the order of the stream.
+    Order,
+    /// Effects, states and dead letters appear once, in order, together.
+    ExactlyOnce,
+    /// Every event ends.
+    NothingLost,
+    /// Only what deserves it becomes a dead letter, with the true cause.
+    Innocence,
+    /// A checkpoint says what is done, no more and no less, and never goes back.
+    Checkpoint,
+    /// Attempts are counted, bounded, written down and survive a crash.
+    Attempts,
+    /// Nothing runs before its time.
+    BackOff,
+    /// What is held is counted, and nothing is held at the end.
+    Held,
+    /// The window is reported full before too much runs ahead.
+    Window,
+    /// There is always a next step until all is done.
+    Progress,
+    /// Nothing panics.
+    Calm,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) promise: Promise,
+    pub(crate) text: String,
+}
+
+pub(crate) type Checked<T = ()> = Result<T, Fault>;
+
+/// Passes if `holds`.
+pub(crate) fn ensure(holds: bool, promise: Promise, text: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Fault { promise, text: text() }) }
+}
+
+/// A retry as it is to be written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retry {
+    pub(crate) attempts: u32,
+    pub(crate) due: u64,
+}
+
+/// One event for one handler.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    pub(crate) key: Key,
+    pub(crate) shard: u16,
+    pub(crate) fate: Fate,
+    /// It was read by the host that lives now.
+    pub(crate) read: bool,
+    /// It came to its end on the host that lives now.
+    pub(crate) settled: bool,
+    /// Its end is stored.
+    pub(crate) committed: bool,
+    /// It is gone from the stream.
+    pub(crate) gone: bool,
+    /// It was gone before it was handled: nothing more may come of it.
+    pub(crate) lost: bool,
+    pub(crate) retry: Option<Retry>,
+    /// Runs of all hosts that ever lived.
+    pub(crate) runs: u32,
+    /// Hosts that died or began anew since it was published.
+    pub(crate) restarts: u32,
+}
+
+impl Task {
+    /// Whether it is still to come to its end.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.settled && !self.committed && !self.lost
+    }
+}
+
+/// One handler's events of one key.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lane {
+    pub(crate) sequences: Vec<u64>,
+    pub(crate) running: Option<u64>,
+    /// The last event whose end is stored.
+    pub(crate) last: u64,
+    /// What its state counts, as far as it is stored.
+    pub(crate) count: u64,
+}
+
+/// Handler and sequence.
+pub(crate) type TaskId = (usize, u64);
+
+/// The reference.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) lanes: HashMap<(usize, Key), Lane>,
+    /// The low mark that is stored, by shard and handler.
+    pub(crate) lows: HashMap<(u16, usize), u64>,
+}
+
+impl Model {
+    pub(crate) fn new(scene: Arc<Scene>) -> Self {
+        Model { scene, tasks: BTreeMap::new(), lanes: HashMap::new(), lows: HashMap::new() }
+    }
+
+    /// An event was published.
+    pub(crate) fn published(&mut self, event: &Event) {
+        for (handler, of) in self.scene.handlers.iter().enumerate() {
+            let Some(key) = of.key(event) else { continue };
+            self.lanes.entry((handler, key.clone())).or_default().sequences.push(event.sequence);
+            let task = Task {
+                shard: key.shard(self.scene.shards.get()),
+                key,
+                fate: self.scene.fate(handler, event.sequence),
+                read: false,
+                settled: false,
+                committed: false,
+                gone: false,
+                lost: false,
+                retry: None,
+                runs: 0,
+                restarts: 0,
+            };
+            self.tasks.insert((handler, event.sequence), task);
+        }
+    }
+
+    /// An event is no longer in the stream. A host that has read it may still handle it.
+    pub(crate) fn gone(&mut self, sequence: u64) {
+        for handler in 0..self.scene.handlers.len() {
+            if let Some(task) = self.tasks.get_mut(&(handler, sequence)) {
+                task.gone = true;
+                task.lost |= !task.read && !task.committed;
+            }
+        }
+    }
+
+    /// A host asked for an event again, and the stream had it no more.
+    pub(crate) fn not_found(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.lost = true;
+            task.read = false;
+        }
+    }
+
+    /// An event was handed to the shards.
+    pub(crate) fn admitted(&mut self, id: TaskId, admission: Admission) -> Checked {
+        let task = self.task(id)?;
+        let known = task.read || task.committed;
+        task.read |= !known;
+        let expected = if known { Admission::Known } else { Admission::Queued };
+        ensure(admission == expected, Promise::ExactlyOnce, || format!("{id:?} was {admission:?}"))
+    }
+
+    pub(crate) fn task(&mut self, id: TaskId) -> Checked<&mut Task> {
+        let nothing = || Fault { promise: Promise::ExactlyOnce, text: format!("{id:?} was never published") };
+        self.tasks.get_mut(&id).ok_or_else(nothing)
+    }
+
+    fn lane(&mut self, handler: usize, key: &Key) -> &mut Lane {
+        self.lanes.entry((handler, key.clone())).or_default()
+    }
+
+    /// A run begins.
+    pub(crate) fn begins(&mut self, id: TaskId, key: &Key, attempt: u32, now: u64) -> Checked {
+        let task = self.task(id)?.clone();
+        let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
+        ensure(task.key == *key, Promise::Order, || format!("{id:?} runs in the lane of {key}"))?;
+        ensure(task.is_open(), Promise::ExactlyOnce, || format!("{id:?} runs after its end: {task:?}"))?;
+        let used = task.retry.map_or(0, |retry| retry.attempts);
+        ensure(attempt == used + 1 && attempt <= max, Promise::Attempts, || {
+            format!("{id:?} runs as attempt {attempt} of {max} after {used}")
+        })?;
+        ensure(task.retry.is_none_or(|retry| retry.due <= now), Promise::BackOff, || {
+            format!("{id:?} runs at {now}: {:?}", task.retry)
+        })?;
+        let lane = self.lanes.get(&(id.0, key.clone())).cloned().unwrap_or_default();
+        ensure(lane.running.is_none(), Promise::Order, || {
+            format!("{id:?} runs while {:?} does", lane.running)
+        })?;
+        let earlier = lane.sequences.iter().take_while(|sequence| **sequence < id.1);
+        for sequence in earlier {
+            let open = self.tasks.get(&(id.0, *sequence)).is_some_and(Task::is_open);
+            ensure(!open, Promise::Order, || format!("{id:?} runs before {sequence}"))?;
+        }
+        self.lane(id.0, key).running = Some(id.1);
+        self.task(id)?.runs += 1;
+        Ok(())
+    }
+
+    /// A run ended.
+    pub(crate) fn ended(&mut self, id: TaskId, key: &Key) {
+        self.lane(id.0, key).running = None;
+    }
+
+    /// A run failed, and the event is to be run again.
+    pub(crate) fn failed(&mut self, id: TaskId, retry: Retry) -> Checked {
+        let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
+        let task = self.task(id)?;
+        task.retry = Some(retry);
+        ensure(retry.attempts < max, Promise::Attempts, || format!("{id:?} has used up {retry:?}"))
+    }
+
+    /// An event came to its end.
+    pub(crate) fn settled(&mut self, id: TaskId) -> Checked {
+        let task = self.task(id)?;
+        ensure(task.read && task.is_open(), Promise::ExactlyOnce, || format!("{id:?} ends twice: {task:?}"))?;
+        task.settled = true;
+        Ok(())
+    }
+
+    /// Everything that was not stored is forgotten: a crash, or a new beginning. `retries` are those stored.
+    pub(crate) fn forgotten(&mut self, retries: &HashMap<TaskId, Retry>) {
+        for (id, task) in &mut self.tasks {
+            task.lost |= task.gone && !task.committed;
+            task.read = false;
+            task.settled = false;
+            task.restarts += 1;
+            task.retry = retries.get(id).copied();
+        }
+        self.lanes.values_mut().for_each(|lane| lane.running = None);
+    }
+
+    /// How many events of a track are done or under way at or above the low mark that is stored, and whether any is
+    /// under way.
+    pub(crate) fn ahead(&self, handler: usize, shard: u16) -> (usize, bool) {
+        let low = self.lows.get(&(shard, handler)).copied().unwrap_or_default();
+        let of_track = self.of_track(handler, shard).filter(|(sequence, _)| *sequence >= low);
+        let ahead = of_track.clone().filter(|(_, task)| task.committed || task.read).count();
+        let mut of_track = of_track;
+        (ahead, of_track.any(|(_, task)| task.read && !task.committed))
+    }
+
+    /// The events of one handler in one shard.
+    pub(crate) fn of_track(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
+        self.tasks
+            .range((handler, 0)..(handler + 1, 0))
+            .filter(move |(_, task)| task.shard == shard)
+            .map(|((_, sequence), task)| (*sequence, task))
+    }
+
+    /// Nothing is left to do.
+    pub(crate) fn at_rest(&self) -> Checked {
+        for (id, task) in &self.tasks {
+            ensure(task.committed || task.lost, Promise::NothingLost, || format!("{id:?}: {task:?}"))?;
+            ensure(!(task.lost && task.committed), Promise::ExactlyOnce, || {
+                format!("{id:?} was lost and yet committed: {task:?}")
+            })?;
+            let deferrals = if let Fate::Deferred { runs, .. } = task.fate { runs } else { 0 };
+            let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
+            let bound = max + deferrals + task.restarts;
+            ensure(task.runs <= bound, Promise::Attempts, || format!("{id:?} ran too often: {task:?}"))?;
+        }
+        Ok(())
+    }
+}
