@@ -1,5 +1,6 @@
 //! A nats-server of one's own: found, started on loopback, stopped at the end. For `heddle dev`.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Server {
     child: Child,
     pid_file: PathBuf,
+    /// Locked as long as the server is ours.
+    _lock: File,
     /// Where it listens.
     pub url: String,
 }
@@ -49,6 +52,7 @@ impl Server {
             .with_context(|| format!("failed to create `{}`", folder.display()))?;
         let folder =
             folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
+        let lock = lock(&folder)?;
         let pid_file = folder.join("server.pid");
         stop_left_over(&pid_file, &folder).await?;
         let ports = folder.join("ports");
@@ -94,7 +98,7 @@ impl Server {
         let url = tokio::time::timeout(START_TIMEOUT, wait).await.with_context(|| {
             format!("nats-server did not listen within {START_TIMEOUT:?}; see `{}`", log.display())
         })??;
-        Ok(Server { child, pid_file, url })
+        Ok(Server { child, pid_file, _lock: lock, url })
     }
 
     /// Stops the server and waits until it has ended.
@@ -108,6 +112,24 @@ impl Server {
         }
         std::fs::remove_file(&self.pid_file).ok();
         Ok(())
+    }
+}
+
+/// Takes the folder for this process; whoever dies gives it back.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("failed to create `{}`", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another `heddle dev` is running with its data in `{}`; stop it first, or give --data",
+                folder.display()
+            )
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("failed to lock `{}`", path.display()))
+        }
     }
 }
 

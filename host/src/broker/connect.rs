@@ -69,7 +69,10 @@ async fn options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, 
             let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
             Duration::from_millis(50).saturating_mul(attempt).min(MAX_RECONNECT_DELAY)
         })
-        .event_callback(report);
+        .event_callback({
+            let name = name.to_owned();
+            move |event| report(name.clone(), event)
+        });
     if let Some(path) = &settings.creds {
         let unreadable = |cause: std::io::Error| Error::Credentials {
             path: path.display().to_string(),
@@ -94,10 +97,12 @@ async fn options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, 
     Ok(options)
 }
 
-async fn report(event: Event) {
+async fn report(connection: String, event: Event) {
     match event {
-        Event::Connected => tracing::info!("connected to the server"),
-        Event::Disconnected => tracing::warn!("connection to the server is lost; connecting again"),
+        Event::Connected => tracing::info!(connection, "connected to the server"),
+        Event::Disconnected => {
+            tracing::warn!(connection, "connection to the server is lost; connecting again")
+        }
         Event::LameDuckMode => tracing::warn!("server is about to stop; another one will be used"),
         Event::Draining | Event::Closed => tracing::debug!("connection is closed"),
         Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages of the server were dropped"),

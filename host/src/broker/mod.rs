@@ -42,7 +42,10 @@ pub enum Error {
     TooOld { url: String, version: String },
     #[error("server at `{url}` has no JetStream: start nats-server with `-js` or a `jetstream` section")]
     NoJetStream { url: String },
-    #[error("stream `{stream}` differs from what the application needs: {}", differences.join("; "))]
+    #[error(
+        "stream `{stream}` differs from what the application needs: {}; an existing stream is never changed: edit it (`nats stream edit {stream}`), or let [stream] of the file say the same",
+        differences.join("; ")
+    )]
     Differs { stream: String, differences: Vec<String> },
     #[error("stream `{0}` does not exist")]
     NoStream(String),

@@ -62,7 +62,7 @@ pub fn difference(settings: &StreamSettings, names: &Names, found: &StreamFacts)
     };
     let found = &found.0;
     differ("subjects", sorted(&found.subjects), sorted(&want.subjects));
-    differ("max_age", format!("{:?}", found.max_age), format!("{:?}", want.max_age));
+    differ("max_age", age(found.max_age), age(want.max_age));
     differ("num_replicas", found.num_replicas.to_string(), want.num_replicas.to_string());
     differ("retention", format!("{:?}", found.retention), format!("{:?}", want.retention));
     // 0 and -1 both mean that there is no bound.
@@ -79,6 +79,10 @@ pub fn difference(settings: &StreamSettings, names: &Names, found: &StreamFacts)
     differ("max_msg_size", found.max_message_size.max(0).to_string(), "0".to_owned());
     differ("max_msgs", found.max_messages.max(0).to_string(), "0".to_owned());
     differences
+}
+
+fn age(age: Duration) -> String {
+    if age.is_zero() { "unlimited".to_owned() } else { humantime::format_duration(age).to_string() }
 }
 
 /// The configuration of a stream that was found on the server.

@@ -227,13 +227,19 @@ fn presence(member: &Member, me: &Process) -> Presence {
     }
 }
 
-/// When a process of this machine started, in clock ticks since boot; none if there is no such process.
+/// When a process of this machine started, in clock ticks since boot; none if there is no such process, or if it has
+/// ended and only waits to be reaped.
 ///
-/// Source: proc(5), field 22 of `/proc/<pid>/stat`; the name in field 2 is in parentheses and may hold blanks.
+/// Source: proc(5), fields 3 and 22 of `/proc/<pid>/stat`; the name in field 2 is in parentheses and may hold blanks.
 pub fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// Waits until no other host is alive, or says that one is: its process is there, or it renewed its

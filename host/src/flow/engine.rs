@@ -24,7 +24,7 @@ use super::commit::Commits;
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 use super::reader::{Read, Reader, Room, Subscription};
 use super::route::Routes;
-use super::shard::{Action, Outcome};
+use super::shard::Action;
 use super::shards::{HandlerIx, Placed, Plan, Shards};
 use super::states::{StateId, States};
 use super::store::{Probe, store};
@@ -237,22 +237,7 @@ impl Engine {
                         self.jobs.spawn(jobs::fetch(broker, self.generation, place, key, stream, sequence));
                     }
                 }
-                Action::Settle(settled) => {
-                    if let Outcome::Dead(cause, attempts) = &settled.outcome {
-                        let handler = self.plan.handlers.get(place.handler).map(|(name, _)| &**name);
-                        tracing::warn!(
-                            event.id = settled.event.id(),
-                            handler,
-                            shard = place.shard,
-                            attempts,
-                            key = settled.key.as_str(),
-                            cause = cause.class.as_str(),
-                            message = cause.message,
-                            "event becomes a dead letter"
-                        );
-                    }
-                    self.commits.push(Unit { place, settled });
-                }
+                Action::Settle(settled) => self.commits.push(Unit { place, settled }),
                 Action::Record => {
                     self.counters.retried(place.handler);
                     self.commits.touch(place.shard);

@@ -9,6 +9,7 @@ use super::store::End;
 use crate::broker::{self, Broker};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
+use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::Event;
 use crate::values::key::Key;
@@ -17,6 +18,9 @@ use crate::values::verdict::{Failure, Verdict};
 
 /// The longest wait between two tries to read from the stream.
 const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// The longest reason that is logged, in bytes.
+pub(super) const MAX_LOGGED: usize = 1024;
 
 /// How a job ended. `generation` tells jobs of before a reset from those after it.
 #[derive(Debug)]
@@ -125,7 +129,8 @@ fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, r
         tracing::warn!(target: "heddle::plugin", dropped = run.logs_dropped, "more lines than one event may write");
     }
     if let Some(cause) = failed {
-        tracing::debug!(cause = cause.class.as_str(), message = cause.message, "event failed");
+        let reason = header_text(&cause.message, MAX_LOGGED);
+        tracing::debug!(cause = cause.class.as_str(), reason, "event failed");
     }
 }
 

@@ -61,6 +61,9 @@ pub async fn store(
                             probe.subject
                         ));
                     }
+                    Found::Foreign(why) => {
+                        return End::Lost(format!("somebody else wrote `{}`: {why}", probe.subject));
+                    }
                     Found::Before => {}
                 }
                 (error, conflict)
@@ -98,6 +101,8 @@ enum Found {
     /// The last checkpoint is this host's and older.
     Before,
     Other(String),
+    /// What is there was not written by a host.
+    Foreign(String),
     Nothing,
 }
 
@@ -112,7 +117,7 @@ async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) ->
                     return Found::Stored(message.sequence.saturating_sub(probe.index));
                 }
                 Ok(_) => return Found::Before,
-                Err(error) => error.to_string(),
+                Err(error) => return Found::Foreign(error.to_string()),
             },
             Err(error) => error.to_string(),
         };

@@ -197,9 +197,14 @@ impl Draft {
 /// The first tokens that no handler may publish under: the server's, the host's, the dead letters.
 pub const RESERVED_TOKENS: [&str; 3] = ["_heddle", "dead", "_INBOX"];
 
-fn check_reserved(subject: &str) -> Result<(), Refusal> {
+/// Whether a subject belongs to the server, the host or the dead letters.
+pub fn is_reserved(subject: &str) -> bool {
     let first = subject.split('.').next().unwrap_or_default();
-    if first.starts_with('$') || RESERVED_TOKENS.contains(&first) {
+    first.starts_with('$') || RESERVED_TOKENS.contains(&first)
+}
+
+fn check_reserved(subject: &str) -> Result<(), Refusal> {
+    if is_reserved(subject) {
         return Err(Refusal::Invalid(format!("subject `{subject}` is reserved")));
     }
     Ok(())

@@ -46,7 +46,11 @@ impl Command {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let settings = self.target.load()?;
         let mut report = Report::default();
-        report.ok.push(format!("file: application `{}`, {} handlers", settings.app, settings.handlers.len()));
+        let handlers = match settings.handlers.len() {
+            1 => "1 handler".to_owned(),
+            count => format!("{count} handlers"),
+        };
+        report.ok.push(format!("file: application `{}`, {handlers}", settings.app));
         let mut max_payload = USUAL_MAX_PAYLOAD;
         if self.offline {
             report.notes.push("stream: not checked (--offline)".to_owned());

@@ -23,14 +23,16 @@ use crate::values::verdict::Verdict;
 
 /// Run one event through a plugin, without a server.
 ///
-/// Prints the verdict, the effects, the state, the log lines, and the time and memory used. The event's file is JSON:
+/// Prints the verdict, the effects, the state, the log lines, and the time and
+/// memory used. The event's file is JSON:
 ///
 ///   {"subject": "order.created.c1", "payload": {"amount": 5},
 ///    "headers": {"Kind": "x"}, "key": "c1", "time": "2026-11-01T12:00:00Z", "sequence": 7}
 ///
-/// Only `subject` is needed. `payload` may be any JSON; a text is taken as it is. Without --handler everything may be
-/// published and the default limits hold.
+/// Only `subject` is needed. `payload` may be any JSON; a text is taken as it is.
+/// Without --handler everything may be published and the default limits hold.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Command {
     /// The component.
     plugin: PathBuf,
@@ -244,7 +246,8 @@ fn print_text(report: &Value) {
     let get = |name: &str| report.get(name).cloned().unwrap_or_default();
     let verdict = get("verdict");
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    println!("verdict  {} {}", text(verdict.get("verdict")), text(verdict.get("message")));
+    let line = format!("verdict  {} {}", text(verdict.get("verdict")), text(verdict.get("message")));
+    println!("{}", line.trim_end());
     for message in get("messages").as_array().into_iter().flatten() {
         let payload = message.get("payload").cloned().unwrap_or_default();
         println!("publish  {} {payload}", text(message.get("subject")));

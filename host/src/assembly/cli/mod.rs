@@ -53,23 +53,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run an application against a server that is there.
     Run(run::Command),
-    /// Run an application with a nats-server of its own, for development.
     Dev(dev::Command),
-    /// Check the file, the plugins, the stream and the choreography.
     Check(check::Command),
-    /// Print the choreography as a graph.
     Graph(graph::Command),
-    /// Run one event through a plugin, without a server.
     Invoke(invoke::Command),
-    /// Publish an event and wait until it is stored.
     Publish(publish::Command),
-    /// Follow the events of an application.
     Tail(tail::Command),
-    /// Show how far each handler has come.
     Status(status::Command),
-    /// Look at the state of a handler's key.
     State(state::Command),
     /// Compile a plugin from standard input to standard output. Used by the host itself.
     #[command(name = crate::sandbox::COMPILE_COMMAND, hide = true)]

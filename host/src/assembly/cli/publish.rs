@@ -7,6 +7,7 @@ use clap::Args;
 use futures::StreamExt;
 
 use super::TargetArgs;
+use crate::values::effects::is_reserved;
 use crate::values::event::Headers;
 use crate::values::names::REPLY_TO;
 use crate::values::subject;
@@ -35,6 +36,12 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         subject::check(&self.subject)?;
+        if is_reserved(&self.subject) {
+            bail!(
+                "subject `{}` is reserved: what is published there would harm the application",
+                self.subject
+            );
+        }
         let mut headers = Headers::default();
         for header in &self.headers {
             let (name, value) =

@@ -32,7 +32,7 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     let start = section.parsed("start", start).map_or(Start::All, |start| start.value);
     let publishes = publishes(&mut section, scope);
     let instances = instances(&mut section);
-    let config = section.section("config").map(config).unwrap_or_default();
+    let config = section.section("config").map(|section| config(section, scope)).unwrap_or_default();
     let retry = section.section("retry").map(retry).unwrap_or_default();
     let limits = section.section("limits").map(limits).unwrap_or_default();
     let grants = section.section("grants").map(|section| grants(section, scope)).unwrap_or_default();
@@ -69,6 +69,11 @@ fn subscribe(section: &mut Section<'_>, scope: &Scope<'_>, own_stream: bool) -> 
         section.required("subscribe");
     }
     let subscribe = section.list::<Pattern>("subscribe");
+    if let Some(value) =
+        section.value("subscribe").filter(|value| value.get_ref().as_array().is_some_and(|a| a.is_empty()))
+    {
+        section.fault(value.span(), "`subscribe` needs at least one subject");
+    }
     for Placed { value, span } in &subscribe {
         let fed = scope.subjects.is_empty() || scope.subjects.iter().any(|subject| subject.overlaps(value));
         if own_stream && !fed {
@@ -132,7 +137,7 @@ fn start(text: &str) -> Result<Start, String> {
     }
 }
 
-/// `"fresh"`, `{ reuse = 1000 }` or `"reuse = 1000"`.
+/// `"fresh"` or `{ reuse = 1000 }`.
 fn instances(section: &mut Section<'_>) -> Option<Instances> {
     let Some(value) = section.value("instances") else { return Some(Instances::Fresh) };
     const WANTED: &str = "\"fresh\" or { reuse = N }";
@@ -154,7 +159,7 @@ fn instances(section: &mut Section<'_>) -> Option<Instances> {
     }
 }
 
-fn config(section: Section<'_>) -> BTreeMap<String, String> {
+fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
     let mut config = BTreeMap::new();
     for (key, _, value) in section.entries() {
         let text = match value.get_ref() {
@@ -162,7 +167,7 @@ fn config(section: Section<'_>) -> BTreeMap<String, String> {
             DeValue::Integer(number) => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
             DeValue::Boolean(truth) => Some(truth.to_string()),
-            DeValue::Table(_) => secret(&section, key, value),
+            DeValue::Table(_) => secret(&section, key, value, scope),
             _ => {
                 section.wrong_type(
                     key,
@@ -178,12 +183,17 @@ fn config(section: Section<'_>) -> BTreeMap<String, String> {
 }
 
 /// `{ env = "NAME" }` or `{ file = "path" }`.
-fn secret<'a>(section: &Section<'a>, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<String> {
+fn secret<'a>(
+    section: &Section<'a>,
+    key: &str,
+    value: &'a Spanned<DeValue<'a>>,
+    scope: &Scope<'_>,
+) -> Option<String> {
     let mut table = section.as_section(key, value)?;
     let (env, file) = (table.text("env"), table.text("file"));
     let secret = match (env, file) {
         (Some(env), None) => env_value(&table, &env),
-        (None, Some(file)) => match std::fs::read_to_string(file.value) {
+        (None, Some(file)) => match std::fs::read_to_string(scope.folder.join(file.value)) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
                 table.fault(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
@@ -225,7 +235,10 @@ fn retry(mut section: Section<'_>) -> RetryPolicy {
         values.factor = backoff.number("factor", 1.0).unwrap_or(values.factor);
         values.max = backoff.parsed("max", parse_duration).map_or(values.max, |d| d.value);
         if values.max < values.initial {
-            backoff.fault(backoff.span(), "`max` is below `initial`");
+            backoff.fault(
+                backoff.span(),
+                format!("`max` ({:?}) is below `initial` ({:?})", values.max, values.initial),
+            );
         }
         backoff.finish();
     }

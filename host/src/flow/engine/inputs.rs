@@ -8,12 +8,13 @@ use tokio::task::JoinError;
 use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
-use crate::flow::jobs::{self, Done};
+use crate::flow::jobs::{self, Done, MAX_LOGGED};
 use crate::flow::reader::Read;
-use crate::flow::shard::Outcome;
+use crate::flow::shard::{Outcome, Settled};
 use crate::flow::shards::{Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
+use crate::values::dead_letter::header_text;
 use crate::values::key::Key;
 use crate::values::verdict::{Failure, Verdict};
 
@@ -114,6 +115,9 @@ impl Engine {
             End::Stored(first) => self.stored(batch, first),
             End::Fenced(host) => return Err(Error::Fenced(host)),
             End::Lost(reason) => return Err(Error::Lost(reason)),
+            End::Refused(reason) if batch.units.is_empty() => {
+                return Err(Error::Lost(format!("the server refuses the checkpoints: {reason}")));
+            }
             End::Refused(reason) => {
                 tracing::error!(
                     reason,
@@ -131,7 +135,11 @@ impl Engine {
         self.commits.stored(&batch, first);
         for Unit { place, settled } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
-            self.counters.settled(place.handler, matches!(settled.outcome, Outcome::Dead(..)));
+            let dead = matches!(settled.outcome, Outcome::Dead(..));
+            self.counters.settled(place.handler, dead);
+            if dead {
+                self.report_dead_letter(*place, settled);
+            }
         }
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.shards.committed(*shard, checkpoint);
@@ -145,6 +153,20 @@ impl Engine {
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
+    }
+
+    fn report_dead_letter(&self, place: Place, settled: &Settled) {
+        let Outcome::Dead(cause, attempts) = &settled.outcome else { return };
+        tracing::warn!(
+            event.id = settled.event.id(),
+            handler = self.plan.handlers.get(place.handler).map(|(name, _)| &**name),
+            shard = place.shard,
+            attempts,
+            key = settled.key.as_str(),
+            cause = cause.class.as_str(),
+            reason = header_text(&cause.message, MAX_LOGGED),
+            "event became a dead letter"
+        );
     }
 
     /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead

@@ -1,0 +1,53 @@
+//! Hosts that do one thing wrong, each to be found out.
+
+use crate::model::Promise;
+
+/// What a host does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// Takes a batch for stored that never reached the server.
+    TakesLostForStored,
+    /// Hands finished events to the commit in another order.
+    TakesOutOfOrder,
+    /// Goes on reading where the host before it stood.
+    ForgetsToReread,
+    /// Writes checkpoints as if it had read more than it has.
+    ReadsAheadOfItself,
+    /// The server stores what a dead host still had under way.
+    StoresLateBatches,
+    /// Begins some runs twice.
+    BeginsTwice,
+    /// Wakes lanes before their time.
+    WakesEarly,
+    /// Never wakes a lane.
+    NeverWakes,
+    /// Never fetches.
+    ForgetsFetches,
+    /// Never writes down that an attempt was used up.
+    ForgetsRecords,
+    /// Never tells the shards that an event is committed.
+    ForgetsSettled,
+    /// Loses what cannot be done.
+    DropsDeadLetters,
+    /// Lets the next event see the state that is stored, not what the one before made of it.
+    ForgetsStates,
+}
+
+impl Sabotage {
+    /// All of them, each with a promise that it breaks.
+    pub(crate) const ALL: [(Sabotage, Promise); 13] = [
+        (Sabotage::TakesLostForStored, Promise::Checkpoint),
+        (Sabotage::TakesOutOfOrder, Promise::ExactlyOnce),
+        (Sabotage::ForgetsToReread, Promise::Checkpoint),
+        (Sabotage::ReadsAheadOfItself, Promise::Checkpoint),
+        (Sabotage::StoresLateBatches, Promise::ExactlyOnce),
+        (Sabotage::BeginsTwice, Promise::Order),
+        (Sabotage::WakesEarly, Promise::BackOff),
+        (Sabotage::NeverWakes, Promise::NothingLost),
+        (Sabotage::ForgetsFetches, Promise::NothingLost),
+        (Sabotage::ForgetsRecords, Promise::Attempts),
+        (Sabotage::ForgetsSettled, Promise::Held),
+        (Sabotage::DropsDeadLetters, Promise::NothingLost),
+        (Sabotage::ForgetsStates, Promise::ExactlyOnce),
+    ];
+}
