@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{CacheArgs, TargetArgs};
+use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::broker::{self, Broker, difference};
 use crate::values::choreography::review;
@@ -44,7 +45,7 @@ struct Report {
 
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = self.target.load()?;
+        let settings = self.target.load(Needs::Everything)?;
         let mut report = Report::default();
         let handlers = match settings.handlers.len() {
             1 => "1 handler".to_owned(),

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, run_until_signal, shared};
+use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::assembly::server::{self, Server};
 use crate::flow::activity::Snapshot;
@@ -38,7 +39,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let mut settings = self.file.load()?;
+        let mut settings = self.file.load(Needs::Everything)?;
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
         std::fs::create_dir_all(&folder)

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::FileArgs;
+use crate::assembly::config::Needs;
 use crate::values::choreography::{Notation, graph};
 
 /// Print the choreography as a graph.
@@ -31,7 +32,7 @@ impl Command {
             Format::Mermaid => Notation::Mermaid,
             Format::Dot => Notation::Dot,
         };
-        print!("{}", graph(&self.file.load()?, notation));
+        print!("{}", graph(&self.file.load(Needs::File)?, notation));
         Ok(())
     }
 }

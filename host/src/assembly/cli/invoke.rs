@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{CacheArgs, FileArgs};
+use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::sandbox::{Call, Policy, Run, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
@@ -123,7 +124,7 @@ impl Command {
         const MAX_PAYLOAD: usize = 1 << 20;
         let (mut policy, template) = match &self.handler {
             Some(name) => {
-                let settings = self.file.load()?;
+                let settings = self.file.load(Needs::Everything)?;
                 let handler = settings.handlers.iter().find(|handler| *handler.name == **name);
                 let handler = handler
                     .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;

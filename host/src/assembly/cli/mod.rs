@@ -18,7 +18,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use super::config;
+use super::config::{self, Needs};
 use super::host::Workshop;
 use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
@@ -100,15 +100,15 @@ impl CacheArgs {
 }
 
 impl FileArgs {
-    fn load(&self) -> anyhow::Result<Settings> {
-        Ok(config::load(&self.config)?)
+    fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
+        Ok(config::load(&self.config, needs)?)
     }
 }
 
 impl TargetArgs {
     /// The settings, with the server that is meant.
-    fn load(&self) -> anyhow::Result<Settings> {
-        let mut settings = self.file.load()?;
+    fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
+        let mut settings = self.file.load(needs)?;
         if let Some(url) = self.url.clone().or_else(|| dev_url(&settings.folder)) {
             settings.nats.url = url;
         }
@@ -116,7 +116,7 @@ impl TargetArgs {
     }
 
     async fn connect(&self) -> anyhow::Result<(Settings, Broker)> {
-        let settings = self.load()?;
+        let settings = self.load(Needs::File)?;
         let broker = Broker::connect(&settings.nats, "heddle cli").await?;
         Ok((settings, broker))
     }

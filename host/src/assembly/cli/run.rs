@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::{CacheArgs, FileArgs, run_until_signal, shared};
+use crate::assembly::config::Needs;
 use crate::assembly::host;
 
 /// Run an application against a server that is there.
@@ -22,7 +23,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let mut settings = self.file.load()?;
+        let mut settings = self.file.load(Needs::Everything)?;
         if let Some(url) = self.url {
             settings.nats.url = url;
         }

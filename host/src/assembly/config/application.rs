@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::DeTable;
 
+use super::Needs;
 use super::handler;
-use super::section::{Fault, FaultList, Placed, Section};
+use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
 use crate::values::effects::RESERVED_TOKENS;
 use crate::values::settings::{NatsSettings, Settings, StreamSettings, TlsSettings};
@@ -29,10 +30,18 @@ pub(super) struct Scope<'a> {
     pub(super) subjects: Vec<Pattern>,
 }
 
-pub(super) fn resolve(document: &Spanned<DeTable<'_>>, folder: &Path) -> Result<Settings, Vec<Fault>> {
+/// With a machine that need not have everything, faults of the machine do not count.
+pub(super) fn resolve(
+    document: &Spanned<DeTable<'_>>,
+    folder: &Path,
+    needs: Needs,
+) -> Result<Settings, Vec<Fault>> {
     let faults = FaultList::default();
     let settings = resolve_all(document, folder, &faults);
-    let faults = faults.into_inner();
+    let mut faults = faults.into_inner();
+    if needs == Needs::File {
+        faults.retain(|fault| fault.blame == Blame::File);
+    }
     match settings {
         Some(settings) if faults.is_empty() => Ok(settings),
         _ => Err(faults),

@@ -196,7 +196,7 @@ fn secret<'a>(
         (None, Some(file)) => match std::fs::read_to_string(scope.folder.join(file.value)) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => {
-                table.fault(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
+                table.missing(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
                 None
             }
         },
@@ -217,7 +217,7 @@ fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
     match std::env::var(name.value) {
         Ok(value) => Some(value),
         Err(error) => {
-            section.fault(name.span.clone(), format!("environment variable `{}`: {error}", name.value));
+            section.missing(name.span.clone(), format!("environment variable `{}`: {error}", name.value));
             None
         }
     }
@@ -288,7 +288,7 @@ fn grants(mut section: Section<'_>, scope: &Scope<'_>) -> Grants {
             let guest = file.required("guest").map(|guest| guest.value.to_owned());
             let write = file.boolean("write").unwrap_or(false);
             if let Some(host) = host.as_ref().filter(|host| !host.is_dir()) {
-                file.fault(item.span(), format!("`files`: `{}` is not a folder", host.display()));
+                file.missing(item.span(), format!("`files`: `{}` is not a folder", host.display()));
             }
             grants.files.extend(host.zip(guest).map(|(host, guest)| FileGrant { host, guest, write }));
             file.finish();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::de::DeTable;
 
-use section::Fault;
+use section::{Blame, Fault};
 
 pub use units::{parse_duration, parse_size};
 
@@ -70,27 +70,37 @@ impl fmt::Display for Faults {
     }
 }
 
+/// What must be sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// The file, and what it names: secrets, environment variables, folders. For whoever runs the application.
+    Everything,
+    /// The file alone. For whoever looks at the application from another machine.
+    File,
+}
+
 /// Reads and checks a file.
-pub fn load(path: &Path) -> Result<Settings, Error> {
+pub fn load(path: &Path, needs: Needs) -> Result<Settings, Error> {
     let text =
         std::fs::read_to_string(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parse(&text, folder).map_err(|mut faults| {
+    parse(&text, folder, needs).map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.span.start);
         Error::Faults(Faults { path: path.to_owned(), text, faults })
     })
 }
 
-fn parse(text: &str, folder: &Path) -> Result<Settings, Vec<Fault>> {
+fn parse(text: &str, folder: &Path, needs: Needs) -> Result<Settings, Vec<Fault>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let fault = |error: &toml::de::Error| Fault {
             span: error.span().unwrap_or(0..0),
             message: format!("not TOML: {}", error.message()),
+            blame: Blame::File,
         };
         return Err(errors.iter().map(fault).collect());
     }
-    application::resolve(&document, folder)
+    application::resolve(&document, folder, needs)
 }
 
 #[cfg(test)]

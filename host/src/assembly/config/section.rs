@@ -13,6 +13,16 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct Fault {
     pub(super) span: Range<usize>,
     pub(super) message: String,
+    pub(super) blame: Blame,
+}
+
+/// Where a fault lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// In the file.
+    File,
+    /// In the machine: something that the file names is not there. Only a host needs it.
+    Machine,
 }
 
 /// Faults of all sections of a file.
@@ -42,7 +52,12 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn fault(&self, span: Range<usize>, message: impl Into<String>) {
-        self.faults.borrow_mut().push(Fault { span, message: message.into() });
+        self.faults.borrow_mut().push(Fault { span, message: message.into(), blame: Blame::File });
+    }
+
+    /// Something that the file names is not there.
+    pub(super) fn missing(&self, span: Range<usize>, message: impl Into<String>) {
+        self.faults.borrow_mut().push(Fault { span, message: message.into(), blame: Blame::Machine });
     }
 
     /// Where the section begins.

@@ -31,14 +31,14 @@ memory = "32MiB"
 "#;
 
 fn faults(text: &str) -> Vec<(usize, String)> {
-    let faults = parse(text, Path::new("/app")).expect_err("the file has faults");
+    let faults = parse(text, Path::new("/app"), Needs::Everything).expect_err("the file has faults");
     let line = |fault: &Fault| text[..fault.span.start].matches('\n').count() + 1;
     faults.iter().map(|fault| (line(fault), fault.message.clone())).collect()
 }
 
 #[test]
 fn a_sound_file_gives_settings_with_defaults() {
-    let settings = parse(SOUND, Path::new("/app")).unwrap();
+    let settings = parse(SOUND, Path::new("/app"), Needs::Everything).unwrap();
     assert_eq!(settings.app, "shop");
     assert_eq!(settings.shards.get(), 16);
     assert_eq!(settings.nats.url, "nats://127.0.0.1:4222");
@@ -119,9 +119,13 @@ fn a_missing_secret_is_a_fault_and_a_present_one_is_read() {
     std::fs::write(&path, "hush\n").unwrap();
     let with = |secret: String| SOUND.replace("name = \"x\"", &format!("name = {secret}"));
     let sound = with(format!("{{ file = {:?} }}", path.display().to_string()));
-    assert_eq!(parse(&sound, folder.path()).unwrap().handlers[0].config["name"], "hush");
+    assert_eq!(parse(&sound, folder.path(), Needs::Everything).unwrap().handlers[0].config["name"], "hush");
     let missing = with("{ env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }".to_owned());
     assert!(faults(&missing)[0].1.contains("HEDDLE_TEST_NO_SUCH_VARIABLE"));
+    assert!(
+        parse(&missing, folder.path(), Needs::File).is_ok(),
+        "to look at an application needs no secrets"
+    );
 }
 
 #[test]
@@ -129,8 +133,10 @@ fn the_report_shows_the_lines() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("heddle.toml");
     std::fs::write(&path, SOUND.replace("subscribe", "subscibe")).unwrap();
-    let report = load(&path).unwrap_err().to_string();
+    let report = load(&path, Needs::File).unwrap_err().to_string();
     assert!(report.contains("heddle.toml:11:1: unknown key `subscibe`"), "{report}");
     assert!(report.contains("| subscibe = [\"order.created.*\"]"), "{report}");
-    assert!(load(&folder.path().join("none.toml")).unwrap_err().to_string().contains("none.toml"));
+    assert!(
+        load(&folder.path().join("none.toml"), Needs::File).unwrap_err().to_string().contains("none.toml")
+    );
 }

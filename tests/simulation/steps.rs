@@ -1,0 +1,150 @@
+//! What happens: one random step after the other, and then everything that is left, until nothing is.
+
+use rand::RngExt;
+
+use crate::model::{Checked, Fault, Promise, ensure};
+use crate::sabotage::Sabotage;
+use crate::scene::Scene;
+use crate::world::{TICK, World};
+
+/// More steps to the end than any world can need.
+const MAX_STEPS: usize = 200_000;
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// Events and handlers.
+    pub(crate) tasks: usize,
+    pub(crate) runs: u64,
+    pub(crate) lost: usize,
+}
+
+/// Runs the world of a seed to its end.
+pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Checked<Tally> {
+    let mut world = World::new(Scene::of(seed), sabotage)?;
+    let steps = world.scene.steps;
+    let mut published = 0;
+    for step in 0..steps {
+        // The last events come a while before the end.
+        while published * steps < world.scene.events * (step + 1) {
+            world.publish();
+            published += 1;
+        }
+        world.step()?;
+        world.act()?;
+    }
+    world.come_to_rest()?;
+    let tasks = world.model.tasks.values();
+    Ok(Tally {
+        tasks: tasks.len(),
+        runs: tasks.clone().map(|task| u64::from(task.runs)).sum(),
+        lost: tasks.filter(|task| task.lost).count(),
+    })
+}
+
+impl World {
+    /// Something happens, or perhaps not.
+    fn step(&mut self) -> Checked {
+        let scene = std::sync::Arc::clone(&self.scene);
+        let one_of = |world: &mut World, n: u32| n > 0 && world.random.random_range(0..n) == 0;
+        if one_of(self, scene.crashes) {
+            return self.crash(false);
+        }
+        if one_of(self, scene.expiries) {
+            self.expire();
+        }
+        match self.random.random_range(0..16) {
+            0..4 => drop(self.read()?),
+            4..7 => drop(self.begin()?),
+            7..10 => drop(self.end()?),
+            10 => drop(self.commit()?),
+            11 => drop(self.arrive()?),
+            12 => drop(self.learn()?),
+            13 => drop(self.fetch()),
+            14 => {
+                let milliseconds = self.random.random_range(0..=scene.pace);
+                self.let_pass(milliseconds);
+            }
+            _ => self.tick_if_due(),
+        }
+        Ok(())
+    }
+
+    fn let_pass(&mut self, milliseconds: u64) {
+        match self.sabotage {
+            Some(Sabotage::NeverWakes) => self.now += milliseconds,
+            Some(Sabotage::WakesEarly) => {
+                self.pass(milliseconds + 60_000);
+                self.now -= 60_000;
+            }
+            _ => self.pass(milliseconds),
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        if self.now.saturating_sub(self.ticked) >= TICK {
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticked = self.now;
+        if std::mem::take(&mut self.host.moved) {
+            self.host.touch_lagging(0);
+        }
+    }
+
+    /// Nothing new comes; all that can still happen does, with every handler back.
+    fn come_to_rest(&mut self) -> Checked {
+        self.crash(true)?;
+        for _ in 0..MAX_STEPS {
+            self.act()?;
+            if self.any_step()? {
+                continue;
+            }
+            if let Some(due) = self.host.shards.next_wake()
+                && self.sabotage != Some(Sabotage::NeverWakes)
+            {
+                let wait = due.saturating_sub(self.now);
+                self.let_pass(wait);
+                continue;
+            }
+            if self.host.moved {
+                self.now += TICK;
+                self.tick();
+                continue;
+            }
+            return self.at_rest();
+        }
+        Err(Fault { promise: Promise::Progress, text: format!("there is no end: {}", self.picture()) })
+    }
+
+    /// One of the steps that are possible, whichever.
+    fn any_step(&mut self) -> Checked<bool> {
+        let first = self.random.random_range(0..7);
+        for step in (first..7).chain(0..first) {
+            let done = match step {
+                0 => self.read()?,
+                1 => self.begin()?,
+                2 => self.end()?,
+                3 => self.commit()?,
+                4 => self.arrive()?,
+                5 => self.learn()?,
+                _ => self.fetch(),
+            };
+            if done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn at_rest(&mut self) -> Checked {
+        let unread = |position: &u64| !self.server.events_from(*position, 1).is_empty();
+        let stuck = self.host.positions.iter().any(unread);
+        ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
+        self.model.at_rest()?;
+        self.host.knows_attempts(&self.model)?;
+        self.host.at_rest()
+    }
+}

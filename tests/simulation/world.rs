@@ -1,0 +1,391 @@
+//! The world: a stream, a host, the reference, and what can happen next.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use heddle::flow::shards::Shards;
+use heddle::flow::states::State;
+use heddle::values::effects::{Effects, Message, StateChange, When};
+use heddle::values::event::Headers;
+use heddle::values::verdict::{Failure, Limit, Verdict};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::host::{Answer, Host, Job, fenced};
+use crate::ledger::COUNTED;
+use crate::model::{Checked, Model, Promise, Retry, ensure};
+use crate::sabotage::Sabotage;
+use crate::scene::{Fate, Scene};
+use crate::server::{REFUSED, Refusal, Server};
+
+/// A third of what fits into a batch.
+static BULK: LazyLock<Bytes> = LazyLock::new(|| vec![0; 3 << 20].into());
+
+/// When the world begins, in milliseconds since 1970.
+const BEGINNING: u64 = 1_000_000;
+
+/// How often idle shards may write their checkpoint, in milliseconds.
+pub(crate) const TICK: u64 = 1_000;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) random: StdRng,
+    pub(crate) now: u64,
+    pub(crate) ticked: u64,
+    pub(crate) server: Server,
+    pub(crate) model: Model,
+    pub(crate) host: Host,
+    lives: u32,
+}
+
+impl World {
+    pub(crate) fn new(scene: Scene, sabotage: Option<Sabotage>) -> Checked<Self> {
+        let scene = Arc::new(scene);
+        let mut random = StdRng::seed_from_u64(!scene.seed);
+        let mut server = Server::new();
+        server.fences = sabotage != Some(Sabotage::StoresLateBatches);
+        let mut model = Model::new(Arc::clone(&scene));
+        let handlers = some_handlers(&scene, &mut random);
+        let host = Host::acquire(&scene, "host-0".to_owned(), handlers, &mut server, &mut model)?;
+        Ok(World {
+            scene,
+            sabotage,
+            random,
+            now: BEGINNING,
+            ticked: BEGINNING,
+            server,
+            model,
+            host,
+            lives: 1,
+        })
+    }
+
+    pub(crate) fn is(&self, sabotage: Sabotage) -> bool {
+        self.sabotage == Some(sabotage)
+    }
+
+    pub(crate) fn act(&mut self) -> Checked {
+        self.host.act(&mut self.model, self.sabotage)
+    }
+
+    pub(crate) fn publish(&mut self) {
+        let subject = self.scene.subject(&mut self.random);
+        let event = self.server.publish(subject, self.now * 1_000_000);
+        self.model.published(&event);
+    }
+
+    pub(crate) fn expire(&mut self) {
+        for _ in 0..self.random.random_range(1..4) {
+            if let Some(sequence) = self.server.expire() {
+                self.model.gone(sequence);
+            }
+        }
+    }
+
+    /// Whether a handler is read for.
+    fn has_room(&self, handler: usize) -> bool {
+        let held = self.host.shards.held(handler);
+        held.events < self.scene.room && held.full == 0
+    }
+
+    /// One delivery for some of the handlers that have room. Whether there was one.
+    pub(crate) fn read(&mut self) -> Checked<bool> {
+        let with_room: Vec<usize> = (0..self.host.handlers.len()).filter(|h| self.has_room(*h)).collect();
+        if with_room.is_empty() {
+            return Ok(false);
+        }
+        let leader = crate::scene::pick(&mut self.random, &with_room);
+        let mut readers: Vec<usize> =
+            with_room.into_iter().filter(|h| *h == leader || self.random.random_bool(0.7)).collect();
+        let positions = &self.host.positions;
+        readers.sort_by_key(|handler| positions.get(*handler));
+        let mut start = readers.first().and_then(|first| positions.get(*first)).copied().unwrap_or_default();
+        let repeats = self.scene.repeats && self.random.random_bool(0.3);
+        if repeats {
+            start = start.saturating_sub(self.random.random_range(0..20));
+        }
+        let events = self.server.events_from(start, self.scene.delivery);
+        let Some(last) = events.last().map(|event| event.sequence) else { return Ok(false) };
+        for event in events {
+            for handler in &readers {
+                let seen = self.host.positions.get(*handler).is_none_or(|next| *next > event.sequence);
+                let (number, sequence) = self.host.id(*handler, event.sequence);
+                let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
+                let Some(key) = key.filter(|_| repeats || !seen) else { continue };
+                let (shards, actions) = (&mut self.host.shards, &mut self.host.actions);
+                let admission = shards.read(*handler, Arc::clone(&event), key, self.now, actions);
+                self.model.admitted((number, sequence), admission)?;
+                self.host.moved = true;
+            }
+        }
+        let ahead = if self.is(Sabotage::ReadsAheadOfItself) { 10 } else { 1 };
+        let mut news = false;
+        for handler in readers {
+            if let Some(position) = self.host.positions.get_mut(handler) {
+                news |= *position < last + ahead;
+                *position = (last + ahead).max(*position);
+            }
+        }
+        self.host.holds(&self.model)?;
+        Ok(news)
+    }
+
+    /// Begins one of the runs that are ready.
+    pub(crate) fn begin(&mut self) -> Checked<bool> {
+        let Some(index) = choose(&mut self.random, self.host.ready.len()) else { return Ok(false) };
+        let mut job = self.host.ready.swap_remove(index);
+        let id = self.host.id(job.place.handler, job.sequence);
+        if let Some(failure) = self.host.condemned.remove(&id) {
+            self.ran(&job, Verdict::Failed(failure), 0)?;
+            return Ok(true);
+        }
+        self.model.begins(id, &job.key, job.attempt, self.now)?;
+        let state_id = (job.place.handler, job.key.clone());
+        let known = self.host.states.get(&state_id, self.now).cloned();
+        let known = known.filter(|_| !self.is(Sabotage::ForgetsStates));
+        job.state = Some(match known {
+            Some(state) => (state, false),
+            None => {
+                let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
+                let stored = self.server.state(&self.host.origins.names.state(name, &job.key));
+                (State { value: stored.value, versions: stored.versions }, true)
+            }
+        });
+        self.host.running.push(job);
+        Ok(true)
+    }
+
+    /// Ends one of the runs.
+    pub(crate) fn end(&mut self) -> Checked<bool> {
+        let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
+        let job = self.host.running.swap_remove(index);
+        if job.generation != self.host.generation {
+            return Ok(true);
+        }
+        let id = self.host.id(job.place.handler, job.sequence);
+        self.model.ended(id, &job.key);
+        let (state, loaded) = job.state.clone().unwrap_or_default();
+        if loaded {
+            let state_id = (job.place.handler, job.key.clone());
+            self.host.states.loaded(state_id, state.clone(), self.now);
+        }
+        let runs = self.model.task(id)?.runs;
+        let verdict = self.verdict(&job, &state, runs);
+        let random = self.random.random();
+        self.ran(&job, verdict, random)?;
+        Ok(true)
+    }
+
+    fn verdict(&self, job: &Job, state: &State, runs: u32) -> Verdict {
+        let reason = || format!("run {runs}");
+        let (handler, sequence) = self.host.id(job.place.handler, job.sequence);
+        Verdict::Failed(match self.scene.fate(handler, sequence) {
+            Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::Trap { message: reason() },
+            Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::Retry { reason: reason() },
+            Fate::Hopeless => Failure::Retry { reason: reason() },
+            Fate::Deferred { runs: puts_off, delay } if runs <= puts_off => {
+                let delay = std::time::Duration::from_millis(delay.into());
+                Failure::Defer { delay, reason: reason() }
+            }
+            Fate::Rejected => Failure::Reject { reason: reason() },
+            Fate::OverLimit => Failure::Limit { limit: Limit::Memory, message: reason() },
+            fate => return Verdict::Done(self.effects(handler, sequence, fate, state)),
+        })
+    }
+
+    fn effects(&self, handler: usize, sequence: u64, fate: Fate, state: &State) -> Effects {
+        let text = state.value.as_ref().and_then(|value| std::str::from_utf8(value).ok());
+        let count = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
+        let message = |subject: &str, payload: Bytes| {
+            (Message { subject: subject.into(), headers: Headers::default(), payload }, When::Now)
+        };
+        let mut messages = vec![message(COUNTED, count.to_string().into())];
+        if self.scene.is_bulky(handler, sequence) {
+            messages.push(message("out.bulk", BULK.clone()));
+        }
+        if fate == Fate::Refused {
+            messages.push(message(REFUSED, Bytes::new()));
+        }
+        let state = match fate {
+            Fate::Done { clears: true } => StateChange::Clear,
+            _ => StateChange::Set(count.to_string().into()),
+        };
+        Effects { messages, state, ..Effects::default() }
+    }
+
+    /// A run came to its verdict.
+    fn ran(&mut self, job: &Job, verdict: Verdict, random: u64) -> Checked {
+        let id = self.host.id(job.place.handler, job.sequence);
+        let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
+        let policy = handler.policy;
+        let used = self.model.task(id)?.retry.map_or(0, |retry| retry.attempts);
+        let delay = match &verdict {
+            Verdict::Failed(Failure::Defer { delay, .. }) => Some((*delay, used)),
+            Verdict::Failed(Failure::Retry { .. } | Failure::Trap { .. })
+                if used + 1 < policy.max_attempts.get() =>
+            {
+                Some((policy.backoff.delay(used + 1, random), used + 1))
+            }
+            _ => None,
+        };
+        if let Some((delay, attempts)) = delay {
+            let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            self.model.failed(id, Retry { attempts, due: self.now + delay })?;
+        }
+        if let Verdict::Done(effects) = &verdict {
+            self.host.states.changed(&(job.place.handler, job.key.clone()), &effects.state);
+        }
+        let now = self.now;
+        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
+            track.finished(&job.key, verdict, &policy, now, random, actions);
+        });
+        Ok(())
+    }
+
+    /// Answers one of the fetches.
+    pub(crate) fn fetch(&mut self) -> bool {
+        let Some(index) = choose(&mut self.random, self.host.fetches.len()) else { return false };
+        let job = self.host.fetches.swap_remove(index);
+        if job.generation != self.host.generation {
+            return true;
+        }
+        let event = self.server.event(job.sequence);
+        if event.is_none() {
+            self.model.not_found(self.host.id(job.place.handler, job.sequence));
+        }
+        let now = self.now;
+        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
+            track.fetched(&job.key, job.sequence, event, now, actions);
+        });
+        true
+    }
+
+    /// Sends the next batch, if none is under way and something waits.
+    pub(crate) fn commit(&mut self) -> Checked<bool> {
+        if self.host.under_way.is_some() || self.host.commits.is_empty() {
+            return Ok(false);
+        }
+        let lag = self.random.random_range(0..100);
+        self.host.touch_lagging(lag);
+        let host = &mut self.host;
+        let Some(batch) = host.commits.next(&host.shards, &host.states, &host.positions) else {
+            return Ok(false);
+        };
+        ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || "batch without a checkpoint".to_owned())?;
+        if !self.is(Sabotage::TakesOutOfOrder) {
+            self.model.built(&batch, |handler, sequence| self.host.id(handler, sequence))?;
+        }
+        self.host.under_way = Some((batch, None));
+        Ok(true)
+    }
+
+    /// The batch under way reaches the server.
+    pub(crate) fn arrive(&mut self) -> Checked<bool> {
+        let Some((batch, answer @ None)) = &mut self.host.under_way else { return Ok(false) };
+        if self.sabotage == Some(Sabotage::TakesLostForStored) && batch.number % 3 == 0 {
+            *answer = Some(Answer::Stored(0));
+            return Ok(true);
+        }
+        match self.server.store(&batch.messages) {
+            Ok(first) => {
+                *answer = Some(Answer::Stored(first));
+                let handlers = &self.host.handlers;
+                let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
+                self.model.stored(batch, &self.server, &self.host.origins.names, id_of)?;
+            }
+            Err(Refusal::Content(reason)) => *answer = Some(Answer::Refused(reason)),
+            Err(refusal @ Refusal::Fenced(_)) => return Err(fenced(&refusal)),
+        }
+        Ok(true)
+    }
+
+    /// The host learns what became of the batch under way.
+    pub(crate) fn learn(&mut self) -> Checked<bool> {
+        let Some((batch, Some(answer))) = self.host.under_way.take_if(|(_, answer)| answer.is_some()) else {
+            return Ok(false);
+        };
+        match answer {
+            Answer::Stored(first) => {
+                self.host.stored(&batch, first, self.now, self.sabotage);
+                self.host.holds(&self.model)?;
+                self.host.knows_attempts(&self.model)?;
+            }
+            Answer::Refused(reason) => {
+                if let Some(unit) = self.host.commits.refused(batch) {
+                    self.host.reset(&unit, &reason, &self.scene, &mut self.model);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        self.host.shards.wake(self.now, &mut self.host.actions);
+    }
+
+    /// The host dies; another takes over, perhaps with other handlers.
+    pub(crate) fn crash(&mut self, all_handlers: bool) -> Checked {
+        let handlers = if all_handlers {
+            (0..self.scene.handlers.len()).collect()
+        } else {
+            some_handlers(&self.scene, &mut self.random)
+        };
+        let name = format!("host-{}", self.lives);
+        self.lives += 1;
+        let next = Host::acquire(&self.scene, name, handlers, &mut self.server, &mut self.model)?;
+        let last = std::mem::replace(&mut self.host, next);
+        if self.is(Sabotage::ForgetsToReread) {
+            let same = self.host.handlers == last.handlers;
+            self.host.positions = if same { last.positions } else { self.host.positions.clone() };
+        }
+        // What was under way may still arrive: it is fenced.
+        if let Some((late, None)) = last.under_way
+            && let Ok(first) = self.server.store(&late.messages)
+        {
+            let handlers = &last.handlers;
+            let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
+            self.model.stored(&late, &self.server, &last.origins.names, id_of)?;
+            let text = || format!("batch of a dead host is stored at {first}");
+            ensure(self.is(Sabotage::StoresLateBatches), Promise::ExactlyOnce, text)?;
+        }
+        Ok(())
+    }
+
+    /// What the shards would say next, for a failure.
+    pub(crate) fn picture(&self) -> String {
+        let lows = |shards: &Shards| -> Vec<u64> {
+            (0..self.host.handlers.len()).map(|handler| shards.low(handler, u64::MAX)).collect()
+        };
+        let held: Vec<_> = (0..self.host.handlers.len()).map(|h| self.host.shards.held(h)).collect();
+        let open: BTreeSet<_> =
+            self.model.tasks.iter().filter(|(_, t)| !t.committed && !t.lost).map(|(id, _)| *id).collect();
+        format!(
+            "time {}, lows {:?}, positions {:?}, held {held:?}, open {open:?}",
+            self.now,
+            lows(&self.host.shards),
+            self.host.positions
+        )
+    }
+}
+
+/// Some of the scene's handlers, in any order.
+fn some_handlers(scene: &Scene, random: &mut StdRng) -> Vec<usize> {
+    let mut handlers: Vec<usize> =
+        (0..scene.handlers.len()).filter(|_| random.random_bool(0.8)).collect();
+    if handlers.is_empty() {
+        handlers.push(0);
+    }
+    if random.random_bool(0.5) {
+        handlers.reverse();
+    }
+    handlers
+}
+
+fn choose(random: &mut StdRng, length: usize) -> Option<usize> {
+    (length > 0).then(|| random.random_range(0..length))
+}
