@@ -152,8 +152,10 @@ impl Track {
     pub fn held(&self) -> Held {
         let ahead = usize::try_from(self.done.len()).unwrap_or(usize::MAX) + self.unfinished.len();
         let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
-        // After a restart the window may be full of events that are done; what lies between them has to be read again.
-        let full = over && self.done.max().is_none_or(|highest| self.seen >= highest);
+        // After a restart the window may be full already. What is on record, and what lies between, has to be read again
+        // before anything can move.
+        let recorded = self.done.max().max(self.attempts.last_key_value().map(|(sequence, _)| *sequence));
+        let full = over && recorded.is_none_or(|highest| self.seen >= highest);
         Held { full: usize::from(full), ..self.held }
     }
 

@@ -68,6 +68,7 @@ impl Shards {
             rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
             retired.push(rest);
         }
+        // A track that has read nothing yet holds nothing.
         let totals = vec![Held::default(); plan.handlers.len()];
         Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
     }
