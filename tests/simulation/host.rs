@@ -247,8 +247,8 @@ impl Host {
             let (mut read, mut full) = (0, 0);
             for shard in 0..self.shards.count() {
                 read += model.of_track(*number, shard).filter(|(_, task)| task.read).count();
-                let (ahead, under_way) = model.ahead(*number, shard);
-                full += usize::from(under_way && ahead.saturating_mul(2) >= budget);
+                let over = model.ahead(*number, shard).saturating_mul(2) >= budget;
+                full += usize::from(over && model.has_caught_up(*number, shard));
             }
             ensure(held.events <= read && held.waiting <= read, Promise::Held, || {
                 format!("handler {number} holds {held:?} of {read} that were read")
@@ -260,8 +260,9 @@ impl Host {
         Ok(())
     }
 
-    /// Everything is done: nothing is held, and the checkpoints say nothing but their low marks.
-    pub(crate) fn at_rest(&self) -> Checked {
+    /// Everything is done: nothing is held, and the checkpoints say nothing but their low marks, unless what they
+    /// wait for is lost.
+    pub(crate) fn at_rest(&self, model: &Model) -> Checked {
         for (index, number) in self.handlers.iter().enumerate() {
             let held = self.shards.held(index);
             ensure(held == Default::default(), Promise::Held, || format!("handler {number}: {held:?}"))?;
@@ -270,7 +271,10 @@ impl Host {
             let handlers = self.commits.committed(shard).into_iter().flat_map(|stored| &stored.handlers);
             for (name, progress) in handlers {
                 let clean = progress.done.is_empty() && progress.attempts.is_empty();
-                ensure(clean, Promise::Checkpoint, || {
+                let handler = self.plan.handlers.iter().position(|(known, _)| **known == **name);
+                let number = handler.and_then(|index| self.handlers.get(index)).copied();
+                let mut of_track = number.into_iter().flat_map(|number| model.of_track(number, shard));
+                ensure(clean || of_track.any(|(_, task)| task.lost), Promise::Checkpoint, || {
                     format!("progress of {name} in {shard} at rest: {progress:?}")
                 })?;
             }

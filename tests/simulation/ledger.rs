@@ -89,16 +89,20 @@ impl Model {
         for unit in &batch.units {
             let id = id_of(unit.place.handler, unit.settled.event.sequence);
             let committed = self.task(id)?.committed;
-            ensure(committed, Promise::NothingLost, || format!("{id:?} was taken, and nothing of it stored"))?;
+            ensure(committed, Promise::NothingLost, || {
+                format!("{id:?} was taken, and nothing of it stored")
+            })?;
         }
         for (handler, key) in changed {
             let name = self.scene.handlers.get(handler).map_or("", |handler| &handler.name);
             let state = server.state(&names.state(name, &key)).value;
             let count = self.lanes.get(&(handler, key.clone())).map_or(0, |lane| lane.count);
             let expected = (count > 0).then(|| count.to_string());
-            ensure(state.as_deref() == expected.as_ref().map(String::as_bytes), Promise::ExactlyOnce, || {
-                format!("state of {key} for {name} is {state:?}, not {expected:?}")
-            })?;
+            ensure(
+                state.as_deref() == expected.as_ref().map(String::as_bytes),
+                Promise::ExactlyOnce,
+                || format!("state of {key} for {name} is {state:?}, not {expected:?}"),
+            )?;
         }
         for (shard, index, meant) in &batch.checkpoints {
             let payload = batch.messages.get(*index).map(|message| &message.payload);

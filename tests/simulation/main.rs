@@ -114,23 +114,19 @@ fn no_world_makes_it_panic() {
 
 #[test]
 fn the_worlds_are_eventful() {
-    let sum = WORLDS.iter().filter_map(|world| world.checked.as_ref().ok()).fold(
-        Tally::default(),
-        |sum, tally| Tally {
-            tasks: sum.tasks + tally.tasks,
-            runs: sum.runs + tally.runs,
-            lost: sum.lost + tally.lost,
-        },
-    );
+    let sum =
+        WORLDS.iter().filter_map(|world| world.checked.as_ref().ok()).fold(Tally::default(), |sum, tally| {
+            Tally { tasks: sum.tasks + tally.tasks, runs: sum.runs + tally.runs, lost: sum.lost + tally.lost }
+        });
     assert!(sum.tasks > 100_000 && sum.runs > sum.tasks as u64 && sum.lost > 1_000, "{sum:?}");
 }
 
 #[test]
 fn a_host_that_does_one_thing_wrong_is_found_out() {
     for (sabotage, promise) in Sabotage::ALL {
-        let found = (0..PATIENCE).map(|seed| run(seed, Some(sabotage))).find(|world| {
-            matches!(&world.checked, Err(fault) if fault.promise == promise)
-        });
+        let found = (0..PATIENCE)
+            .map(|seed| run(seed, Some(sabotage)))
+            .find(|world| matches!(&world.checked, Err(fault) if fault.promise == promise));
         assert!(found.is_some(), "{sabotage:?} breaks {promise:?} in none of {PATIENCE} worlds");
     }
 }

@@ -237,14 +237,21 @@ impl Model {
         self.lanes.values_mut().for_each(|lane| lane.running = None);
     }
 
-    /// How many events of a track are done or under way at or above the low mark that is stored, and whether any is
-    /// under way.
-    pub(crate) fn ahead(&self, handler: usize, shard: u16) -> (usize, bool) {
+    /// How many events of a track are done or under way at or above the low mark that is stored.
+    pub(crate) fn ahead(&self, handler: usize, shard: u16) -> usize {
         let low = self.lows.get(&(shard, handler)).copied().unwrap_or_default();
         let of_track = self.of_track(handler, shard).filter(|(sequence, _)| *sequence >= low);
-        let ahead = of_track.clone().filter(|(_, task)| task.committed || task.read).count();
-        let mut of_track = of_track;
-        (ahead, of_track.any(|(_, task)| task.read && !task.committed))
+        of_track.filter(|(_, task)| task.committed || task.read).count()
+    }
+
+    /// Whether the host that lives now has something under way in a track, and has read all that its checkpoint knew.
+    pub(crate) fn has_caught_up(&self, handler: usize, shard: u16) -> bool {
+        let last = |wanted: fn(&Task) -> bool| {
+            let of_track = self.of_track(handler, shard).filter(|(_, task)| wanted(task));
+            of_track.map(|(sequence, _)| sequence).last()
+        };
+        last(|task| task.read && !task.committed)
+            > last(|task| task.committed || (!task.read && task.retry.is_some()))
     }
 
     /// The events of one handler in one shard.
@@ -264,7 +271,8 @@ impl Model {
             })?;
             let deferrals = if let Fate::Deferred { runs, .. } = task.fate { runs } else { 0 };
             let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
-            let bound = max + deferrals + task.restarts;
+            // What was not yet written down when a host died is run again.
+            let bound = (max + deferrals) * (1 + task.restarts);
             ensure(task.runs <= bound, Promise::Attempts, || format!("{id:?} ran too often: {task:?}"))?;
         }
         Ok(())

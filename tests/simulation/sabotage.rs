@@ -36,7 +36,7 @@ pub(crate) enum Sabotage {
 impl Sabotage {
     /// All of them, each with a promise that it breaks.
     pub(crate) const ALL: [(Sabotage, Promise); 13] = [
-        (Sabotage::TakesLostForStored, Promise::Checkpoint),
+        (Sabotage::TakesLostForStored, Promise::ExactlyOnce),
         (Sabotage::TakesOutOfOrder, Promise::ExactlyOnce),
         (Sabotage::ForgetsToReread, Promise::Checkpoint),
         (Sabotage::ReadsAheadOfItself, Promise::Checkpoint),

@@ -54,13 +54,21 @@ impl Handler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Done at once; the state is counted up, or cleared.
-    Done { clears: bool },
+    Done {
+        clears: bool,
+    },
     /// Fails that often before it is done: with a wish to try again, or with a trap.
-    Flaky { runs: u32, traps: bool },
+    Flaky {
+        runs: u32,
+        traps: bool,
+    },
     /// Fails for ever.
     Hopeless,
     /// Put off that often, by so many milliseconds.
-    Deferred { runs: u32, delay: u32 },
+    Deferred {
+        runs: u32,
+        delay: u32,
+    },
     Rejected,
     OverLimit,
     /// Done, but with effects that the server refuses.

@@ -54,7 +54,10 @@ impl World {
             self.expire();
         }
         match self.random.random_range(0..16) {
-            0..4 => drop(self.read()?),
+            0..4 => {
+                let repeats = scene.repeats && self.random.random_bool(0.3);
+                self.read(repeats)?;
+            }
             4..7 => drop(self.begin()?),
             7..10 => drop(self.end()?),
             10 => drop(self.commit()?),
@@ -96,9 +99,19 @@ impl World {
 
     /// Nothing new comes; all that can still happen does, with every handler back.
     fn come_to_rest(&mut self) -> Checked {
-        self.crash(true)?;
+        let complete = self.host.handlers.len() == self.scene.handlers.len();
+        if !complete || self.random.random_bool(0.5) {
+            self.crash(true)?;
+        }
+        for _ in 0..if self.scene.expiries > 0 { self.scene.events / 8 } else { 0 } {
+            self.expire();
+        }
         for _ in 0..MAX_STEPS {
             self.act()?;
+            if self.random.random_range(0..20) == 0 {
+                self.now += TICK;
+                self.tick();
+            }
             if self.any_step()? {
                 continue;
             }
@@ -124,7 +137,7 @@ impl World {
         let first = self.random.random_range(0..7);
         for step in (first..7).chain(0..first) {
             let done = match step {
-                0 => self.read()?,
+                0 => self.read(false)?,
                 1 => self.begin()?,
                 2 => self.end()?,
                 3 => self.commit()?,
@@ -140,11 +153,10 @@ impl World {
     }
 
     fn at_rest(&mut self) -> Checked {
-        let unread = |position: &u64| !self.server.events_from(*position, 1).is_empty();
-        let stuck = self.host.positions.iter().any(unread);
+        let stuck = (0..self.host.handlers.len()).any(|handler| self.has_unread(handler));
         ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
         self.model.at_rest()?;
         self.host.knows_attempts(&self.model)?;
-        self.host.at_rest()
+        self.host.at_rest(&self.model)
     }
 }

@@ -91,19 +91,25 @@ impl World {
         held.events < self.scene.room && held.full == 0
     }
 
+    /// Whether the stream holds events that a handler has not seen, of whatever kind.
+    pub(crate) fn has_unread(&self, handler: usize) -> bool {
+        let position = self.host.positions.get(handler).copied().unwrap_or(u64::MAX);
+        !self.server.events_from(position, 1).is_empty()
+    }
+
     /// One delivery for some of the handlers that have room. Whether there was one.
-    pub(crate) fn read(&mut self) -> Checked<bool> {
+    ///
+    /// If it `repeats`, it begins before what they have seen, and hands that on again.
+    pub(crate) fn read(&mut self, repeats: bool) -> Checked<bool> {
         let with_room: Vec<usize> = (0..self.host.handlers.len()).filter(|h| self.has_room(*h)).collect();
-        if with_room.is_empty() {
-            return Ok(false);
-        }
-        let leader = crate::scene::pick(&mut self.random, &with_room);
+        let behind: Vec<usize> = with_room.iter().copied().filter(|h| self.has_unread(*h)).collect();
+        let Some(index) = choose(&mut self.random, behind.len()) else { return Ok(false) };
+        let leader = behind.get(index).copied();
         let mut readers: Vec<usize> =
-            with_room.into_iter().filter(|h| *h == leader || self.random.random_bool(0.7)).collect();
+            with_room.into_iter().filter(|h| Some(*h) == leader || self.random.random_bool(0.7)).collect();
         let positions = &self.host.positions;
         readers.sort_by_key(|handler| positions.get(*handler));
         let mut start = readers.first().and_then(|first| positions.get(*first)).copied().unwrap_or_default();
-        let repeats = self.scene.repeats && self.random.random_bool(0.3);
         if repeats {
             start = start.saturating_sub(self.random.random_range(0..20));
         }
@@ -274,7 +280,9 @@ impl World {
         let Some(batch) = host.commits.next(&host.shards, &host.states, &host.positions) else {
             return Ok(false);
         };
-        ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || "batch without a checkpoint".to_owned())?;
+        ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || {
+            "batch without a checkpoint".to_owned()
+        })?;
         if !self.is(Sabotage::TakesOutOfOrder) {
             self.model.built(&batch, |handler, sequence| self.host.id(handler, sequence))?;
         }
@@ -375,8 +383,7 @@ impl World {
 
 /// Some of the scene's handlers, in any order.
 fn some_handlers(scene: &Scene, random: &mut StdRng) -> Vec<usize> {
-    let mut handlers: Vec<usize> =
-        (0..scene.handlers.len()).filter(|_| random.random_bool(0.8)).collect();
+    let mut handlers: Vec<usize> = (0..scene.handlers.len()).filter(|_| random.random_bool(0.8)).collect();
     if handlers.is_empty() {
         handlers.push(0);
     }

@@ -86,7 +86,12 @@ impl Commits {
             }
         }
         let number = self.number + 1;
-        Some(builder.finish(shards, positions, number, &self.fences))
+        let batch = builder.finish(shards, positions, number, &self.fences);
+        // What is touched from now on is not in this batch.
+        for (shard, ..) in &batch.checkpoints {
+            self.touched.remove(shard);
+        }
+        Some(batch)
     }
 
     /// A batch is stored; `first` is the sequence of its first message.
@@ -101,7 +106,6 @@ impl Commits {
                 *fence = first + *index as u64;
                 *committed = checkpoint.clone();
             }
-            self.touched.remove(shard);
         }
     }
 
@@ -116,6 +120,7 @@ impl Commits {
     /// A batch was refused for its content. Says which event is at fault, once that is known; until then
     /// its units wait again, in their old order.
     pub fn refused(&mut self, batch: Batch) -> Option<Unit> {
+        self.touched.extend(batch.checkpoints.iter().map(|(shard, ..)| *shard));
         let mut units = batch.units;
         if self.alone && units.len() == 1 {
             return units.pop();
