@@ -25,6 +25,8 @@ fn load(checker: Checker, seed: u64) -> (JoinSet<()>, std::sync::Arc<std::sync::
             let unique: std::collections::BTreeSet<String> = burst.into_iter().collect();
             futures::future::join_all(unique.iter().map(|key| checker.publish_count(key, &[]))).await;
             counter.fetch_add(unique.len(), std::sync::atomic::Ordering::SeqCst);
+            // Steady rather than as fast as it goes: the host is meant to be killed amid it, not buried.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
     (tasks, published)
