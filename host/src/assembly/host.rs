@@ -11,13 +11,16 @@ use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, started};
 use crate::flow::engine::{CONCURRENCY, Engine, Parts};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
-use crate::values::effects::{Allowance, HEADER_RESERVE};
+use crate::values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use crate::values::member::{Member, Process};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings};
 
 /// Plugins that are compiled at once: each takes a core.
 const COMPILATIONS: usize = 2;
+
+/// Instances that the sandbox has slots for at the most.
+const MAX_INSTANCES: usize = 4_096;
 
 /// Where compiled plugins are kept and what compiles them.
 #[derive(Debug, Clone)]
@@ -51,7 +54,8 @@ pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sand
     let max_memory = settings.handlers.iter().map(|handler| handler.limits.memory).max().unwrap_or(0);
     Sandbox::new(SandboxSettings {
         // Twice what can run at once: an instance that ends and its successor overlap.
-        instances: u32::try_from(2 * handlers * CONCURRENCY).unwrap_or(u32::MAX),
+        // The slots' address space has an end; an event that finds none waits for one.
+        instances: u32::try_from((2 * handlers * CONCURRENCY).min(MAX_INSTANCES)).unwrap_or(u32::MAX),
         max_memory,
         artifacts: workshop.artifacts.clone(),
         compiler: workshop.compiler.clone(),
@@ -66,7 +70,7 @@ pub fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize
             publishes: handler.publishes.clone(),
             messages: handler.limits.messages,
             output: handler.limits.output,
-            message: max_payload.saturating_sub(HEADER_RESERVE) as u64,
+            message: max_payload.min(MAX_STORED).saturating_sub(HEADER_RESERVE) as u64,
             state: handler.limits.state,
             inbox_prefix: settings.nats.inbox_prefix.as_str().into(),
         },

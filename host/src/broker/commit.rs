@@ -27,10 +27,9 @@ const ANSWERS_ON_THEIR_WAY: Duration = Duration::from_millis(250);
 
 /// Refusals for what a message is. All others are for what the stream or the server is at the moment (full, busy, without
 /// a leader, changed by an operator), and may pass.
-const CONTENT: [u64; 10] = [
+const CONTENT: [u64; 9] = [
     10054, // message exceeds the stream's maximum
     10097, // headers exceed the maximum
-    10111, // roll-up failed
     10165, // TTL invalid
     10177, // header not supported in a batch
     10189, // schedule invalid

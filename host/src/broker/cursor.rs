@@ -236,8 +236,14 @@ impl Reader {
     /// Adds a message to the batch. A gap in the consumer's own count means that somebody else reads it.
     fn take(&self, message: Message, delivered: &mut u64, batch: &mut CursorEvents) -> Result<(), Stop> {
         let info = message.info().map_err(|error| Stop::Again(format!("message has no place: {error}")))?;
-        if info.consumer_sequence != *delivered + 1 || info.stream_sequence < batch.next {
+        if info.consumer_sequence != *delivered + 1 {
             return Err(Stop::Again(STOLEN.to_owned()));
+        }
+        if info.stream_sequence < batch.next {
+            return Err(Stop::Lost(format!(
+                "the server delivers event {}, but said before that there was none below {}",
+                info.stream_sequence, batch.next
+            )));
         }
         *delivered += 1;
         batch.next = info.stream_sequence + 1;
@@ -263,14 +269,16 @@ impl Reader {
         Ok(())
     }
 
-    /// When a cursor is quiet: everything up to the stream's end has been seen, if the consumer says so after the end
-    /// was asked for. Says whether the consumer agrees with what has arrived.
+    /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
+    /// with what has arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
-        let last = self.broker.stream_state(&self.plan.stream).await?.last;
         let info = consumer.get_info().await.map_err(|e| Error::request("look up the cursor", chain(&e)))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
-        if agrees && last >= self.next {
-            self.hand_on(CursorEvents { events: Vec::new(), next: last + 1, pending: 0 }).await?;
+        // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
+        // that the consumer reads.
+        let looked_at = info.delivered.stream_sequence;
+        if agrees && looked_at >= self.next {
+            self.hand_on(CursorEvents { events: Vec::new(), next: looked_at + 1, pending: 0 }).await?;
         }
         Ok(agrees)
     }
@@ -314,6 +322,9 @@ impl Reader {
             Ok(consumer) => consumer,
             Err(_) => self.replace(&stream, config).await?,
         };
+        if self.sender.is_closed() {
+            return Err(Stop::Unwanted);
+        }
         stream
             .reset_consumer(&self.plan.name, Some(self.next))
             .await

@@ -133,10 +133,13 @@ impl Broker {
         let policy = DeliverPolicy::ByStartTime { start_time };
         let last = self.stream_state(stream).await?.last;
         let consumer = self.observer(stream, &[], policy, what()).await?;
+        if consumer.cached_info().num_pending == 0 {
+            return Ok(last + 1);
+        }
         let mut first = consumer
             .fetch()
             .max_messages(1)
-            .expires(Duration::from_secs(1))
+            .expires(Duration::from_secs(10))
             .messages()
             .await
             .map_err(|e| Error::request(what(), chain(&e)))?;
@@ -146,7 +149,7 @@ impl Broker {
                 Ok(info.stream_sequence)
             }
             Some(Err(error)) => Err(Error::request(what(), error)),
-            None => Ok(last + 1),
+            None => Err(Error::request(what(), "the server says that there is one, but does not deliver it")),
         }
     }
 

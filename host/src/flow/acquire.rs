@@ -70,17 +70,14 @@ pub async fn acquire(
     names: &Names,
     me: &Member,
 ) -> Result<Acquired, Error> {
-    let own = broker.provision(&settings.stream, names).await?;
-    let mut streams = BTreeMap::from([(settings.stream.name.to_string(), own)]);
-    for handler in &settings.handlers {
-        if !streams.contains_key(&*handler.stream) {
-            streams.insert(handler.stream.to_string(), broker.stream_state(&handler.stream).await?);
-        }
-    }
+    broker.provision(&settings.stream, names).await?;
+    let mut last_error = None;
     let mut starts = BTreeMap::new();
     for _ in 0..MAX_RACES {
         wait_for_others(broker, settings, names, me).await?;
         let found = read_checkpoints(broker, settings, names).await?;
+        // Read after the checkpoints: whoever wrote them may have gone on until now.
+        let streams = stream_states(broker, settings).await?;
         let mut checkpoints = Vec::new();
         for (fence, checkpoint) in found {
             let checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
@@ -103,11 +100,25 @@ pub async fn acquire(
             // Somebody was faster, or it is not known: look again.
             Err(error) => {
                 tracing::warn!(%error, "application could not be taken over yet; trying again");
+                last_error = Some(error);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
-    Err(Error::Commit(CommitError::Conflict("other hosts keep taking the application".to_owned())))
+    let conflict = || CommitError::Conflict("other hosts keep taking the application".to_owned());
+    Err(Error::Commit(last_error.unwrap_or_else(conflict)))
+}
+
+/// Every stream that is read.
+async fn stream_states(broker: &Broker, settings: &Settings) -> Result<BTreeMap<String, StreamState>, Error> {
+    let mut streams = BTreeMap::new();
+    let read = settings.handlers.iter().map(|handler| &handler.stream).chain([&settings.stream.name]);
+    for stream in read {
+        if !streams.contains_key(&**stream) {
+            streams.insert(stream.to_string(), broker.stream_state(stream).await?);
+        }
+    }
+    Ok(streams)
 }
 
 /// The announcement of a host.

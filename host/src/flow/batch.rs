@@ -29,6 +29,8 @@ const CLEARED_TTL: u32 = 3600;
 pub struct Unit {
     pub place: Place,
     pub settled: Settled,
+    /// Whether the server has refused its dead letter: it is stored without the event's own headers and payload.
+    pub minimal: bool,
 }
 
 /// What does not change while the host runs.
@@ -115,7 +117,8 @@ impl Builder {
             Outcome::Dead(cause, attempts) => {
                 let origin =
                     Origin { handler, plugin: digest, key: settled.key.as_str(), attempts: *attempts };
-                let letter = dead_letter(&origins.names, &settled.event, origin, cause, origins.max_payload);
+                let room = if unit.minimal { 0 } else { origins.max_payload };
+                let letter = dead_letter(&origins.names, &settled.event, origin, cause, room);
                 self.push(letter);
             }
         }
@@ -198,7 +201,7 @@ impl Builder {
     /// Adds the checkpoints.
     pub(super) fn finish(mut self, shards: &Shards, positions: &[u64], number: u64, fences: &[u64]) -> Batch {
         let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<u64>>> = HashMap::new();
-        for Unit { place, settled } in &self.units {
+        for Unit { place, settled, .. } in &self.units {
             let of_shard = taken.entry(place.shard).or_default();
             of_shard.entry(place.handler).or_default().insert(settled.event.sequence);
         }

@@ -27,8 +27,8 @@ pub struct Commits {
     /// What each shard's last checkpoint says.
     committed: Vec<Checkpoint>,
     number: u64,
-    /// After a batch was refused for its content: one unit at a time until the bad one is found.
-    alone: bool,
+    /// After a batch was refused for its content: so many units are stored one at a time, to find the bad one.
+    alone: usize,
 }
 
 impl Commits {
@@ -37,7 +37,7 @@ impl Commits {
         let number = checkpoints.iter().map(|(_, c)| c.commit).max().unwrap_or(0);
         let (fences, committed) = checkpoints.into_iter().unzip();
         let waiting = VecDeque::new();
-        Commits { origins, waiting, touched: BTreeSet::new(), fences, committed, number, alone: false }
+        Commits { origins, waiting, touched: BTreeSet::new(), fences, committed, number, alone: 0 }
     }
 
     /// The number of the last commit.
@@ -48,6 +48,11 @@ impl Commits {
     /// An event came to its end.
     pub fn push(&mut self, unit: Unit) {
         self.waiting.push_back(unit);
+    }
+
+    /// An event comes to its end before all others.
+    pub fn push_front(&mut self, unit: Unit) {
+        self.waiting.push_front(unit);
     }
 
     /// The shard's checkpoint is to be written with the next batch.
@@ -78,7 +83,7 @@ impl Commits {
         let mut builder =
             Builder::new(Arc::clone(&self.origins), self.touched.iter().copied().take(MAX_TOUCHED).collect());
         while let Some(unit) = self.waiting.front() {
-            if !builder.fits(unit) || (self.alone && !builder.units.is_empty()) {
+            if !builder.fits(unit) || (self.alone > 0 && !builder.units.is_empty()) {
                 break;
             }
             if let Some(unit) = self.waiting.pop_front() {
@@ -97,7 +102,7 @@ impl Commits {
     /// A batch is stored; `first` is the sequence of its first message.
     pub fn stored(&mut self, batch: &Batch, first: u64) {
         self.number = batch.number;
-        self.alone = false;
+        self.alone = self.alone.saturating_sub(batch.units.len());
         for (shard, index, checkpoint) in &batch.checkpoints {
             let index_in_fences = usize::from(*shard);
             if let (Some(fence), Some(committed)) =
@@ -113,7 +118,7 @@ impl Commits {
     pub fn forget(&mut self) -> Vec<Checkpoint> {
         self.waiting.clear();
         self.touched.clear();
-        self.alone = false;
+        self.alone = 0;
         self.committed.clone()
     }
 
@@ -122,10 +127,10 @@ impl Commits {
     pub fn refused(&mut self, batch: Batch) -> Option<Unit> {
         self.touched.extend(batch.checkpoints.iter().map(|(shard, ..)| *shard));
         let mut units = batch.units;
-        if self.alone && units.len() == 1 {
+        if units.len() == 1 {
             return units.pop();
         }
-        self.alone = true;
+        self.alone = units.len();
         for unit in units.into_iter().rev() {
             self.waiting.push_front(unit);
         }

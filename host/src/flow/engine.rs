@@ -152,7 +152,7 @@ impl Engine {
         };
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
         let shards = Shards::new(plan.clone(), &checkpoints);
-        let readers = readers(&settings, &plan, &shards);
+        let readers = readers(&settings, &plan, &shards, 0);
         let count = settings.handlers.len();
         Engine {
             runners: plugins.iter().map(runner).collect(),
@@ -237,7 +237,7 @@ impl Engine {
                         self.jobs.spawn(jobs::fetch(broker, self.generation, place, key, stream, sequence));
                     }
                 }
-                Action::Settle(settled) => self.commits.push(Unit { place, settled }),
+                Action::Settle(settled) => self.commits.push(Unit { place, settled, minimal: false }),
                 Action::Record => {
                     self.counters.retried(place.handler);
                     self.commits.touch(place.shard);
@@ -349,8 +349,12 @@ fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
 }
 
 /// One reader for each stream, each handler at the lowest event it has not done.
-fn readers(settings: &Settings, plan: &Plan, shards: &Shards) -> Vec<(Reader, Routes)> {
-    let prefix = format!("heddle-{}-{}", settings.app, plan.host);
+fn readers(settings: &Settings, plan: &Plan, shards: &Shards, generation: u64) -> Vec<(Reader, Routes)> {
+    let mut prefix = format!("heddle-{}-{}", settings.app, plan.host);
+    if generation > 0 {
+        // No name is used twice: a cursor of before a reset may still be on its way out.
+        prefix.push_str(&format!("-r{generation}"));
+    }
     let reader = |(stream, created): (&String, &u64)| {
         let mut routes = Routes::default();
         let mut subscriptions = Vec::new();

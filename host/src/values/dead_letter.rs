@@ -1,8 +1,10 @@
 //! Dead letters: events that will not be tried again, with the cause.
 
 use super::batch::{BatchMessage, Keep};
-use super::event::Event;
+use super::effects::{HEADER_RESERVE, MAX_HEADER_BYTES};
+use super::event::{Event, Headers};
 use super::names::{self, Names};
+use super::subject::{self, MAX_SUBJECT};
 use super::verdict::Cause;
 
 /// The longest message of a cause, in bytes.
@@ -32,6 +34,11 @@ pub fn dead_letter(
     max_size: usize,
 ) -> BatchMessage {
     let mut headers = event.headers.clone();
+    let too_many = max_size == 0 || headers.size() + HEADER_RESERVE > MAX_HEADER_BYTES;
+    if too_many {
+        headers = Headers::default();
+        headers.push(names::dead::HEADERS_LEFT_OUT, event.headers.len().to_string());
+    }
     headers.push(names::dead::CAUSE_CLASS, cause.class.as_str());
     headers.push(names::dead::MESSAGE, header_text(&cause.message, MAX_MESSAGE));
     headers.push(names::dead::ATTEMPTS, origin.attempts.to_string());
@@ -39,21 +46,26 @@ pub fn dead_letter(
     headers.push(names::dead::PLUGIN, origin.plugin);
     headers.push(names::dead::STREAM, &*event.stream);
     headers.push(names::dead::SEQUENCE, event.sequence.to_string());
-    headers.push(names::dead::SUBJECT, &*event.subject);
+    headers.push(names::dead::SUBJECT, header_text(&event.subject, MAX_SUBJECT));
     headers.push(names::dead::TIME, rfc3339(event.time));
     headers.push(names::dead::KEY, header_text(origin.key, MAX_MESSAGE));
     let mut letter = BatchMessage {
-        subject: names.dead_letter(origin.handler, &event.subject),
+        subject: names.dead_letter(origin.handler, short(&event.subject)),
         headers,
         payload: event.payload.clone(),
         keep: Keep::Always,
         ..BatchMessage::default()
     };
-    if letter.size() + super::effects::HEADER_RESERVE / 4 > max_size {
+    if letter.size() + HEADER_RESERVE / 4 > max_size {
         letter.headers.push(names::dead::PAYLOAD_LEFT_OUT, event.payload.len().to_string());
         letter.payload = bytes::Bytes::new();
     }
     letter
+}
+
+/// A subject that would be too long behind its prefix is told in a header only.
+fn short(subject: &str) -> &str {
+    if subject.len() > MAX_SUBJECT || subject::check(subject).is_err() { "_unfit-subject" } else { subject }
 }
 
 /// `text` as a header value: one line, without control characters, at most `max` bytes.
@@ -82,7 +94,6 @@ pub fn rfc3339(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::event::Headers;
     use crate::values::verdict::CauseClass;
 
     fn letter(payload: usize, max_size: usize) -> BatchMessage {
@@ -118,6 +129,25 @@ mod tests {
         let letter = letter(10_000, 10_500);
         assert!(letter.payload.is_empty());
         assert_eq!(letter.headers.get("Heddle-Dead-Payload-Left-Out"), Some("10000"));
+    }
+
+    #[test]
+    fn headers_and_subjects_that_the_server_would_refuse_are_left_out_and_said_so() {
+        let cause = Cause { class: CauseClass::Reject, message: "no".into() };
+        let origin = Origin { handler: "credit", plugin: "sha256:00", key: "c1", attempts: 1 };
+        let event = Event {
+            stream: "SHOP".into(),
+            sequence: 7,
+            subject: format!("order.{}", "x".repeat(2_000)).into(),
+            time: 0,
+            headers: Headers::from_pairs([("Big", "x".repeat(65_000))]),
+            payload: "p".into(),
+        };
+        let letter = dead_letter(&Names::new("shop"), &event, origin, &cause, 1 << 20);
+        assert_eq!(letter.subject, "dead.shop.credit._unfit-subject");
+        assert_eq!(letter.headers.get("Heddle-Dead-Headers-Left-Out"), Some("1"));
+        assert_eq!(&letter.payload[..], b"p");
+        assert!(letter.headers.size() < 10_000);
     }
 
     #[test]

@@ -16,6 +16,12 @@ pub const MAX_HEADERS: usize = 64;
 /// What the host's own headers of a message can take at the most, in bytes.
 pub const HEADER_RESERVE: usize = 4096;
 
+/// What the headers of one message may take, in bytes: the server's limit is 64 KiB.
+pub const MAX_HEADER_BYTES: usize = 65_535;
+
+/// The largest message that a file store takes, with room to spare, in bytes.
+pub const MAX_STORED: usize = 31 << 20;
+
 /// The longest delay of `publish-after`: ten years, in seconds.
 pub const MAX_DELAY_SECONDS: u32 = 10 * 365 * 24 * 3600;
 
@@ -214,6 +220,13 @@ fn check_headers(headers: &Headers) -> Result<(), Refusal> {
     if headers.len() > MAX_HEADERS {
         return Err(Refusal::Invalid(format!("more than {MAX_HEADERS} headers")));
     }
+    if headers.size() + HEADER_RESERVE > MAX_HEADER_BYTES {
+        return Err(Refusal::Invalid(format!(
+            "headers have {} bytes, more than {}",
+            headers.size(),
+            MAX_HEADER_BYTES - HEADER_RESERVE
+        )));
+    }
     for (name, value) in headers.iter() {
         check_header_name(name)?;
         if value.chars().any(char::is_control) {
@@ -308,6 +321,8 @@ mod tests {
             let answer = refused(message("out.a", &[(name, value)], 0));
             assert!(matches!(answer, Refusal::Invalid(_)), "{name:?}: {value:?}");
         }
+        let big = "x".repeat(63_000);
+        assert!(matches!(refused(message("out.a", &[("a", &big)], 0)), Refusal::Invalid(_)));
         let bomb: Vec<(&str, &str)> = vec![("a", "b"); MAX_HEADERS + 1];
         assert!(matches!(refused(message("out.a", &bomb, 0)), Refusal::Invalid(_)));
     }

@@ -39,6 +39,8 @@ pub mod dead {
     pub const SUBJECT: &str = "Heddle-Dead-Subject";
     pub const TIME: &str = "Heddle-Dead-Time";
     pub const KEY: &str = "Heddle-Dead-Key";
+    /// Set when the event's own headers did not fit and were left out: how many there were.
+    pub const HEADERS_LEFT_OUT: &str = "Heddle-Dead-Headers-Left-Out";
     /// Set when the payload did not fit beside these headers and was left out.
     pub const PAYLOAD_LEFT_OUT: &str = "Heddle-Dead-Payload-Left-Out";
 }

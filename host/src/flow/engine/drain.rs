@@ -1,8 +1,12 @@
 //! How the engine stops: nothing more is begun, what runs is awaited, and everything finished is committed.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::{DRAIN_DEADLINE, Engine, Error};
+
+/// How long the announcement may take to be withdrawn.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Stops: see [`run`](Self::run).
@@ -24,8 +28,10 @@ impl Engine {
         // The last word on what was done.
         self.tick();
         let member = self.origins.names.member(&self.me.host);
-        if let Err(error) = self.broker.purge(&self.origins.stream, &member, 0).await {
-            tracing::debug!(%error, "announcement stays until it expires");
+        // With the server away, this may wait for ever.
+        let purge = self.broker.purge(&self.origins.stream, &member, 0);
+        if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
+            tracing::debug!("announcement stays until it expires");
         }
         Ok(())
     }

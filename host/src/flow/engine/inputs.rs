@@ -123,8 +123,17 @@ impl Engine {
                     reason,
                     "server refuses a commit for its content; looking for the event at fault"
                 );
-                if let Some(unit) = self.commits.refused(batch) {
-                    self.reset(&unit, &reason);
+                match self.commits.refused(batch) {
+                    None => {}
+                    Some(unit) if unit.minimal => {
+                        return Err(Error::Lost(format!(
+                            "the server refuses even a bare dead letter: {reason}"
+                        )));
+                    }
+                    Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..)) => {
+                        self.commits.push_front(Unit { minimal: true, ..unit });
+                    }
+                    Some(unit) => self.reset(&unit, &reason),
                 }
             }
         }
@@ -133,7 +142,7 @@ impl Engine {
 
     pub(super) fn stored(&mut self, mut batch: Batch, first: u64) {
         self.commits.stored(&batch, first);
-        for Unit { place, settled } in &batch.units {
+        for Unit { place, settled, .. } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
             let dead = matches!(settled.outcome, Outcome::Dead(..));
             self.counters.settled(place.handler, dead);
@@ -183,6 +192,6 @@ impl Engine {
         self.compactions.clear();
         self.ready.iter_mut().for_each(VecDeque::clear);
         self.actions.clear();
-        self.readers = readers(&self.settings, &self.plan, &self.shards);
+        self.readers = readers(&self.settings, &self.plan, &self.shards, self.generation);
     }
 }
