@@ -175,3 +175,24 @@ async fn effects_that_the_server_refuses_for_good_become_a_dead_letter_and_hold_
     assert_eq!(counts, expected);
     assert_eq!(host.stop().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_headers_fill_the_servers_limit_still_becomes_a_dead_letter() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Big", "x".repeat(65_200).as_str());
+    let payload = json!({"do": [{"reject": {"reason": "no"}}]}).to_string();
+    jetstream.publish_with_headers("in.a", headers, payload.clone().into()).await.unwrap().await.unwrap();
+    checker.publish_count("b", &[]).await;
+    checker.wait_for("dead.>", 1).await;
+    checker.wait_for("out.b", 1).await;
+    let letter = &checker.rows("dead.").await[0];
+    assert_eq!(letter.payload, payload);
+    assert_eq!(letter.header("Heddle-Dead-Cause"), "reject");
+    assert_eq!(letter.header("Heddle-Dead-Headers-Left-Out"), "1");
+    assert_eq!(host.stop().await, 0);
+}

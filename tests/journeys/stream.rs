@@ -103,3 +103,43 @@ async fn the_number_of_shards_cannot_be_changed_once_the_application_has_run() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("`shards` is 8, but the application has run with 4"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_cannot_be_changed_while_events_are_under_way() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let defer = serde_json::json!([{"defer": {"delay_ms": 600_000}}]);
+    for key in ["a", "b", "c"] {
+        checker.publish(&format!("in.{key}"), defer.clone()).await;
+        checker.publish_count(key, &[]).await;
+    }
+    checker.publish_count("d", &[]).await;
+    checker.wait_for("out.d", 1).await;
+    assert_eq!(host.stop().await, 0);
+    let app = app.with("{subject.1}", "{subject}");
+    let output = app.output(&["run", "--url", &server.url()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`key` of handler `h` was `{subject.1}` and is now `{subject}`"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_can_be_changed_once_everything_is_done() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    for n in 0..20 {
+        checker.publish_count(&format!("k{n}"), &[]).await;
+    }
+    checker.wait_for("out.>", 20).await;
+    assert_eq!(host.stop().await, 0);
+    let app = app.with("{subject.1}", "x{subject.1}");
+    let host = app.start(&server.url()).await;
+    checker.publish("in.k1", serde_json::json!([{"publish": {"subject": "out.new", "payload": "x"}}])).await;
+    checker.wait_for("out.new", 1).await;
+    assert_eq!(host.stop().await, 0);
+    assert_eq!(checker.count("out.>").await, Some(21));
+}

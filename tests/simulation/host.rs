@@ -101,6 +101,7 @@ impl Host {
             shards: scene.shards,
             handlers: of_plan.iter().map(|handler| (Arc::clone(handler), STREAM.into())).collect(),
             streams: [(STREAM.to_owned(), 1)].into(),
+            keys: Vec::new(),
             checkpoint_bytes: scene.checkpoint_bytes,
         };
         let origins = Arc::new(Origins {

@@ -121,7 +121,13 @@ pub async fn admit_all(
 }
 
 /// Connects, admits the plugins and takes the application over. Events flow once the engine runs.
-pub async fn start(settings: Arc<Settings>, workshop: &Workshop) -> anyhow::Result<Engine> {
+///
+/// The plugins run on `threads`: a runtime of their own.
+pub async fn start(
+    settings: Arc<Settings>,
+    workshop: &Workshop,
+    threads: tokio::runtime::Handle,
+) -> anyhow::Result<Engine> {
     let me = this_host();
     let connect = |role| {
         let name = connection_name(&settings.app, &me.host, role);
@@ -138,7 +144,7 @@ pub async fn start(settings: Arc<Settings>, workshop: &Workshop) -> anyhow::Resu
     let names = Names::new(&settings.app);
     let acquired = acquire(&broker, &settings, &names, &me).await?;
     tracing::info!(app = settings.app, host = me.host, shards = settings.shards, "application is taken over");
-    Ok(Engine::new(Parts { settings, names, broker, reading, plugins, sandbox, acquired, me }))
+    Ok(Engine::new(Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me }))
 }
 
 fn this_host() -> Member {

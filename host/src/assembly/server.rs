@@ -101,6 +101,14 @@ impl Server {
         Ok(Server { child, pid_file, _lock: lock, url })
     }
 
+    /// Waits until the server has ended by itself, and says so.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => anyhow::anyhow!("nats-server has ended ({status})"),
+            Err(error) => anyhow::anyhow!("nats-server cannot be watched: {error}"),
+        }
+    }
+
     /// Stops the server and waits until it has ended.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {

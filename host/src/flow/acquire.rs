@@ -45,6 +45,10 @@ pub enum Error {
         "handler `{handler}` has progress in stream `{found}`, but now reads `{wanted}`: give it another name to begin there"
     )]
     OtherStream { handler: String, found: String, wanted: String },
+    #[error(
+        "`key` of handler `{handler}` was `{found}` and is now `{wanted}`, but events are still under way: with another key they are in other shards. Start once with the old key, let the handler finish and stop it, or give the handler another name"
+    )]
+    KeyChanged { handler: String, found: String, wanted: String },
     #[error("checkpoint of shard {shard}: {cause}")]
     Checkpoint { shard: u16, cause: checkpoint::Error },
     #[error("failed to take the application over: {0}")]
@@ -78,6 +82,7 @@ pub async fn acquire(
         let found = read_checkpoints(broker, settings, names).await?;
         // Read after the checkpoints: whoever wrote them may have gone on until now.
         let streams = stream_states(broker, settings).await?;
+        check_keys(settings, &found)?;
         let mut checkpoints = Vec::new();
         for (fence, checkpoint) in found {
             let checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
@@ -180,7 +185,8 @@ async fn adopt(
                     None => first_event(broker, handler, state).await?,
                 };
                 starts.insert(Arc::clone(&handler.name), low);
-                let progress = Progress { stream: handler.stream.to_string(), low, ..Progress::default() };
+                let (stream, key) = (handler.stream.to_string(), handler.key.as_str().to_owned());
+                let progress = Progress { stream, key, low, ..Progress::default() };
                 checkpoint.handlers.insert(handler.name.to_string(), progress);
             }
         }
@@ -188,6 +194,28 @@ async fn adopt(
     checkpoint.host = me.host.clone();
     checkpoint.shards = settings.shards.get();
     Ok(checkpoint)
+}
+
+/// A handler's key may change only where all shards stand at the same event: an unfinished event would be looked for in
+/// another shard than the one that knows of it.
+fn check_keys(settings: &Settings, found: &[(u64, Checkpoint)]) -> Result<(), Error> {
+    for handler in &settings.handlers {
+        let tracks: Vec<&Progress> =
+            found.iter().filter_map(|(_, checkpoint)| checkpoint.handlers.get(&*handler.name)).collect();
+        let Some(first) = tracks.first() else { continue };
+        let level = tracks
+            .iter()
+            .all(|track| track.low == first.low && track.done.is_empty() && track.attempts.is_empty());
+        let changed = tracks.iter().find(|track| track.key != handler.key.as_str());
+        if let Some(track) = changed.filter(|_| !level) {
+            return Err(Error::KeyChanged {
+                handler: handler.name.to_string(),
+                found: track.key.clone(),
+                wanted: handler.key.as_str().to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_progress(handler: &HandlerSettings, progress: &Progress, state: &StreamState) -> Result<(), Error> {

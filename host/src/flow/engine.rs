@@ -83,6 +83,8 @@ pub struct Parts {
     pub plugins: Vec<Arc<Plugin>>,
     /// What the plugins run in.
     pub sandbox: Sandbox,
+    /// Whose threads they run on: a plugin that holds them must not hold up the flow.
+    pub threads: tokio::runtime::Handle,
     pub acquired: Acquired,
     pub me: Member,
 }
@@ -107,6 +109,8 @@ pub struct Engine {
     condemned: HashMap<(HandlerIx, u64), Failure>,
     compactions: VecDeque<(StateId, u32)>,
     compacting: usize,
+    /// For how many ticks each handler has had a full window.
+    without_room: Vec<u32>,
     /// Counts the resets.
     generation: u64,
     /// Whether events were read since idle shards last wrote their checkpoint.
@@ -114,6 +118,7 @@ pub struct Engine {
     counters: Counters,
     cursors: JoinSet<()>,
     jobs: JoinSet<Done>,
+    threads: tokio::runtime::Handle,
     /// Keeps the clock that bounds the plugins' run time.
     _sandbox: Sandbox,
     actions: Vec<Placed>,
@@ -123,7 +128,7 @@ pub struct Engine {
 impl Engine {
     /// Sets up the flow. Nothing is read before [`run`](Self::run).
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, names, broker, reading, plugins, sandbox, acquired, me } = parts;
+        let Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me } = parts;
         let created = |(name, state): (&String, &crate::broker::StreamState)| (name.clone(), state.created);
         let plan = Plan {
             host: me.host.clone(),
@@ -134,6 +139,7 @@ impl Engine {
                 .map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream)))
                 .collect(),
             streams: acquired.streams.iter().map(created).collect(),
+            keys: settings.handlers.iter().map(|handler| handler.key.as_str().to_owned()).collect(),
             // What is in memory already may still add to it.
             checkpoint_bytes: broker.max_payload() * 2 / 5,
         };
@@ -160,6 +166,7 @@ impl Engine {
             counters: Counters::new(handler_names, now()),
             ready: (0..count).map(|_| VecDeque::new()).collect(),
             running: vec![0; count],
+            without_room: vec![0; count],
             settings,
             origins,
             broker,
@@ -177,6 +184,7 @@ impl Engine {
             moved: false,
             cursors: JoinSet::new(),
             jobs: JoinSet::new(),
+            threads,
             _sandbox: sandbox,
             actions: Vec::new(),
             snapshots: watch::Sender::default(),
@@ -280,7 +288,7 @@ impl Engine {
             Some(state) => Knowledge::Known(state.clone()),
             None => Knowledge::Stored(self.origins.names.state(name, &job.key)),
         };
-        self.jobs.spawn(jobs::run(Arc::clone(runner), job, knowledge));
+        self.jobs.spawn_on(jobs::run(Arc::clone(runner), job, knowledge), &self.threads);
     }
 
     /// Sends the next batch, if none is under way and something waits.

@@ -345,7 +345,13 @@ impl Track {
         done.extend(taken.iter().copied());
         done.remove_range(..low);
         let attempts = self.attempts.values().filter(|a| a.sequence >= low && !taken.contains(&a.sequence));
-        Progress { stream: stream.to_owned(), low, done, attempts: attempts.cloned().collect() }
+        Progress {
+            stream: stream.to_owned(),
+            key: String::new(),
+            low,
+            done,
+            attempts: attempts.cloned().collect(),
+        }
     }
 
     /// A progress that [`progress`](Self::progress) gave was committed.

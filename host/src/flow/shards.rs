@@ -38,6 +38,8 @@ pub struct Plan {
     pub handlers: Vec<(Arc<str>, Arc<str>)>,
     /// When each stream was created, in nanoseconds since 1970.
     pub streams: BTreeMap<String, u64>,
+    /// The key template of each handler.
+    pub keys: Vec<String>,
     /// What a checkpoint may take, in bytes.
     pub checkpoint_bytes: usize,
 }
@@ -151,7 +153,8 @@ impl Shards {
         let rows = self.plan.handlers.iter().zip(tracks).zip(positions).enumerate();
         for (handler, (((name, stream), track), position)) in rows {
             let taken = taken.get(&handler).unwrap_or(&none);
-            handlers.insert(name.to_string(), track.progress(stream, taken, *position));
+            let key = self.plan.keys.get(handler).cloned().unwrap_or_default();
+            handlers.insert(name.to_string(), Progress { key, ..track.progress(stream, taken, *position) });
         }
         Checkpoint {
             host: self.plan.host.clone(),
@@ -218,6 +221,7 @@ mod tests {
             shards: NonZeroU16::MIN,
             handlers: vec![("one".into(), "S".into())],
             streams: BTreeMap::new(),
+            keys: vec!["k".into()],
             checkpoint_bytes: 1 << 20,
         }
     }

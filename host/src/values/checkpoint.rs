@@ -44,6 +44,8 @@ pub struct Attempt {
 pub struct Progress {
     /// The stream that the sequences belong to.
     pub stream: String,
+    /// The handler's key template: with another one, its events are in other shards.
+    pub key: String,
     /// Everything below is done.
     pub low: u64,
     /// What is done above.
@@ -80,6 +82,7 @@ struct Document {
 struct Row {
     name: String,
     stream: String,
+    key: String,
     low: u64,
     done: Vec<u8>,
     attempts: Vec<Attempt>,
@@ -91,6 +94,7 @@ impl Checkpoint {
         let row = |(name, progress): (&String, &Progress)| Row {
             name: name.clone(),
             stream: progress.stream.clone(),
+            key: progress.key.clone(),
             low: progress.low,
             done: encode_done(progress),
             attempts: progress.attempts.clone(),
@@ -116,7 +120,8 @@ impl Checkpoint {
         let mut handlers = BTreeMap::new();
         for row in document.handlers {
             let done = decode_done(row.low, &row.done)?;
-            let progress = Progress { stream: row.stream, low: row.low, done, attempts: row.attempts };
+            let progress =
+                Progress { stream: row.stream, key: row.key, low: row.low, done, attempts: row.attempts };
             handlers.insert(row.name, progress);
         }
         Ok(Checkpoint {
@@ -157,6 +162,7 @@ mod tests {
     fn checkpoint() -> Checkpoint {
         let progress = Progress {
             stream: "SHOP".into(),
+            key: "{subject.2}".into(),
             low: 5_000_000_000,
             done: [5_000_000_001, 5_000_000_007, 5_000_100_000].into_iter().collect(),
             attempts: vec![Attempt { sequence: 5_000_000_000, attempts: 2, due: 17, cause: "no".into() }],

@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, run_until_signal, shared};
+use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, asked_to_stop, run_until_signal, shared};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::assembly::server::{self, Server};
@@ -38,7 +38,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
         let mut settings = self.file.load(Needs::Everything)?;
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
@@ -46,17 +46,23 @@ impl Command {
             .with_context(|| format!("failed to create `{}`", folder.display()))?;
         let data = self.data.unwrap_or_else(|| folder.join("nats"));
         let program = server::find(self.nats_server.as_deref())?;
-        let server = Server::start(&program, &data).await?;
+        let mut server = Server::start(&program, &data).await?;
         settings.nats.url = server.url.clone();
         let url_file = folder.join(DEV_URL);
         let result = async {
             std::fs::write(&url_file, &server.url)
                 .with_context(|| format!("failed to write `{}`", url_file.display()))?;
-            let engine = host::start(shared(settings), &workshop).await?;
+            let engine = tokio::select! {
+                engine = host::start(shared(settings), &workshop, threads) => engine?,
+                () = asked_to_stop() => bail!("stopped while starting"),
+            };
             println!("ready: {}", server.url);
             let snapshots = engine.snapshots();
             let summary = tokio::task::JoinSet::from_iter([summary(snapshots.clone())]);
-            let result = run_until_signal(engine).await;
+            let result = tokio::select! {
+                result = run_until_signal(engine) => result,
+                why = server.ended() => Err(why),
+            };
             drop(summary);
             println!("stopped: {}", totals(&snapshots.borrow()));
             result

@@ -151,11 +151,16 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
+    let plugins = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("heddle-plugins")
+        .enable_all()
+        .build()
+        .context("failed to start the plugins' runtime")?;
     let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = runtime.block_on(async {
         match command {
-            Command::Run(command) => done(command.run().await),
-            Command::Dev(command) => done(command.run().await),
+            Command::Run(command) => done(command.run(plugins.handle().clone()).await),
+            Command::Dev(command) => done(command.run(plugins.handle().clone()).await),
             Command::Check(command) => command.run().await,
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
@@ -167,6 +172,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
         }
     });
     // A plugin may hold a thread until its next tick; nobody waits for it any more.
+    plugins.shutdown_background();
     runtime.shutdown_background();
     result
 }
@@ -204,9 +210,32 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     {
         return 2;
     }
+    if error.is::<Abandoned>() {
+        return 130;
+    }
     let taken = matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. }));
     let fenced = matches!(error.downcast_ref(), Some(engine::Error::Fenced(_)));
     if taken || fenced { 3 } else { 1 }
+}
+
+/// A second signal came.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped at once by a second signal")]
+struct Abandoned;
+
+/// Ends with the first signal that asks the process to stop.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers, signals end the process by themselves.
+        _ => std::future::pending().await,
+    }
 }
 
 /// Runs an engine until a signal; a second signal ends the process at once.
@@ -227,7 +256,7 @@ async fn run_until_signal(engine: engine::Engine) -> anyhow::Result<()> {
         };
         if std::mem::replace(&mut asked, true) {
             tracing::warn!(signal = name, "stopping at once; what was not committed will run again");
-            std::process::exit(130);
+            return Err(Abandoned.into());
         }
         tracing::info!(signal = name, "stopping; a second signal stops at once");
         stop.send_replace(true);

@@ -22,12 +22,12 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
         let mut settings = self.file.load(Needs::Everything)?;
         if let Some(url) = self.url {
             settings.nats.url = url;
         }
-        let engine = host::start(shared(settings), &self.cache.workshop()?).await?;
+        let engine = host::start(shared(settings), &self.cache.workshop()?, threads).await?;
         tracing::info!("running");
         run_until_signal(engine).await?;
         tracing::info!("stopped");

@@ -8,6 +8,9 @@ use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
 use crate::values::member::TTL_SECONDS;
 
+/// How often the same warning comes again, in ticks of a second.
+const TICKS_TO_WARN: u32 = 60;
+
 impl Engine {
     pub(super) fn balance(&mut self) {
         let now = now();
@@ -25,6 +28,7 @@ impl Engine {
         if std::mem::take(&mut self.moved) {
             self.touch_lagging();
         }
+        self.warn_of_full_windows();
         let handlers = self.counters.activity(&self.shards);
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
         let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
@@ -34,6 +38,25 @@ impl Engine {
             handlers,
         };
         self.snapshots.send_replace(snapshot);
+    }
+
+    /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.
+    fn warn_of_full_windows(&mut self) {
+        for (handler, (name, _)) in self.plan.handlers.iter().enumerate() {
+            let Some(ticks) = self.without_room.get_mut(handler) else { continue };
+            *ticks = if self.shards.held(handler).full > 0 { *ticks + 1 } else { 0 };
+            if *ticks % TICKS_TO_WARN == 5 {
+                let (low, held) = (self.shards.low(handler, u64::MAX), self.shards.held(handler));
+                tracing::warn!(
+                    handler = &**name,
+                    low,
+                    in_memory = held.events,
+                    retrying = held.waiting,
+                    full_windows = held.full,
+                    "handler takes no more events until the one at `low` is done"
+                );
+            }
+        }
     }
 
     /// Lets every shard write its checkpoint whose progress is not stored yet.
