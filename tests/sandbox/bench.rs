@@ -1,4 +1,10 @@
 //! A workbench: a sandbox of the test's own, the plugin `contrary`, and events for it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -10,7 +10,6 @@ mod sabotage;
 mod scene;
 mod server;
 mod steps;
-mod window;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

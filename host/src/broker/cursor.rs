@@ -99,6 +99,11 @@ impl Broker {
     }
 }
 
+const BROKEN_OFF: &str = "reading broke off";
+
+/// How often reading may break off at one place before a message there is taken to be the reason.
+const MAX_BROKEN_HERE: u32 = 5;
+
 const STOLEN: &str = "somebody else reads from this consumer";
 
 /// Why reading stopped.
@@ -133,6 +138,7 @@ struct Reader {
 impl Reader {
     async fn run(mut self) {
         let mut failures = 0_u32;
+        let mut broken_here = 0_u32;
         loop {
             let before = self.next;
             match self.read().await {
@@ -144,6 +150,15 @@ impl Reader {
                 }
                 Stop::Again(reason) => {
                     failures = if self.next > before { 1 } else { failures.saturating_add(1) };
+                    let broken = self.next == before && reason.starts_with(BROKEN_OFF);
+                    broken_here = if broken { broken_here + 1 } else { 0 };
+                    if broken_here == MAX_BROKEN_HERE {
+                        tracing::error!(
+                            cursor = self.plan.name,
+                            next = self.next,
+                            "reading does not get past this place: a message behind it may have a subject or headers that are not UTF-8; remove it from the stream"
+                        );
+                    }
                     if std::mem::take(&mut self.paused) {
                         tracing::debug!(cursor = self.plan.name, reason, "cursor is made anew after a pause");
                     } else {
@@ -217,7 +232,7 @@ impl Reader {
             while let Some(item) = message.take() {
                 match item {
                     Some(Ok(received)) => self.take(received, &mut delivered, &mut batch)?,
-                    Some(Err(error)) => broken = Some(again("reading broke off", &error)),
+                    Some(Err(error)) => broken = Some(again(BROKEN_OFF, &error)),
                     None => broken = Some(Stop::Again("reading ended".to_owned())),
                 }
                 if broken.is_none() && batch.events.len() < PULL_EVENTS {

@@ -159,8 +159,8 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = runtime.block_on(async {
         match command {
-            Command::Run(command) => done(command.run(plugins.handle().clone()).await),
-            Command::Dev(command) => done(command.run(plugins.handle().clone()).await),
+            Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
+            Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Check(command) => command.run().await,
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
