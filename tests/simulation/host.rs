@@ -161,7 +161,7 @@ impl Host {
                 }
                 Action::Settle(settled) => {
                     model.settled(self.id(place.handler, settled.event.sequence))?;
-                    self.push(Unit { place, settled }, sabotage);
+                    self.push(Unit { place, settled, minimal: false }, sabotage);
                 }
                 Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => {}
                 Action::Record => self.commits.touch(place.shard),
@@ -199,7 +199,7 @@ impl Host {
     /// A batch is stored, and the host has learned of it.
     pub(crate) fn stored(&mut self, batch: &Batch, first: u64, now: u64, sabotage: Option<Sabotage>) {
         self.commits.stored(batch, first);
-        for Unit { place, settled } in &batch.units {
+        for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
                 self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
             }
