@@ -78,24 +78,7 @@ impl Host {
         let names = Names::new("app");
         let found = |number: &usize| scene.handlers.get(*number).map(|handler| handler.name.as_str().into());
         let of_plan: Vec<Arc<str>> = handlers.iter().filter_map(found).collect();
-        let mut batch: Vec<BatchMessage> = Vec::new();
-        let mut checkpoints = Vec::new();
-        for shard in 0..scene.shards.get() {
-            let (fence, mut checkpoint) = stored_checkpoint(server, &names, shard)?;
-            checkpoint.host.clone_from(&name);
-            checkpoint.shards = scene.shards.get();
-            for handler in &of_plan {
-                let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
-                checkpoint.handlers.entry(handler.to_string()).or_insert(beginning);
-            }
-            batch.push(checkpoint_message(&names, shard, &checkpoint, fence));
-            checkpoints.push((fence, checkpoint));
-        }
-        let first = server.store(&batch).map_err(|refusal| fenced(&refusal))?;
-        for (shard, (fence, checkpoint)) in (0_u16..).zip(&mut checkpoints) {
-            *fence = first + u64::from(shard);
-            model.checkpoint(shard, checkpoint)?;
-        }
+        let checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
         let plan = Plan {
             host: name.clone(),
             shards: scene.shards,
@@ -295,6 +278,36 @@ fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> 
         }
     }
     retries
+}
+
+/// Writes all checkpoints in the name of a host, in one batch.
+fn take_over(
+    scene: &Scene,
+    host: &str,
+    handlers: &[Arc<str>],
+    names: &Names,
+    server: &mut Server,
+    model: &mut Model,
+) -> Checked<Vec<(u64, Checkpoint)>> {
+    let mut batch: Vec<BatchMessage> = Vec::new();
+    let mut checkpoints = Vec::new();
+    for shard in 0..scene.shards.get() {
+        let (fence, mut checkpoint) = stored_checkpoint(server, names, shard)?;
+        host.clone_into(&mut checkpoint.host);
+        checkpoint.shards = scene.shards.get();
+        for handler in handlers {
+            let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
+            checkpoint.handlers.entry(handler.to_string()).or_insert(beginning);
+        }
+        batch.push(checkpoint_message(names, shard, &checkpoint, fence));
+        checkpoints.push((fence, checkpoint));
+    }
+    let first = server.store(&batch).map_err(|refusal| fenced(&refusal))?;
+    for (shard, (fence, checkpoint)) in (0_u16..).zip(&mut checkpoints) {
+        *fence = first + u64::from(shard);
+        model.checkpoint(shard, checkpoint)?;
+    }
+    Ok(checkpoints)
 }
 
 fn stored_checkpoint(server: &Server, names: &Names, shard: u16) -> Checked<(u64, Checkpoint)> {

@@ -28,7 +28,7 @@ use super::shard::Action;
 use super::shards::{HandlerIx, Placed, Plan, Shards};
 use super::states::{StateId, States};
 use super::store::{Probe, store};
-use crate::broker::Broker;
+use crate::broker::{Broker, StreamState};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::values::checkpoint::Checkpoint;
 use crate::values::member::{Member, TTL_SECONDS};
@@ -129,20 +129,7 @@ impl Engine {
     /// Sets up the flow. Nothing is read before [`run`](Self::run).
     pub fn new(parts: Parts) -> Self {
         let Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me } = parts;
-        let created = |(name, state): (&String, &crate::broker::StreamState)| (name.clone(), state.created);
-        let plan = Plan {
-            host: me.host.clone(),
-            shards: settings.shards,
-            handlers: settings
-                .handlers
-                .iter()
-                .map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream)))
-                .collect(),
-            streams: acquired.streams.iter().map(created).collect(),
-            keys: settings.handlers.iter().map(|handler| handler.key.as_str().to_owned()).collect(),
-            // What is in memory already may still add to it.
-            checkpoint_bytes: broker.max_payload() * 2 / 5,
-        };
+        let plan = plan(&settings, &acquired, &me, broker.max_payload());
         let digests = plugins.iter().map(|plugin| plugin.digest().to_string());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(Origins {
@@ -310,6 +297,21 @@ impl Engine {
         self.jobs
             .spawn(async move { Done::Committed(store(broker, origins, messages, number, probe).await) });
         self.under_way = Some(batch);
+    }
+}
+
+/// What is the same for all shards while the host runs.
+fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
+    let created = |(name, state): (&String, &StreamState)| (name.clone(), state.created);
+    let handlers = settings.handlers.iter();
+    Plan {
+        host: me.host.clone(),
+        shards: settings.shards,
+        handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
+        streams: acquired.streams.iter().map(created).collect(),
+        keys: handlers.map(|handler| handler.key.as_str().to_owned()).collect(),
+        // What is in memory already may still add to it.
+        checkpoint_bytes: max_payload * 2 / 5,
     }
 }
 
