@@ -10,6 +10,9 @@ use tokio::process::{Child, Command};
 
 use crate::wait_for;
 
+/// A file system in memory, where the machine offers one.
+pub const MEMORY: &str = "/dev/shm";
+
 /// A running server. It can be killed and started again, on the same port with the same data.
 pub struct Server {
     child: Child,
@@ -43,9 +46,13 @@ fn spawn(folder: &Path, port: i32) -> Child {
 impl Server {
     /// Starts a server on a free port, with its data in memory where the machine offers that.
     pub async fn start() -> Self {
-        let fast = Path::new("/dev/shm");
-        let folder = if fast.is_dir() { tempfile::tempdir_in(fast) } else { tempfile::tempdir() };
-        let folder = folder.expect("a folder for the server");
+        let memory = Path::new(MEMORY);
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::start_in(folder.expect("a folder for the server")).await
+    }
+
+    /// Starts a server on a free port, with its data in `folder`.
+    pub async fn start_in(folder: TempDir) -> Self {
         let child = spawn(folder.path(), -1);
         let path = folder.path().to_owned();
         let port = wait_for("the server listens", || {
@@ -59,6 +66,11 @@ impl Server {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the server runs")
     }
 
     /// The port it listens on.

@@ -1,0 +1,2 @@
+//! The parts of an event's journey, one by one.
+fn main() {}

@@ -1,0 +1,184 @@
+//! The command line, and the benchmark from its first run to its last table.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::latency::LOADS;
+use crate::native::{self, Work};
+use crate::plan::{Entry, GROUPS, Group, Size, groups};
+use crate::report::{Report, Row};
+use crate::rig::Rig;
+use crate::variant::{Sample, Variant};
+use crate::workload::{Job, Store, Workload};
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure Heddle against native code and against the server's own limit.
+    Run(Options),
+    /// The work of one variant, as a process of its own.
+    #[command(hide = true)]
+    Native {
+        #[command(subcommand)]
+        work: Work,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Where the server keeps its streams. Without it: in memory, and one group on disk as well
+    #[arg(long)]
+    store: Option<Store>,
+    /// Few events, one round, at most three minutes: shows that everything works. The figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Only these groups: job, disk, payload, keys, handlers, overwrite, backlog, latency, parts
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Write everything that was measured to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw throughput over keys and latency over load, as SVG, into `docs/`
+    #[arg(long)]
+    plot: bool,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match Cli::parse().command {
+                Command::Run(options) => run(options).await,
+                Command::Native { work } => native::run(work).await,
+            }
+        })
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let known = GROUPS.map(|(name, _)| name);
+    if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str()) && *name != "latency") {
+        bail!("there is no group `{unknown}`; known are {} and latency", known.join(", "));
+    }
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let size = if options.quick { Size::Quick } else { Size::Full };
+    let mut groups = groups(size, options.store.unwrap_or(Store::Ram));
+    groups.retain(|group| wanted(group.name) && options.store.is_none_or(|store| store == group.store));
+    let with_latency = wanted("latency");
+    let runs: usize = groups.iter().map(|group| group.rounds * group.entries.len()).sum();
+    let bar = progress(runs + if with_latency { LOADS.len() } else { 0 });
+    let mut report = Report::default();
+    for group in &groups {
+        measure(group, &bar, &mut report).await?;
+    }
+    if with_latency {
+        latency(size, options.store.unwrap_or(Store::Ram), &bar, &mut report).await?;
+    }
+    bar.finish_and_clear();
+    println!("\n## Ratios\n\n{}", report.ratio_table());
+    if let Some(path) = &options.json {
+        report.write(path)?;
+    }
+    Ok(())
+}
+
+fn progress(runs: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} runs · {elapsed} · {wide_msg}");
+    ProgressBar::new(runs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows a table above the progress bar; where there is no terminal, too.
+fn show(bar: &ProgressBar, text: &str) {
+    bar.suspend(|| println!("{text}"));
+}
+
+async fn measure(group: &Group, bar: &ProgressBar, report: &mut Report) -> Result<()> {
+    let mut rig = Rig::start(group.store).await?;
+    let mut entries = group.entries.clone();
+    for entry in &mut entries {
+        choose(&mut rig, entry, bar).await?;
+    }
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); entries.len()];
+    for round in 1..=group.rounds {
+        for (entry, samples) in entries.iter().zip(&mut samples) {
+            let what = format!("{} · {} · round {round} of {}", group.name, entry.name, group.rounds);
+            fill(&mut rig, &entry.workload, bar, &what).await?;
+            bar.set_message(what);
+            samples.push(rig.run(entry.variant, &entry.workload).await?);
+            bar.inc(1);
+        }
+    }
+    report.rows.extend(entries.iter().zip(&samples).map(|(entry, samples)| Row::new(group, entry, samples)));
+    show(bar, &format!("\n## {} ({})\n\n{}", group.title, group.name, report.table(group.name)));
+    Ok(())
+}
+
+async fn fill(rig: &mut Rig, workload: &Workload, bar: &ProgressBar, what: &str) -> Result<()> {
+    let progress = |filled| bar.set_message(format!("{what} · {filled} of {} events written", workload.events));
+    rig.fill(workload, progress).await
+}
+
+/// Finds out which concurrency suits a variant best, with fewer events.
+async fn choose(rig: &mut Rig, entry: &mut Entry, bar: &ProgressBar) -> Result<()> {
+    let choices = entry.variant.choices();
+    if choices.len() < 2 {
+        return Ok(());
+    }
+    let workload = Workload { events: (entry.workload.events / 4).max(1), ..entry.workload };
+    let mut best = (f64::INFINITY, entry.variant);
+    for choice in choices {
+        let what = format!("{} · trying {:?} at once", entry.name, choice.concurrency().unwrap_or(1));
+        fill(rig, &workload, bar, &what).await?;
+        bar.set_message(what);
+        let sample = rig.run(choice, &workload).await?;
+        if sample.seconds < best.0 {
+            best = (sample.seconds, choice);
+        }
+    }
+    entry.variant = best.1;
+    Ok(())
+}
+
+async fn latency(size: Size, store: Store, bar: &ProgressBar, report: &mut Report) -> Result<()> {
+    let mut rig = Rig::start(store).await?;
+    let seconds = if size == Size::Quick { 3.0 } else { 20.0 };
+    let workload = Workload { keys: 1_000, handlers: 1, payload: 256, events: 100_000, job: Job::Echo };
+    let variant = Variant::Reuse;
+    let known = report.rows.iter().find(|row| row.group == "job" && row.name == variant.name());
+    let throughput = match known {
+        Some(row) => row.events_per_s,
+        None => {
+            fill(&mut rig, &workload, bar, "latency").await?;
+            bar.set_message("latency · measuring the throughput first");
+            workload.events as f64 / rig.run(variant, &workload).await?.seconds
+        }
+    };
+    for load in LOADS {
+        bar.set_message(format!("latency · {:.0} % of {throughput:.0} events/s", load * 100.0));
+        let rate = throughput * load;
+        let workload = Workload { events: (rate * seconds) as u64, ..workload };
+        let (sample, latency) = rig.latency(variant, &workload, rate).await?;
+        let group = Group { name: "latency", title: "Latency", store, rounds: 1, entries: Vec::new() };
+        let entry = Entry { name: variant.name(), variant, workload };
+        report.rows.push(Row::new(&group, &entry, &[sample]).with_latency(load, latency));
+        bar.inc(1);
+    }
+    show(bar, &format!("\n## Latency under load\n\n{}", report.latencies()));
+    Ok(())
+}

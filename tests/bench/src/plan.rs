@@ -1,0 +1,126 @@
+//! The plan: which runs there are, in groups whose members take turns.
+
+use std::time::Duration;
+
+use crate::parts::nanos_per_round;
+use crate::variant::{Variant, rounds};
+use crate::workload::{Job, Store, Workload};
+
+/// The work of the variants that work.
+const WORK: Duration = Duration::from_micros(20);
+
+/// How thorough the benchmark is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Shows that everything works. Its figures mean little.
+    Quick,
+    Full,
+}
+
+/// Runs that take turns, so that whatever disturbs the machine disturbs all of them.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub name: &'static str,
+    /// What it asks, for the reader of the table.
+    pub title: &'static str,
+    pub store: Store,
+    pub rounds: usize,
+    pub entries: Vec<Entry>,
+}
+
+/// A variant and what it works on.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What the tables call it.
+    pub name: &'static str,
+    pub variant: Variant,
+    pub workload: Workload,
+}
+
+/// The names of all groups, and what they ask.
+pub const GROUPS: [(&str, &str); 7] = [
+    ("job", "The job: 1,000 keys, 256 B, one handler, a file system in memory"),
+    ("disk", "The same on disk"),
+    ("payload", "Larger events"),
+    ("keys", "From one hot key to many keys"),
+    ("handlers", "Handlers on subjects of their own"),
+    ("overwrite", "1,000 keys against 1,000,000, each overwritten several times"),
+    ("backlog", "A long backlog"),
+];
+
+/// Where events wait, and how many.
+fn workload(keys: u64, payload: usize, events: u64) -> Workload {
+    Workload { keys, handlers: 1, payload, events, job: Job::Echo }
+}
+
+fn entry(variant: Variant, workload: Workload) -> Entry {
+    Entry { name: variant.name(), variant, workload }
+}
+
+/// All groups of a size for one kind of store.
+pub fn groups(size: Size, store: Store) -> Vec<Group> {
+    let quick = size == Size::Quick;
+    let few = |full: u64, quick_size: u64| if quick { quick_size } else { full };
+    let rounds = |full: usize| if quick { 1 } else { full };
+    let group = |name: &'static str, store, rounds, entries| {
+        let title = GROUPS.iter().find(|(known, _)| *known == name).map_or("", |(_, title)| *title);
+        Group { name, title, store, rounds, entries }
+    };
+    let base = workload(1_000, 256, few(300_000, 20_000));
+    let both = |workload: Workload| [entry(Variant::Fresh, workload), entry(Variant::Reuse, workload)];
+    let payload = |bytes, events| {
+        let workload = workload(1_000, bytes, events);
+        [Variant::Limit(2), Variant::Naive(256), Variant::Fresh, Variant::Reuse]
+            .map(|variant| entry(variant, workload))
+    };
+    let keys = |keys| both(workload(keys, 256, few(200_000, 10_000)));
+    let handlers = |handlers| both(Workload { handlers, ..workload(1_000, 256, few(200_000, 10_000)) });
+    let overwrite = |keys| entry(Variant::Reuse, workload(keys, 256, few(4_000_000, 20_000)));
+    let backlog = |events| entry(Variant::Reuse, workload(1_000, 256, events));
+    vec![
+        group("job", store, rounds(5), job(base, few(30_000, 2_000))),
+        group("disk", Store::Disk, rounds(5), disk(base, few(15_000, 500))),
+        group(
+            "payload",
+            store,
+            rounds(3),
+            [payload(1 << 10, few(150_000, 5_000)), payload(16 << 10, few(30_000, 1_000))].concat(),
+        ),
+        group("keys", store, rounds(5), [keys(1), keys(20), keys(1_000), keys(100_000)].concat()),
+        group("handlers", store, rounds(3), [handlers(1), handlers(8), handlers(64)].concat()),
+        group(
+            "overwrite",
+            store,
+            rounds(2),
+            vec![overwrite(1_000), overwrite(few(1_000_000, 5_000))],
+        ),
+        group("backlog", store, 1, vec![backlog(few(1_000_000, 30_000)), backlog(few(10_000_000, 60_000))]),
+    ]
+}
+
+fn job(base: Workload, careful_events: u64) -> Vec<Entry> {
+    let read = Workload { job: Job::Read, ..base };
+    let work = Workload { job: rounds(WORK, nanos_per_round()), ..base };
+    vec![
+        entry(Variant::Limit(2), base),
+        entry(Variant::Naive(256), base),
+        entry(Variant::Careful(256), Workload { events: careful_events, ..base }),
+        entry(Variant::Fresh, base),
+        entry(Variant::Reuse, base),
+        entry(Variant::Cursor, read),
+        Entry { name: "heddle fresh, only reads", variant: Variant::Fresh, workload: read },
+        Entry { name: "heddle reuse, only reads", variant: Variant::Reuse, workload: read },
+        Entry { name: "heddle fresh, 20 µs of work", variant: Variant::Fresh, workload: work },
+        Entry { name: "heddle reuse, 20 µs of work", variant: Variant::Reuse, workload: work },
+    ]
+}
+
+fn disk(base: Workload, careful_events: u64) -> Vec<Entry> {
+    vec![
+        entry(Variant::Limit(2), base),
+        entry(Variant::Naive(256), base),
+        entry(Variant::Careful(256), Workload { events: careful_events, ..base }),
+        entry(Variant::Fresh, base),
+        entry(Variant::Reuse, base),
+    ]
+}
