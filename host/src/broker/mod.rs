@@ -4,6 +4,7 @@
 //! leaves it, and refuses to know what a shard, a lane or a handler is.
 
 mod commit;
+mod compact;
 mod connect;
 mod cursor;
 mod headers;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use commit::{CommitAnswer, CommitError, Listen};
+pub use compact::Survey;
 pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use observe::{ConsumerLag, Published, StreamTail};

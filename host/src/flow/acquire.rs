@@ -64,6 +64,8 @@ pub struct Acquired {
     pub checkpoints: Vec<(u64, Checkpoint)>,
     /// All streams that are read.
     pub streams: BTreeMap<String, StreamState>,
+    /// For each handler, whether no key of it has a state.
+    pub stateless: Vec<bool>,
 }
 
 /// Takes the application over, or says why not. Waits up to the time an announcement counts if it is not
@@ -99,7 +101,9 @@ pub async fn acquire(
                 for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
                     *fence = answer.first + index;
                 }
-                return Ok(Acquired { checkpoints, streams });
+                // From now on nobody else writes states.
+                let stateless = stateless(broker, settings, names).await?;
+                return Ok(Acquired { checkpoints, streams, stateless });
             }
             Err(CommitError::Refused(reason)) => return Err(Error::Commit(CommitError::Refused(reason))),
             // Somebody was faster, or it is not known: look again.
@@ -112,6 +116,16 @@ pub async fn acquire(
     }
     let conflict = || CommitError::Conflict("other hosts keep taking the application".to_owned());
     Err(Error::Commit(last_error.unwrap_or_else(conflict)))
+}
+
+/// For each handler, whether no key of it has a state.
+async fn stateless(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<bool>, Error> {
+    let mut stateless = Vec::new();
+    for handler in &settings.handlers {
+        let last = broker.last(&settings.stream.name, &names.states_of(&handler.name)).await?;
+        stateless.push(last.is_none());
+    }
+    Ok(stateless)
 }
 
 /// Every stream that is read.

@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::shard::{Outcome, Settled};
 use super::shards::{HandlerIx, Place, Shards};
-use super::states::{StateId, States};
+use super::states::StateId;
 use crate::values::batch::{BatchMessage, Keep, MAX_MESSAGES, Schedule};
 use crate::values::causality;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::dead_letter::{Origin, dead_letter, header_text};
 use crate::values::effects::{Effects, Reply, StateChange, When};
-use crate::values::key::MAX_KEY;
+use crate::values::key::{Key, MAX_KEY};
 use crate::values::names::{self, Names};
 
 /// The most that one batch carries, in bytes.
@@ -52,8 +54,8 @@ pub struct Batch {
     pub units: Vec<Unit>,
     /// Shard, index of its message, checkpoint.
     pub checkpoints: Vec<(u16, usize, Checkpoint)>,
-    /// Changes of each state, and whether it was cleared.
-    pub states: HashMap<StateId, (usize, bool)>,
+    /// How many changes of each state it holds.
+    pub states: Vec<(StateId, usize)>,
     pub replies: Vec<Reply>,
     pub number: u64,
 }
@@ -65,8 +67,8 @@ pub(super) struct Builder {
     bytes: usize,
     pub(super) units: Vec<Unit>,
     shards: BTreeSet<u16>,
-    /// Where each state's message is.
-    states: HashMap<StateId, (usize, usize, bool)>,
+    /// Where each state's message is, and how many changes it stands for.
+    states: HashMap<StateId, (usize, usize)>,
     replies: Vec<Reply>,
 }
 
@@ -85,14 +87,16 @@ impl Builder {
     }
 
     /// Whether a unit can be added. The first one always can: what one event may ask for fits.
-    pub(super) fn fits(&self, unit: &Unit) -> bool {
+    fn fits(&self, unit: &Unit, state: &StateId) -> bool {
         let (messages, bytes) = match &unit.settled.outcome {
             Outcome::Dead(..) => (1, unit.settled.event.weight()),
             Outcome::Done(effects) => {
+                // One that is there already is replaced.
+                let new_state = usize::from(!self.states.contains_key(state));
                 let state = match &effects.state {
                     StateChange::Keep => (0, 0),
-                    StateChange::Set(value) => (1, value.len()),
-                    StateChange::Clear => (1, 0),
+                    StateChange::Set(value) => (new_state, value.len()),
+                    StateChange::Clear => (new_state, 0),
                 };
                 let sizes = effects.messages.iter().map(|(message, _)| message.size());
                 (effects.messages.len() + state.0, sizes.sum::<usize>() + state.1)
@@ -103,16 +107,20 @@ impl Builder {
         self.units.is_empty() || (count <= MAX_MESSAGES && self.bytes + bytes <= MAX_BATCH_BYTES)
     }
 
-    /// Adds a unit.
-    pub(super) fn add(&mut self, unit: Unit, states: &States) {
+    /// Adds a unit, or gives it back if there is no room for it.
+    pub(super) fn add(&mut self, unit: Unit) -> Result<(), Box<Unit>> {
+        let state = (unit.place.handler, unit.settled.key.clone());
+        if !self.fits(&unit, &state) {
+            return Err(Box::new(unit));
+        }
         self.shards.insert(unit.place.shard);
         let origins = Arc::clone(&self.origins);
-        let Some((handler, digest)) = origins.handlers.get(unit.place.handler) else { return };
+        let Some((handler, digest)) = origins.handlers.get(unit.place.handler) else { return Ok(()) };
         let settled = &unit.settled;
         match &settled.outcome {
             Outcome::Done(effects) => {
                 self.add_effects(handler, settled, effects);
-                self.add_state(handler, (unit.place.handler, settled.key.clone()), &effects.state, states);
+                self.add_state(handler, state, &effects.state);
             }
             Outcome::Dead(cause, attempts) => {
                 let origin =
@@ -123,6 +131,7 @@ impl Builder {
             }
         }
         self.units.push(unit);
+        Ok(())
     }
 
     fn push(&mut self, message: BatchMessage) {
@@ -159,43 +168,27 @@ impl Builder {
     }
 
     /// Two changes of one state in a batch become the last one.
-    fn add_state(&mut self, handler: &str, id: StateId, change: &StateChange, states: &States) {
+    fn add_state(&mut self, handler: &str, id: StateId, change: &StateChange) {
         let (payload, cleared) = match change {
             StateChange::Keep => return,
             StateChange::Set(value) => (value.clone(), false),
-            StateChange::Clear => (bytes::Bytes::new(), true),
+            StateChange::Clear => (Bytes::new(), true),
         };
-        let origins = Arc::clone(&self.origins);
-        let mut message = BatchMessage {
-            subject: origins.names.state(handler, &id.1),
-            payload,
-            keep: Keep::Always,
-            ..BatchMessage::default()
-        };
-        message.headers.push(names::STATE_STALE, states.versions(&id).to_string());
-        if id.1.token() != id.1.as_str() {
-            let key = header_text(id.1.as_str(), MAX_KEY);
-            message.headers.push(names::STATE_KEY, key);
-        }
-        if cleared {
-            message.headers.push(names::STATE_CLEARED, "1");
-            // Rolled up: once the mark itself is gone, no older value may come back.
-            message.rollup = true;
-            message.keep = Keep::Seconds(CLEARED_TTL);
-        }
-        match self.states.get_mut(&id) {
-            Some((index, changes, was_cleared)) => {
-                *changes += 1;
-                *was_cleared = cleared;
-                if let Some(slot) = self.messages.get_mut(*index) {
-                    *slot = message;
+        if let Some((index, changes)) = self.states.get_mut(&id) {
+            *changes += 1;
+            let known = self.messages.get_mut(*index);
+            if let Some(slot) = known {
+                if cleared || slot.rollup {
+                    *slot = state_message(&self.origins.names, handler, &id.1, payload, cleared);
+                } else {
+                    slot.payload = payload;
                 }
             }
-            None => {
-                self.states.insert(id, (self.messages.len(), 1, cleared));
-                self.push(message);
-            }
+            return;
         }
+        let message = state_message(&self.origins.names, handler, &id.1, payload, cleared);
+        self.states.insert(id, (self.messages.len(), 1));
+        self.push(message);
     }
 
     /// Adds the checkpoints.
@@ -214,7 +207,7 @@ impl Builder {
             let fence = fences.get(usize::from(shard)).copied().unwrap_or_default();
             self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence));
         }
-        let states = self.states.into_iter().map(|(id, (_, changes, cleared))| (id, (changes, cleared)));
+        let states = self.states.into_iter().map(|(id, (_, changes))| (id, changes));
         Batch {
             messages: self.messages.into(),
             units: self.units,
@@ -224,6 +217,26 @@ impl Builder {
             number,
         }
     }
+}
+
+fn state_message(names: &Names, handler: &str, key: &Key, payload: Bytes, cleared: bool) -> BatchMessage {
+    let token = key.token();
+    let mut message = BatchMessage {
+        subject: names.state_of_token(handler, &token),
+        payload,
+        keep: Keep::Always,
+        ..BatchMessage::default()
+    };
+    if token != key.as_str() {
+        message.headers.push(names::STATE_KEY, header_text(key.as_str(), MAX_KEY));
+    }
+    if cleared {
+        message.headers.push(names::STATE_CLEARED, "1");
+        // Rolled up: once the mark itself is gone, no older value may come back.
+        message.rollup = true;
+        message.keep = Keep::Seconds(CLEARED_TTL);
+    }
+    message
 }
 
 /// The message of a checkpoint, fenced by the sequence of the one before.

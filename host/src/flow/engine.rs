@@ -14,20 +14,22 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
 use super::batch::{Batch, Origins, Unit};
 use super::commit::Commits;
+use super::compact::Compaction;
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 use super::reader::{Read, Reader, Room, Subscription};
 use super::route::Routes;
 use super::shard::Action;
 use super::shards::{HandlerIx, Placed, Plan, Shards};
-use super::states::{StateId, States};
+use super::states::States;
 use super::store::{Probe, store};
+use super::workers::{self, Queue, Task};
 use crate::broker::{Broker, StreamState};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::values::checkpoint::Checkpoint;
@@ -36,17 +38,25 @@ use crate::values::names::Names;
 use crate::values::settings::Settings;
 use crate::values::verdict::{Failure, Verdict};
 
-/// Events of one handler in memory, until their commit.
-const MAX_HELD_EVENTS: usize = 4_096;
+/// Events in memory, until their commit; every handler has the same share. The more there are, the more of one key's
+/// changes become one message.
+const MAX_HELD_EVENTS: usize = 16_384;
 
 /// The same in bytes.
-const MAX_HELD_BYTES: usize = 32 << 20;
+const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// The smallest share of a handler: enough for a full batch, and for one event of any size.
+const MIN_SHARE_EVENTS: usize = 1_024;
+const MIN_SHARE_BYTES: usize = 4 << 20;
 
 /// Events of one handler that run at once.
 pub const CONCURRENCY: usize = 64;
 
-/// Removals of old states under way at once. Measured: 25,000 a second so, 4,000 one by one.
-const COMPACTIONS: usize = 64;
+/// Events of one handler that run or wait for a worker.
+const MAX_DISPATCHED: usize = 256;
+
+/// Batches under way at once, of different shards.
+const MAX_BATCHES: usize = 4;
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
@@ -57,7 +67,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a stop waits for what runs, and for its commit.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A checkpoint that lags by more sequences than this goes with the next batch.
+/// A checkpoint that lags by more sequences than this is written.
 const MAX_CHECKPOINT_LAG: u64 = 50_000;
 
 /// Why the engine stopped.
@@ -102,13 +112,13 @@ pub struct Engine {
     shards: Shards,
     states: States,
     commits: Commits,
-    under_way: Option<Batch>,
+    /// Batches under way, by their numbers.
+    under_way: HashMap<u64, Batch>,
     ready: Vec<VecDeque<Job>>,
     running: Vec<usize>,
     /// Events that may not run, and why.
     condemned: HashMap<(HandlerIx, u64), Failure>,
-    compactions: VecDeque<(StateId, u32)>,
-    compacting: usize,
+    compaction: Compaction,
     /// For how many ticks each handler has had a full window.
     without_room: Vec<u32>,
     /// Counts the resets.
@@ -118,7 +128,11 @@ pub struct Engine {
     counters: Counters,
     cursors: JoinSet<()>,
     jobs: JoinSet<Done>,
-    threads: tokio::runtime::Handle,
+    /// What the workers have to do.
+    queue: Arc<Queue>,
+    /// The same, before it is handed to them.
+    dispatched: Vec<Task>,
+    ends: mpsc::Receiver<Vec<Done>>,
     /// Keeps the clock that bounds the plugins' run time.
     _sandbox: Sandbox,
     actions: Vec<Placed>,
@@ -141,12 +155,19 @@ impl Engine {
         });
         let runner = |plugin: &Arc<Plugin>| {
             let stream = Arc::clone(&settings.stream.name);
-            Arc::new(Runner { plugin: Arc::clone(plugin), broker: broker.clone(), stream })
+            let permits = Semaphore::new(CONCURRENCY);
+            Arc::new(Runner { plugin: Arc::clone(plugin), permits, broker: broker.clone(), stream })
         };
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
         let shards = Shards::new(plan.clone(), &checkpoints);
         let readers = readers(&settings, &plan, &shards, 0);
         let count = settings.handlers.len();
+        let queue = Arc::new(Queue::default());
+        let (sender, ends) = workers::channel();
+        let mut jobs = JoinSet::new();
+        for _ in 0..threads.metrics().num_workers() {
+            jobs.spawn_on(workers::work(Arc::clone(&queue), sender.clone()), &threads);
+        }
         Engine {
             runners: plugins.iter().map(runner).collect(),
             commits: Commits::new(Arc::clone(&origins), acquired.checkpoints),
@@ -162,16 +183,17 @@ impl Engine {
             plan,
             readers,
             shards,
-            states: States::default(),
-            under_way: None,
+            states: States::new(acquired.stateless),
+            under_way: HashMap::new(),
             condemned: HashMap::new(),
-            compactions: VecDeque::new(),
-            compacting: 0,
+            compaction: Compaction::default(),
             generation: 0,
             moved: false,
             cursors: JoinSet::new(),
-            jobs: JoinSet::new(),
-            threads,
+            jobs,
+            queue,
+            dispatched: Vec::new(),
+            ends,
             _sandbox: sandbox,
             actions: Vec::new(),
             snapshots: watch::Sender::default(),
@@ -201,7 +223,8 @@ impl Engine {
             // Every arm is cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
-                read = next_read(&mut self.readers, &self.shards) => self.read(read)?,
+                Some(ends) = self.ends.recv() => self.ran_many(ends),
+                read = next_read(&mut self.readers, &self.shards, self.running.len()) => self.read(read)?,
                 () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
                 _ = balance.tick() => self.balance(),
                 _ = tick.tick() => self.tick(),
@@ -248,13 +271,14 @@ impl Engine {
         for handler in 0..self.ready.len() {
             while let (Some(ready), Some(running)) =
                 (self.ready.get_mut(handler), self.running.get_mut(handler))
-                && *running < CONCURRENCY
+                && *running < MAX_DISPATCHED
                 && let Some(job) = ready.pop_front()
             {
                 *running += 1;
                 self.begin(job);
             }
         }
+        self.queue.add(&mut self.dispatched);
     }
 
     fn begin(&mut self, job: Job) {
@@ -272,31 +296,25 @@ impl Engine {
         };
         let id = (handler, job.key.clone());
         let knowledge = match self.states.get(&id, now()) {
-            Some(state) => Knowledge::Known(state.clone()),
+            Some(state) => Knowledge::Known(state),
             None => Knowledge::Stored(self.origins.names.state(name, &job.key)),
         };
-        self.jobs.spawn_on(jobs::run(Arc::clone(runner), job, knowledge), &self.threads);
+        self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
     }
 
-    /// Sends the next batch, if none is under way and something waits.
+    /// Sends the batches that are to be sent now.
     fn commit(&mut self) {
-        if self.under_way.is_some() || self.commits.is_empty() {
-            return;
+        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() {
+            let positions = positions(&self.readers, self.plan.handlers.len());
+            let Some(batch) = self.commits.next(&self.shards, &positions) else { return };
+            let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
+            let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
+            let (messages, number) = (Arc::clone(&batch.messages), batch.number);
+            self.jobs.spawn(async move {
+                Done::Committed(number, store(broker, origins, messages, number, probe).await)
+            });
+            self.under_way.insert(number, batch);
         }
-        let positions = positions(&self.readers, self.plan.handlers.len());
-        for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, MAX_CHECKPOINT_LAG);
-            if self.commits.committed(shard).is_some_and(lags) {
-                self.commits.touch(shard);
-            }
-        }
-        let Some(batch) = self.commits.next(&self.shards, &self.states, &positions) else { return };
-        let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
-        let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
-        let (messages, number) = (Arc::clone(&batch.messages), batch.number);
-        self.jobs
-            .spawn(async move { Done::Committed(store(broker, origins, messages, number, probe).await) });
-        self.under_way = Some(batch);
     }
 }
 
@@ -321,11 +339,12 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn room(shards: &Shards, handler: HandlerIx) -> Room {
+fn room(shards: &Shards, handlers: usize, handler: HandlerIx) -> Room {
     let held = shards.held(handler);
-    let below = |part: usize| {
-        held.events < MAX_HELD_EVENTS / part && held.bytes < MAX_HELD_BYTES / part && held.full == 0
-    };
+    let events = (MAX_HELD_EVENTS / handlers.max(1)).max(MIN_SHARE_EVENTS);
+    let bytes = (MAX_HELD_BYTES / handlers.max(1)).max(MIN_SHARE_BYTES);
+    let below =
+        |part: usize| held.events < events / part && held.bytes < bytes / part && held.full == 0;
     match (below(1), below(4)) {
         (false, _) => Room::None,
         (true, false) => Room::Some,
@@ -334,8 +353,8 @@ fn room(shards: &Shards, handler: HandlerIx) -> Room {
 }
 
 /// The next delivery of any reader. Cancel-safe.
-async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards) -> (usize, Read) {
-    let room = |handler| room(shards, handler);
+async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards, handlers: usize) -> (usize, Read) {
+    let room = |handler| room(shards, handlers, handler);
     poll_fn(|context| {
         for (index, (reader, _)) in readers.iter_mut().enumerate() {
             if let Poll::Ready(read) = reader.poll_next(context, &room) {

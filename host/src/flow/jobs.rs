@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::shards::Place;
-use super::states::{State, StateId};
+use super::states::State;
 use super::store::End;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Survey};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::Event;
 use crate::values::key::Key;
-use crate::values::names::{STATE_CLEARED, STATE_STALE};
+use crate::values::names::STATE_CLEARED;
 use crate::values::verdict::{Failure, Verdict};
 
 /// The longest wait between two tries to read from the stream.
@@ -40,13 +42,10 @@ pub(super) enum Done {
         sequence: u64,
         event: Option<Arc<Event>>,
     },
-    /// The batch under way has come to its end.
-    Committed(End),
-    Compacted {
-        id: StateId,
-        versions: u32,
-        removed: bool,
-    },
+    /// A batch has come to its end; its number.
+    Committed(u64, End),
+    /// What a sweep of old states found afterwards; none: it failed.
+    Swept(Option<Survey>),
     /// Nothing follows.
     Nothing,
 }
@@ -54,6 +53,8 @@ pub(super) enum Done {
 /// What the runs of one handler need.
 pub(super) struct Runner {
     pub(super) plugin: Arc<Plugin>,
+    /// Bounds how many events of the handler run at once.
+    pub(super) permits: Semaphore,
     pub(super) broker: Broker,
     /// The application's stream: it holds the states.
     pub(super) stream: Arc<str>,
@@ -79,6 +80,7 @@ pub(super) enum Knowledge {
 
 /// Runs an event to its verdict.
 pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
+    let _permit = runner.permits.acquire().await.expect("the permits are never closed");
     let Job { generation, place, key, event, attempt } = job;
     let hops = causality::hops(&event);
     if hops > MAX_HOPS {
@@ -89,11 +91,11 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
         return Done::Ran { generation, place, key, verdict, loaded: None };
     }
     let (state, loaded) = match knowledge {
-        Knowledge::Known(state) => (state.value, None),
+        Knowledge::Known(state) => (state, None),
         Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
         Knowledge::Stored(subject) => {
             let state = load_state(&runner.broker, &runner.stream, &subject).await;
-            (state.value.clone(), Some(state))
+            (state.clone(), Some(state))
         }
     };
     let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
@@ -138,10 +140,7 @@ fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, r
 /// not the handler's fault.
 async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
     let message = persist("state", || broker.last(stream, subject)).await;
-    let Some(message) = message else { return State::default() };
-    let stale = message.headers.get(STATE_STALE).and_then(|stale| stale.parse::<u32>().ok()).unwrap_or(0);
-    let cleared = message.headers.get(STATE_CLEARED).is_some();
-    State { value: (!cleared).then_some(message.payload), versions: stale.saturating_add(1) }
+    message.filter(|message| message.headers.get(STATE_CLEARED).is_none()).map(|message| message.payload)
 }
 
 /// Reads an event again.
@@ -159,24 +158,6 @@ pub(super) async fn fetch(
     }
     let event = message.map(|message| Arc::new(message.into_event(&stream)));
     Done::Fetched { generation, place, key, sequence, event }
-}
-
-/// Removes older versions of a state. Not needed for anything but room, so it is tried once.
-pub(super) async fn compact(
-    broker: Broker,
-    stream: Arc<str>,
-    subject: String,
-    id: StateId,
-    versions: u32,
-) -> Done {
-    let removed = match broker.purge(&stream, &subject, 1).await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::debug!(%error, subject, "older versions of a state stay for now");
-            false
-        }
-    };
-    Done::Compacted { id, versions, removed }
 }
 
 /// Sends the answers of committed events.

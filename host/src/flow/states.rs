@@ -12,31 +12,17 @@ use super::shards::HandlerIx;
 use crate::values::effects::StateChange;
 use crate::values::key::Key;
 
-/// What the cache may hold, in bytes.
-const MAX_BYTES: usize = 64 << 20;
+/// What the cache may hold, in bytes: the counters of about a million keys.
+const MAX_BYTES: usize = 256 << 20;
 
 /// A value that nobody asked for in this time is dropped, in milliseconds.
 const MAX_IDLE: u64 = 5 * 60 * 1000;
 
-/// More versions of one key than this are removed in the background.
-const MAX_VERSIONS: u32 = 16;
-
 /// About what an entry costs beside its value, in bytes.
 const OVERHEAD: usize = 200;
 
-/// The state of a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct State {
-    pub value: Option<Bytes>,
-    /// How many messages the stream holds of it.
-    pub versions: u32,
-}
-
-impl State {
-    fn weight(&self) -> usize {
-        OVERHEAD + self.value.as_ref().map_or(0, Bytes::len)
-    }
-}
+/// The state of a key; none if it has none.
+pub type State = Option<Bytes>;
 
 /// Whose state.
 pub type StateId = (HandlerIx, Key);
@@ -61,23 +47,32 @@ pub struct States {
     open: HashMap<StateId, Open>,
     clean: LruCache<StateId, Clean>,
     bytes: usize,
+    /// For each handler, whether every state that it has is here: what is not here need not be looked for.
+    complete: Vec<bool>,
 }
 
 impl Default for States {
     fn default() -> Self {
-        States { open: HashMap::new(), clean: LruCache::unbounded(), bytes: 0 }
+        States::new(Vec::new())
     }
 }
 
 impl States {
-    /// The state of a key, if it is in memory. `now` is in milliseconds since 1970.
-    pub fn get(&mut self, id: &StateId, now: u64) -> Option<&State> {
+    /// Knows nothing. `stateless` says of each handler whether the stream holds no state of it.
+    pub fn new(stateless: Vec<bool>) -> Self {
+        States { open: HashMap::new(), clean: LruCache::unbounded(), bytes: 0, complete: stateless }
+    }
+
+    /// The state of a key, if it is known. `now` is in milliseconds since 1970.
+    pub fn get(&mut self, id: &StateId, now: u64) -> Option<State> {
         if let Some(open) = self.open.get(id) {
-            return Some(&open.state);
+            return Some(open.state.clone());
         }
-        let clean = self.clean.get_mut(id)?;
-        clean.used = now;
-        Some(&clean.state)
+        if let Some(clean) = self.clean.get_mut(id) {
+            clean.used = now;
+            return Some(clean.state.clone());
+        }
+        self.complete.get(id.0).copied().unwrap_or(false).then_some(None)
     }
 
     /// A state was read from the stream.
@@ -89,62 +84,37 @@ impl States {
 
     /// An event changed a state. The change will be committed.
     pub fn changed(&mut self, id: &StateId, change: &StateChange) {
-        let value = match change {
+        let state = match change {
             StateChange::Keep => return,
             StateChange::Set(value) => Some(value.clone()),
             StateChange::Clear => None,
         };
         if let Some(open) = self.open.get_mut(id) {
-            open.state.value = value;
+            open.state = state;
             open.changes += 1;
             return;
         }
-        let versions = match self.clean.pop(id) {
-            Some(clean) => {
-                self.bytes -= clean.state.weight();
-                clean.state.versions
-            }
-            None => 0,
-        };
-        self.open.insert(id.clone(), Open { state: State { value, versions }, changes: 1 });
-    }
-
-    /// How many messages the stream holds of a state that has uncommitted changes.
-    pub fn versions(&self, id: &StateId) -> u32 {
-        self.open.get(id).map_or(0, |open| open.state.versions)
-    }
-
-    /// `changes` changes of a state were committed as one message; `cleared` removed all older ones.
-    /// Says how many versions there are, if they are too many.
-    pub fn committed(&mut self, id: &StateId, changes: usize, cleared: bool, now: u64) -> Option<u32> {
-        let open = self.open.get_mut(id)?;
-        open.changes = open.changes.saturating_sub(changes);
-        open.state.versions = if cleared { 1 } else { open.state.versions + 1 };
-        let versions = open.state.versions;
-        if open.changes == 0
-            && let Some(open) = self.open.remove(id)
-        {
-            self.keep(id.clone(), open.state, now);
+        if let Some(clean) = self.clean.pop(id) {
+            self.bytes -= weight(&clean.state);
         }
-        // Asked for once at the bound, and again at each multiple in case it failed.
-        (versions > MAX_VERSIONS && versions % MAX_VERSIONS == 1).then_some(versions)
+        self.open.insert(id.clone(), Open { state, changes: 1 });
     }
 
-    /// All versions but the last of those that were there when there were `versions` are removed.
-    pub fn compacted(&mut self, id: &StateId, versions: u32) {
-        let state = match self.open.get_mut(id) {
-            Some(open) => Some(&mut open.state),
-            None => self.clean.peek_mut(id).map(|clean| &mut clean.state),
-        };
-        if let Some(state) = state {
-            state.versions = state.versions.saturating_sub(versions - 1).max(1);
+    /// `changes` changes of a state were committed as one message.
+    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) {
+        let Some(open) = self.open.get_mut(id) else { return };
+        open.changes = open.changes.saturating_sub(changes);
+        if open.changes == 0
+            && let Some((id, open)) = self.open.remove_entry(id)
+        {
+            self.keep(id, open.state, now);
         }
     }
 
     fn keep(&mut self, id: StateId, state: State, now: u64) {
-        self.bytes += state.weight();
+        self.bytes += weight(&state);
         if let Some(old) = self.clean.put(id, Clean { state, used: now }) {
-            self.bytes -= old.state.weight();
+            self.bytes -= weight(&old.state);
         }
         self.evict(now);
     }
@@ -156,11 +126,18 @@ impl States {
             if !idle && self.bytes <= MAX_BYTES {
                 return;
             }
-            if let Some((_, dropped)) = self.clean.pop_lru() {
-                self.bytes -= dropped.state.weight();
+            if let Some(((handler, _), dropped)) = self.clean.pop_lru() {
+                self.bytes -= weight(&dropped.state);
+                if let Some(complete) = self.complete.get_mut(handler) {
+                    *complete = false;
+                }
             }
         }
     }
+}
+
+fn weight(state: &State) -> usize {
+    OVERHEAD + state.as_ref().map_or(0, Bytes::len)
 }
 
 #[cfg(test)]
@@ -179,27 +156,29 @@ mod tests {
     fn the_next_event_sees_a_state_before_it_is_committed() {
         let mut states = States::default();
         assert_eq!(states.get(&id("a"), 0), None);
-        states.loaded(id("a"), State::default(), 0);
+        states.loaded(id("a"), None, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
         states.changed(&id("a"), &set("1"));
-        assert_eq!(states.get(&id("a"), 0).unwrap().value, Some("1".into()));
+        assert_eq!(states.get(&id("a"), 0), Some(Some("1".into())));
         states.changed(&id("a"), &set("2"));
-        assert_eq!(states.committed(&id("a"), 1, false, 0), None);
-        assert_eq!(states.get(&id("a"), 0).unwrap().value, Some("2".into()));
+        states.committed(&id("a"), 1, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(Some("2".into())));
         states.changed(&id("a"), &StateChange::Clear);
-        assert_eq!(states.get(&id("a"), 0).unwrap().value, None);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+        states.committed(&id("a"), 2, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
     }
 
     #[test]
     fn uncommitted_states_are_never_evicted_and_the_cache_is_bounded() {
         let mut states = States::default();
-        let big = "x".repeat(1 << 20);
+        let big = "x".repeat(4 << 20);
         for n in 0..100 {
-            states.loaded(id(&n.to_string()), State::default(), 0);
             states.changed(&id(&n.to_string()), &set(&big));
         }
         assert!(states.get(&id("0"), 0).is_some());
         for n in 0..100 {
-            states.committed(&id(&n.to_string()), 1, false, 0);
+            states.committed(&id(&n.to_string()), 1, 0);
         }
         assert!(states.bytes <= MAX_BYTES);
         assert!(states.get(&id("0"), 0).is_none());
@@ -209,17 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_versions_are_reported_and_counted_down_after_compaction() {
-        let mut states = States::default();
-        states.loaded(id("a"), State { value: None, versions: 16 }, 0);
+    fn what_a_stateless_handler_never_wrote_is_not_looked_for_until_something_was_evicted() {
+        let mut states = States::new(vec![true, false]);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+        assert_eq!(states.get(&(1, Key::new("a")), 0), None);
         states.changed(&id("a"), &set("1"));
-        assert_eq!(states.committed(&id("a"), 1, false, 0), Some(17));
-        states.changed(&id("a"), &set("2"));
-        assert_eq!(states.committed(&id("a"), 1, false, 0), None);
-        states.compacted(&id("a"), 17);
-        assert_eq!(states.get(&id("a"), 0).unwrap().versions, 2);
-        states.changed(&id("a"), &StateChange::Clear);
-        states.committed(&id("a"), 1, true, 0);
-        assert_eq!(states.get(&id("a"), 0).unwrap().versions, 1);
+        states.committed(&id("a"), 1, 0);
+        assert_eq!(states.get(&id("b"), 0), Some(None));
+        states.evict(MAX_IDLE + 1);
+        assert_eq!((states.get(&id("a"), 0), states.get(&id("b"), 0)), (None, None));
     }
 }

@@ -15,8 +15,6 @@ pub const HOPS: &str = "Heddle-Hops";
 /// W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Of a state message: how many older versions of the key the stream held when it was written.
-pub const STATE_STALE: &str = "Heddle-Stale";
 /// Of a state message: the key, as it is rather than as a token.
 pub const STATE_KEY: &str = "Heddle-Key";
 /// Of a state message: the value was cleared.
@@ -80,7 +78,22 @@ impl Names {
 
     /// The state of one key of a handler.
     pub fn state(&self, handler: &str, key: &Key) -> String {
-        format!("{}state.{handler}.{}", self.internal, key.token())
+        self.state_of_token(handler, &key.token())
+    }
+
+    /// The state of the key that has this token.
+    pub fn state_of_token(&self, handler: &str, token: &str) -> String {
+        format!("{}state.{handler}.{token}", self.internal)
+    }
+
+    /// All states of a handler.
+    pub fn states_of(&self, handler: &str) -> String {
+        format!("{}state.{handler}.>", self.internal)
+    }
+
+    /// All states.
+    pub fn states(&self) -> String {
+        format!("{}state.>", self.internal)
     }
 
     /// The presence of a host.

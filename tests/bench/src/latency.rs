@@ -46,6 +46,7 @@ impl Rig {
             server_cpu: server_after.cpu.saturating_sub(server_before.cpu).as_secs_f64(),
             peak: after.peak,
             batches: None,
+            miscounted: 0,
         };
         // The input now holds what was sent, and is not to be taken for a filled one.
         self.forget();

@@ -37,6 +37,8 @@ pub struct Row {
     pub server_cpu_s_per_m: f64,
     pub rss_mb: f64,
     pub events_per_batch: Option<f64>,
+    /// Counts that were lost in the end, in the worst round.
+    pub miscounted: u64,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -70,6 +72,7 @@ impl Row {
             cpu_s_per_m: median(of(&|sample| sample.worker_cpu / events * 1e6)),
             server_cpu_s_per_m: median(of(&|sample| sample.server_cpu / events * 1e6)),
             rss_mb: median(of(&|sample| sample.peak as f64 / 1e6)),
+            miscounted: samples.iter().map(|sample| sample.miscounted).max().unwrap_or(0),
             events_per_batch: samples
                 .iter()
                 .filter_map(|sample| sample.batches)
@@ -191,7 +194,7 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
-            "variant", "keys", "handlers", "payload", "events/s", "(min–max)", "CPU s/M", "server", "RSS MB", "per batch",
+            "variant", "keys", "handlers", "payload", "events/s", "(min–max)", "CPU s/M", "server", "RSS MB", "per batch", "lost counts",
         ]);
         for row in self.rows.iter().filter(|row| row.group == group && row.load.is_none()) {
             let name = match row.concurrency {
@@ -209,6 +212,7 @@ impl Report {
                 format!("{:.1}", row.server_cpu_s_per_m),
                 format!("{:.0}", row.rss_mb),
                 row.events_per_batch.map(|events| format!("{events:.0}")).unwrap_or_default(),
+                row.miscounted.to_string(),
             ]);
         }
         right_aligned(table)

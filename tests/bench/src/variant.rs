@@ -80,6 +80,8 @@ pub struct Sample {
     pub peak: u64,
     /// Commits, for Heddle.
     pub batches: Option<u64>,
+    /// Counts that were lost in the end.
+    pub miscounted: u64,
 }
 
 impl Rig {
@@ -118,16 +120,16 @@ impl Rig {
         let seconds = began.elapsed().as_secs_f64();
         worker.ended().await?;
         let server_cpu = self.server_usage()?.cpu.saturating_sub(before.cpu).as_secs_f64();
-        let state = match variant {
-            Variant::Limit(_) => Some((OUTPUT.to_owned(), "state.>")),
-            Variant::Naive(_) | Variant::Careful(_) => Some((format!("KV_{BUCKET}"), "$KV.>")),
-            _ => None,
+        let (bucket, counters) = (format!("KV_{BUCKET}"), "$KV.>");
+        let miscounted = match variant {
+            // The last counts of keys whose events overtook each other are too low.
+            Variant::Limit(_) => self.verify(workload, OUTPUT, "state.>").await?,
+            Variant::Naive(_) => self.verify(workload, &bucket, counters).await?,
+            Variant::Careful(_) => exact(self.verify(workload, &bucket, counters).await?)?,
+            Variant::Cursor | Variant::Fresh | Variant::Reuse => 0,
         };
-        if let Some((stream, filter)) = state {
-            self.verify(workload, &stream, filter).await?;
-        }
         let worker_cpu = used.cpu.saturating_sub(at_start).as_secs_f64();
-        Ok(Sample { seconds, worker_cpu, server_cpu, peak: used.peak, batches: None })
+        Ok(Sample { seconds, worker_cpu, server_cpu, peak: used.peak, batches: None, miscounted })
     }
 
     async fn run_heddle(&self, variant: Variant, workload: &Workload) -> Result<Sample> {
@@ -138,7 +140,7 @@ impl Rig {
         let (after, server_after) = (usage(pid)?, self.server_usage()?);
         worker.stop().await?;
         let seconds = self.last_echo().await?.saturating_sub(began) as f64 / 1e9;
-        self.verify(workload, OUTPUT, &format!("_heddle.{APP}.state.>")).await?;
+        let miscounted = exact(self.verify(workload, OUTPUT, &Names::new(APP).states()).await?)?;
         let cpu = |before: Usage, after: Usage| after.cpu.saturating_sub(before.cpu).as_secs_f64();
         Ok(Sample {
             seconds,
@@ -146,6 +148,7 @@ impl Rig {
             server_cpu: cpu(server_before, server_after),
             peak: after.peak,
             batches: Some(batches),
+            miscounted,
         })
     }
 
@@ -186,14 +189,18 @@ impl Rig {
         Ok(commits)
     }
 
-    /// Fails unless every event was echoed once and counted once.
-    async fn verify(&self, workload: &Workload, stream: &str, filter: &str) -> Result<()> {
+    /// Fails unless every event was echoed once. How far the counters are from the truth.
+    async fn verify(&self, workload: &Workload, stream: &str, filter: &str) -> Result<u64> {
         let echoes = self.count(OUTPUT, "out.>").await?;
         ensure!(echoes == workload.echoes(), "{echoes} echoes of {} events", workload.echoes());
-        let sum = self.sum(stream, filter).await?;
-        ensure!(sum == workload.echoes(), "the counters add up to {sum}, not to {}", workload.echoes());
-        Ok(())
+        Ok(self.sum(stream, filter).await?.abs_diff(workload.echoes()))
     }
+}
+
+/// Fails unless the counters are right.
+fn exact(miscounted: u64) -> Result<u64> {
+    ensure!(miscounted == 0, "the counters are {miscounted} from the truth");
+    Ok(0)
 }
 
 /// This program, doing native work.

@@ -48,10 +48,11 @@ const JOB_AT: usize = 8;
 pub const MIN_PAYLOAD: usize = 16;
 
 impl Workload {
-    /// The subject of an event, by its number from 0. Keys take turns, within a key handlers do.
+    /// The subject of an event, by its number from 0. Handlers take turns; which key it is looks random, but is the
+    /// same in every run.
     pub fn subject(&self, number: u64) -> String {
-        let (handler, key) = (number % self.handlers, (number / self.handlers) % self.keys);
-        format!("in.{handler}.k{key}")
+        let (handler, turn) = (number % self.handlers, number / self.handlers);
+        format!("in.{handler}.k{}", scatter(turn) % self.keys)
     }
 
     /// The payload of all events, without the time of sending.
@@ -90,6 +91,16 @@ impl Workload {
     }
 }
 
+/// SplitMix64: a permutation of all numbers that looks random.
+///
+/// Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+fn scatter(number: u64) -> u64 {
+    let z = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 /// Writes the time of sending into a payload, in nanoseconds since 1970.
 pub fn stamp(payload: &mut [u8], nanos: u64) {
     payload.iter_mut().zip(nanos.to_le_bytes()).for_each(|(slot, byte)| *slot = byte);
@@ -106,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_key_of_every_handler_gets_its_share() {
-        let workload = Workload { keys: 3, handlers: 2, payload: 64, events: 12, job: Job::Echo };
+        let workload = Workload { keys: 3, handlers: 2, payload: 64, events: 60, job: Job::Echo };
         let mut subjects: Vec<_> = (0..workload.events).map(|n| workload.subject(n)).collect();
         subjects.sort();
         subjects.dedup();

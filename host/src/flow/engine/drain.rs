@@ -42,18 +42,19 @@ impl Engine {
             self.act();
             self.ready.iter_mut().for_each(VecDeque::clear);
             self.commit();
-            let busy = self.under_way.is_some() || self.running.iter().any(|running| *running > 0);
+            let busy = !self.under_way.is_empty() || self.running.iter().any(|running| *running > 0);
             if !busy && self.commits.is_empty() {
                 if last_checkpoints {
                     return Ok(());
                 }
                 last_checkpoints = true;
-                self.touch_lagging();
+                self.touch_lagging(0);
                 continue;
             }
-            match self.jobs.join_next().await {
-                Some(done) => self.finished(done)?,
-                None => return Ok(()),
+            // Both arms are cancel-safe: each takes its input only when it is chosen.
+            tokio::select! {
+                Some(done) = self.jobs.join_next() => self.finished(done)?,
+                Some(ends) = self.ends.recv() => self.ran_many(ends),
             }
         }
     }

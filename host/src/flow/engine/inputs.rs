@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
+use crate::flow::compact;
 use crate::flow::jobs::{self, Done, MAX_LOGGED};
 use crate::flow::reader::Read;
 use crate::flow::shard::{Outcome, Settled};
@@ -62,14 +63,7 @@ impl Engine {
         let mut next = Some(first);
         while let Some(done) = next.take() {
             match done? {
-                Done::Ran { generation, place, key, verdict, loaded } => {
-                    if let Some(running) = self.running.get_mut(place.handler) {
-                        *running -= 1;
-                    }
-                    if generation == self.generation {
-                        self.ran(place, key, verdict, loaded);
-                    }
-                }
+                done @ Done::Ran { .. } => self.ran_many(vec![done]),
                 Done::Fetched { generation, place, key, sequence, event }
                     if generation == self.generation =>
                 {
@@ -77,14 +71,8 @@ impl Engine {
                         track.fetched(&key, sequence, event, now(), actions);
                     });
                 }
-                Done::Committed(end) => self.committed(end)?,
-                Done::Compacted { id, versions, removed } => {
-                    self.compacting -= 1;
-                    if removed {
-                        self.states.compacted(&id, versions);
-                    }
-                    self.compact();
-                }
+                Done::Committed(number, end) => self.committed(number, end)?,
+                Done::Swept(found) => self.compaction.ended(found),
                 Done::Fetched { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
@@ -92,8 +80,21 @@ impl Engine {
         Ok(())
     }
 
+    /// Some events came to their verdicts.
+    pub(super) fn ran_many(&mut self, ends: Vec<Done>) {
+        for end in ends {
+            let Done::Ran { generation, place, key, verdict, loaded } = end else { continue };
+            if let Some(running) = self.running.get_mut(place.handler) {
+                *running -= 1;
+            }
+            if generation == self.generation {
+                self.ran(place, key, verdict, loaded);
+            }
+        }
+    }
+
     /// An event came to its verdict.
-    pub(super) fn ran(&mut self, place: Place, key: Key, verdict: Verdict, loaded: Option<State>) {
+    fn ran(&mut self, place: Place, key: Key, verdict: Verdict, loaded: Option<State>) {
         let Some(settings) = self.settings.handlers.get(place.handler) else { return };
         let id = (place.handler, key);
         if let Some(state) = loaded {
@@ -108,9 +109,9 @@ impl Engine {
         });
     }
 
-    /// The batch under way has come to its end.
-    pub(super) fn committed(&mut self, end: End) -> Result<(), Error> {
-        let Some(batch) = self.under_way.take() else { return Ok(()) };
+    /// A batch under way has come to its end.
+    fn committed(&mut self, number: u64, end: End) -> Result<(), Error> {
+        let Some(batch) = self.under_way.remove(&number) else { return Ok(()) };
         match end {
             End::Stored(first) => self.stored(batch, first),
             End::Fenced(host) => return Err(Error::Fenced(host)),
@@ -140,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn stored(&mut self, mut batch: Batch, first: u64) {
+    fn stored(&mut self, mut batch: Batch, first: u64) {
         self.commits.stored(&batch, first);
         for Unit { place, settled, .. } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
@@ -153,12 +154,15 @@ impl Engine {
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.shards.committed(*shard, checkpoint);
         }
-        for (id, (changes, cleared)) in batch.states {
-            if let Some(versions) = self.states.committed(&id, changes, cleared, now()) {
-                self.compactions.push_back((id, versions));
-            }
+        let now = now();
+        self.compaction.wrote(batch.states.len());
+        for (id, changes) in &batch.states {
+            self.states.committed(id, *changes, now);
         }
-        self.compact();
+        if let Some(sweep) = self.compaction.next(first) {
+            let (stream, names) = (Arc::clone(&self.origins.stream), self.origins.names.clone());
+            self.jobs.spawn(compact::run(self.broker.clone(), stream, names, sweep));
+        }
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
@@ -180,7 +184,7 @@ impl Engine {
 
     /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead
     /// letter without running: what its lane did after it was built on effects that cannot be stored.
-    pub(super) fn reset(&mut self, at_fault: &Unit, reason: &str) {
+    fn reset(&mut self, at_fault: &Unit, reason: &str) {
         let event = &at_fault.settled.event;
         tracing::error!(event.id = event.id(), reason, "event has effects that the server refuses");
         let failure = Failure::Refused { reason: reason.to_owned() };
@@ -189,7 +193,6 @@ impl Engine {
         let checkpoints = self.commits.forget();
         self.shards = Shards::new(self.plan.clone(), &checkpoints);
         self.states = States::default();
-        self.compactions.clear();
         self.ready.iter_mut().for_each(VecDeque::clear);
         self.actions.clear();
         self.readers = readers(&self.settings, &self.plan, &self.shards, self.generation);

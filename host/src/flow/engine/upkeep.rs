@@ -1,9 +1,6 @@
-//! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints, announcements, and the
-//! removal of old states.
+//! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints and announcements.
 
-use std::sync::Arc;
-
-use super::{COMPACTIONS, Engine, now, positions, room};
+use super::{Engine, MAX_CHECKPOINT_LAG, now, positions, room};
 use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
 use crate::values::member::TTL_SECONDS;
@@ -17,8 +14,11 @@ impl Engine {
         // The tasks of cursors that are no longer needed.
         while self.cursors.try_join_next().is_some() {}
         for (reader, _) in &mut self.readers {
-            reader.balance(&self.reading, &mut self.cursors, now, &|handler| room(&self.shards, handler));
+            let handlers = self.running.len();
+            let room = |handler| room(&self.shards, handlers, handler);
+            reader.balance(&self.reading, &mut self.cursors, now, &room);
         }
+        self.touch_lagging(MAX_CHECKPOINT_LAG);
     }
 
     pub(super) fn tick(&mut self) {
@@ -26,7 +26,7 @@ impl Engine {
         self.counters.take_rates(now);
         self.states.evict(now);
         if std::mem::take(&mut self.moved) {
-            self.touch_lagging();
+            self.touch_lagging(0);
         }
         self.warn_of_full_windows();
         let handlers = self.counters.activity(&self.shards);
@@ -59,11 +59,11 @@ impl Engine {
         }
     }
 
-    /// Lets every shard write its checkpoint whose progress is not stored yet.
-    pub(super) fn touch_lagging(&mut self) {
+    /// Lets every shard write its checkpoint that lags by more than so many sequences.
+    pub(super) fn touch_lagging(&mut self, sequences: u64) {
         let positions = positions(&self.readers, self.plan.handlers.len());
         for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
+            let lags = |committed| self.shards.lags(shard, &positions, committed, sequences);
             if self.commits.committed(shard).is_some_and(lags) {
                 self.commits.touch(shard);
             }
@@ -75,17 +75,5 @@ impl Engine {
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
         let subject = self.origins.names.member(&self.me.host);
         self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
-    }
-
-    pub(super) fn compact(&mut self) {
-        while self.compacting < COMPACTIONS
-            && let Some((id, versions)) = self.compactions.pop_front()
-        {
-            let Some((name, _)) = self.plan.handlers.get(id.0) else { continue };
-            let subject = self.origins.names.state(name, &id.1);
-            let (broker, stream) = (self.broker.clone(), Arc::clone(&self.origins.stream));
-            self.jobs.spawn(jobs::compact(broker, stream, subject, id, versions));
-            self.compacting += 1;
-        }
     }
 }
