@@ -110,7 +110,7 @@ impl Broker {
         // Everything is encoded before anything is sent: a batch that cannot be sent whole is not begun.
         let mut encoded = Vec::with_capacity(batch.len());
         for (index, message) in batch.iter().enumerate() {
-            encoded.push(encode(stream, id, index + 1, message)?);
+            encoded.push(encode(id, index + 1, message)?);
         }
         let ear = match listen {
             Listen::Last => None,
@@ -130,6 +130,8 @@ impl Broker {
         }
         let mut final_headers = headers.next().unwrap_or_default();
         final_headers.insert(NATS_BATCH_COMMIT, HeaderValue::from(1));
+        // Once is enough: a batch that goes to several streams is incomplete in each.
+        final_headers.insert(NATS_EXPECTED_STREAM, stream);
         let request = async_nats::Request::new()
             .headers(final_headers)
             .payload(last.payload.clone())
@@ -203,7 +205,7 @@ fn decide(answer: &[u8], count: u64) -> Result<CommitAnswer, CommitError> {
     })
 }
 
-fn encode(stream: &str, id: &str, sequence: usize, message: &BatchMessage) -> Result<HeaderMap, CommitError> {
+fn encode(id: &str, sequence: usize, message: &BatchMessage) -> Result<HeaderMap, CommitError> {
     let invalid = |text: String| CommitError::Refused(format!("message on `{}`: {text}", message.subject));
     let mut map = headers::to_nats(&message.headers).map_err(invalid)?;
     let mut set = |name: HeaderName, value: &str| -> Result<(), CommitError> {
@@ -213,7 +215,6 @@ fn encode(stream: &str, id: &str, sequence: usize, message: &BatchMessage) -> Re
     };
     set(NATS_BATCH_ID, id)?;
     set(NATS_BATCH_SEQUENCE, &sequence.to_string())?;
-    set(NATS_EXPECTED_STREAM, stream)?;
     if let Some(expected) = message.expected_last {
         set(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, &expected.to_string())?;
     }

@@ -1,5 +1,7 @@
 //! Headers between Heddle's form and the library's, which panics on what it cannot send.
 
+use std::borrow::Cow;
+
 use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::values::event::Headers;
@@ -17,7 +19,7 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
     let mut headers = Headers::default();
     for (name, values) in names {
         for value in values {
-            headers.push(name, value.as_str());
+            headers.push(name.to_owned(), value.as_str());
         }
     }
     headers
@@ -26,8 +28,13 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
 /// The library's form; an error where a name or value cannot be sent.
 pub(super) fn to_nats(headers: &Headers) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
-    for (name, value) in headers.iter() {
-        let header: HeaderName = name.parse().map_err(|error| format!("header name {name:?}: {error}"))?;
+    for (name, value) in headers.pairs() {
+        let header = match name {
+            Cow::Borrowed(known) => HeaderName::from_static(known),
+            Cow::Owned(name) => {
+                name.parse().map_err(|error| format!("header name {name:?}: {error}"))?
+            }
+        };
         let value: HeaderValue =
             value.parse().map_err(|error| format!("value of header `{name}`: {error}"))?;
         map.append(header, value);

@@ -148,9 +148,7 @@ impl Builder {
         let cause = causality::headers(&settled.event, handler);
         for (index, (message, when)) in effects.messages.iter().enumerate() {
             let mut headers = cause.clone();
-            for (name, value) in message.headers.iter() {
-                headers.push(name, value);
-            }
+            headers.extend(&message.headers);
             let target = String::from(message.subject.clone());
             let (subject, schedule) = match when {
                 When::Now => (target, None),
@@ -244,7 +242,6 @@ pub fn checkpoint_message(names: &Names, shard: u16, checkpoint: &Checkpoint, fe
     BatchMessage {
         subject: names.checkpoint(shard),
         payload: checkpoint.encode().into(),
-        rollup: true,
         keep: Keep::Always,
         expected_last: Some(fence),
         ..BatchMessage::default()

@@ -108,6 +108,11 @@ impl Commits {
         self.chains.get(usize::from(shard)).map(|chain| &chain.committed)
     }
 
+    /// No checkpoint below this sequence is the last of its shard.
+    pub fn lowest_fence(&self) -> u64 {
+        self.chains.iter().map(|chain| chain.fence).min().unwrap_or(0)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0 && self.touched.is_empty()

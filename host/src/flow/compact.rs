@@ -1,6 +1,9 @@
-//! Compaction of states: when the stream holds many old versions, it is time to remove them.
+//! Compaction: removes checkpoints and states that later ones have replaced.
 //!
-//! States are appended. Those that were written after the last look will have made most older ones old by the next
+//! Both are appended, for a roll-up costs the server a walk over everything in between. Of checkpoints the host knows
+//! which are the last, so all below the lowest of those can be removed now and then.
+//!
+//! States are many. Those that were written after the last look will have made most older ones old by the next
 //! look; what is still the last of its key then is written again, and everything below the last look is removed at
 //! once. So the work for each old version is small however many keys there are, and no key needs to be remembered.
 //! Pure, but for [`run`]; it may be given up anywhere without harm.
@@ -22,6 +25,41 @@ const MIN_SWEEP: u64 = 5_000;
 
 /// The server looks at every key once a request: with many keys, a request sweeps more.
 const KEYS_PER_SEQUENCE: u64 = 10;
+
+/// Old checkpoints are removed every so many sequences.
+const CHECKPOINT_SWEEP: u64 = 20_000;
+
+/// Which checkpoints were removed.
+#[derive(Debug, Default)]
+pub struct Checkpoints {
+    removed_below: u64,
+    under_way: bool,
+}
+
+impl Checkpoints {
+    /// Below which sequence they are to be removed now, if at all; `lowest` is the first that is still needed.
+    pub fn next(&mut self, lowest: u64) -> Option<u64> {
+        if self.under_way || lowest < self.removed_below.saturating_add(CHECKPOINT_SWEEP) {
+            return None;
+        }
+        self.under_way = true;
+        self.removed_below = lowest;
+        Some(lowest)
+    }
+
+    /// A removal has ended. If it failed, the next one makes up for it.
+    pub fn ended(&mut self) {
+        self.under_way = false;
+    }
+}
+
+/// Removes the checkpoints below a sequence.
+pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, below: u64) -> Done {
+    if let Err(error) = broker.purge_below(&stream, &filter, below).await {
+        tracing::debug!(%error, "old checkpoints stay for now");
+    }
+    Done::Removed
+}
 
 /// How much there is to be removed, as far as is known.
 #[derive(Debug, Default)]
@@ -143,6 +181,17 @@ mod tests {
         compaction.ended(survey(1_000_000, 10));
         compaction.wrote(1);
         assert_eq!(compaction.next(600), Some(Sweep { below: 500 }));
+    }
+
+    #[test]
+    fn old_checkpoints_are_removed_now_and_then_and_one_removal_at_a_time() {
+        let mut checkpoints = Checkpoints::default();
+        assert_eq!(checkpoints.next(19_999), None);
+        assert_eq!(checkpoints.next(20_000), Some(20_000));
+        assert_eq!(checkpoints.next(90_000), None);
+        checkpoints.ended();
+        assert_eq!(checkpoints.next(39_999), None);
+        assert_eq!(checkpoints.next(40_000), Some(40_000));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
 use super::batch::{Batch, Origins, Unit};
 use super::commit::Commits;
-use super::compact::Compaction;
+use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 use super::reader::{Read, Reader, Room, Subscription};
 use super::route::Routes;
@@ -119,6 +119,7 @@ pub struct Engine {
     /// Events that may not run, and why.
     condemned: HashMap<(HandlerIx, u64), Failure>,
     compaction: Compaction,
+    checkpoints: Checkpoints,
     /// For how many ticks each handler has had a full window.
     without_room: Vec<u32>,
     /// Counts the resets.
@@ -187,6 +188,7 @@ impl Engine {
             under_way: HashMap::new(),
             condemned: HashMap::new(),
             compaction: Compaction::default(),
+            checkpoints: Checkpoints::default(),
             generation: 0,
             moved: false,
             cursors: JoinSet::new(),

@@ -46,6 +46,8 @@ pub(super) enum Done {
     Committed(u64, End),
     /// What a sweep of old states found afterwards; none: it failed.
     Swept(Option<Survey>),
+    /// Old checkpoints were removed, as far as that was possible.
+    Removed,
     /// Nothing follows.
     Nothing,
 }

@@ -1,21 +1,35 @@
 //! Events: messages of a stream, as handlers see them.
 
-use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 /// Headers in the order of their names; values of one name in the order in which they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Box<str>, Box<str>)>);
+pub struct Headers(Vec<(Cow<'static, str>, Box<str>)>);
 
 impl Headers {
     /// Takes name and value pairs as they come.
-    pub fn from_pairs<N: Into<Box<str>>, V: Into<Box<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub fn from_pairs<N: Into<Cow<'static, str>>, V: Into<Box<str>>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         Headers(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
     /// Adds a header at the end.
-    pub fn push(&mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) {
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Box<str>>) {
         self.0.push((name.into(), value.into()));
+    }
+
+    /// Adds those of `others` at the end.
+    pub fn extend(&mut self, others: &Headers) {
+        self.0.extend(others.0.iter().cloned());
+    }
+
+    /// All pairs. Names that are known when the program is built are borrowed.
+    pub fn pairs(&self) -> &[(Cow<'static, str>, Box<str>)] {
+        &self.0
     }
 
     /// The first value of `name`, letter case included.

@@ -15,6 +15,9 @@ use crate::rig::Rig;
 use crate::variant::{Sample, Variant};
 use crate::workload::{Job, Store, Workload};
 
+/// What is measured beside the groups.
+const EXTRAS: [&str; 2] = ["latency", "parts"];
+
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -41,9 +44,13 @@ struct Options {
     /// Few events, one round, at most three minutes: shows that everything works. The figures mean little
     #[arg(long)]
     quick: bool,
-    /// Only these groups: job, disk, payload, keys, handlers, overwrite, backlog, latency, parts
+    /// Only these groups (job, disk, payload, keys, handlers, overwrite, backlog, latency, parts) or variants of the
+    /// groups ("heddle reuse")
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
+    /// How often each variant runs, in every group [default: as many as the group needs]
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
     /// Write everything that was measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -72,15 +79,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<()> {
-    let known = GROUPS.map(|(name, _)| name);
-    if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str()) && *name != "latency") {
-        bail!("there is no group `{unknown}`; known are {} and latency", known.join(", "));
-    }
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let size = if options.quick { Size::Quick } else { Size::Full };
-    let mut groups = groups(size, options.store.unwrap_or(Store::Ram));
-    groups.retain(|group| wanted(group.name) && options.store.is_none_or(|store| store == group.store));
-    let with_latency = wanted("latency");
+    let groups = chosen(&options, size)?;
+    let with_latency = options.wants("latency");
     let runs: usize = groups.iter().map(|group| group.rounds * group.entries.len()).sum();
     let bar = progress(runs + if with_latency { LOADS.len() } else { 0 });
     let mut report = Report::default();
@@ -96,6 +97,41 @@ async fn run(options: Options) -> Result<()> {
         report.write(path)?;
     }
     Ok(())
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
+/// The groups that are to be run, with the variants that are.
+fn chosen(options: &Options, size: Size) -> Result<Vec<Group>> {
+    let mut groups = groups(size, options.store.unwrap_or(Store::Ram));
+    let known: Vec<&str> = groups
+        .iter()
+        .flat_map(|group| std::iter::once(group.name).chain(group.entries.iter().map(|entry| entry.name)))
+        .chain(EXTRAS)
+        .collect();
+    if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
+        let known: std::collections::BTreeSet<&str> = known.into_iter().collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        bail!("there is no `{unknown}`; there are {}", known.join(", "));
+    }
+    let named_group = options.only.iter().any(|name| GROUPS.iter().any(|(known, _)| known == name));
+    for group in &mut groups {
+        let variants = options.only.iter().any(|name| group.entries.iter().any(|entry| entry.name == name));
+        if variants {
+            group.entries.retain(|entry| options.wants(entry.name));
+        }
+        if !options.only.is_empty() && !options.wants(group.name) && (named_group || !variants) {
+            group.entries.clear();
+        }
+        group.rounds = options.rounds.unwrap_or(group.rounds);
+    }
+    groups.retain(|group| !group.entries.is_empty());
+    groups.retain(|group| options.store.is_none_or(|store| store == group.store));
+    Ok(groups)
 }
 
 fn progress(runs: usize) -> ProgressBar {

@@ -46,7 +46,7 @@ impl Command {
         for header in &self.headers {
             let (name, value) =
                 header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
-            headers.push(name.trim(), value.trim());
+            headers.push(name.trim().to_owned(), value.trim());
         }
         let payload = if self.payload == "-" {
             let mut bytes = Vec::new();

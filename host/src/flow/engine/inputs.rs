@@ -73,6 +73,7 @@ impl Engine {
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(found) => self.compaction.ended(found),
+                Done::Removed => self.checkpoints.ended(),
                 Done::Fetched { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
@@ -159,12 +160,21 @@ impl Engine {
         for (id, changes) in &batch.states {
             self.states.committed(id, *changes, now);
         }
-        if let Some(sweep) = self.compaction.next(first) {
-            let (stream, names) = (Arc::clone(&self.origins.stream), self.origins.names.clone());
-            self.jobs.spawn(compact::run(self.broker.clone(), stream, names, sweep));
-        }
+        self.compact(first);
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
+        }
+    }
+
+    /// Has removed what is old; `end` is a sequence that was committed.
+    fn compact(&mut self, end: u64) {
+        let (stream, names) = (&self.origins.stream, &self.origins.names);
+        if let Some(sweep) = self.compaction.next(end) {
+            self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
+        }
+        if let Some(below) = self.checkpoints.next(self.commits.lowest_fence()) {
+            let (broker, filter) = (self.broker.clone(), names.checkpoints());
+            self.jobs.spawn(compact::remove(broker, Arc::clone(stream), filter, below));
         }
     }
 
