@@ -342,8 +342,8 @@ impl Track {
         let first_left = self.unfinished.iter().find(|sequence| !taken.contains(*sequence));
         let low = self.low.max(first_left.copied().unwrap_or(position));
         let mut done = self.done.clone();
-        done.extend(taken.iter().copied());
         done.remove_range(..low);
+        done.extend(taken.range(low..).copied());
         let attempts = self.attempts.values().filter(|a| a.sequence >= low && !taken.contains(&a.sequence));
         Progress {
             stream: stream.to_owned(),

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::Error;
 use super::capture::{Channel, Lines};
@@ -71,14 +72,21 @@ impl Ambience {
     }
 }
 
-/// What the random numbers of a run begin with.
-fn seed(event: &Event, handler: &str) -> [u8; 32] {
-    *blake3::hash(format!("{}\n{handler}", event.id()).as_bytes()).as_bytes()
+/// What the random numbers of a run begin with: the same for every run of an event by a handler. An instance also
+/// gets it when it is made for its first event.
+///
+/// XXH3-128 of the stream, with the sequence as its seed, and of the handler. Nothing secret can come of it: whoever
+/// knows the event can repeat its run.
+pub(super) fn hash_seed(event: &Event, handler: &str) -> u128 {
+    let stream = xxh3_128_with_seed(event.stream.as_bytes(), event.sequence);
+    stream ^ xxh3_128_with_seed(handler.as_bytes(), event.sequence.rotate_left(32)).rotate_left(1)
 }
 
-/// The part of the seed that an instance gets when it is made for its first event.
-pub(super) fn hash_seed(event: &Event, handler: &str) -> u128 {
-    seed(event, handler).iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
+fn seed(event: &Event, handler: &str) -> [u8; 32] {
+    let mut seed = [0; 32];
+    let half = hash_seed(event, handler).to_le_bytes();
+    seed.iter_mut().zip(half.iter().chain(&half)).for_each(|(slot, byte)| *slot = *byte);
+    seed
 }
 
 struct WallClock(Arc<AtomicU64>);

@@ -33,13 +33,20 @@ pub(super) struct Bounded<F> {
     limit: Duration,
     waited: Duration,
     waiting_since: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
+    /// Made when the run waits for the first time: most never do.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F> Bounded<F> {
     pub(super) fn new(run: F, gave_way: GaveWay, limit: Duration) -> Self {
-        let alarm = Box::pin(tokio::time::sleep(limit));
-        Bounded { run: Box::pin(run), gave_way, limit, waited: Duration::ZERO, waiting_since: None, alarm }
+        Bounded {
+            run: Box::pin(run),
+            gave_way,
+            limit,
+            waited: Duration::ZERO,
+            waiting_since: None,
+            alarm: None,
+        }
     }
 }
 
@@ -62,8 +69,9 @@ impl<F: Future> Future for Bounded<F> {
         }
         let now = Instant::now();
         self.waiting_since = Some(now);
-        self.alarm.as_mut().reset(now + left);
-        match self.alarm.as_mut().poll(context) {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(now + left)));
+        alarm.as_mut().reset(now + left);
+        match alarm.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }

@@ -144,6 +144,10 @@ impl Engine {
 
     fn stored(&mut self, mut batch: Batch, first: u64) {
         self.commits.stored(&batch, first);
+        // First the low marks: what lies below need not be noted one by one.
+        for (shard, _, checkpoint) in &batch.checkpoints {
+            self.shards.committed(*shard, checkpoint);
+        }
         for Unit { place, settled, .. } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
             let dead = matches!(settled.outcome, Outcome::Dead(..));
@@ -151,9 +155,6 @@ impl Engine {
             if dead {
                 self.report_dead_letter(*place, settled);
             }
-        }
-        for (shard, _, checkpoint) in &batch.checkpoints {
-            self.shards.committed(*shard, checkpoint);
         }
         let now = now();
         self.compaction.wrote(batch.states.len());
