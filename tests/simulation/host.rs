@@ -50,8 +50,8 @@ pub(crate) struct Host {
     pub(crate) shards: Shards,
     pub(crate) states: States,
     pub(crate) commits: Commits,
-    /// The batch under way, and what the server made of it, which the host has yet to learn.
-    pub(crate) under_way: Option<(Batch, Option<Answer>)>,
+    /// The batches under way, and what the server made of each, which the host has yet to learn.
+    pub(crate) under_way: Vec<(Batch, Option<Answer>)>,
     pub(crate) ready: Vec<Job>,
     pub(crate) running: Vec<Job>,
     pub(crate) fetches: Vec<Job>,
@@ -99,13 +99,13 @@ impl Host {
         model.forgotten(&retries(scene, &stored));
         Ok(Host {
             positions: (0..handlers.len()).map(|handler| shards.low(handler, 0)).collect(),
-            commits: Commits::new(Arc::clone(&origins), checkpoints),
+            commits: Commits::new(Arc::clone(&origins), checkpoints, scene.full),
             handlers,
             plan,
             origins,
             shards,
             states: States::default(),
-            under_way: None,
+            under_way: Vec::new(),
             ready: Vec::new(),
             running: Vec::new(),
             fetches: Vec::new(),
@@ -182,16 +182,16 @@ impl Host {
     /// A batch is stored, and the host has learned of it.
     pub(crate) fn stored(&mut self, batch: &Batch, first: u64, now: u64, sabotage: Option<Sabotage>) {
         self.commits.stored(batch, first);
+        for (shard, _, checkpoint) in &batch.checkpoints {
+            self.shards.committed(*shard, checkpoint);
+        }
         for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
                 self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
             }
         }
-        for (shard, _, checkpoint) in &batch.checkpoints {
-            self.shards.committed(*shard, checkpoint);
-        }
-        for (id, (changes, cleared)) in &batch.states {
-            self.states.committed(id, *changes, *cleared, now);
+        for (id, changes) in &batch.states {
+            self.states.committed(id, *changes, now);
         }
     }
 
@@ -212,7 +212,7 @@ impl Host {
 
     /// With nothing left to be committed, what is stored must know every attempt.
     pub(crate) fn knows_attempts(&self, model: &Model) -> Checked {
-        if !self.commits.is_empty() || self.under_way.is_some() || !self.actions.is_empty() {
+        if !self.commits.is_empty() || !self.under_way.is_empty() || !self.actions.is_empty() {
             return Ok(());
         }
         for shard in 0..self.shards.count() {

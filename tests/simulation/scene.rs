@@ -105,6 +105,8 @@ pub(crate) struct Scene {
     pub(crate) checkpoint_bytes: usize,
     /// The most events of one delivery.
     pub(crate) delivery: usize,
+    /// So many messages are sent while another batch is under way.
+    pub(crate) full: usize,
     /// A handler that holds so many events is not read for.
     pub(crate) room: usize,
     /// The longest step of time, in milliseconds.
@@ -137,6 +139,7 @@ impl Scene {
             steps: events * random.random_range(4..16),
             checkpoint_bytes: pick(&mut random, &[60, 200, 600, usize::MAX, usize::MAX]),
             delivery: pick(&mut random, &[1, 4, 16, 64]),
+            full: pick(&mut random, &[1, 1, 4, 800]),
             room: pick(&mut random, &[4, 40, 400, 400]),
             pace: pick(&mut random, &[2, 100, 1_500, 10_000]),
             trouble: pick(&mut random, &[2, 4, 12, 100]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle::values::batch::{BatchMessage, MAX_MESSAGES};
 use heddle::values::event::{Event, Headers};
-use heddle::values::names::{STATE_CLEARED, STATE_STALE};
+use heddle::values::names::STATE_CLEARED;
 
 use crate::scene::STREAM;
 
@@ -22,13 +22,6 @@ pub(crate) enum Refusal {
     Content(String),
 }
 
-/// The state of a key as it is stored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) value: Option<Bytes>,
-    pub(crate) versions: u32,
-}
-
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -36,7 +29,7 @@ pub(crate) struct Server {
     events: BTreeMap<u64, Arc<Event>>,
     /// Sequence and payload of what is rolled up, by subject.
     rolled_up: HashMap<String, (u64, Bytes)>,
-    states: HashMap<String, Stored>,
+    states: HashMap<String, Option<Bytes>>,
     /// Whether batches are checked against the checkpoints that they go on from.
     pub(crate) fences: bool,
 }
@@ -83,7 +76,7 @@ impl Server {
     }
 
     /// The state under a subject.
-    pub(crate) fn state(&self, subject: &str) -> Stored {
+    pub(crate) fn state(&self, subject: &str) -> Option<Bytes> {
         self.states.get(subject).cloned().unwrap_or_default()
     }
 
@@ -117,11 +110,9 @@ impl Server {
         if message.expected_last.is_some() {
             self.rolled_up.insert(message.subject.clone(), (self.next, message.payload.clone()));
         }
-        if let Some(stale) = message.headers.get(STATE_STALE) {
+        if message.subject.contains(".state.") {
             let cleared = message.headers.get(STATE_CLEARED).is_some();
-            let versions = stale.parse::<u32>().unwrap_or(u32::MAX).saturating_add(1);
-            let value = (!cleared).then(|| message.payload.clone());
-            self.states.insert(message.subject.clone(), Stored { value, versions });
+            self.states.insert(message.subject.clone(), (!cleared).then(|| message.payload.clone()));
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::server::{REFUSED, Refusal, Server};
 /// A third of what fits into a batch.
 static BULK: LazyLock<Bytes> = LazyLock::new(|| vec![0; 3 << 20].into());
 
+/// Batches under way at once.
+const MAX_BATCHES: usize = 3;
+
 /// When the world begins, in milliseconds since 1970.
 const BEGINNING: u64 = 1_000_000;
 
@@ -150,14 +153,14 @@ impl World {
         }
         self.model.begins(id, &job.key, job.attempt, self.now)?;
         let state_id = (job.place.handler, job.key.clone());
-        let known = self.host.states.get(&state_id, self.now).cloned();
+        let known = self.host.states.get(&state_id, self.now);
         let known = known.filter(|_| !self.is(Sabotage::ForgetsStates));
         job.state = Some(match known {
             Some(state) => (state, false),
             None => {
                 let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
                 let stored = self.server.state(&self.host.origins.names.state(name, &job.key));
-                (State { value: stored.value, versions: stored.versions }, true)
+                (stored, true)
             }
         });
         self.host.running.push(job);
@@ -203,7 +206,7 @@ impl World {
     }
 
     fn effects(&self, handler: usize, sequence: u64, fate: Fate, state: &State) -> Effects {
-        let text = state.value.as_ref().and_then(|value| std::str::from_utf8(value).ok());
+        let text = state.as_ref().and_then(|value| std::str::from_utf8(value).ok());
         let count = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
         let message = |subject: &str, payload: Bytes| {
             (Message { subject: subject.into(), headers: Headers::default(), payload }, When::Now)
@@ -269,15 +272,15 @@ impl World {
         true
     }
 
-    /// Sends the next batch, if none is under way and something waits.
+    /// Sends the next batch, if there is one to be sent.
     pub(crate) fn commit(&mut self) -> Checked<bool> {
-        if self.host.under_way.is_some() || self.host.commits.is_empty() {
+        if self.host.under_way.len() >= MAX_BATCHES || !self.host.commits.is_due() {
             return Ok(false);
         }
         let lag = self.random.random_range(0..100);
         self.host.touch_lagging(lag);
         let host = &mut self.host;
-        let Some(batch) = host.commits.next(&host.shards, &host.states, &host.positions) else {
+        let Some(batch) = host.commits.next(&host.shards, &host.positions) else {
             return Ok(false);
         };
         ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || {
@@ -286,13 +289,16 @@ impl World {
         if !self.is(Sabotage::TakesOutOfOrder) {
             self.model.built(&batch, |handler, sequence| self.host.id(handler, sequence))?;
         }
-        self.host.under_way = Some((batch, None));
+        self.host.under_way.push((batch, None));
         Ok(true)
     }
 
-    /// The batch under way reaches the server.
+    /// One of the batches under way reaches the server.
     pub(crate) fn arrive(&mut self) -> Checked<bool> {
-        let Some((batch, answer @ None)) = &mut self.host.under_way else { return Ok(false) };
+        let on_their_way: Vec<usize> = self.waiting_batches(false);
+        let Some(index) = choose(&mut self.random, on_their_way.len()) else { return Ok(false) };
+        let index = on_their_way.get(index).copied().unwrap_or_default();
+        let Some((batch, answer)) = self.host.under_way.get_mut(index) else { return Ok(false) };
         if self.sabotage == Some(Sabotage::TakesLostForStored) && batch.number % 3 == 0 {
             *answer = Some(Answer::Stored(0));
             return Ok(true);
@@ -310,11 +316,12 @@ impl World {
         Ok(true)
     }
 
-    /// The host learns what became of the batch under way.
+    /// The host learns what became of one of the batches under way.
     pub(crate) fn learn(&mut self) -> Checked<bool> {
-        let Some((batch, Some(answer))) = self.host.under_way.take_if(|(_, answer)| answer.is_some()) else {
-            return Ok(false);
-        };
+        let answered = self.waiting_batches(true);
+        let Some(index) = choose(&mut self.random, answered.len()) else { return Ok(false) };
+        let index = answered.get(index).copied().unwrap_or_default();
+        let (batch, Some(answer)) = self.host.under_way.swap_remove(index) else { return Ok(false) };
         match answer {
             Answer::Stored(first) => {
                 self.host.stored(&batch, first, self.now, self.sabotage);
@@ -328,6 +335,12 @@ impl World {
             }
         }
         Ok(true)
+    }
+
+    /// Where the batches are that the server has, or has not, answered.
+    fn waiting_batches(&self, answered: bool) -> Vec<usize> {
+        let batches = self.host.under_way.iter().enumerate();
+        batches.filter(|(_, (_, answer))| answer.is_some() == answered).map(|(index, _)| index).collect()
     }
 
     /// Time passes.
@@ -352,9 +365,8 @@ impl World {
             self.host.positions = if same { last.positions } else { self.host.positions.clone() };
         }
         // What was under way may still arrive: it is fenced.
-        if let Some((late, None)) = last.under_way
-            && let Ok(first) = self.server.store(&late.messages)
-        {
+        for (late, answer) in last.under_way {
+            let (None, Ok(first)) = (answer, self.server.store(&late.messages)) else { continue };
             let handlers = &last.handlers;
             let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
             self.model.stored(&late, &self.server, &last.origins.names, id_of)?;

@@ -20,7 +20,7 @@ use crate::values::checkpoint::Checkpoint;
 const MAX_TOUCHED: usize = 64;
 
 /// Beside another batch, one is worth sending only if it is about full: so many messages,
-const FULL_MESSAGES: usize = 800;
+pub const FULL_MESSAGES: usize = 800;
 
 /// or so many bytes.
 const FULL_BYTES: usize = 4 << 20;
@@ -52,6 +52,8 @@ pub struct Commits {
     touched: BTreeSet<u16>,
     /// Counts what came.
     came: u64,
+    /// So many messages are sent even while another batch is under way.
+    full: usize,
     /// Batches under way.
     under_way: usize,
     number: u64,
@@ -60,8 +62,9 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Goes on from checkpoints that this host has just written, with their sequences.
-    pub fn new(origins: Arc<Origins>, checkpoints: Vec<(u64, Checkpoint)>) -> Self {
+    /// Goes on from checkpoints that this host has just written, with their sequences. A batch of `full` messages is
+    /// sent even while another one is under way.
+    pub fn new(origins: Arc<Origins>, checkpoints: Vec<(u64, Checkpoint)>, full: usize) -> Self {
         let number = checkpoints.iter().map(|(_, c)| c.commit).max().unwrap_or(0);
         let chain = |(fence, committed)| Chain { fence, committed, ..Chain::default() };
         Commits {
@@ -70,6 +73,7 @@ impl Commits {
             waiting: 0,
             touched: BTreeSet::new(),
             came: 0,
+            full,
             under_way: 0,
             number,
             alone: 0,
@@ -136,7 +140,7 @@ impl Commits {
             messages += chain.messages;
             bytes += chain.bytes;
         }
-        messages >= FULL_MESSAGES || bytes >= FULL_BYTES
+        messages >= self.full || bytes >= FULL_BYTES
     }
 
     /// The next batch, if there is one to be sent now: as many units as fit, shard by shard, the shard first whose

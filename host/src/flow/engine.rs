@@ -20,7 +20,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
 use super::batch::{Batch, Origins, Unit};
-use super::commit::Commits;
+use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 use super::reader::{Read, Reader, Room, Subscription};
@@ -171,7 +171,7 @@ impl Engine {
         }
         Engine {
             runners: plugins.iter().map(runner).collect(),
-            commits: Commits::new(Arc::clone(&origins), acquired.checkpoints),
+            commits: Commits::new(Arc::clone(&origins), acquired.checkpoints, FULL_MESSAGES),
             counters: Counters::new(handler_names, now()),
             ready: (0..count).map(|_| VecDeque::new()).collect(),
             running: vec![0; count],

@@ -272,7 +272,7 @@ mod tests {
     fn message(subject: &str, headers: &[(&str, &str)], bytes: usize) -> Message {
         Message {
             subject: subject.into(),
-            headers: Headers::from_pairs(headers.iter().copied()),
+            headers: Headers::from_pairs(headers.iter().map(|(name, value)| ((*name).to_owned(), *value))),
             payload: vec![b'x'; bytes].into(),
         }
     }
