@@ -63,7 +63,12 @@ async fn every_message_says_which_event_caused_it_and_which_chain_it_belongs_to(
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let inner = json!({"do": [{"publish": {"subject": "out.a", "payload": "end"}}]}).to_string();
-    let cause = checker.publish("in.a", json!([{"publish": {"subject": "mid.a", "payload": inner}}])).await;
+    let first = json!({"do": [{"publish": {"subject": "mid.a", "payload": inner}}]}).to_string();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let jetstream = server.jetstream().await;
+    let stored = jetstream.publish_with_headers("in.a", headers, first.into()).await.unwrap();
+    let cause = stored.await.unwrap().sequence;
     checker.wait_for("out.a", 1).await;
     let (mid, out) = (&checker.rows("mid.").await[0], &checker.rows("out.").await[0]);
     assert_eq!((mid.cause(), out.cause()), (cause, mid.sequence));
@@ -73,6 +78,7 @@ async fn every_message_says_which_event_caused_it_and_which_chain_it_belongs_to(
     assert_eq!((mid.header("Heddle-Hops"), out.header("Heddle-Hops")), ("1", "2"));
     assert_eq!((mid.header("Heddle-Handler"), out.header("Heddle-Handler")), ("first", "second"));
     let trace = |row: &heddle_tests::Row| row.header("traceparent").split('-').nth(1).map(str::to_owned);
+    assert_eq!(trace(mid).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
     assert_eq!(trace(mid), trace(out));
     assert_ne!(mid.header("traceparent"), out.header("traceparent"));
     assert_eq!(host.stop().await, 0);
@@ -109,24 +115,28 @@ async fn what_a_plugin_sees_is_the_event_and_nothing_of_the_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_versions_of_a_state_are_removed_in_the_background() {
+async fn old_states_and_checkpoints_are_removed_in_the_background_and_no_last_one_with_them() {
+    const EVENTS: usize = 100_000;
+    const KEYS: usize = 5_000;
     let server = Server::start().await;
-    let app = App::contrary("");
+    let app = App::contrary("instances = { reuse = 1000 }");
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    for n in 1..=60 {
-        checker.publish_count("a", &[]).await;
-        // One commit each, so that none is saved.
-        checker.wait_for("out.a", n).await;
-    }
-    let few = || async { checker.count("_heddle.t.state.>").await.filter(|count| *count <= 20) };
-    heddle_tests::wait_for("old versions are removed", few).await;
-    assert_eq!(checker.faults().await, Vec::<String>::new());
+    // A key that is written once, at the beginning: its state lies below everything that is removed.
+    checker.publish_count("once", &[]).await;
+    checker.publish_counts(EVENTS, KEYS).await;
+    checker.wait_for("out.>", EVENTS + 1).await;
+    // Four of five events write a state that stays until it is removed.
+    let few = || async { checker.count("_heddle.t.state.>").await.filter(|count| *count <= 50_000) };
+    heddle_tests::wait_for("old states are removed", few).await;
+    let few = || async { checker.count("_heddle.t.checkpoint.*").await.filter(|count| *count <= 200) };
+    heddle_tests::wait_for("old checkpoints are removed", few).await;
     assert_eq!(host.stop().await, 0);
     // What is left is enough to go on from.
     let host = app.start(&server.url()).await;
-    checker.publish_count("a", &[]).await;
-    checker.wait_for("out.a", 61).await;
+    checker.publish_count("once", &[]).await;
+    checker.publish_counts(KEYS, KEYS).await;
+    checker.wait_for("out.>", EVENTS + KEYS + 2).await;
     assert_eq!(checker.faults().await, Vec::<String>::new());
     assert_eq!(host.stop().await, 0);
 }

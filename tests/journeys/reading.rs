@@ -55,7 +55,7 @@ async fn a_window_that_fills_stops_reading_and_nothing_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handler_holds_up_no_other_and_loses_nothing() {
-    const EVENTS: usize = 7_000;
+    const EVENTS: usize = 12_000;
     let server = Server::start().await;
     let plugin = heddle_tests::plugin("contrary");
     let handler = |name: &str, key: &str, messages: u32| {
@@ -74,7 +74,7 @@ async fn a_slow_handler_holds_up_no_other_and_loses_nothing() {
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let publish = json!({"publish": {"subject": "out.a", "payload": "x", "tolerate": true}});
-    publish_many(&server, EVENTS, &json!([publish, {"count": null}, {"sleep_ms": {"ms": 2}}])).await;
+    publish_many(&server, EVENTS, &json!([publish, {"count": null}, {"sleep_ms": {"ms": 1}}])).await;
     checker.wait_for("out.a", EVENTS).await;
     let slow = || async {
         let output = app.output(&["state", "get", "slow", "onein", "--url", &server.url()]).await;

@@ -65,6 +65,20 @@ impl Checker {
         self.publish(&format!("in.{key}"), counting(key, more)).await
     }
 
+    /// Publishes so many events that count, for so many keys in turn, and waits until all are stored.
+    pub async fn publish_counts(&self, events: usize, keys: usize) {
+        use futures::{StreamExt, TryStreamExt};
+        let publish = |n: usize| {
+            let text = json!({ "do": counting(&format!("k{}", n % keys), &[]) }).to_string();
+            async move {
+                let ack = self.jetstream.publish(format!("in.k{}", n % keys), text.into()).await?;
+                ack.await
+            }
+        };
+        let acks = futures::stream::iter(0..events).map(publish).buffer_unordered(1_000);
+        acks.try_for_each(|_| std::future::ready(Ok(()))).await.expect("the server takes all events");
+    }
+
     /// All messages under a subject prefix, in the order of the stream.
     pub async fn rows(&self, prefix: &str) -> Vec<Row> {
         let Ok(mut stream) = self.jetstream.get_stream(&self.stream).await else { return Vec::new() };

@@ -111,7 +111,8 @@ impl Broker {
     /// Removes all messages under `filter` below a sequence.
     pub async fn purge_below(&self, stream: &str, filter: &str, sequence: u64) -> Result<(), Error> {
         let what = || format!("purge `{filter}` below {sequence}");
-        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let handle =
+            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         let purged = handle.purge().filter(filter).sequence(sequence).await;
         purged.map(drop).map_err(|e| Error::request(what(), chain(&e)))
     }

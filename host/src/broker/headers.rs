@@ -31,9 +31,7 @@ pub(super) fn to_nats(headers: &Headers) -> Result<HeaderMap, String> {
     for (name, value) in headers.pairs() {
         let header = match name {
             Cow::Borrowed(known) => HeaderName::from_static(known),
-            Cow::Owned(name) => {
-                name.parse().map_err(|error| format!("header name {name:?}: {error}"))?
-            }
+            Cow::Owned(name) => name.parse().map_err(|error| format!("header name {name:?}: {error}"))?,
         };
         let value: HeaderValue =
             value.parse().map_err(|error| format!("value of header `{name}`: {error}"))?;

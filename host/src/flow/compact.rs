@@ -15,7 +15,7 @@ use crate::broker::{Broker, Error, Stored, Survey};
 use crate::values::names::{Names, STATE_CLEARED};
 
 /// Fewer old versions than this are left alone.
-const MIN_STALE: u64 = 50_000;
+const MIN_STALE: u64 = 20_000;
 
 /// So many old versions for each key are left alone.
 const STALE_PER_KEY: u64 = 2;
@@ -157,8 +157,8 @@ mod tests {
         assert_eq!(compaction.next(20), None, "one at a time");
         compaction.ended(survey(1_000, 1_000));
         assert_eq!(compaction.next(30), Some(Sweep { below: 10 }));
-        compaction.ended(survey(60_000, 1_000));
-        compaction.wrote(49_999);
+        compaction.ended(survey(30_000, 1_000));
+        compaction.wrote(19_999);
         assert_eq!(compaction.next(40), None);
         compaction.wrote(1);
         assert_eq!(compaction.next(50), Some(Sweep { below: 30 }));
@@ -202,7 +202,7 @@ mod tests {
         compaction.ended(None);
         compaction.wrote(1);
         assert_eq!(compaction.next(6), None);
-        compaction.wrote(50_000);
+        compaction.wrote(20_000);
         assert!(compaction.next(7).is_some());
     }
 }

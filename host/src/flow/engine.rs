@@ -345,8 +345,7 @@ fn room(shards: &Shards, handlers: usize, handler: HandlerIx) -> Room {
     let held = shards.held(handler);
     let events = (MAX_HELD_EVENTS / handlers.max(1)).max(MIN_SHARE_EVENTS);
     let bytes = (MAX_HELD_BYTES / handlers.max(1)).max(MIN_SHARE_BYTES);
-    let below =
-        |part: usize| held.events < events / part && held.bytes < bytes / part && held.full == 0;
+    let below = |part: usize| held.events < events / part && held.bytes < bytes / part && held.full == 0;
     match (below(1), below(4)) {
         (false, _) => Room::None,
         (true, false) => Room::Some,

@@ -166,7 +166,8 @@ async fn measure(group: &Group, bar: &ProgressBar, report: &mut Report) -> Resul
 }
 
 async fn fill(rig: &mut Rig, workload: &Workload, bar: &ProgressBar, what: &str) -> Result<()> {
-    let progress = |filled| bar.set_message(format!("{what} · {filled} of {} events written", workload.events));
+    let progress =
+        |filled| bar.set_message(format!("{what} · {filled} of {} events written", workload.events));
     rig.fill(workload, progress).await
 }
 

@@ -88,12 +88,7 @@ pub fn groups(size: Size, store: Store) -> Vec<Group> {
         ),
         group("keys", store, rounds(5), [keys(1), keys(20), keys(1_000), keys(100_000)].concat()),
         group("handlers", store, rounds(3), [handlers(1), handlers(8), handlers(64)].concat()),
-        group(
-            "overwrite",
-            store,
-            rounds(2),
-            vec![overwrite(1_000), overwrite(few(1_000_000, 5_000))],
-        ),
+        group("overwrite", store, rounds(2), vec![overwrite(1_000), overwrite(few(1_000_000, 5_000))]),
         group("backlog", store, 1, vec![backlog(few(1_000_000, 30_000)), backlog(few(10_000_000, 60_000))]),
     ]
 }

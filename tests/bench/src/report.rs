@@ -194,7 +194,17 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header([
-            "variant", "keys", "handlers", "payload", "events/s", "(min–max)", "CPU s/M", "server", "RSS MB", "per batch", "lost counts",
+            "variant",
+            "keys",
+            "handlers",
+            "payload",
+            "events/s",
+            "(min–max)",
+            "CPU s/M",
+            "server",
+            "RSS MB",
+            "per batch",
+            "lost counts",
         ]);
         for row in self.rows.iter().filter(|row| row.group == group && row.load.is_none()) {
             let name = match row.concurrency {
@@ -222,7 +232,8 @@ impl Report {
     pub fn latencies(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["variant", "load", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU s/M", "server"]);
+        table
+            .set_header(["variant", "load", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU s/M", "server"]);
         for row in self.rows.iter().filter(|row| row.load.is_some()) {
             let ms = |value: Option<f64>| value.map(|ms| format!("{ms:.1}")).unwrap_or_default();
             table.add_row([

@@ -106,7 +106,8 @@ impl Rig {
             Variant::Careful(n) => ("careful", n),
         };
         let events = workload.events.to_string();
-        let command = native(name, &self.url(), &["--events", &events, "--concurrency", &concurrency.to_string()])?;
+        let command =
+            native(name, &self.url(), &["--events", &events, "--concurrency", &concurrency.to_string()])?;
         let mut worker = Worker::start(command, self.folder.path(), name).await?;
         let (pid, began, before) = (worker.pid()?, Instant::now(), self.server_usage()?);
         let mut used = usage(pid)?;

@@ -24,7 +24,8 @@ pub(super) async fn run(job: Job) -> Result<()> {
             *count += 1;
             *count
         };
-        let published = async { anyhow::Ok(jetstream.publish(subject, message.payload.clone()).await?.await?) };
+        let published =
+            async { anyhow::Ok(jetstream.publish(subject, message.payload.clone()).await?.await?) };
         let put = async { anyhow::Ok(bucket.put(key, count.to_le_bytes().to_vec().into()).await?) };
         futures::try_join!(published, put)?;
         message.ack().await.map_err(anyhow::Error::from_boxed)
