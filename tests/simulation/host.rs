@@ -190,7 +190,7 @@ impl Host {
                 self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
             }
         }
-        for (id, changes) in &batch.states {
+        for (_, id, changes) in &batch.states {
             self.states.committed(id, *changes, now);
         }
     }

@@ -95,7 +95,7 @@ impl Model {
         }
         for (handler, key) in changed {
             let name = self.scene.handlers.get(handler).map_or("", |handler| &handler.name);
-            let state = server.state(&names.state(name, &key));
+            let state = server.state(&names.state(key.shard(self.scene.shards.get()), name, &key));
             let count = self.lanes.get(&(handler, key.clone())).map_or(0, |lane| lane.count);
             let expected = (count > 0).then(|| count.to_string());
             ensure(

@@ -17,41 +17,33 @@ use super::{Broker, Error, Stored, headers, nanos};
 /// Messages that are moved at once.
 const MOVING: usize = 64;
 
-/// What there is under a filter.
+/// What was found under a filter, and what was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Survey {
-    pub messages: u64,
-    /// Each has one last message.
+pub struct Carried {
+    /// How many subjects there are.
     pub subjects: u64,
-    /// The sequence of the first message; 0 if there is none.
-    pub first: u64,
+    /// How many messages were written again.
+    pub messages: u64,
 }
 
 impl Broker {
-    /// Counts the messages under `filter`, and their subjects.
-    pub async fn survey(&self, stream: &str, filter: &str) -> Result<Survey, Error> {
-        let what = || format!("survey `{filter}`");
+    /// Counts the messages under `filter`. Also the sequence of the first one; 0 if there is none.
+    pub async fn extent(&self, stream: &str, filter: &str) -> Result<(u64, u64), Error> {
+        let what = || format!("count the messages under `{filter}`");
         let all = self.scanner(stream, filter, DeliverPolicy::All).await?;
-        let last = self.scanner(stream, filter, DeliverPolicy::LastPerSubject).await?;
-        let count = |consumer: &PullConsumer| consumer.cached_info().num_pending;
         let first = all.fetch().max_messages(1).messages().await;
         let first = first.map_err(|e| Error::request(what(), chain(&e)))?.next().await;
+        self.dismiss(stream, &all).await;
         let first = match first {
             None => 0,
             Some(Err(error)) => return Err(Error::request(what(), error)),
             Some(Ok(message)) => message.info().map_err(|e| Error::request(what(), e))?.stream_sequence,
         };
-        let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
-        for consumer in [&all, &last] {
-            // They would vanish by themselves as well.
-            handle.delete_consumer(&consumer.cached_info().name).await.ok();
-        }
-        Ok(Survey { messages: count(&all), subjects: count(&last), first })
+        Ok((all.cached_info().num_pending, first))
     }
 
     /// Writes every message again that is the last one of its subject under `filter`, lies below `boundary`, and is
-    /// wanted. Afterwards nothing below that boundary is a last message that is wanted. How many there were.
+    /// wanted. Afterwards nothing below that boundary is a last message that is wanted.
     ///
     /// Each is written only if it still is the last one, so that nobody's newer message is covered.
     pub async fn carry(
@@ -60,12 +52,33 @@ impl Broker {
         filter: &str,
         boundary: u64,
         wanted: impl Fn(&Stored) -> bool,
+    ) -> Result<Carried, Error> {
+        let consumer = self.scanner(stream, filter, DeliverPolicy::LastPerSubject).await?;
+        let subjects = consumer.cached_info().num_pending;
+        let messages = self.carry_from(&consumer, filter, boundary, wanted).await;
+        // As long as it is there, the server counts anew for it whenever something is removed.
+        self.dismiss(stream, &consumer).await;
+        Ok(Carried { subjects, messages: messages? })
+    }
+
+    async fn dismiss(&self, stream: &str, consumer: &PullConsumer) {
+        if let Ok(stream) = self.jetstream.get_stream_no_info(stream).await {
+            // It would vanish by itself as well.
+            stream.delete_consumer(&consumer.cached_info().name).await.ok();
+        }
+    }
+
+    async fn carry_from(
+        &self,
+        consumer: &PullConsumer,
+        filter: &str,
+        boundary: u64,
+        wanted: impl Fn(&Stored) -> bool,
     ) -> Result<u64, Error> {
         let what = || format!("carry the last messages under `{filter}` on");
         let broken = |error: &dyn std::error::Error| Error::request(what(), chain(error));
-        let consumer = self.scanner(stream, filter, DeliverPolicy::LastPerSubject).await?;
         let left = usize::try_from(consumer.cached_info().num_pending).unwrap_or(usize::MAX);
-        if left == 0 {
+        if left == 0 || boundary == 0 {
             return Ok(0);
         }
         // In the order of their sequences: those below the boundary come first.
@@ -108,13 +121,13 @@ impl Broker {
         }
     }
 
-    /// Removes all messages under `filter` below a sequence.
-    pub async fn purge_below(&self, stream: &str, filter: &str, sequence: u64) -> Result<(), Error> {
+    /// Removes all messages under `filter` below a sequence. How many there were.
+    pub async fn purge_below(&self, stream: &str, filter: &str, sequence: u64) -> Result<u64, Error> {
         let what = || format!("purge `{filter}` below {sequence}");
         let handle =
             self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         let purged = handle.purge().filter(filter).sequence(sequence).await;
-        purged.map(drop).map_err(|e| Error::request(what(), chain(&e)))
+        purged.map(|answer| answer.purged).map_err(|e| Error::request(what(), chain(&e)))
     }
 
     async fn scanner(

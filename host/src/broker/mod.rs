@@ -19,7 +19,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use commit::{CommitAnswer, CommitError, Listen};
-pub use compact::Survey;
+pub use compact::Carried;
 pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use observe::{ConsumerLag, Published, StreamTail};

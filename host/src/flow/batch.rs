@@ -54,8 +54,8 @@ pub struct Batch {
     pub units: Vec<Unit>,
     /// Shard, index of its message, checkpoint.
     pub checkpoints: Vec<(u16, usize, Checkpoint)>,
-    /// How many changes of each state it holds.
-    pub states: Vec<(StateId, usize)>,
+    /// How many changes of each state it holds, and the shard.
+    pub states: Vec<(u16, StateId, usize)>,
     pub replies: Vec<Reply>,
     pub number: u64,
 }
@@ -67,8 +67,8 @@ pub(super) struct Builder {
     bytes: usize,
     pub(super) units: Vec<Unit>,
     shards: BTreeSet<u16>,
-    /// Where each state's message is, and how many changes it stands for.
-    states: HashMap<StateId, (usize, usize)>,
+    /// Where each state's message is, how many changes it stands for, and the shard.
+    states: HashMap<StateId, (usize, usize, u16)>,
     replies: Vec<Reply>,
 }
 
@@ -120,7 +120,7 @@ impl Builder {
         match &settled.outcome {
             Outcome::Done(effects) => {
                 self.add_effects(handler, settled, effects);
-                self.add_state(handler, state, &effects.state);
+                self.add_state(unit.place.shard, handler, state, &effects.state);
             }
             Outcome::Dead(cause, attempts) => {
                 let origin =
@@ -166,26 +166,27 @@ impl Builder {
     }
 
     /// Two changes of one state in a batch become the last one.
-    fn add_state(&mut self, handler: &str, id: StateId, change: &StateChange) {
+    fn add_state(&mut self, shard: u16, handler: &str, id: StateId, change: &StateChange) {
         let (payload, cleared) = match change {
             StateChange::Keep => return,
             StateChange::Set(value) => (value.clone(), false),
             StateChange::Clear => (Bytes::new(), true),
         };
-        if let Some((index, changes)) = self.states.get_mut(&id) {
+        if let Some((index, changes, _)) = self.states.get_mut(&id) {
             *changes += 1;
             let known = self.messages.get_mut(*index);
             if let Some(slot) = known {
                 if cleared || slot.rollup {
-                    *slot = state_message(&self.origins.names, handler, &id.1, payload, cleared);
+                    let place = (shard, handler);
+                    *slot = state_message(&self.origins.names, place, &id.1, payload, cleared);
                 } else {
                     slot.payload = payload;
                 }
             }
             return;
         }
-        let message = state_message(&self.origins.names, handler, &id.1, payload, cleared);
-        self.states.insert(id, (self.messages.len(), 1));
+        let message = state_message(&self.origins.names, (shard, handler), &id.1, payload, cleared);
+        self.states.insert(id, (self.messages.len(), 1, shard));
         self.push(message);
     }
 
@@ -205,7 +206,7 @@ impl Builder {
             let fence = fences.get(usize::from(shard)).copied().unwrap_or_default();
             self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence));
         }
-        let states = self.states.into_iter().map(|(id, (_, changes))| (id, changes));
+        let states = self.states.into_iter().map(|(id, (_, changes, shard))| (shard, id, changes));
         Batch {
             messages: self.messages.into(),
             units: self.units,
@@ -217,10 +218,16 @@ impl Builder {
     }
 }
 
-fn state_message(names: &Names, handler: &str, key: &Key, payload: Bytes, cleared: bool) -> BatchMessage {
+fn state_message(
+    names: &Names,
+    (shard, handler): (u16, &str),
+    key: &Key,
+    payload: Bytes,
+    cleared: bool,
+) -> BatchMessage {
     let token = key.token();
     let mut message = BatchMessage {
-        subject: names.state_of_token(handler, &token),
+        subject: names.state_of_token(shard, handler, &token),
         payload,
         keep: Keep::Always,
         ..BatchMessage::default()

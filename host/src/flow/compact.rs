@@ -3,28 +3,30 @@
 //! Both are appended, for a roll-up costs the server a walk over everything in between. Of checkpoints the host knows
 //! which are the last, so all below the lowest of those can be removed now and then.
 //!
-//! States are many. Those that were written after the last look will have made most older ones old by the next
-//! look; what is still the last of its key then is written again, and everything below the last look is removed at
-//! once. So the work for each old version is small however many keys there are, and no key needs to be remembered.
-//! Pure, but for [`run`]; it may be given up anywhere without harm.
+//! States are many. When a shard has many old ones, those that were written after the last look will have made most
+//! of the ones before it old; what is still the last of its key is written again, and everything below the last look
+//! is removed at once. So the work for each old state is small however many keys there are, and no key needs to be
+//! remembered. It is done shard by shard, because the server serves nobody else meanwhile. Any of it may be given up
+//! anywhere without harm.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::jobs::Done;
-use crate::broker::{Broker, Error, Stored, Survey};
+use crate::broker::{Broker, Error, Stored};
 use crate::values::names::{Names, STATE_CLEARED};
 
-/// Fewer old versions than this are left alone.
-const MIN_STALE: u64 = 20_000;
+/// Fewer old states than this are left alone, over all shards.
+const MIN_STALE: u64 = 100_000;
 
-/// So many old versions for each key are left alone.
+/// The same for a shard, if there are many. Measured: a removal costs the server some milliseconds, however few go.
+const MIN_STALE_OF_SHARD: u64 = 4_000;
+
+/// So many old states for each key are left alone.
 const STALE_PER_KEY: u64 = 2;
 
-/// Sequences that are swept by one request. The server answers nobody else while it sweeps: some milliseconds.
-const MIN_SWEEP: u64 = 5_000;
-
-/// The server looks at every key once a request: with many keys, a request sweeps more.
-const KEYS_PER_SEQUENCE: u64 = 10;
+/// Sequences that are swept by one request.
+const MAX_SWEEP: u64 = 500_000;
 
 /// Old checkpoints are removed every so many sequences.
 const CHECKPOINT_SWEEP: u64 = 20_000;
@@ -61,126 +63,197 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, bel
     Done::Removed
 }
 
-/// How much there is to be removed, as far as is known.
-#[derive(Debug, Default)]
+/// How many old states there are, as far as is known.
+#[derive(Debug)]
 pub struct Compaction {
-    /// What was there at the last look.
-    known: Option<Survey>,
-    /// Messages written since.
-    written: u64,
-    /// The end of the stream at the last look. The next sweep ends there.
-    boundary: u64,
-    under_way: bool,
+    shards: Vec<Shard>,
+    /// Fewer old states of a shard are left alone.
+    min_stale: u64,
+    /// The shard that is swept.
+    under_way: Option<u16>,
 }
 
-/// A look, and the removal of what is old below a sequence.
+#[derive(Debug, Clone, Default)]
+struct Shard {
+    /// What the last sweep left.
+    known: Option<Left>,
+    /// States written since that replaced an earlier one, and states of new keys.
+    replaced: u64,
+    new: u64,
+    /// The end of the stream when the last sweep began. The next sweep ends there.
+    boundary: u64,
+}
+
+/// A look at a shard, and the removal of what is old below a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
+    shard: u16,
     below: u64,
 }
 
+/// What a sweep left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    messages: u64,
+    /// Of how many keys.
+    keys: u64,
+}
+
 impl Compaction {
-    /// States were committed.
-    pub fn wrote(&mut self, states: usize) {
-        self.written += states as u64;
+    /// For so many shards.
+    pub fn new(shards: NonZeroU16) -> Self {
+        let min_stale = (MIN_STALE / u64::from(shards.get())).max(MIN_STALE_OF_SHARD);
+        Compaction { shards: vec![Shard::default(); shards.get().into()], min_stale, under_way: None }
     }
 
-    /// What is to be done now, if anything; `end` is a sequence that was committed. The first sweep only looks.
+    /// A state of a shard was committed; `replaced`: it was not the first one of its key.
+    pub fn wrote(&mut self, shard: u16, replaced: bool) {
+        if let Some(shard) = self.shards.get_mut(usize::from(shard)) {
+            *if replaced { &mut shard.replaced } else { &mut shard.new } += 1;
+        }
+    }
+
+    /// What is to be done now, if anything; `end` is a sequence that was committed. The first sweep of a shard only
+    /// looks.
     pub fn next(&mut self, end: u64) -> Option<Sweep> {
-        if self.under_way || self.written == 0 || !self.is_due() {
+        if self.under_way.is_some() {
             return None;
         }
-        self.under_way = true;
-        self.written = 0;
-        Some(Sweep { below: std::mem::replace(&mut self.boundary, end) })
-    }
-
-    fn is_due(&self) -> bool {
-        let Some(known) = self.known else { return true };
-        let bound = MIN_STALE.max(known.subjects.saturating_mul(STALE_PER_KEY));
-        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
-        let left_behind = known.messages.saturating_sub(known.subjects) >= 3 * bound;
-        self.written >= bound || left_behind
+        let mut shards = (0_u16..).zip(&mut self.shards);
+        let (number, shard) = shards.find(|(_, shard)| shard.is_due(self.min_stale))?;
+        self.under_way = Some(number);
+        (shard.replaced, shard.new) = (0, 0);
+        Some(Sweep { shard: number, below: std::mem::replace(&mut shard.boundary, end) })
     }
 
     /// A sweep has ended; none: it failed, and there is another one when as much has been written again.
-    pub fn ended(&mut self, found: Option<Survey>) {
-        self.under_way = false;
-        self.known = found.or(Some(Survey { messages: 0, subjects: 0, first: 0 }));
+    pub fn ended(&mut self, left: Option<Left>) {
+        let shard = self.under_way.take().and_then(|shard| self.shards.get_mut(usize::from(shard)));
+        if let Some(shard) = shard {
+            shard.known = left.or(Some(shard.known.unwrap_or_default()));
+        }
+    }
+}
+
+impl Shard {
+    fn is_due(&self, min_stale: u64) -> bool {
+        if self.replaced == 0 {
+            return false;
+        }
+        let Some(known) = self.known else { return true };
+        let bound = min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY));
+        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
+        let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
+        self.replaced >= bound || left_behind
     }
 }
 
 /// Writes again what is still the last of its key in the range of the sweep, and removes everything else there.
 pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: Sweep) -> Done {
-    let found = sweep_states(&broker, &stream, &names.states(), sweep).await;
-    if let Err(error) = &found {
-        tracing::debug!(%error, "old versions of states stay for now");
+    let left = sweep_states(&broker, &stream, &names.states_in(sweep.shard), sweep.below).await;
+    if let Err(error) = &left {
+        tracing::debug!(%error, shard = sweep.shard, "old states stay for now");
     }
-    Done::Swept(found.ok())
+    Done::Swept(left.ok())
 }
 
-async fn sweep_states(broker: &Broker, stream: &str, filter: &str, sweep: Sweep) -> Result<Survey, Error> {
-    let before = broker.survey(stream, filter).await?;
-    if sweep.below <= before.first {
-        return Ok(before);
-    }
+async fn sweep_states(broker: &Broker, stream: &str, filter: &str, end: u64) -> Result<Left, Error> {
+    let (messages, first) = broker.extent(stream, filter).await?;
     // The mark of a cleared state means the same as no message at all.
     let is_state = |message: &Stored| message.headers.get(STATE_CLEARED).is_none();
-    let carried = broker.carry(stream, filter, sweep.below, is_state).await?;
-    let step = MIN_SWEEP.max(before.subjects / KEYS_PER_SEQUENCE);
-    let mut below = before.first;
-    while below < sweep.below {
-        below = below.saturating_add(step).min(sweep.below);
-        broker.purge_below(stream, filter, below).await?;
+    let carried = broker.carry(stream, filter, end, is_state).await?;
+    let (mut below, mut removed) = (first, 0);
+    while below < end {
+        below = below.saturating_add(MAX_SWEEP).min(end);
+        removed += broker.purge_below(stream, filter, below).await?;
     }
-    let after = broker.survey(stream, filter).await?;
-    let removed = (before.messages + carried).saturating_sub(after.messages);
-    tracing::debug!(carried, removed, "old versions of states were removed");
-    Ok(after)
+    tracing::debug!(filter, keys = carried.subjects, carried = carried.messages, removed, "old states were removed");
+    let messages = (messages + carried.messages).saturating_sub(removed);
+    Ok(Left { messages, keys: carried.subjects })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn survey(messages: u64, subjects: u64) -> Option<Survey> {
-        Some(Survey { messages, subjects, first: 1 })
+    fn left(messages: u64, keys: u64) -> Option<Left> {
+        Some(Left { messages, keys })
+    }
+
+    fn one_shard() -> Compaction {
+        Compaction::new(NonZeroU16::MIN)
+    }
+
+    fn write(compaction: &mut Compaction, shard: u16, replaced: u64, new: u64) {
+        (0..replaced).for_each(|_| compaction.wrote(shard, true));
+        (0..new).for_each(|_| compaction.wrote(shard, false));
     }
 
     #[test]
     fn the_first_sweep_only_looks_and_the_next_comes_when_enough_was_written() {
-        let mut compaction = Compaction::default();
+        let mut compaction = one_shard();
         assert_eq!(compaction.next(7), None);
-        compaction.wrote(1);
-        assert_eq!(compaction.next(10), Some(Sweep { below: 0 }));
-        compaction.wrote(1_000_000);
+        write(&mut compaction, 0, 1, 0);
+        assert_eq!(compaction.next(10), Some(Sweep { shard: 0, below: 0 }));
+        write(&mut compaction, 0, 1_000_000, 0);
         assert_eq!(compaction.next(20), None, "one at a time");
-        compaction.ended(survey(1_000, 1_000));
-        assert_eq!(compaction.next(30), Some(Sweep { below: 10 }));
-        compaction.ended(survey(30_000, 1_000));
-        compaction.wrote(19_999);
+        compaction.ended(left(1_000, 1_000));
+        assert_eq!(compaction.next(30), Some(Sweep { shard: 0, below: 10 }));
+        compaction.ended(left(110_000, 1_000));
+        write(&mut compaction, 0, 99_999, 0);
         assert_eq!(compaction.next(40), None);
-        compaction.wrote(1);
-        assert_eq!(compaction.next(50), Some(Sweep { below: 30 }));
+        write(&mut compaction, 0, 1, 0);
+        assert_eq!(compaction.next(50), Some(Sweep { shard: 0, below: 30 }));
     }
 
     #[test]
-    fn many_keys_may_have_more_old_versions() {
-        let mut compaction = Compaction { known: survey(3_000_000, 1_000_000), ..Compaction::default() };
-        compaction.wrote(1_999_999);
+    fn shards_are_swept_one_after_the_other_and_many_shards_sooner() {
+        let mut compaction = Compaction::new(NonZeroU16::new(100).unwrap());
+        write(&mut compaction, 3, 1, 0);
+        write(&mut compaction, 70, 1, 0);
+        assert_eq!(compaction.next(10), Some(Sweep { shard: 3, below: 0 }));
+        assert_eq!(compaction.next(11), None);
+        compaction.ended(left(1, 1));
+        assert_eq!(compaction.next(12), Some(Sweep { shard: 70, below: 0 }));
+        compaction.ended(left(1, 1));
+        write(&mut compaction, 3, 3_999, 0);
+        assert_eq!(compaction.next(13), None);
+        write(&mut compaction, 3, 1, 0);
+        assert_eq!(compaction.next(14), Some(Sweep { shard: 3, below: 10 }));
+    }
+
+    #[test]
+    fn many_keys_may_have_more_old_states_and_new_keys_have_none() {
+        let mut compaction = one_shard();
+        write(&mut compaction, 0, 1, 0);
+        compaction.next(1);
+        compaction.ended(left(150_000, 100_000));
+        write(&mut compaction, 0, 399_999, 100_000);
         assert_eq!(compaction.next(1), None);
-        compaction.wrote(1);
+        write(&mut compaction, 0, 1, 0);
         assert!(compaction.next(2).is_some());
     }
 
     #[test]
     fn what_an_earlier_host_left_behind_is_removed_at_once() {
-        let mut compaction = Compaction::default();
-        compaction.wrote(1);
+        let mut compaction = one_shard();
+        write(&mut compaction, 0, 1, 0);
         compaction.next(500);
-        compaction.ended(survey(1_000_000, 10));
-        compaction.wrote(1);
-        assert_eq!(compaction.next(600), Some(Sweep { below: 500 }));
+        compaction.ended(left(1_000_000, 10));
+        write(&mut compaction, 0, 1, 0);
+        assert_eq!(compaction.next(600), Some(Sweep { shard: 0, below: 500 }));
+    }
+
+    #[test]
+    fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
+        let mut compaction = one_shard();
+        write(&mut compaction, 0, 1, 0);
+        compaction.next(5);
+        compaction.ended(None);
+        write(&mut compaction, 0, 1, 0);
+        assert_eq!(compaction.next(6), None);
+        write(&mut compaction, 0, 100_000, 0);
+        assert!(compaction.next(7).is_some());
     }
 
     #[test]
@@ -192,17 +265,5 @@ mod tests {
         checkpoints.ended();
         assert_eq!(checkpoints.next(39_999), None);
         assert_eq!(checkpoints.next(40_000), Some(40_000));
-    }
-
-    #[test]
-    fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
-        let mut compaction = Compaction::default();
-        compaction.wrote(1);
-        compaction.next(5);
-        compaction.ended(None);
-        compaction.wrote(1);
-        assert_eq!(compaction.next(6), None);
-        compaction.wrote(20_000);
-        assert!(compaction.next(7).is_some());
     }
 }

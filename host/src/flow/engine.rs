@@ -172,6 +172,7 @@ impl Engine {
         Engine {
             runners: plugins.iter().map(runner).collect(),
             commits: Commits::new(Arc::clone(&origins), acquired.checkpoints, FULL_MESSAGES),
+            compaction: Compaction::new(settings.shards),
             counters: Counters::new(handler_names, now()),
             ready: (0..count).map(|_| VecDeque::new()).collect(),
             running: vec![0; count],
@@ -187,7 +188,6 @@ impl Engine {
             states: States::new(acquired.stateless),
             under_way: HashMap::new(),
             condemned: HashMap::new(),
-            compaction: Compaction::default(),
             checkpoints: Checkpoints::default(),
             generation: 0,
             moved: false,
@@ -299,7 +299,7 @@ impl Engine {
         let id = (handler, job.key.clone());
         let knowledge = match self.states.get(&id, now()) {
             Some(state) => Knowledge::Known(state),
-            None => Knowledge::Stored(self.origins.names.state(name, &job.key)),
+            None => Knowledge::Stored(self.origins.names.state(job.place.shard, name, &job.key)),
         };
         self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::compact::Left;
 use super::shards::Place;
 use super::states::State;
 use super::store::End;
-use crate::broker::{self, Broker, Survey};
+use crate::broker::{self, Broker};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
 use crate::values::dead_letter::header_text;
@@ -44,8 +45,8 @@ pub(super) enum Done {
     },
     /// A batch has come to its end; its number.
     Committed(u64, End),
-    /// What a sweep of old states found afterwards; none: it failed.
-    Swept(Option<Survey>),
+    /// What a sweep of old states left; none: it failed.
+    Swept(Option<Left>),
     /// Old checkpoints were removed, as far as that was possible.
     Removed,
     /// Nothing follows.

@@ -37,6 +37,8 @@ struct Clean {
 #[derive(Debug)]
 struct Open {
     state: State,
+    /// Whether the stream holds an earlier one.
+    stored: bool,
     /// Events whose changes are not committed yet.
     changes: usize,
 }
@@ -72,7 +74,7 @@ impl States {
             clean.used = now;
             return Some(clean.state.clone());
         }
-        self.complete.get(id.0).copied().unwrap_or(false).then_some(None)
+        self.knows_all(id.0).then_some(None)
     }
 
     /// A state was read from the stream.
@@ -94,21 +96,31 @@ impl States {
             open.changes += 1;
             return;
         }
-        if let Some(clean) = self.clean.pop(id) {
-            self.bytes -= weight(&clean.state);
-        }
-        self.open.insert(id.clone(), Open { state, changes: 1 });
+        let stored = match self.clean.pop(id) {
+            Some(clean) => {
+                self.bytes -= weight(&clean.state);
+                clean.state.is_some()
+            }
+            None => !self.knows_all(id.0),
+        };
+        self.open.insert(id.clone(), Open { state, stored, changes: 1 });
     }
 
-    /// `changes` changes of a state were committed as one message.
-    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) {
-        let Some(open) = self.open.get_mut(id) else { return };
+    /// `changes` changes of a state were committed as one message. Says whether it replaced an earlier one.
+    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> bool {
+        let Some(open) = self.open.get_mut(id) else { return true };
         open.changes = open.changes.saturating_sub(changes);
+        let replaced = std::mem::replace(&mut open.stored, true);
         if open.changes == 0
             && let Some((id, open)) = self.open.remove_entry(id)
         {
             self.keep(id, open.state, now);
         }
+        replaced
+    }
+
+    fn knows_all(&self, handler: HandlerIx) -> bool {
+        self.complete.get(handler).copied().unwrap_or(false)
     }
 
     fn keep(&mut self, id: StateId, state: State, now: u64) {

@@ -76,19 +76,24 @@ impl Names {
         format!("{}checkpoint.*", self.internal)
     }
 
-    /// The state of one key of a handler.
-    pub fn state(&self, handler: &str, key: &Key) -> String {
-        self.state_of_token(handler, &key.token())
+    /// The state of one key of a handler. `shard` is the key's.
+    pub fn state(&self, shard: u16, handler: &str, key: &Key) -> String {
+        self.state_of_token(shard, handler, &key.token())
     }
 
     /// The state of the key that has this token.
-    pub fn state_of_token(&self, handler: &str, token: &str) -> String {
-        format!("{}state.{handler}.{token}", self.internal)
+    pub fn state_of_token(&self, shard: u16, handler: &str, token: &str) -> String {
+        format!("{}state.{shard}.{handler}.{token}", self.internal)
     }
 
     /// All states of a handler.
     pub fn states_of(&self, handler: &str) -> String {
-        format!("{}state.{handler}.>", self.internal)
+        format!("{}state.*.{handler}.>", self.internal)
+    }
+
+    /// All states of a shard.
+    pub fn states_in(&self, shard: u16) -> String {
+        format!("{}state.{shard}.>", self.internal)
     }
 
     /// All states.

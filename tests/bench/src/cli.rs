@@ -64,7 +64,11 @@ pub fn main() -> ExitCode {
     let result = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
         runtime.block_on(async {
             match Cli::parse().command {
-                Command::Run(options) => run(options).await,
+                // What was started ends with the future that started it.
+                Command::Run(options) => tokio::select! {
+                    result = run(options) => result,
+                    () = interrupted() => bail!("interrupted"),
+                },
                 Command::Native { work } => native::run(work).await,
             }
         })
@@ -75,6 +79,16 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Comes to its end when the program is to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 

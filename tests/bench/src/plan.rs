@@ -43,7 +43,7 @@ pub const GROUPS: [(&str, &str); 7] = [
     ("disk", "The same on disk"),
     ("payload", "Larger events"),
     ("keys", "From one hot key to many keys"),
-    ("handlers", "Handlers on subjects of their own"),
+    ("handlers", "One handler, or many on subjects of their own; 1,000 keys together"),
     ("overwrite", "1,000 keys against 1,000,000, each overwritten several times"),
     ("backlog", "A long backlog"),
 ];
@@ -73,7 +73,10 @@ pub fn groups(size: Size, store: Store) -> Vec<Group> {
         [Variant::Limit(2), Variant::Naive(256), Variant::Fresh, Variant::Reuse]
             .map(|variant| entry(variant, workload))
     };
-    let keys = |keys| both(workload(keys, 256, few(200_000, 10_000)));
+    let keys = |keys| {
+        let workload = workload(keys, 256, few(200_000, 10_000));
+        [entry(Variant::Limit(4), workload), entry(Variant::Fresh, workload), entry(Variant::Reuse, workload)]
+    };
     let handlers = |handlers| both(Workload { handlers, ..workload(1_000, 256, few(200_000, 10_000)) });
     let overwrite = |keys| entry(Variant::Reuse, workload(keys, 256, few(4_000_000, 20_000)));
     let backlog = |events| entry(Variant::Reuse, workload(1_000, 256, events));
@@ -103,10 +106,10 @@ fn job(base: Workload, careful_events: u64) -> Vec<Entry> {
         entry(Variant::Fresh, base),
         entry(Variant::Reuse, base),
         entry(Variant::Cursor, read),
-        Entry { name: "heddle fresh, only reads", variant: Variant::Fresh, workload: read },
-        Entry { name: "heddle reuse, only reads", variant: Variant::Reuse, workload: read },
-        Entry { name: "heddle fresh, 20 µs of work", variant: Variant::Fresh, workload: work },
-        Entry { name: "heddle reuse, 20 µs of work", variant: Variant::Reuse, workload: work },
+        Entry { name: "heddle fresh reading only", variant: Variant::Fresh, workload: read },
+        Entry { name: "heddle reuse reading only", variant: Variant::Reuse, workload: read },
+        Entry { name: "heddle fresh with 20 µs of work", variant: Variant::Fresh, workload: work },
+        Entry { name: "heddle reuse with 20 µs of work", variant: Variant::Reuse, workload: work },
     ]
 }
 

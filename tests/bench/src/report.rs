@@ -158,12 +158,12 @@ impl Report {
             ("fresh_vs_reuse", of(fresh, reuse), AtLeast(0.0)),
             (
                 "read_vs_cursor",
-                of(self.rate("job", "heddle reuse, only reads"), self.rate("job", "bare cursor")),
+                of(self.rate("job", "heddle reuse reading only"), self.rate("job", "bare cursor")),
                 AtLeast(0.6),
             ),
             (
                 "fresh_read_vs_cursor",
-                of(self.rate("job", "heddle fresh, only reads"), self.rate("job", "bare cursor")),
+                of(self.rate("job", "heddle fresh reading only"), self.rate("job", "bare cursor")),
                 AtLeast(0.6),
             ),
             ("keys_20_vs_100k", of(self.keys(20), self.keys(100_000)), AtLeast(0.9)),

@@ -26,6 +26,7 @@ pub enum Job {
 /// Events that wait in a stream, and what is to be done with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Workload {
+    /// Of all handlers together.
     pub keys: u64,
     /// Each has subjects of its own, and an equal share of the events.
     pub handlers: u64,
@@ -52,7 +53,8 @@ impl Workload {
     /// same in every run.
     pub fn subject(&self, number: u64) -> String {
         let (handler, turn) = (number % self.handlers, number / self.handlers);
-        format!("in.{handler}.k{}", scatter(turn) % self.keys)
+        let keys_of_each = (self.keys / self.handlers).max(1);
+        format!("in.{handler}.k{}", scatter(turn) % keys_of_each)
     }
 
     /// The payload of all events, without the time of sending.
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_key_of_every_handler_gets_its_share() {
-        let workload = Workload { keys: 3, handlers: 2, payload: 64, events: 60, job: Job::Echo };
+        let workload = Workload { keys: 6, handlers: 2, payload: 64, events: 60, job: Job::Echo };
         let mut subjects: Vec<_> = (0..workload.events).map(|n| workload.subject(n)).collect();
         subjects.sort();
         subjects.dedup();

@@ -38,7 +38,8 @@ impl Command {
             let known: Vec<&str> = settings.handlers.iter().map(|handler| &*handler.name).collect();
             bail!("no handler `{handler}`; known are {}", known.join(", "));
         }
-        let subject = Names::new(&settings.app).state(&handler, &Key::new(&key));
+        let of = Key::new(&key);
+        let subject = Names::new(&settings.app).state(of.shard(settings.shards.get()), &handler, &of);
         let stored = broker.last(&settings.stream.name, &subject).await?;
         match stored.filter(|message| message.headers.get(STATE_CLEARED).is_none()) {
             Some(message) => {

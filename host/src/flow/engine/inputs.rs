@@ -72,7 +72,7 @@ impl Engine {
                     });
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
-                Done::Swept(found) => self.compaction.ended(found),
+                Done::Swept(left) => self.compaction.ended(left),
                 Done::Removed => self.checkpoints.ended(),
                 Done::Fetched { .. } | Done::Nothing => {}
             }
@@ -157,9 +157,9 @@ impl Engine {
             }
         }
         let now = now();
-        self.compaction.wrote(batch.states.len());
-        for (id, changes) in &batch.states {
-            self.states.committed(id, *changes, now);
+        for (shard, id, changes) in &batch.states {
+            let replaced = self.states.committed(id, *changes, now);
+            self.compaction.wrote(*shard, replaced);
         }
         self.compact(first);
         if !batch.replies.is_empty() {

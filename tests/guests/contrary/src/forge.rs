@@ -24,7 +24,7 @@ const SUBJECTS: [(&str, &str); 19] = [
     ("system account", "$SYS.REQ.SERVER.PING"),
     ("key-value bucket", "$KV.bucket.key"),
     ("checkpoint", "_heddle.shop.checkpoint.0"),
-    ("state of another handler", "_heddle.shop.state.credit.c1"),
+    ("state of another handler", "_heddle.shop.state.3.credit.c1"),
     ("inbox", "_INBOX.x.y"),
     ("dead letter", "dead.shop.credit.order.created.c1"),
     ("outside of publishes", "elsewhere.x"),
