@@ -11,6 +11,8 @@ mod heddle;
 
 mod demo;
 
+mod bench;
+
 mod test;
 
 mod check;
@@ -47,7 +49,7 @@ enum Chore {
         #[command(flatten)]
         size: DemoSize,
     },
-    /// Run every test of the workspace, then a small demo.
+    /// Run every test of the workspace, then a small demo and the benchmark with few events.
     ///
     /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle shard`.
     Test {
@@ -56,6 +58,20 @@ enum Chore {
         /// For `cargo test`
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<String>,
+    },
+    /// Measure Heddle against native code and against the server's own limit.
+    ///
+    /// Starts a server of its own, fills a stream and lets each variant do the same job in turns: read an event,
+    /// publish one of equal size, keep a durable counter for each key. Without options it takes about half an hour.
+    /// `cargo xtask bench --help` shows the options: `--quick`, `--store disk|ram`, `--only NAME`, `--rounds N`,
+    /// `--json FILE`, `--plot`. What the figures mean stands in docs/performance.md.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[command(flatten)]
+        environment: Environment,
+        /// For the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        options: Vec<String>,
     },
     /// Check format, lints, docs and tidiness, without running a test.
     ///
@@ -104,6 +120,7 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Demo { environment, size } => demo::run(&setup::run(&environment)?, &size),
         Chore::Test { environment, arguments } => test::run(&setup::run(&environment)?, &arguments),
+        Chore::Bench { environment, options } => bench::run(&setup::run(&environment)?, &options),
         Chore::Check => check::run(),
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }

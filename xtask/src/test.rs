@@ -1,11 +1,11 @@
-//! Everything that is run: all tests of the workspace, then a small demo. One that fails does not stop the
-//! other.
+//! Everything that is run: all tests of the workspace, then a small demo and the benchmark with few events. One that
+//! fails does not stop the others.
 
 use anyhow::{Result, bail};
 
 use crate::setup::Machine;
 use crate::shell::{cargo, run as run_command, step};
-use crate::{DemoSize, demo};
+use crate::{DemoSize, bench, demo};
 
 /// Runs everything.
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
@@ -18,7 +18,8 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     }
     let tests = run_command(cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server));
     let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
-    let failed: Vec<_> = [tests, demo].into_iter().filter_map(Result::err).collect();
+    let bench = bench::run(machine, &["--quick".to_owned()]);
+    let failed: Vec<_> = [tests, demo, bench].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -132,9 +132,11 @@ impl Commits {
         if self.under_way == 0 {
             return !self.is_empty();
         }
-        if self.alone > 0 {
-            return false;
-        }
+        self.alone == 0 && self.is_full()
+    }
+
+    /// Whether enough waits for a full batch.
+    pub fn is_full(&self) -> bool {
         let (mut messages, mut bytes) = (0, 0);
         for chain in self.chains.iter().filter(|chain| !chain.busy) {
             messages += chain.messages;

@@ -6,8 +6,11 @@
 //! States are many. When a shard has many old ones, those that were written after the last look will have made most
 //! of the ones before it old; what is still the last of its key is written again, and everything below the last look
 //! is removed at once. So the work for each old state is small however many keys there are, and no key needs to be
-//! remembered. It is done shard by shard, because the server serves nobody else meanwhile. Any of it may be given up
-//! anywhere without harm.
+//! remembered.
+//!
+//! While it removes, the server serves nobody else. So it is done shard by shard, with long rests in between, and with
+//! short ones only when there is far too much. Any of it may be given up anywhere without harm. Pure, but for what is
+//! async; the time comes in as an argument.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -16,14 +19,24 @@ use super::jobs::Done;
 use crate::broker::{Broker, Error, Stored};
 use crate::values::names::{Names, STATE_CLEARED};
 
-/// Fewer old states than this are left alone, over all shards.
+/// Less old weight than this is left alone, over all shards.
 const MIN_STALE: u64 = 100_000;
 
-/// The same for a shard, if there are many. Measured: a removal costs the server some milliseconds, however few go.
+/// The same for a shard, if there are many. Measured: a removal holds the server for some milliseconds at least.
 const MIN_STALE_OF_SHARD: u64 = 4_000;
 
-/// So many old states for each key are left alone.
+/// So much old weight for each key is left alone.
 const STALE_PER_KEY: u64 = 2;
+
+/// A state weighs 1, and 1 for each so many bytes.
+const BYTES_PER_WEIGHT: usize = 1024;
+
+/// After a sweep, none is made for so many times as long as it took, so that few commits ever wait for one.
+const REST: u64 = 300;
+
+/// The same where there is so many times as much old weight as is left alone.
+const PRESSING: u64 = 8;
+const SHORT_REST: u64 = 3;
 
 /// Sequences that are swept by one request.
 const MAX_SWEEP: u64 = 500_000;
@@ -67,17 +80,19 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, bel
 #[derive(Debug)]
 pub struct Compaction {
     shards: Vec<Shard>,
-    /// Fewer old states of a shard are left alone.
+    /// Less old weight of a shard is left alone.
     min_stale: u64,
-    /// The shard that is swept.
-    under_way: Option<u16>,
+    /// The shard that is swept, and since when, in milliseconds since 1970.
+    under_way: Option<(u16, u64)>,
+    /// When the last sweep ended, and how long it took, in milliseconds.
+    last: (u64, u64),
 }
 
 #[derive(Debug, Clone, Default)]
 struct Shard {
     /// What the last sweep left.
     known: Option<Left>,
-    /// States written since that replaced an earlier one, and states of new keys.
+    /// The weight of the states written since that replaced an earlier one, and how many are of new keys.
     replaced: u64,
     new: u64,
     /// The end of the stream when the last sweep began. The next sweep ends there.
@@ -103,45 +118,51 @@ impl Compaction {
     /// For so many shards.
     pub fn new(shards: NonZeroU16) -> Self {
         let min_stale = (MIN_STALE / u64::from(shards.get())).max(MIN_STALE_OF_SHARD);
-        Compaction { shards: vec![Shard::default(); shards.get().into()], min_stale, under_way: None }
+        Compaction { shards: vec![Shard::default(); shards.get().into()], min_stale, under_way: None, last: (0, 0) }
     }
 
-    /// A state of a shard was committed; `replaced`: it was not the first one of its key.
-    pub fn wrote(&mut self, shard: u16, replaced: bool) {
-        if let Some(shard) = self.shards.get_mut(usize::from(shard)) {
-            *if replaced { &mut shard.replaced } else { &mut shard.new } += 1;
+    /// A state of a shard was committed, of so many bytes; `replaced`: it was not the first one of its key.
+    pub fn wrote(&mut self, shard: u16, replaced: bool, bytes: usize) {
+        let Some(shard) = self.shards.get_mut(usize::from(shard)) else { return };
+        match replaced {
+            true => shard.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
+            false => shard.new += 1,
         }
     }
 
-    /// What is to be done now, if anything; `end` is a sequence that was committed. The first sweep of a shard only
-    /// looks.
-    pub fn next(&mut self, end: u64) -> Option<Sweep> {
-        if self.under_way.is_some() {
+    /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
+    /// The first sweep of a shard only looks.
+    pub fn next(&mut self, end: u64, now: u64) -> Option<Sweep> {
+        let (ended, took) = self.last;
+        let rested = now.saturating_sub(ended);
+        if self.under_way.is_some() || rested < took.saturating_mul(SHORT_REST) {
             return None;
         }
+        let times = if rested < took.saturating_mul(REST) { PRESSING } else { 1 };
         let mut shards = (0_u16..).zip(&mut self.shards);
-        let (number, shard) = shards.find(|(_, shard)| shard.is_due(self.min_stale))?;
-        self.under_way = Some(number);
+        let (number, shard) = shards.find(|(_, shard)| shard.is_due(self.min_stale, times))?;
+        self.under_way = Some((number, now));
         (shard.replaced, shard.new) = (0, 0);
         Some(Sweep { shard: number, below: std::mem::replace(&mut shard.boundary, end) })
     }
 
     /// A sweep has ended; none: it failed, and there is another one when as much has been written again.
-    pub fn ended(&mut self, left: Option<Left>) {
-        let shard = self.under_way.take().and_then(|shard| self.shards.get_mut(usize::from(shard)));
-        if let Some(shard) = shard {
+    pub fn ended(&mut self, left: Option<Left>, now: u64) {
+        let Some((shard, began)) = self.under_way.take() else { return };
+        self.last = (now, now.saturating_sub(began));
+        if let Some(shard) = self.shards.get_mut(usize::from(shard)) {
             shard.known = left.or(Some(shard.known.unwrap_or_default()));
         }
     }
 }
 
 impl Shard {
-    fn is_due(&self, min_stale: u64) -> bool {
+    fn is_due(&self, min_stale: u64, times: u64) -> bool {
         if self.replaced == 0 {
             return false;
         }
-        let Some(known) = self.known else { return true };
-        let bound = min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY));
+        let Some(known) = self.known else { return times == 1 };
+        let bound = min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY)).saturating_mul(times);
         // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
         let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
         self.replaced >= bound || left_behind
@@ -176,6 +197,9 @@ async fn sweep_states(broker: &Broker, stream: &str, filter: &str, end: u64) -> 
 mod tests {
     use super::*;
 
+    /// As long as it stands still, sweeps take no time and there is no rest.
+    const NOW: u64 = 5;
+
     fn left(messages: u64, keys: u64) -> Option<Left> {
         Some(Left { messages, keys })
     }
@@ -185,25 +209,25 @@ mod tests {
     }
 
     fn write(compaction: &mut Compaction, shard: u16, replaced: u64, new: u64) {
-        (0..replaced).for_each(|_| compaction.wrote(shard, true));
-        (0..new).for_each(|_| compaction.wrote(shard, false));
+        (0..replaced).for_each(|_| compaction.wrote(shard, true, 8));
+        (0..new).for_each(|_| compaction.wrote(shard, false, 8));
     }
 
     #[test]
     fn the_first_sweep_only_looks_and_the_next_comes_when_enough_was_written() {
         let mut compaction = one_shard();
-        assert_eq!(compaction.next(7), None);
+        assert_eq!(compaction.next(7, NOW), None);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(10), Some(Sweep { shard: 0, below: 0 }));
+        assert_eq!(compaction.next(10, NOW), Some(Sweep { shard: 0, below: 0 }));
         write(&mut compaction, 0, 1_000_000, 0);
-        assert_eq!(compaction.next(20), None, "one at a time");
-        compaction.ended(left(1_000, 1_000));
-        assert_eq!(compaction.next(30), Some(Sweep { shard: 0, below: 10 }));
-        compaction.ended(left(110_000, 1_000));
+        assert_eq!(compaction.next(20, NOW), None, "one at a time");
+        compaction.ended(left(1_000, 1_000), NOW);
+        assert_eq!(compaction.next(30, NOW), Some(Sweep { shard: 0, below: 10 }));
+        compaction.ended(left(110_000, 1_000), NOW);
         write(&mut compaction, 0, 99_999, 0);
-        assert_eq!(compaction.next(40), None);
+        assert_eq!(compaction.next(40, NOW), None);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(50), Some(Sweep { shard: 0, below: 30 }));
+        assert_eq!(compaction.next(50, NOW), Some(Sweep { shard: 0, below: 30 }));
     }
 
     #[test]
@@ -211,49 +235,76 @@ mod tests {
         let mut compaction = Compaction::new(NonZeroU16::new(100).unwrap());
         write(&mut compaction, 3, 1, 0);
         write(&mut compaction, 70, 1, 0);
-        assert_eq!(compaction.next(10), Some(Sweep { shard: 3, below: 0 }));
-        assert_eq!(compaction.next(11), None);
-        compaction.ended(left(1, 1));
-        assert_eq!(compaction.next(12), Some(Sweep { shard: 70, below: 0 }));
-        compaction.ended(left(1, 1));
+        assert_eq!(compaction.next(10, NOW), Some(Sweep { shard: 3, below: 0 }));
+        assert_eq!(compaction.next(11, NOW), None);
+        compaction.ended(left(1, 1), NOW);
+        assert_eq!(compaction.next(12, NOW), Some(Sweep { shard: 70, below: 0 }));
+        compaction.ended(left(1, 1), NOW);
         write(&mut compaction, 3, 3_999, 0);
-        assert_eq!(compaction.next(13), None);
+        assert_eq!(compaction.next(13, NOW), None);
         write(&mut compaction, 3, 1, 0);
-        assert_eq!(compaction.next(14), Some(Sweep { shard: 3, below: 10 }));
+        assert_eq!(compaction.next(14, NOW), Some(Sweep { shard: 3, below: 10 }));
     }
 
     #[test]
     fn many_keys_may_have_more_old_states_and_new_keys_have_none() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(1);
-        compaction.ended(left(150_000, 100_000));
+        compaction.next(1, NOW);
+        compaction.ended(left(150_000, 100_000), NOW);
         write(&mut compaction, 0, 399_999, 100_000);
-        assert_eq!(compaction.next(1), None);
+        assert_eq!(compaction.next(1, NOW), None);
         write(&mut compaction, 0, 1, 0);
-        assert!(compaction.next(2).is_some());
+        assert!(compaction.next(2, NOW).is_some());
     }
 
     #[test]
     fn what_an_earlier_host_left_behind_is_removed_at_once() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(500);
-        compaction.ended(left(1_000_000, 10));
+        compaction.next(500, NOW);
+        compaction.ended(left(1_000_000, 10), NOW);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(600), Some(Sweep { shard: 0, below: 500 }));
+        assert_eq!(compaction.next(600, NOW), Some(Sweep { shard: 0, below: 500 }));
     }
 
     #[test]
     fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(5);
-        compaction.ended(None);
+        compaction.next(5, NOW);
+        compaction.ended(None, NOW);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(6), None);
+        assert_eq!(compaction.next(6, NOW), None);
         write(&mut compaction, 0, 100_000, 0);
-        assert!(compaction.next(7).is_some());
+        assert!(compaction.next(7, NOW).is_some());
+    }
+
+    #[test]
+    fn there_is_a_long_rest_after_a_sweep_and_a_short_one_if_there_is_far_too_much() {
+        let mut compaction = one_shard();
+        write(&mut compaction, 0, 1, 0);
+        compaction.next(1, 1_000);
+        compaction.ended(left(1, 1), 1_010);
+        write(&mut compaction, 0, 100_000, 0);
+        assert_eq!(compaction.next(2, 4_009), None);
+        write(&mut compaction, 0, 700_000, 0);
+        assert_eq!(compaction.next(3, 1_039), None);
+        assert!(compaction.next(4, 1_040).is_some());
+        compaction.ended(left(1, 1), 1_050);
+        write(&mut compaction, 0, 100_000, 0);
+        assert_eq!(compaction.next(5, 4_049), None);
+        assert!(compaction.next(5, 4_050).is_some());
+    }
+
+    #[test]
+    fn large_states_weigh_more() {
+        let mut compaction = one_shard();
+        compaction.wrote(0, true, 8);
+        compaction.next(1, NOW);
+        compaction.ended(left(1, 1), NOW);
+        (0..99).for_each(|_| compaction.wrote(0, true, 1 << 20));
+        assert!(compaction.next(2, NOW).is_some());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -57,6 +57,10 @@ const MAX_DISPATCHED: usize = 256;
 
 /// Batches under way at once, of different shards.
 const MAX_BATCHES: usize = 4;
+
+/// How long a batch that is not full waits after the one before. Measured: a batch costs the server as much as a
+/// hundred messages, however small it is.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
@@ -114,10 +118,16 @@ pub struct Engine {
     commits: Commits,
     /// Batches under way, by their numbers.
     under_way: HashMap<u64, Batch>,
+    /// When the last one was sent.
+    sent: Instant,
+    /// Whether a batch that is not full need not wait.
+    hurry: bool,
     ready: Vec<VecDeque<Job>>,
     running: Vec<usize>,
     /// Events that may not run, and why.
     condemned: HashMap<(HandlerIx, u64), Failure>,
+    /// A sequence that was committed: about the end of the stream.
+    end: u64,
     compaction: Compaction,
     checkpoints: Checkpoints,
     /// For how many ticks each handler has had a full window.
@@ -172,6 +182,7 @@ impl Engine {
         Engine {
             runners: plugins.iter().map(runner).collect(),
             commits: Commits::new(Arc::clone(&origins), acquired.checkpoints, FULL_MESSAGES),
+            end: 0,
             compaction: Compaction::new(settings.shards),
             counters: Counters::new(handler_names, now()),
             ready: (0..count).map(|_| VecDeque::new()).collect(),
@@ -187,6 +198,8 @@ impl Engine {
             shards,
             states: States::new(acquired.stateless),
             under_way: HashMap::new(),
+            sent: Instant::now(),
+            hurry: false,
             condemned: HashMap::new(),
             checkpoints: Checkpoints::default(),
             generation: 0,
@@ -222,6 +235,7 @@ impl Engine {
             self.commit();
             let wake =
                 self.shards.next_wake().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
+            let wake = self.linger().map_or(wake, |left| wake.min(left));
             // Every arm is cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
@@ -304,9 +318,17 @@ impl Engine {
         self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
     }
 
+    /// How long the next batch still waits; none: it does not wait, or there is none.
+    fn linger(&self) -> Option<Duration> {
+        let waits = !self.hurry && self.under_way.is_empty() && !self.commits.is_empty();
+        let left = LINGER.saturating_sub(self.sent.elapsed());
+        (waits && !left.is_zero() && !self.commits.is_full()).then_some(left)
+    }
+
     /// Sends the batches that are to be sent now.
     fn commit(&mut self) {
-        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() {
+        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() && self.linger().is_none() {
+            self.sent = Instant::now();
             let positions = positions(&self.readers, self.plan.handlers.len());
             let Some(batch) = self.commits.next(&self.shards, &positions) else { return };
             let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };

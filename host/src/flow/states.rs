@@ -106,9 +106,11 @@ impl States {
         self.open.insert(id.clone(), Open { state, stored, changes: 1 });
     }
 
-    /// `changes` changes of a state were committed as one message. Says whether it replaced an earlier one.
-    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> bool {
-        let Some(open) = self.open.get_mut(id) else { return true };
+    /// `changes` changes of a state were committed as one message. Says whether it replaced an earlier one, and
+    /// how many bytes it has.
+    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> (bool, usize) {
+        let Some(open) = self.open.get_mut(id) else { return (true, 0) };
+        let bytes = open.state.as_ref().map_or(0, Bytes::len);
         open.changes = open.changes.saturating_sub(changes);
         let replaced = std::mem::replace(&mut open.stored, true);
         if open.changes == 0
@@ -116,7 +118,7 @@ impl States {
         {
             self.keep(id, open.state, now);
         }
-        replaced
+        (replaced, bytes)
     }
 
     fn knows_all(&self, handler: HandlerIx) -> bool {

@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
+use heddle_tests::workspace;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::latency::LOADS;
 use crate::native::{self, Work};
+use crate::plot;
 use crate::plan::{Entry, GROUPS, Group, Size, groups};
+use crate::parts::{self, nanos_per_round};
 use crate::report::{Report, Row};
 use crate::rig::Rig;
 use crate::variant::{Sample, Variant};
@@ -37,6 +40,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(bin_name = "cargo xtask bench")]
 struct Options {
     /// Where the server keeps its streams. Without it: in memory, and one group on disk as well
     #[arg(long)]
@@ -94,7 +98,7 @@ async fn interrupted() {
 
 async fn run(options: Options) -> Result<()> {
     let size = if options.quick { Size::Quick } else { Size::Full };
-    let groups = chosen(&options, size)?;
+    let groups = chosen(&options, size, nanos_per_round().await?)?;
     let with_latency = options.wants("latency");
     let runs: usize = groups.iter().map(|group| group.rounds * group.entries.len()).sum();
     let bar = progress(runs + if with_latency { LOADS.len() } else { 0 });
@@ -105,10 +109,18 @@ async fn run(options: Options) -> Result<()> {
     if with_latency {
         latency(size, options.store.unwrap_or(Store::Ram), &bar, &mut report).await?;
     }
+    if options.wants("parts") {
+        bar.set_message("parts · each alone on one thread");
+        report.parts = parts::all().await?;
+        show(&bar, &format!("\n## Where a microsecond goes\n\n{}", report.part_table()));
+    }
     bar.finish_and_clear();
     println!("\n## Ratios\n\n{}", report.ratio_table());
     if let Some(path) = &options.json {
         report.write(path)?;
+    }
+    if options.plot {
+        plot::draw(&report, &workspace().join("docs"))?;
     }
     Ok(())
 }
@@ -120,8 +132,8 @@ impl Options {
 }
 
 /// The groups that are to be run, with the variants that are.
-fn chosen(options: &Options, size: Size) -> Result<Vec<Group>> {
-    let mut groups = groups(size, options.store.unwrap_or(Store::Ram));
+fn chosen(options: &Options, size: Size, nanos_per_round: f64) -> Result<Vec<Group>> {
+    let mut groups = groups(size, options.store.unwrap_or(Store::Ram), nanos_per_round);
     let known: Vec<&str> = groups
         .iter()
         .flat_map(|group| std::iter::once(group.name).chain(group.entries.iter().map(|entry| entry.name)))
@@ -211,23 +223,23 @@ async fn latency(size: Size, store: Store, bar: &ProgressBar, report: &mut Repor
     let seconds = if size == Size::Quick { 3.0 } else { 20.0 };
     let workload = Workload { keys: 1_000, handlers: 1, payload: 256, events: 100_000, job: Job::Echo };
     let variant = Variant::Reuse;
-    let known = report.rows.iter().find(|row| row.group == "job" && row.name == variant.name());
-    let throughput = match known {
-        Some(row) => row.events_per_s,
-        None => {
-            fill(&mut rig, &workload, bar, "latency").await?;
-            bar.set_message("latency · measuring the throughput first");
-            workload.events as f64 / rig.run(variant, &workload).await?.seconds
-        }
+    bar.set_message("latency · measuring the throughput while events are published");
+    let most = Workload { events: if size == Size::Quick { 30_000 } else { 500_000 }, ..workload };
+    let (sample, latency) = rig.latency(variant, &most, None).await?;
+    let group = Group { name: "latency", title: "Latency", store, rounds: 1, entries: Vec::new() };
+    let row = |workload, load, sample, latency| {
+        let entry = Entry { name: variant.name(), variant, workload };
+        Row::new(&group, &entry, &[sample]).with_latency(load, latency)
     };
+    let all = row(most, 1.0, sample, latency);
+    let throughput = all.events_per_s;
+    report.rows.push(Row { p50_ms: None, p99_ms: None, p999_ms: None, ..all });
     for load in LOADS {
         bar.set_message(format!("latency · {:.0} % of {throughput:.0} events/s", load * 100.0));
         let rate = throughput * load;
         let workload = Workload { events: (rate * seconds) as u64, ..workload };
-        let (sample, latency) = rig.latency(variant, &workload, rate).await?;
-        let group = Group { name: "latency", title: "Latency", store, rounds: 1, entries: Vec::new() };
-        let entry = Entry { name: variant.name(), variant, workload };
-        report.rows.push(Row::new(&group, &entry, &[sample]).with_latency(load, latency));
+        let (sample, latency) = rig.latency(variant, &workload, Some(rate)).await?;
+        report.rows.push(row(workload, load, sample, latency));
         bar.inc(1);
     }
     show(bar, &format!("\n## Latency under load\n\n{}", report.latencies()));

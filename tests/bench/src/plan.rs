@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::parts::nanos_per_round;
 use crate::variant::{Variant, rounds};
 use crate::workload::{Job, Store, Workload};
 
@@ -57,8 +56,8 @@ fn entry(variant: Variant, workload: Workload) -> Entry {
     Entry { name: variant.name(), variant, workload }
 }
 
-/// All groups of a size for one kind of store.
-pub fn groups(size: Size, store: Store) -> Vec<Group> {
+/// All groups of a size for one kind of store. `nanos_per_round` is what a round of the guest's work takes.
+pub fn groups(size: Size, store: Store, nanos_per_round: f64) -> Vec<Group> {
     let quick = size == Size::Quick;
     let few = |full: u64, quick_size: u64| if quick { quick_size } else { full };
     let rounds = |full: usize| if quick { 1 } else { full };
@@ -81,8 +80,8 @@ pub fn groups(size: Size, store: Store) -> Vec<Group> {
     let overwrite = |keys| entry(Variant::Reuse, workload(keys, 256, few(4_000_000, 20_000)));
     let backlog = |events| entry(Variant::Reuse, workload(1_000, 256, events));
     vec![
-        group("job", store, rounds(5), job(base, few(30_000, 2_000))),
-        group("disk", Store::Disk, rounds(5), disk(base, few(15_000, 500))),
+        group("job", store, rounds(5), job(base, few(100_000, 2_000), nanos_per_round)),
+        group("disk", Store::Disk, rounds(5), disk(base, few(50_000, 500))),
         group(
             "payload",
             store,
@@ -96,9 +95,9 @@ pub fn groups(size: Size, store: Store) -> Vec<Group> {
     ]
 }
 
-fn job(base: Workload, careful_events: u64) -> Vec<Entry> {
+fn job(base: Workload, careful_events: u64, nanos_per_round: f64) -> Vec<Entry> {
     let read = Workload { job: Job::Read, ..base };
-    let work = Workload { job: rounds(WORK, nanos_per_round()), ..base };
+    let work = Workload { job: rounds(WORK, nanos_per_round), ..base };
     vec![
         entry(Variant::Limit(2), base),
         entry(Variant::Naive(256), base),

@@ -250,6 +250,25 @@ impl Report {
         right_aligned(table)
     }
 
+    /// The table of parts, and what is left of the host's time for an event.
+    pub fn part_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["part", "µs for each event"]);
+        let mut row = |name: &str, nanos: f64| {
+            table.add_row([name.to_owned(), format!("{:.2}", nanos / 1e3)]);
+        };
+        for part in &self.parts {
+            row(part.name, part.nanos);
+        }
+        for variant in ["heddle reuse", "heddle fresh"] {
+            if let Some(measured) = self.find("job", variant, None, None) {
+                row(&format!("all that {variant} takes, over all threads"), measured.cpu_s_per_m * 1e3);
+            }
+        }
+        right_aligned(table)
+    }
+
     /// The table of ratios.
     pub fn ratio_table(&self) -> String {
         let mut table = Table::new();

@@ -54,7 +54,12 @@ impl Workload {
     pub fn subject(&self, number: u64) -> String {
         let (handler, turn) = (number % self.handlers, number / self.handlers);
         let keys_of_each = (self.keys / self.handlers).max(1);
-        format!("in.{handler}.k{}", scatter(turn) % keys_of_each)
+        self.subject_of(handler, scatter(turn) % keys_of_each)
+    }
+
+    /// The subject of a handler's key.
+    pub fn subject_of(&self, handler: u64, key: u64) -> String {
+        format!("in.{handler}.k{key}")
     }
 
     /// The payload of all events, without the time of sending.

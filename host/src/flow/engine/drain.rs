@@ -11,6 +11,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Engine {
     /// Stops: see [`run`](Self::run).
     pub(super) async fn drain(mut self) -> Result<(), Error> {
+        self.hurry = true;
         self.ready.iter_mut().for_each(VecDeque::clear);
         let running: usize = self.running.iter().sum();
         tracing::info!(running, uncommitted = self.commits.waiting(), "stopping: finishing what runs");

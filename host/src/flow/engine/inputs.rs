@@ -72,7 +72,7 @@ impl Engine {
                     });
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
-                Done::Swept(left) => self.compaction.ended(left),
+                Done::Swept(left) => self.compaction.ended(left, now()),
                 Done::Removed => self.checkpoints.ended(),
                 Done::Fetched { .. } | Done::Nothing => {}
             }
@@ -158,19 +158,20 @@ impl Engine {
         }
         let now = now();
         for (shard, id, changes) in &batch.states {
-            let replaced = self.states.committed(id, *changes, now);
-            self.compaction.wrote(*shard, replaced);
+            let (replaced, bytes) = self.states.committed(id, *changes, now);
+            self.compaction.wrote(*shard, replaced, bytes);
         }
-        self.compact(first);
+        self.end = first;
+        self.compact();
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
     }
 
-    /// Has removed what is old; `end` is a sequence that was committed.
-    fn compact(&mut self, end: u64) {
+    /// Has removed what is old.
+    pub(super) fn compact(&mut self) {
         let (stream, names) = (&self.origins.stream, &self.origins.names);
-        if let Some(sweep) = self.compaction.next(end) {
+        if let Some(sweep) = self.compaction.next(self.end, now()) {
             self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
         }
         if let Some(below) = self.checkpoints.next(self.commits.lowest_fence()) {

@@ -25,6 +25,7 @@ impl Engine {
         let now = now();
         self.counters.take_rates(now);
         self.states.evict(now);
+        self.compact();
         if std::mem::take(&mut self.moved) {
             self.touch_lagging(0);
         }

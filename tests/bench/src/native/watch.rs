@@ -1,14 +1,15 @@
-//! A reader of the echoes: how long after its event was due did each of them arrive?
+//! A reader of some of the echoes: how long after its event was due did each of them arrive?
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use futures::StreamExt;
+use futures::stream::SelectAll;
 use serde::{Deserialize, Serialize};
 
-use super::{connect, cursor, now, say_running};
-use crate::workload::{OUTPUT, stamped};
+use super::{connect, cursor, echo, now, say_running};
+use crate::workload::{Job, OUTPUT, Workload, stamped};
 
 /// How long it waits for the next echo before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,9 +20,12 @@ pub struct Watch {
     url: String,
     #[arg(long)]
     events: u64,
-    /// So many at the beginning are not counted.
+    /// Of so many keys.
     #[arg(long)]
-    warm_up: usize,
+    keys: u64,
+    /// So many events at the beginning are not counted.
+    #[arg(long)]
+    warm_up: u64,
 }
 
 /// In milliseconds.
@@ -44,21 +48,31 @@ impl Latency {
     }
 }
 
+/// The keys that are watched. To read everything would be as much work for the server as the job itself.
+const WATCHED: u64 = 8;
+
 pub(super) async fn run(watch: Watch) -> Result<()> {
     let jetstream = connect(&watch.url).await?;
-    let consumer = cursor(&jetstream, OUTPUT, "out.>").await?;
-    let mut messages = consumer.stream().messages().await?;
+    let workload = Workload { keys: watch.keys, handlers: 1, payload: 0, events: watch.events, job: Job::Echo };
+    let watched: Vec<String> = (0..WATCHED.min(watch.keys)).map(|key| workload.subject_of(0, key)).collect();
+    let mut readers = SelectAll::new();
+    for subject in &watched {
+        let (echo, _) = echo(subject)?;
+        readers.push(cursor(&jetstream, OUTPUT, &echo).await?.stream().messages().await?);
+    }
     say_running();
-    let mut latencies = Vec::with_capacity(usize::try_from(watch.events)?);
-    for seen in 0..watch.events {
-        let next = tokio::time::timeout(PATIENCE, messages.next()).await;
-        let next = next.with_context(|| format!("only {seen} of {} echoes came", watch.events))?;
+    let due = |number: &u64| watched.contains(&workload.subject(*number));
+    let (warm_up, wanted) = ((0..watch.warm_up).filter(due).count(), (0..watch.events).filter(due).count());
+    let mut latencies = Vec::with_capacity(wanted);
+    while latencies.len() < wanted {
+        let next = tokio::time::timeout(PATIENCE, readers.next()).await;
+        let next = next.with_context(|| format!("only {} of {wanted} echoes came", latencies.len()))?;
         let message = next.context("reading ended")??;
         let sent = stamped(&message.payload).context("an echo carries no time")?;
         latencies.push(now().saturating_sub(sent));
     }
-    ensure!(latencies.len() > watch.warm_up, "the warm-up is all there is");
-    let latency = Latency::of(latencies.split_off(watch.warm_up)).context("no echo came")?;
+    ensure!(latencies.len() > warm_up, "the warm-up is all there is");
+    let latency = Latency::of(latencies.split_off(warm_up)).context("no echo came")?;
     eprintln!("{}", serde_json::to_string(&latency)?);
     Ok(())
 }
