@@ -159,7 +159,8 @@ impl World {
             Some(state) => (state, false),
             None => {
                 let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
-                let stored = self.server.state(&self.host.origins.names.state(job.place.shard, name, &job.key));
+                let stored =
+                    self.server.state(&self.host.origins.names.state(job.place.shard, name, &job.key));
                 (stored, true)
             }
         });

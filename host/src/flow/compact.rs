@@ -118,7 +118,12 @@ impl Compaction {
     /// For so many shards.
     pub fn new(shards: NonZeroU16) -> Self {
         let min_stale = (MIN_STALE / u64::from(shards.get())).max(MIN_STALE_OF_SHARD);
-        Compaction { shards: vec![Shard::default(); shards.get().into()], min_stale, under_way: None, last: (0, 0) }
+        Compaction {
+            shards: vec![Shard::default(); shards.get().into()],
+            min_stale,
+            under_way: None,
+            last: (0, 0),
+        }
     }
 
     /// A state of a shard was committed, of so many bytes; `replaced`: it was not the first one of its key.
@@ -162,7 +167,8 @@ impl Shard {
             return false;
         }
         let Some(known) = self.known else { return times == 1 };
-        let bound = min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY)).saturating_mul(times);
+        let bound =
+            min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY)).saturating_mul(times);
         // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
         let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
         self.replaced >= bound || left_behind
@@ -188,7 +194,13 @@ async fn sweep_states(broker: &Broker, stream: &str, filter: &str, end: u64) -> 
         below = below.saturating_add(MAX_SWEEP).min(end);
         removed += broker.purge_below(stream, filter, below).await?;
     }
-    tracing::debug!(filter, keys = carried.subjects, carried = carried.messages, removed, "old states were removed");
+    tracing::debug!(
+        filter,
+        keys = carried.subjects,
+        carried = carried.messages,
+        removed,
+        "old states were removed"
+    );
     let messages = (messages + carried.messages).saturating_sub(removed);
     Ok(Left { messages, keys: carried.subjects })
 }

@@ -60,7 +60,7 @@ const MAX_BATCHES: usize = 4;
 
 /// How long a batch that is not full waits after the one before. Measured: a batch costs the server as much as a
 /// hundred messages, however small it is.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(1);
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);

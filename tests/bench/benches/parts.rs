@@ -43,9 +43,8 @@ fn sandbox(criterion: &mut Criterion) {
     for (name, instances) in choices {
         let guest = runtime.block_on(Guest::new(instances)).expect("the guest is admitted");
         let name = format!("sandbox call, {name} instance");
-        criterion.bench_function(&name, |bench| {
-            bench.iter(|| runtime.block_on(guest.run(7, Job::Echo)).unwrap())
-        });
+        criterion
+            .bench_function(&name, |bench| bench.iter(|| runtime.block_on(guest.run(7, Job::Echo)).unwrap()));
     }
 }
 

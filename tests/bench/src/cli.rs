@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::latency::LOADS;
 use crate::native::{self, Work};
-use crate::plot;
-use crate::plan::{Entry, GROUPS, Group, Size, groups};
 use crate::parts::{self, nanos_per_round};
+use crate::plan::{Entry, GROUPS, Group, Size, groups};
+use crate::plot;
 use crate::report::{Report, Row};
 use crate::rig::Rig;
 use crate::variant::{Sample, Variant};

@@ -7,7 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use heddle::flow::batch::{Origins, Unit};
 use heddle::flow::commit::{Commits, FULL_MESSAGES};
@@ -185,7 +185,7 @@ impl Lanes {
         let Some(settled) = self.settle() else { return };
         let place = Place { shard: settled.key.shard(self.shards.count()), handler: 0 };
         self.shards.at(place, &mut self.actions, |track, _| track.settled(&settled.event));
-        if self.next % 1_000 == 0 {
+        if self.next.is_multiple_of(1_000) {
             let progress = self.shards.checkpoint(place.shard, &BTreeMap::new(), &[self.next], 1);
             self.shards.committed(place.shard, &progress);
         }
@@ -316,11 +316,14 @@ impl Guest {
 
     /// Runs it.
     pub async fn run(&self, sequence: u64, job: Job) -> Result<()> {
-        let call = Call { event: Arc::new(event(sequence, job)), key: Key::new("k1"), attempt: 1, state: None };
+        let call =
+            Call { event: Arc::new(event(sequence, job)), key: Key::new("k1"), attempt: 1, state: None };
         match self.plugin.run(call).await.verdict {
-            Verdict::Done(effects) => Ok(drop(black_box(effects))),
-            Verdict::Failed(failure) => Err(failure.cause().message).map_err(anyhow::Error::msg),
+            Verdict::Done(effects) => {
+                black_box(effects);
+                Ok(())
+            }
+            Verdict::Failed(failure) => bail!("the guest failed: {}", failure.cause().message),
         }
-        .context("the guest failed")
     }
 }

@@ -31,7 +31,6 @@ pub(super) async fn run(job: Job) -> Result<()> {
     for _ in 0..job.concurrency.max(1) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         queues.push(sender);
-        #[expect(clippy::disallowed_methods, reason = "there is no host here whose set it could enter")]
         tasks.spawn(work(jetstream.clone(), bucket.clone(), receiver));
     }
     say_running();

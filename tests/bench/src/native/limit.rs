@@ -90,7 +90,6 @@ pub(super) async fn run(job: Job) -> Result<()> {
             }
             number += 1;
             let full = std::mem::replace(&mut batch, Batch::new());
-            #[expect(clippy::disallowed_methods, reason = "there is no host here whose set it could enter")]
             under_way.spawn(full.store(writing.clone(), format!("limit-{number}")));
         }
     }

@@ -53,7 +53,8 @@ const WATCHED: u64 = 8;
 
 pub(super) async fn run(watch: Watch) -> Result<()> {
     let jetstream = connect(&watch.url).await?;
-    let workload = Workload { keys: watch.keys, handlers: 1, payload: 0, events: watch.events, job: Job::Echo };
+    let workload =
+        Workload { keys: watch.keys, handlers: 1, payload: 0, events: watch.events, job: Job::Echo };
     let watched: Vec<String> = (0..WATCHED.min(watch.keys)).map(|key| workload.subject_of(0, key)).collect();
     let mut readers = SelectAll::new();
     for subject in &watched {
