@@ -127,7 +127,7 @@ async fn old_states_and_checkpoints_are_removed_in_the_background_and_no_last_on
     checker.publish_counts(EVENTS, KEYS).await;
     checker.wait_for("out.>", EVENTS + 1).await;
     // Four of five events write a state that stays until it is removed.
-    let few = || async { checker.count("_heddle.t.state.>").await.filter(|count| *count <= 200_000) };
+    let few = || async { checker.count("_heddle.t.state.>").await.filter(|count| *count <= 160_000) };
     heddle_tests::wait_for("old states are removed", few).await;
     let few = || async { checker.count("_heddle.t.checkpoint.*").await.filter(|count| *count <= 200) };
     heddle_tests::wait_for("old checkpoints are removed", few).await;

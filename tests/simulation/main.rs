@@ -3,6 +3,7 @@
 //!
 //! Every world comes from a seed, so that what fails once fails always. A failure says the seed.
 
+mod batches;
 mod host;
 mod ledger;
 mod model;

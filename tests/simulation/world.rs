@@ -12,18 +12,15 @@ use heddle::values::verdict::{Failure, Limit, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::host::{Answer, Host, Job, fenced};
+use crate::host::{Host, Job};
 use crate::ledger::COUNTED;
 use crate::model::{Checked, Model, Promise, Retry, ensure};
 use crate::sabotage::Sabotage;
 use crate::scene::{Fate, Scene};
-use crate::server::{REFUSED, Refusal, Server};
+use crate::server::{REFUSED, Server};
 
 /// A third of what fits into a batch.
 static BULK: LazyLock<Bytes> = LazyLock::new(|| vec![0; 3 << 20].into());
-
-/// Batches under way at once.
-const MAX_BATCHES: usize = 3;
 
 /// When the world begins, in milliseconds since 1970.
 const BEGINNING: u64 = 1_000_000;
@@ -273,77 +270,6 @@ impl World {
         true
     }
 
-    /// Sends the next batch, if there is one to be sent.
-    pub(crate) fn commit(&mut self) -> Checked<bool> {
-        if self.host.under_way.len() >= MAX_BATCHES || !self.host.commits.is_due() {
-            return Ok(false);
-        }
-        let lag = self.random.random_range(0..100);
-        self.host.touch_lagging(lag);
-        let host = &mut self.host;
-        let Some(batch) = host.commits.next(&host.shards, &host.positions) else {
-            return Ok(false);
-        };
-        ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || {
-            "batch without a checkpoint".to_owned()
-        })?;
-        if !self.is(Sabotage::TakesOutOfOrder) {
-            self.model.built(&batch, |handler, sequence| self.host.id(handler, sequence))?;
-        }
-        self.host.under_way.push((batch, None));
-        Ok(true)
-    }
-
-    /// One of the batches under way reaches the server.
-    pub(crate) fn arrive(&mut self) -> Checked<bool> {
-        let on_their_way: Vec<usize> = self.waiting_batches(false);
-        let Some(index) = choose(&mut self.random, on_their_way.len()) else { return Ok(false) };
-        let index = on_their_way.get(index).copied().unwrap_or_default();
-        let Some((batch, answer)) = self.host.under_way.get_mut(index) else { return Ok(false) };
-        if self.sabotage == Some(Sabotage::TakesLostForStored) && batch.number % 3 == 0 {
-            *answer = Some(Answer::Stored(0));
-            return Ok(true);
-        }
-        match self.server.store(&batch.messages) {
-            Ok(first) => {
-                *answer = Some(Answer::Stored(first));
-                let handlers = &self.host.handlers;
-                let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
-                self.model.stored(batch, &self.server, &self.host.origins.names, id_of)?;
-            }
-            Err(Refusal::Content(reason)) => *answer = Some(Answer::Refused(reason)),
-            Err(refusal @ Refusal::Fenced(_)) => return Err(fenced(&refusal)),
-        }
-        Ok(true)
-    }
-
-    /// The host learns what became of one of the batches under way.
-    pub(crate) fn learn(&mut self) -> Checked<bool> {
-        let answered = self.waiting_batches(true);
-        let Some(index) = choose(&mut self.random, answered.len()) else { return Ok(false) };
-        let index = answered.get(index).copied().unwrap_or_default();
-        let (batch, Some(answer)) = self.host.under_way.swap_remove(index) else { return Ok(false) };
-        match answer {
-            Answer::Stored(first) => {
-                self.host.stored(&batch, first, self.now, self.sabotage);
-                self.host.holds(&self.model)?;
-                self.host.knows_attempts(&self.model)?;
-            }
-            Answer::Refused(reason) => {
-                if let Some(unit) = self.host.commits.refused(batch) {
-                    self.host.reset(&unit, &reason, &self.scene, &mut self.model);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Where the batches are that the server has, or has not, answered.
-    fn waiting_batches(&self, answered: bool) -> Vec<usize> {
-        let batches = self.host.under_way.iter().enumerate();
-        batches.filter(|(_, (_, answer))| answer.is_some() == answered).map(|(index, _)| index).collect()
-    }
-
     /// Time passes.
     pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
@@ -406,6 +332,6 @@ fn some_handlers(scene: &Scene, random: &mut StdRng) -> Vec<usize> {
     handlers
 }
 
-fn choose(random: &mut StdRng, length: usize) -> Option<usize> {
+pub(crate) fn choose(random: &mut StdRng, length: usize) -> Option<usize> {
     (length > 0).then(|| random.random_range(0..length))
 }

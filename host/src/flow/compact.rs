@@ -20,10 +20,10 @@ use crate::broker::{Broker, Error, Stored};
 use crate::values::names::{Names, STATE_CLEARED};
 
 /// Less old weight than this is left alone, over all shards.
-const MIN_STALE: u64 = 100_000;
+const MIN_STALE: u64 = 50_000;
 
 /// The same for a shard, if there are many. Measured: a removal holds the server for some milliseconds at least.
-const MIN_STALE_OF_SHARD: u64 = 4_000;
+const MIN_STALE_OF_SHARD: u64 = 3_000;
 
 /// So much old weight for each key is left alone.
 const STALE_PER_KEY: u64 = 2;
@@ -136,7 +136,8 @@ impl Compaction {
     }
 
     /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
-    /// The first sweep of a shard only looks.
+    /// Where no commit waits, there is no need to rest, and `now` may be [`u64::MAX`]. The first sweep of a shard only
+    /// looks.
     pub fn next(&mut self, end: u64, now: u64) -> Option<Sweep> {
         let (ended, took) = self.last;
         let rested = now.saturating_sub(ended);
@@ -163,10 +164,7 @@ impl Compaction {
 
 impl Shard {
     fn is_due(&self, min_stale: u64, times: u64) -> bool {
-        if self.replaced == 0 {
-            return false;
-        }
-        let Some(known) = self.known else { return times == 1 };
+        let Some(known) = self.known else { return self.replaced > 0 && times == 1 };
         let bound =
             min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY)).saturating_mul(times);
         // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
@@ -236,7 +234,7 @@ mod tests {
         compaction.ended(left(1_000, 1_000), NOW);
         assert_eq!(compaction.next(30, NOW), Some(Sweep { shard: 0, below: 10 }));
         compaction.ended(left(110_000, 1_000), NOW);
-        write(&mut compaction, 0, 99_999, 0);
+        write(&mut compaction, 0, 49_999, 0);
         assert_eq!(compaction.next(40, NOW), None);
         write(&mut compaction, 0, 1, 0);
         assert_eq!(compaction.next(50, NOW), Some(Sweep { shard: 0, below: 30 }));
@@ -252,7 +250,7 @@ mod tests {
         compaction.ended(left(1, 1), NOW);
         assert_eq!(compaction.next(12, NOW), Some(Sweep { shard: 70, below: 0 }));
         compaction.ended(left(1, 1), NOW);
-        write(&mut compaction, 3, 3_999, 0);
+        write(&mut compaction, 3, 2_999, 0);
         assert_eq!(compaction.next(13, NOW), None);
         write(&mut compaction, 3, 1, 0);
         assert_eq!(compaction.next(14, NOW), Some(Sweep { shard: 3, below: 10 }));
@@ -300,7 +298,7 @@ mod tests {
         compaction.ended(left(1, 1), 1_010);
         write(&mut compaction, 0, 100_000, 0);
         assert_eq!(compaction.next(2, 4_009), None);
-        write(&mut compaction, 0, 700_000, 0);
+        write(&mut compaction, 0, 300_000, 0);
         assert_eq!(compaction.next(3, 1_039), None);
         assert!(compaction.next(4, 1_040).is_some());
         compaction.ended(left(1, 1), 1_050);
@@ -315,7 +313,7 @@ mod tests {
         compaction.wrote(0, true, 8);
         compaction.next(1, NOW);
         compaction.ended(left(1, 1), NOW);
-        (0..99).for_each(|_| compaction.wrote(0, true, 1 << 20));
+        (0..49).for_each(|_| compaction.wrote(0, true, 1 << 20));
         assert!(compaction.next(2, NOW).is_some());
     }
 

@@ -5,6 +5,7 @@
 
 mod drain;
 mod inputs;
+mod outputs;
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
@@ -22,13 +23,12 @@ use super::activity::{Counters, Snapshot};
 use super::batch::{Batch, Origins, Unit};
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
-use super::jobs::{self, Done, Job, Knowledge, Runner};
+use super::jobs::{self, Done, Job, Runner};
 use super::reader::{Read, Reader, Room, Subscription};
 use super::route::Routes;
 use super::shard::Action;
 use super::shards::{HandlerIx, Placed, Plan, Shards};
 use super::states::States;
-use super::store::{Probe, store};
 use super::workers::{self, Queue, Task};
 use crate::broker::{Broker, StreamState};
 use crate::sandbox::{Plugin, Sandbox};
@@ -36,7 +36,7 @@ use crate::values::checkpoint::Checkpoint;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
 use crate::values::settings::Settings;
-use crate::values::verdict::{Failure, Verdict};
+use crate::values::verdict::Failure;
 
 /// Events in memory, until their commit; every handler has the same share. The more there are, the more of one key's
 /// changes become one message.
@@ -51,16 +51,6 @@ const MIN_SHARE_BYTES: usize = 4 << 20;
 
 /// Events of one handler that run at once.
 pub const CONCURRENCY: usize = 64;
-
-/// Events of one handler that run or wait for a worker.
-const MAX_DISPATCHED: usize = 256;
-
-/// Batches under way at once, of different shards.
-const MAX_BATCHES: usize = 4;
-
-/// How long a batch that is not full waits after the one before. Measured: a batch costs the server as much as a
-/// hundred messages, however small it is.
-const LINGER: Duration = Duration::from_millis(1);
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
@@ -173,12 +163,8 @@ impl Engine {
         let shards = Shards::new(plan.clone(), &checkpoints);
         let readers = readers(&settings, &plan, &shards, 0);
         let count = settings.handlers.len();
-        let queue = Arc::new(Queue::default());
-        let (sender, ends) = workers::channel();
         let mut jobs = JoinSet::new();
-        for _ in 0..threads.metrics().num_workers() {
-            jobs.spawn_on(workers::work(Arc::clone(&queue), sender.clone()), &threads);
-        }
+        let (queue, ends) = workers::start(&threads, &mut jobs);
         Engine {
             runners: plugins.iter().map(runner).collect(),
             commits: Commits::new(Arc::clone(&origins), acquired.checkpoints, FULL_MESSAGES),
@@ -279,65 +265,6 @@ impl Engine {
                 // The timers are kept by `Shards`.
                 Action::WakeAt { .. } => {}
             }
-        }
-    }
-
-    /// Begins the runs that there is room for.
-    fn dispatch(&mut self) {
-        for handler in 0..self.ready.len() {
-            while let (Some(ready), Some(running)) =
-                (self.ready.get_mut(handler), self.running.get_mut(handler))
-                && *running < MAX_DISPATCHED
-                && let Some(job) = ready.pop_front()
-            {
-                *running += 1;
-                self.begin(job);
-            }
-        }
-        self.queue.add(&mut self.dispatched);
-    }
-
-    fn begin(&mut self, job: Job) {
-        let handler = job.place.handler;
-        if let Some(failure) = self.condemned.remove(&(handler, job.event.sequence)) {
-            let Job { generation, place, key, .. } = job;
-            let verdict = Verdict::Failed(failure);
-            let done = Done::Ran { generation, place, key, verdict, loaded: None };
-            self.jobs.spawn(std::future::ready(done));
-            return;
-        }
-        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler))
-        else {
-            return;
-        };
-        let id = (handler, job.key.clone());
-        let knowledge = match self.states.get(&id, now()) {
-            Some(state) => Knowledge::Known(state),
-            None => Knowledge::Stored(self.origins.names.state(job.place.shard, name, &job.key)),
-        };
-        self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
-    }
-
-    /// How long the next batch still waits; none: it does not wait, or there is none.
-    fn linger(&self) -> Option<Duration> {
-        let waits = !self.hurry && self.under_way.is_empty() && !self.commits.is_empty();
-        let left = LINGER.saturating_sub(self.sent.elapsed());
-        (waits && !left.is_zero() && !self.commits.is_full()).then_some(left)
-    }
-
-    /// Sends the batches that are to be sent now.
-    fn commit(&mut self) {
-        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() && self.linger().is_none() {
-            self.sent = Instant::now();
-            let positions = positions(&self.readers, self.plan.handlers.len());
-            let Some(batch) = self.commits.next(&self.shards, &positions) else { return };
-            let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
-            let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
-            let (messages, number) = (Arc::clone(&batch.messages), batch.number);
-            self.jobs.spawn(async move {
-                Done::Committed(number, store(broker, origins, messages, number, probe).await)
-            });
-            self.under_way.insert(number, batch);
         }
     }
 }

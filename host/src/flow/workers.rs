@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 use super::jobs::{self, Done, Job, Knowledge, Runner};
 
@@ -59,13 +61,18 @@ impl Queue {
     }
 }
 
-/// Where the ends of runs arrive.
-pub(super) fn channel() -> (mpsc::Sender<Vec<Done>>, mpsc::Receiver<Vec<Done>>) {
-    mpsc::channel(WAITING)
+/// Starts a worker on each thread. What they take their events from, and where the ends of the runs arrive.
+pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, mpsc::Receiver<Vec<Done>>) {
+    let queue = Arc::new(Queue::default());
+    let (sender, ends) = mpsc::channel(WAITING);
+    for _ in 0..threads.metrics().num_workers() {
+        jobs.spawn_on(work(Arc::clone(&queue), sender.clone()), threads);
+    }
+    (queue, ends)
 }
 
 /// Runs events until nobody wants their ends any more.
-pub(super) async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
+async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
     let mut aside: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut taken = Vec::with_capacity(TAKE);
     loop {

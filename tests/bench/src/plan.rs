@@ -81,16 +81,16 @@ pub fn groups(size: Size, store: Store, nanos_per_round: f64) -> Vec<Group> {
     let backlog = |events| entry(Variant::Reuse, workload(1_000, 256, events));
     vec![
         group("job", store, rounds(5), job(base, few(100_000, 2_000), nanos_per_round)),
-        group("disk", Store::Disk, rounds(5), disk(base, few(50_000, 500))),
+        group("disk", Store::Disk, rounds(3), disk(base, few(50_000, 500))),
         group(
             "payload",
             store,
             rounds(3),
             [payload(1 << 10, few(150_000, 5_000)), payload(16 << 10, few(30_000, 1_000))].concat(),
         ),
-        group("keys", store, rounds(5), [keys(1), keys(20), keys(1_000), keys(100_000)].concat()),
+        group("keys", store, rounds(3), [keys(1), keys(20), keys(1_000), keys(100_000)].concat()),
         group("handlers", store, rounds(3), [handlers(1), handlers(8), handlers(64)].concat()),
-        group("overwrite", store, rounds(2), vec![overwrite(1_000), overwrite(few(1_000_000, 5_000))]),
+        group("overwrite", store, rounds(1), vec![overwrite(1_000), overwrite(few(1_000_000, 5_000))]),
         group("backlog", store, 1, vec![backlog(few(1_000_000, 30_000)), backlog(few(10_000_000, 60_000))]),
     ]
 }

@@ -162,16 +162,16 @@ impl Engine {
             self.compaction.wrote(*shard, replaced, bytes);
         }
         self.end = first;
-        self.compact();
+        self.compact(now);
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
     }
 
-    /// Has removed what is old.
-    pub(super) fn compact(&mut self) {
+    /// Has removed what is old, `moment` being now, in milliseconds since 1970.
+    pub(super) fn compact(&mut self, moment: u64) {
         let (stream, names) = (&self.origins.stream, &self.origins.names);
-        if let Some(sweep) = self.compaction.next(self.end, now()) {
+        if let Some(sweep) = self.compaction.next(self.end, moment) {
             self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
         }
         if let Some(below) = self.checkpoints.next(self.commits.lowest_fence()) {

@@ -1,0 +1,81 @@
+//! What the engine sends out: events to the workers, batches to the server.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Engine, now, positions};
+use crate::flow::jobs::{Done, Job, Knowledge};
+use crate::flow::store::{Probe, store};
+use crate::flow::workers::Task;
+use crate::values::verdict::Verdict;
+
+/// Events of one handler that run or wait for a worker.
+const MAX_DISPATCHED: usize = 256;
+
+/// Batches under way at once, of different shards.
+const MAX_BATCHES: usize = 4;
+
+/// How long a batch that is not full waits after the one before. Measured: a batch costs the server as much as a
+/// hundred messages, however small it is.
+const LINGER: Duration = Duration::from_millis(1);
+
+impl Engine {
+    /// Begins the runs that there is room for.
+    pub(super) fn dispatch(&mut self) {
+        for handler in 0..self.ready.len() {
+            while let (Some(ready), Some(running)) =
+                (self.ready.get_mut(handler), self.running.get_mut(handler))
+                && *running < MAX_DISPATCHED
+                && let Some(job) = ready.pop_front()
+            {
+                *running += 1;
+                self.begin(job);
+            }
+        }
+        self.queue.add(&mut self.dispatched);
+    }
+
+    fn begin(&mut self, job: Job) {
+        let handler = job.place.handler;
+        if let Some(failure) = self.condemned.remove(&(handler, job.event.sequence)) {
+            let Job { generation, place, key, .. } = job;
+            let verdict = Verdict::Failed(failure);
+            let done = Done::Ran { generation, place, key, verdict, loaded: None };
+            self.jobs.spawn(std::future::ready(done));
+            return;
+        }
+        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler))
+        else {
+            return;
+        };
+        let id = (handler, job.key.clone());
+        let knowledge = match self.states.get(&id, now()) {
+            Some(state) => Knowledge::Known(state),
+            None => Knowledge::Stored(self.origins.names.state(job.place.shard, name, &job.key)),
+        };
+        self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
+    }
+
+    /// How long the next batch still waits; none: it does not wait, or there is none.
+    pub(super) fn linger(&self) -> Option<Duration> {
+        let waits = !self.hurry && self.under_way.is_empty() && !self.commits.is_empty();
+        let left = LINGER.saturating_sub(self.sent.elapsed());
+        (waits && !left.is_zero() && !self.commits.is_full()).then_some(left)
+    }
+
+    /// Sends the batches that are to be sent now.
+    pub(super) fn commit(&mut self) {
+        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() && self.linger().is_none() {
+            self.sent = Instant::now();
+            let positions = positions(&self.readers, self.plan.handlers.len());
+            let Some(batch) = self.commits.next(&self.shards, &positions) else { return };
+            let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
+            let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
+            let (messages, number) = (Arc::clone(&batch.messages), batch.number);
+            self.jobs.spawn(async move {
+                Done::Committed(number, store(broker, origins, messages, number, probe).await)
+            });
+            self.under_way.insert(number, batch);
+        }
+    }
+}
