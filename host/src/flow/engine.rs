@@ -61,9 +61,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a stop waits for what runs, and for its commit.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A checkpoint that lags by more sequences than this is written.
-const MAX_CHECKPOINT_LAG: u64 = 50_000;
-
 /// Why the engine stopped.
 #[derive(Debug, Error)]
 pub enum Error {

@@ -49,7 +49,7 @@ impl Engine {
                     return Ok(());
                 }
                 last_checkpoints = true;
-                self.touch_lagging(0);
+                self.touch_lagging();
                 continue;
             }
             // Both arms are cancel-safe: each takes its input only when it is chosen.

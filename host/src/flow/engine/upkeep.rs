@@ -1,6 +1,6 @@
 //! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints and announcements.
 
-use super::{Engine, MAX_CHECKPOINT_LAG, now, positions, room};
+use super::{Engine, now, positions, room};
 use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
 use crate::values::member::TTL_SECONDS;
@@ -18,7 +18,6 @@ impl Engine {
             let room = |handler| room(&self.shards, handlers, handler);
             reader.balance(&self.reading, &mut self.cursors, now, &room);
         }
-        self.touch_lagging(MAX_CHECKPOINT_LAG);
     }
 
     pub(super) fn tick(&mut self) {
@@ -26,7 +25,7 @@ impl Engine {
         self.counters.take_rates(now);
         self.states.evict(now);
         if std::mem::take(&mut self.moved) {
-            self.touch_lagging(0);
+            self.touch_lagging();
         } else if self.under_way.is_empty() && self.commits.is_empty() {
             // Nobody waits for a commit now.
             self.compact(u64::MAX);
@@ -62,11 +61,11 @@ impl Engine {
         }
     }
 
-    /// Lets every shard write its checkpoint that lags by more than so many sequences.
-    pub(super) fn touch_lagging(&mut self, sequences: u64) {
+    /// Lets every shard write its checkpoint whose progress is not stored yet.
+    pub(super) fn touch_lagging(&mut self) {
         let positions = positions(&self.readers, self.plan.handlers.len());
         for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, sequences);
+            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
             if self.commits.committed(shard).is_some_and(lags) {
                 self.commits.touch(shard);
             }
