@@ -62,7 +62,7 @@ enum Chore {
     /// Measure Heddle against native code and against the server's own limit.
     ///
     /// Starts a server of its own, fills a stream and lets each variant do the same job in turns: read an event,
-    /// publish one of equal size, keep a durable counter for each key. Without options it takes about half an hour.
+    /// publish one of equal size, keep a durable counter for each key. Without options it takes about twenty minutes.
     /// `cargo xtask bench --help` shows the options: `--quick`, `--store disk|ram`, `--only NAME`, `--rounds N`,
     /// `--json FILE`, `--plot`. What the figures mean stands in docs/performance.md.
     #[command(disable_help_flag = true)]
