@@ -4,15 +4,13 @@
 //! can remove the older messages of one subject, but walks over everything in between to find them: with many
 //! subjects that costs as much for each message that goes.
 
-use std::time::Duration;
-
 use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer};
 use async_nats::jetstream::context::PublishErrorKind;
 use futures::{StreamExt, TryStreamExt};
 
 use super::connect::chain;
-use super::{Broker, Error, Stored, headers, nanos};
+use super::{Broker, Error, Stored, delivered, headers};
 
 /// Messages that are moved at once.
 const MOVING: usize = 64;
@@ -30,7 +28,7 @@ impl Broker {
     /// Counts the messages under `filter`. Also the sequence of the first one; 0 if there is none.
     pub async fn extent(&self, stream: &str, filter: &str) -> Result<(u64, u64), Error> {
         let what = || format!("count the messages under `{filter}`");
-        let all = self.scanner(stream, filter, DeliverPolicy::All).await?;
+        let all = self.observer(stream, &[filter], DeliverPolicy::All, what()).await?;
         let first = all.fetch().max_messages(1).messages().await;
         let first = first.map_err(|e| Error::request(what(), chain(&e)))?.next().await;
         self.dismiss(stream, &all).await;
@@ -53,19 +51,13 @@ impl Broker {
         boundary: u64,
         wanted: impl Fn(&Stored) -> bool,
     ) -> Result<Carried, Error> {
-        let consumer = self.scanner(stream, filter, DeliverPolicy::LastPerSubject).await?;
+        let what = format!("list the last messages under `{filter}`");
+        let consumer = self.observer(stream, &[filter], DeliverPolicy::LastPerSubject, what).await?;
         let subjects = consumer.cached_info().num_pending;
         let messages = self.carry_from(&consumer, filter, boundary, wanted).await;
         // As long as it is there, the server counts anew for it whenever something is removed.
         self.dismiss(stream, &consumer).await;
         Ok(Carried { subjects, messages: messages? })
-    }
-
-    async fn dismiss(&self, stream: &str, consumer: &PullConsumer) {
-        if let Ok(stream) = self.jetstream.get_stream_no_info(stream).await {
-            // It would vanish by itself as well.
-            stream.delete_consumer(&consumer.cached_info().name).await.ok();
-        }
     }
 
     async fn carry_from(
@@ -87,14 +79,7 @@ impl Broker {
             .take(left)
             .map(|message| {
                 let message = message.map_err(|error| broken(&error))?;
-                let info = message.info().map_err(|error| Error::request(what(), error))?;
-                Ok(Stored {
-                    sequence: info.stream_sequence,
-                    time: nanos(info.published),
-                    headers: headers::from_nats(message.headers.as_ref()),
-                    subject: message.subject.to_string(),
-                    payload: message.payload.clone(),
-                })
+                delivered(&message).map_err(|cause| Error::request(what(), cause))
             })
             .try_take_while(|stored| std::future::ready(Ok(stored.sequence < boundary)))
             .try_filter(|stored| std::future::ready(wanted(stored)));
@@ -128,26 +113,5 @@ impl Broker {
             self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
         let purged = handle.purge().filter(filter).sequence(sequence).await;
         purged.map(|answer| answer.purged).map_err(|e| Error::request(what(), chain(&e)))
-    }
-
-    async fn scanner(
-        &self,
-        stream: &str,
-        filter: &str,
-        deliver_policy: DeliverPolicy,
-    ) -> Result<PullConsumer, Error> {
-        let what = || format!("list the messages under `{filter}`");
-        let config = pull::Config {
-            deliver_policy,
-            ack_policy: AckPolicy::None,
-            filter_subject: filter.to_owned(),
-            inactive_threshold: Duration::from_secs(30),
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
-        let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
-        handle.create_consumer(config).await.map_err(|e| Error::request(what(), chain(&e)))
     }
 }

@@ -128,15 +128,12 @@ impl Broker {
         }
     }
 
-    /// Removes all messages of a subject but the last `keep`.
-    pub async fn purge(&self, stream: &str, subject: &str, keep: u64) -> Result<(), Error> {
+    /// Removes all messages of a subject.
+    pub async fn purge(&self, stream: &str, subject: &str) -> Result<(), Error> {
         let what = || format!("purge `{subject}`");
         let handle =
             self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        let answer = match keep {
-            0 => handle.purge().filter(subject).await,
-            keep => handle.purge().filter(subject).keep(keep).await,
-        };
+        let answer = handle.purge().filter(subject).await;
         answer.map(drop).map_err(|e| Error::request(what(), e))
     }
 
@@ -154,6 +151,18 @@ impl Broker {
     pub async fn flush(&self) -> Result<(), Error> {
         self.client.flush().await.map_err(|e| Error::request("flush", e))
     }
+}
+
+/// A message that a consumer delivered, or why it cannot be told where it was stored.
+fn delivered(message: &jetstream::Message) -> Result<Stored, String> {
+    let info = message.info().map_err(|error| error.to_string())?;
+    Ok(Stored {
+        sequence: info.stream_sequence,
+        subject: message.subject.to_string(),
+        headers: headers::from_nats(message.headers.as_ref()),
+        payload: message.payload.clone(),
+        time: nanos(info.published),
+    })
 }
 
 fn stored(message: jetstream::message::StreamMessage) -> Stored {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::connect::chain;
-use super::{Broker, Error, Stored, headers, nanos};
+use super::{Broker, Error, Stored, delivered, headers};
 use crate::values::event::Headers;
 use crate::values::subject::Pattern;
 
@@ -37,14 +37,7 @@ impl StreamTail {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
-        let info = message.info().map_err(|error| broken(error.to_string()))?;
-        Ok(Stored {
-            sequence: info.stream_sequence,
-            time: nanos(info.published),
-            headers: headers::from_nats(message.headers.as_ref()),
-            subject: message.subject.to_string(),
-            payload: message.payload.clone(),
-        })
+        delivered(&message).map_err(broken)
     }
 }
 
@@ -117,10 +110,7 @@ impl Broker {
         let policy = DeliverPolicy::ByStartSequence { start_sequence: start.max(1) };
         let consumer = self.observer(stream, filters, policy, what()).await?;
         let pending = consumer.cached_info().num_pending;
-        let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
-        // It would vanish by itself as well.
-        handle.delete_consumer(&consumer.cached_info().name).await.ok();
+        self.dismiss(stream, &consumer).await;
         Ok(ConsumerLag { pending })
     }
 
@@ -132,7 +122,7 @@ impl Broker {
             .map_err(|e| Error::request(what(), e))?;
         let policy = DeliverPolicy::ByStartTime { start_time };
         let last = self.stream_state(stream).await?.last;
-        let consumer = self.observer(stream, &[], policy, what()).await?;
+        let consumer = self.observer::<Pattern>(stream, &[], policy, what()).await?;
         if consumer.cached_info().num_pending == 0 {
             return Ok(last + 1);
         }
@@ -176,10 +166,11 @@ impl Broker {
         Ok(StreamTail { messages })
     }
 
-    async fn observer(
+    /// A consumer that changes nothing: without acks, in memory, gone by itself when nobody reads from it.
+    pub(super) async fn observer<F: ToString>(
         &self,
         stream: &str,
-        filters: &[Pattern],
+        filters: &[F],
         deliver_policy: DeliverPolicy,
         what: String,
     ) -> Result<PullConsumer, Error> {
@@ -195,6 +186,14 @@ impl Broker {
         let handle = self.jetstream.get_stream_no_info(stream).await;
         let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
         handle.create_consumer(config).await.map_err(|e| Error::request(what, chain(&e)))
+    }
+
+    /// Takes an observer away that is no longer needed.
+    pub(super) async fn dismiss(&self, stream: &str, observer: &PullConsumer) {
+        if let Ok(stream) = self.jetstream.get_stream_no_info(stream).await {
+            // It would vanish by itself as well.
+            stream.delete_consumer(&observer.cached_info().name).await.ok();
+        }
     }
 
     /// Subscribes to a subject outside any stream: answers to a published message.

@@ -322,7 +322,7 @@ async fn wait_for_others(
                 });
             }
             if presence == Presence::Gone {
-                broker.purge(&settings.stream.name, &names.member(&member.host), 0).await?;
+                broker.purge(&settings.stream.name, &names.member(&member.host)).await?;
                 continue;
             }
             if !std::mem::replace(&mut waiting, true) {

@@ -56,6 +56,7 @@ pub struct Commits {
     full: usize,
     /// Batches under way.
     under_way: usize,
+    /// The number of the last batch.
     number: u64,
     /// After a batch was refused for its content: so many units are stored one at a time, to find the bad one.
     alone: usize,
@@ -78,11 +79,6 @@ impl Commits {
             number,
             alone: 0,
         }
-    }
-
-    /// The number of the last batch.
-    pub fn number(&self) -> u64 {
-        self.number
     }
 
     /// An event came to its end.

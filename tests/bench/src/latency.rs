@@ -48,8 +48,8 @@ impl Rig {
         let said = said.lines().last().context("the reader says nothing")?;
         let sample = Sample {
             seconds,
-            worker_cpu: after.cpu.saturating_sub(before.cpu).as_secs_f64(),
-            server_cpu: server_after.cpu.saturating_sub(server_before.cpu).as_secs_f64(),
+            worker_cpu: after.cpu_since(before),
+            server_cpu: server_after.cpu_since(server_before),
             peak: after.peak,
             batches: None,
             miscounted: 0,

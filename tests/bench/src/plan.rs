@@ -81,7 +81,7 @@ pub fn groups(size: Size, store: Store, nanos_per_round: f64) -> Vec<Group> {
     let backlog = |events| entry(Variant::Reuse, workload(1_000, 256, events));
     vec![
         group("job", store, rounds(5), job(base, few(100_000, 2_000), nanos_per_round)),
-        group("disk", Store::Disk, rounds(3), disk(base, few(50_000, 500))),
+        group("disk", Store::Disk, rounds(3), all_variants(base, few(50_000, 500))),
         group(
             "payload",
             store,
@@ -98,21 +98,19 @@ pub fn groups(size: Size, store: Store, nanos_per_round: f64) -> Vec<Group> {
 fn job(base: Workload, careful_events: u64, nanos_per_round: f64) -> Vec<Entry> {
     let read = Workload { job: Job::Read, ..base };
     let work = Workload { job: rounds(WORK, nanos_per_round), ..base };
-    vec![
-        entry(Variant::Limit(2), base),
-        entry(Variant::Naive(256), base),
-        entry(Variant::Careful(256), Workload { events: careful_events, ..base }),
-        entry(Variant::Fresh, base),
-        entry(Variant::Reuse, base),
+    let mut entries = all_variants(base, careful_events);
+    entries.extend([
         entry(Variant::Cursor, read),
         Entry { name: "heddle fresh reading only", variant: Variant::Fresh, workload: read },
         Entry { name: "heddle reuse reading only", variant: Variant::Reuse, workload: read },
         Entry { name: "heddle fresh with 20 µs of work", variant: Variant::Fresh, workload: work },
         Entry { name: "heddle reuse with 20 µs of work", variant: Variant::Reuse, workload: work },
-    ]
+    ]);
+    entries
 }
 
-fn disk(base: Workload, careful_events: u64) -> Vec<Entry> {
+/// Everybody who does the whole job.
+fn all_variants(base: Workload, careful_events: u64) -> Vec<Entry> {
     vec![
         entry(Variant::Limit(2), base),
         entry(Variant::Naive(256), base),

@@ -25,6 +25,13 @@ pub struct Usage {
     pub peak: u64,
 }
 
+impl Usage {
+    /// The CPU seconds since an earlier look.
+    pub fn cpu_since(&self, earlier: Usage) -> f64 {
+        self.cpu.saturating_sub(earlier.cpu).as_secs_f64()
+    }
+}
+
 /// What a process has used so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let gone = || format!("process {pid} is gone");

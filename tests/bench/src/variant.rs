@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::native::{BUCKET, now};
-use crate::process::{Usage, Worker, usage};
+use crate::process::{Worker, usage};
 use crate::rig::{LOOK, PATIENCE, Rig};
 use crate::workload::{INPUT, Job, OUTPUT, Workload};
 
@@ -111,7 +111,7 @@ impl Rig {
         let mut worker = Worker::start(command, self.folder.path(), name).await?;
         let (pid, began, before) = (worker.pid()?, Instant::now(), self.server_usage()?);
         let mut used = usage(pid)?;
-        let at_start = used.cpu;
+        let at_start = used;
         // What it has used is known as long as it lives.
         while worker.check().await.is_ok()
             && let Ok(now) = usage(pid)
@@ -120,7 +120,7 @@ impl Rig {
         }
         let seconds = began.elapsed().as_secs_f64();
         worker.ended().await?;
-        let server_cpu = self.server_usage()?.cpu.saturating_sub(before.cpu).as_secs_f64();
+        let server_cpu = self.server_usage()?.cpu_since(before);
         let (bucket, counters) = (format!("KV_{BUCKET}"), "$KV.>");
         let miscounted = match variant {
             // The last counts of keys whose events overtook each other are too low.
@@ -129,7 +129,7 @@ impl Rig {
             Variant::Careful(_) => exact(self.verify(workload, &bucket, counters).await?)?,
             Variant::Cursor | Variant::Fresh | Variant::Reuse => 0,
         };
-        let worker_cpu = used.cpu.saturating_sub(at_start).as_secs_f64();
+        let worker_cpu = used.cpu_since(at_start);
         Ok(Sample { seconds, worker_cpu, server_cpu, peak: used.peak, batches: None, miscounted })
     }
 
@@ -142,11 +142,10 @@ impl Rig {
         worker.stop().await?;
         let seconds = self.last_echo().await?.saturating_sub(began) as f64 / 1e9;
         let miscounted = exact(self.verify(workload, OUTPUT, &Names::new(APP).states()).await?)?;
-        let cpu = |before: Usage, after: Usage| after.cpu.saturating_sub(before.cpu).as_secs_f64();
         Ok(Sample {
             seconds,
-            worker_cpu: cpu(before, after),
-            server_cpu: cpu(server_before, server_after),
+            worker_cpu: after.cpu_since(before),
+            server_cpu: server_after.cpu_since(server_before),
             peak: after.peak,
             batches: Some(batches),
             miscounted,

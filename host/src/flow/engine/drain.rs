@@ -30,7 +30,7 @@ impl Engine {
         self.tick();
         let member = self.origins.names.member(&self.me.host);
         // With the server away, this may wait for ever.
-        let purge = self.broker.purge(&self.origins.stream, &member, 0);
+        let purge = self.broker.purge(&self.origins.stream, &member);
         if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
             tracing::debug!("announcement stays until it expires");
         }
