@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use heddle::sandbox::{Call, Error, Plugin, Policy, Run, Sandbox, SandboxSettings};
 use heddle::values::effects::{Allowance, Effects};
-use heddle::values::event::{Event, Headers};
+use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
 use heddle::values::settings::Grants;
-use heddle::values::verdict::{Cause, Verdict};
+use heddle::values::verdict::{Failure, Verdict};
 use heddle_tests::{heddle, plugin, workspace};
 use serde_json::{Value, json};
 
@@ -73,9 +73,9 @@ impl Bench {
     }
 
     /// The cause of instructions that must fail.
-    pub(crate) async fn cause(&self, instructions: Value) -> Cause {
+    pub(crate) async fn cause(&self, instructions: Value) -> Failure {
         match self.run(instructions).await.verdict {
-            Verdict::Failed(failure) => failure.cause(),
+            Verdict::Failed(failure) => *failure,
             Verdict::Done(effects) => panic!("done: {effects:?}"),
         }
     }
@@ -103,6 +103,7 @@ pub(crate) fn call(sequence: u64, instructions: Value) -> Call {
         time: TIME,
         headers: Headers::from_pairs(headers),
         payload: json!({ "do": instructions }).to_string().into(),
+        source: Source::Stream,
     };
-    Call { event: Arc::new(event), key: Key::new("a"), attempt: 3, state: Some("41".into()) }
+    Call { event: Arc::new(event), key: Key::new("a"), attempt: 1, state: Some("41".into()) }
 }

@@ -6,16 +6,16 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle::flow::batch::{Batch, Origins, Unit, checkpoint_message};
+use heddle::flow::batch::{Batch, HandlerOrigin, Origins, Unit, checkpoint_message};
 use heddle::flow::commit::Commits;
 use heddle::flow::shard::{Action, Outcome};
 use heddle::flow::shards::{Place, Placed, Plan, Shards};
 use heddle::flow::states::{State, States};
-use heddle::values::batch::BatchMessage;
+use heddle::values::batch::{BatchMessage, Keep};
 use heddle::values::checkpoint::{Checkpoint, Progress};
 use heddle::values::key::Key;
 use heddle::values::names::Names;
-use heddle::values::verdict::Failure;
+use heddle::values::verdict::{CauseClass, Failure};
 
 use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId, ensure};
 use crate::sabotage::Sabotage;
@@ -85,17 +85,19 @@ impl Host {
             handlers: of_plan.iter().map(|handler| (Arc::clone(handler), STREAM.into())).collect(),
             streams: [(STREAM.to_owned(), 1)].into(),
             keys: Vec::new(),
+            on_dead_letter: Vec::new(),
             checkpoint_bytes: scene.checkpoint_bytes,
         };
         let origins = Arc::new(Origins {
             names,
             stream: STREAM.into(),
             host: name,
-            handlers: of_plan.into_iter().map(|handler| (handler, "sha256:0".to_owned())).collect(),
+            handlers: of_plan.into_iter().map(origin).collect(),
+            keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         });
         let stored: Vec<Checkpoint> = checkpoints.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-        let shards = Shards::new(plan.clone(), &stored);
+        let shards = Shards::new(plan.clone(), &stored, Vec::new(), 0);
         model.forgotten(&retries(scene, &stored));
         Ok(Host {
             positions: (0..handlers.len()).map(|handler| shards.low(handler, 0)).collect(),
@@ -137,7 +139,7 @@ impl Host {
                     }
                     self.ready.push(job);
                 }
-                Action::Fetch { key, sequences } => {
+                Action::Fetch { key, positions: sequences } => {
                     let forgets = sabotage == Some(Sabotage::ForgetsFetches);
                     let sequences = sequences.into_iter().filter(|_| !forgets);
                     self.fetches.extend(sequences.map(|sequence| job(key.clone(), sequence, 0)));
@@ -148,7 +150,7 @@ impl Host {
                 }
                 Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => {}
                 Action::Record => self.commits.touch(place.shard),
-                Action::WakeAt { .. } => {}
+                Action::WakeAt { .. } | Action::TakeBack { .. } | Action::Open { .. } => {}
             }
         }
         Ok(())
@@ -187,7 +189,9 @@ impl Host {
         }
         for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
-                self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
+                self.shards.at(*place, &mut self.actions, |track, actions| {
+                    track.settled(settled, first, now, actions)
+                });
             }
         }
         for (_, id, changes) in &batch.states {
@@ -198,11 +202,11 @@ impl Host {
     /// The event at fault is known: everything after the last commit is forgotten and read again.
     pub(crate) fn reset(&mut self, at_fault: &Unit, reason: &str, scene: &Scene, model: &mut Model) {
         let id = self.id(at_fault.place.handler, at_fault.settled.event.sequence);
-        self.condemned.insert(id, Failure::Refused { reason: reason.to_owned() });
+        self.condemned.insert(id, Failure::new(CauseClass::Refused, reason));
         self.generation += 1;
         let checkpoints = self.commits.forget();
         model.forgotten(&retries(scene, &checkpoints));
-        self.shards = Shards::new(self.plan.clone(), &checkpoints);
+        self.shards = Shards::new(self.plan.clone(), &checkpoints, Vec::new(), 0);
         self.states = States::default();
         self.ready.clear();
         self.kept_back.clear();
@@ -267,6 +271,10 @@ impl Host {
     }
 }
 
+fn origin(name: Arc<str>) -> HandlerOrigin {
+    HandlerOrigin { name, plugin: "sha256:0".to_owned(), version: None }
+}
+
 /// The retries under way that some checkpoints know.
 fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> {
     let mut retries = HashMap::new();
@@ -274,7 +282,7 @@ fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> 
         let Some(handler) = scene.handlers.iter().position(|handler| handler.name == *name) else { continue };
         for attempt in &progress.attempts {
             let retry = Retry { attempts: attempt.attempts, due: attempt.due };
-            retries.insert((handler, attempt.sequence), retry);
+            retries.insert((handler, attempt.position), retry);
         }
     }
     retries

@@ -61,8 +61,8 @@ impl Model {
             let found: BTreeMap<u64, Retry> = progress
                 .attempts
                 .iter()
-                .filter(|attempt| !is_lost(attempt.sequence))
-                .map(|a| (a.sequence, Retry { attempts: a.attempts, due: a.due }))
+                .filter(|attempt| !is_lost(attempt.position))
+                .map(|a| (a.position, Retry { attempts: a.attempts, due: a.due }))
                 .collect();
             ensure(found == expected, Promise::Attempts, || {
                 format!("checkpoint {shard} of {name} knows {found:?}, not {expected:?}")

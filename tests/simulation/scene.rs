@@ -201,6 +201,8 @@ fn handler(number: usize, random: &mut StdRng) -> Handler {
                 factor: pick(random, &[1.0, 2.0, 10.0]),
                 max: Duration::from_secs(30),
             },
+            max_elapsed: Duration::MAX,
+            ..RetryPolicy::default()
         },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle::values::batch::{BatchMessage, MAX_MESSAGES};
-use heddle::values::event::{Event, Headers};
+use heddle::values::event::{Event, Headers, Source};
 use heddle::values::names::STATE_CLEARED;
 
 use crate::scene::STREAM;
@@ -49,6 +49,7 @@ impl Server {
             subject: subject.into(),
             time,
             headers: Headers::default(),
+            source: Source::Stream,
         });
         self.events.insert(self.next, Arc::clone(&event));
         self.next += 1;

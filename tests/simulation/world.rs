@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use heddle::flow::shard::Rules;
 use heddle::flow::shards::Shards;
 use heddle::flow::states::State;
 use heddle::values::effects::{Effects, Message, StateChange, When};
 use heddle::values::event::Headers;
-use heddle::values::verdict::{Failure, Limit, Verdict};
+use heddle::values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -145,7 +146,7 @@ impl World {
         let mut job = self.host.ready.swap_remove(index);
         let id = self.host.id(job.place.handler, job.sequence);
         if let Some(failure) = self.host.condemned.remove(&id) {
-            self.ran(&job, Verdict::Failed(failure), 0)?;
+            self.ran(&job, Verdict::Failed(Box::new(failure)), 0)?;
             return Ok(true);
         }
         self.model.begins(id, &job.key, job.attempt, self.now)?;
@@ -189,18 +190,18 @@ impl World {
     fn verdict(&self, job: &Job, state: &State, runs: u32) -> Verdict {
         let reason = || format!("run {runs}");
         let (handler, sequence) = self.host.id(job.place.handler, job.sequence);
-        Verdict::Failed(match self.scene.fate(handler, sequence) {
-            Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::Trap { message: reason() },
-            Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::Retry { reason: reason() },
-            Fate::Hopeless => Failure::Retry { reason: reason() },
+        Verdict::Failed(Box::new(match self.scene.fate(handler, sequence) {
+            Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::trap(reason()),
+            Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::retry(reason()),
+            Fate::Hopeless => Failure::retry(reason()),
             Fate::Deferred { runs: puts_off, delay } if runs <= puts_off => {
                 let delay = std::time::Duration::from_millis(delay.into());
-                Failure::Defer { delay, reason: reason() }
+                Failure::defer(delay, reason())
             }
-            Fate::Rejected => Failure::Reject { reason: reason() },
-            Fate::OverLimit => Failure::Limit { limit: Limit::Memory, message: reason() },
+            Fate::Rejected => Failure::reject(reason()),
+            Fate::OverLimit => Failure::limit(Breach { limit: Limit::Stack, allowed: 1, used: None }),
             fate => return Verdict::Done(self.effects(handler, sequence, fate, state)),
-        })
+        }))
     }
 
     fn effects(&self, handler: usize, sequence: u64, fate: Fate, state: &State) -> Effects {
@@ -230,12 +231,13 @@ impl World {
         let policy = handler.policy;
         let used = self.model.task(id)?.retry.map_or(0, |retry| retry.attempts);
         let delay = match &verdict {
-            Verdict::Failed(Failure::Defer { delay, .. }) => Some((*delay, used)),
-            Verdict::Failed(Failure::Retry { .. } | Failure::Trap { .. })
-                if used + 1 < policy.max_attempts.get() =>
-            {
-                Some((policy.backoff.delay(used + 1, random), used + 1))
-            }
+            Verdict::Failed(failure) => match failure.class {
+                CauseClass::Defer => failure.delay.map(|delay| (delay, used)),
+                CauseClass::Retry | CauseClass::Trap if used + 1 < policy.max_attempts.get() => {
+                    Some((policy.backoff.delay(used + 1, random), used + 1))
+                }
+                _ => None,
+            },
             _ => None,
         };
         if let Some((delay, attempts)) = delay {
@@ -247,7 +249,8 @@ impl World {
         }
         let now = self.now;
         self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            track.finished(&job.key, verdict, &policy, now, random, actions);
+            let rules = Rules { retry: &policy, outage: false };
+            track.finished(&job.key, verdict, rules, now, random, actions);
         });
         Ok(())
     }

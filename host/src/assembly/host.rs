@@ -9,11 +9,12 @@ use futures::StreamExt;
 
 use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, started};
-use crate::flow::engine::{CONCURRENCY, Engine, Parts};
+use crate::flow::engine::{Engine, Parts};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use crate::values::member::{Member, Process};
 use crate::values::names::Names;
+use crate::values::policy::MAX_CONCURRENCY;
 use crate::values::settings::{HandlerSettings, Settings};
 
 /// Plugins that are compiled at once: each takes a core.
@@ -55,7 +56,8 @@ pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sand
     Sandbox::new(SandboxSettings {
         // Twice what can run at once: an instance that ends and its successor overlap.
         // The slots' address space has an end; an event that finds none waits for one.
-        instances: u32::try_from((2 * handlers * CONCURRENCY).min(MAX_INSTANCES)).unwrap_or(u32::MAX),
+        instances: u32::try_from((2 * handlers * MAX_CONCURRENCY as usize).min(MAX_INSTANCES))
+            .unwrap_or(u32::MAX),
         max_memory,
         artifacts: workshop.artifacts.clone(),
         compiler: workshop.compiler.clone(),

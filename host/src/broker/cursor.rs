@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::connect::chain;
 use super::{Broker, Error, StreamState, headers, nanos};
-use crate::values::event::Event;
+use crate::values::event::{Event, Source};
 use crate::values::subject::Pattern;
 
 /// Events per pull request. Measured: more does not read faster.
@@ -283,6 +283,7 @@ impl Reader {
             headers: headers::from_nats(message.headers.as_ref()),
             subject: message.message.subject.as_str().into(),
             payload: message.message.payload,
+            source: Source::Stream,
         });
         Ok(())
     }

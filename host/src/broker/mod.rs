@@ -8,6 +8,7 @@ mod compact;
 mod connect;
 mod cursor;
 mod headers;
+mod letters;
 mod observe;
 mod provision;
 
@@ -22,10 +23,11 @@ pub use commit::{CommitAnswer, CommitError, Listen};
 pub use compact::Carried;
 pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
+pub use letters::Part;
 pub use observe::{ConsumerLag, Published, StreamTail};
 pub use provision::{StreamState, difference};
 
-use crate::values::event::{Event, Headers};
+use crate::values::event::{Event, Headers, Source};
 
 /// The oldest server that Heddle works with.
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 3);
@@ -82,6 +84,7 @@ impl Stored {
             time: self.time,
             headers: self.headers,
             payload: self.payload,
+            source: Source::Stream,
         }
     }
 }

@@ -41,6 +41,19 @@ impl StreamTail {
     }
 }
 
+/// A consumer that changes nothing: without acks, in memory, gone by itself when nobody reads from it.
+pub(super) fn observing<F: ToString>(filters: &[F], deliver_policy: DeliverPolicy) -> pull::Config {
+    pull::Config {
+        deliver_policy,
+        ack_policy: AckPolicy::None,
+        filter_subjects: filters.iter().map(ToString::to_string).collect(),
+        inactive_threshold: Duration::from_secs(30),
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    }
+}
+
 impl Broker {
     /// Publishes into a stream and waits until it is stored.
     pub async fn publish(
@@ -166,7 +179,7 @@ impl Broker {
         Ok(StreamTail { messages })
     }
 
-    /// A consumer that changes nothing: without acks, in memory, gone by itself when nobody reads from it.
+    /// A consumer that changes nothing.
     pub(super) async fn observer<F: ToString>(
         &self,
         stream: &str,
@@ -174,15 +187,7 @@ impl Broker {
         deliver_policy: DeliverPolicy,
         what: String,
     ) -> Result<PullConsumer, Error> {
-        let config = pull::Config {
-            deliver_policy,
-            ack_policy: AckPolicy::None,
-            filter_subjects: filters.iter().map(ToString::to_string).collect(),
-            inactive_threshold: Duration::from_secs(30),
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
+        let config = observing(filters, deliver_policy);
         let handle = self.jetstream.get_stream_no_info(stream).await;
         let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
         handle.create_consumer(config).await.map_err(|e| Error::request(what, chain(&e)))

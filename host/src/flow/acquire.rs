@@ -11,9 +11,11 @@ use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
 use super::batch::checkpoint_message;
+use super::shards::{Place, PlacedGate};
 use crate::broker::{self, Broker, CommitError, Listen, Stored, StreamState};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::checkpoint::{self, Checkpoint, Progress};
+use crate::values::gate::{Gate, Phase};
 use crate::values::member::{Member, Process, TTL_SECONDS};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings, Start};
@@ -66,6 +68,10 @@ pub struct Acquired {
     pub streams: BTreeMap<String, StreamState>,
     /// For each handler, whether no key of it has a state.
     pub stateless: Vec<bool>,
+    /// The gates that are not open.
+    pub gates: Vec<PlacedGate>,
+    /// For each handler, how many events are set aside, about.
+    pub aside: Vec<u64>,
 }
 
 /// Takes the application over, or says why not. Waits up to the time an announcement counts if it is not
@@ -103,7 +109,9 @@ pub async fn acquire(
                 }
                 // From now on nobody else writes states.
                 let stateless = stateless(broker, settings, names).await?;
-                return Ok(Acquired { checkpoints, streams, stateless });
+                let gates = gates(broker, settings, names).await?;
+                let aside = aside(broker, settings, names).await?;
+                return Ok(Acquired { checkpoints, streams, stateless, gates, aside });
             }
             Err(CommitError::Refused(reason)) => return Err(Error::Commit(CommitError::Refused(reason))),
             // Somebody was faster, or it is not known: look again.
@@ -126,6 +134,28 @@ async fn stateless(broker: &Broker, settings: &Settings, names: &Names) -> Resul
         stateless.push(last.is_none());
     }
     Ok(stateless)
+}
+
+/// The gates that are not open, of the handlers that there are.
+async fn gates(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<PlacedGate>, Error> {
+    let mut gates = Vec::new();
+    for message in broker.last_of_each(&settings.stream.name, &names.gates()).await? {
+        let Some((shard, name, _)) = names.parse_gate(&message.subject) else { continue };
+        let handler = settings.handlers.iter().position(|handler| *handler.name == *name);
+        let gate = Gate::decode(&message.payload).filter(|gate| gate.phase != Phase::Open);
+        gates.extend(handler.zip(gate).map(|(handler, gate)| (Place { shard, handler }, gate)));
+    }
+    Ok(gates)
+}
+
+/// For each handler, how many events are set aside: some may have run again already.
+async fn aside(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<u64>, Error> {
+    let mut aside = Vec::new();
+    for handler in &settings.handlers {
+        let subjects = broker.subjects(&settings.stream.name, &names.held_of(&handler.name)).await?;
+        aside.push(subjects.iter().map(|(_, count)| *count as u64).sum());
+    }
+    Ok(aside)
 }
 
 /// Every stream that is read.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::shards::{HandlerIx, Shards};
 use crate::values::member::Activity;
+use crate::values::verdict::Failure;
 
 /// What the host does at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,13 +32,22 @@ struct Row {
     settled: u64,
     dead_letters: u64,
     retries: u64,
+    failures: BTreeMap<String, u64>,
     settled_before: u64,
     rate: f64,
 }
 
 impl Counters {
     pub(super) fn new(names: impl IntoIterator<Item = Arc<str>>, now: u64) -> Self {
-        let row = |name| Row { name, settled: 0, dead_letters: 0, retries: 0, settled_before: 0, rate: 0.0 };
+        let row = |name| Row {
+            name,
+            settled: 0,
+            dead_letters: 0,
+            retries: 0,
+            failures: BTreeMap::new(),
+            settled_before: 0,
+            rate: 0.0,
+        };
         Counters { rows: names.into_iter().map(row).collect(), since: now }
     }
 
@@ -56,6 +66,13 @@ impl Counters {
         }
     }
 
+    /// A run of the handler failed.
+    pub(super) fn failed(&mut self, handler: HandlerIx, failure: &Failure) {
+        if let Some(row) = self.rows.get_mut(handler) {
+            *row.failures.entry(failure.kind()).or_default() += 1;
+        }
+    }
+
     /// Takes the rates since the last call.
     pub(super) fn take_rates(&mut self, now: u64) {
         let milliseconds = now.saturating_sub(self.since).max(1);
@@ -68,7 +85,11 @@ impl Counters {
     }
 
     /// Everything as it is now.
-    pub(super) fn activity(&self, shards: &Shards) -> BTreeMap<String, Activity> {
+    pub(super) fn activity(
+        &self,
+        shards: &Shards,
+        outage_since: impl Fn(HandlerIx) -> Option<u64>,
+    ) -> BTreeMap<String, Activity> {
         let activity = |(handler, row): (HandlerIx, &Row)| {
             let held = shards.held(handler);
             let activity = Activity {
@@ -78,6 +99,8 @@ impl Counters {
                 settled: row.settled,
                 retries: row.retries,
                 dead_letters: row.dead_letters,
+                failures: row.failures.clone(),
+                outage_since: outage_since(handler),
             };
             (row.name.to_string(), activity)
         };

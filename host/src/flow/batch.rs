@@ -17,21 +17,26 @@ use crate::values::causality;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::dead_letter::{Origin, dead_letter, header_text};
 use crate::values::effects::{Effects, Reply, StateChange, When};
+use crate::values::event::Replay;
+use crate::values::gate::{self, Gate, Phase};
 use crate::values::key::{Key, MAX_KEY};
 use crate::values::names::{self, Names};
 
 /// The most that one batch carries, in bytes.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
-/// How long the mark of a cleared state stays, in seconds: longer than any load that began before.
+/// How long the mark of a cleared state or an open gate stays, in seconds: longer than any load that began before.
 const CLEARED_TTL: u32 = 3600;
+
+/// How long it can be seen what came of a request to send a dead letter again, in seconds.
+const REPLAYED_TTL: u32 = 3600;
 
 /// An event that came to its end, and where.
 #[derive(Debug)]
 pub struct Unit {
     pub place: Place,
     pub settled: Settled,
-    /// Whether the server has refused its dead letter: it is stored without the event's own headers and payload.
+    /// Whether the server has refused to store the event itself: it is named, without its headers and payload.
     pub minimal: bool,
 }
 
@@ -41,10 +46,21 @@ pub struct Origins {
     pub names: Names,
     pub stream: Arc<str>,
     pub host: String,
-    /// Name and plugin digest of each handler.
-    pub handlers: Vec<(Arc<str>, String)>,
+    pub handlers: Vec<HandlerOrigin>,
+    /// How long dead letters are kept.
+    pub keep_dead_letters: Keep,
     /// The largest message that the server takes, in bytes.
     pub max_payload: usize,
+}
+
+/// What dead letters and effects say of a handler.
+#[derive(Debug, Clone)]
+pub struct HandlerOrigin {
+    pub name: Arc<str>,
+    /// The plugin's digest.
+    pub plugin: String,
+    /// What the plugin says of its version.
+    pub version: Option<String>,
 }
 
 /// A batch that is to be stored.
@@ -56,6 +72,8 @@ pub struct Batch {
     pub checkpoints: Vec<(u16, usize, Checkpoint)>,
     /// How many changes of each state it holds, and the shard.
     pub states: Vec<(u16, StateId, usize)>,
+    /// Gates that are open, without a unit of their own.
+    pub opened: Vec<(Place, Key, Gate)>,
     pub replies: Vec<Reply>,
     pub number: u64,
 }
@@ -69,6 +87,9 @@ pub(super) struct Builder {
     shards: BTreeSet<u16>,
     /// Where each state's message is, how many changes it stands for, and the shard.
     states: HashMap<StateId, (usize, usize, u16)>,
+    /// Where each gate's message is.
+    gates: HashMap<StateId, usize>,
+    opened: Vec<(Place, Key, Gate)>,
     replies: Vec<Reply>,
 }
 
@@ -82,14 +103,29 @@ impl Builder {
             units: Vec::new(),
             shards,
             states: HashMap::new(),
+            gates: HashMap::new(),
+            opened: Vec::new(),
             replies: Vec::new(),
         }
+    }
+
+    /// Adds a gate that is open. To be said before any unit is added.
+    pub(super) fn open(&mut self, (place, key, gate): (Place, Key, Gate)) {
+        self.shards.insert(place.shard);
+        self.add_gate(place, &key, &gate);
+        self.opened.push((place, key, gate));
+    }
+
+    /// How many gates were opened.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.len()
     }
 
     /// Whether a unit can be added. The first one always can: what one event may ask for fits.
     fn fits(&self, unit: &Unit, state: &StateId) -> bool {
         let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) => (1, unit.settled.event.weight()),
+            Outcome::Dead(..) | Outcome::SetAside => (1, unit.settled.event.weight()),
+            Outcome::Released => (0, 0),
             Outcome::Done(effects) => {
                 // One that is there already is replaced.
                 let new_state = usize::from(!self.states.contains_key(state));
@@ -103,7 +139,9 @@ impl Builder {
             }
         };
         let new_shard = usize::from(!self.shards.contains(&unit.place.shard));
-        let count = self.messages.len() + messages + self.shards.len() + new_shard;
+        let beside =
+            usize::from(unit.settled.gate.is_some()) + usize::from(unit.settled.event.replay().is_some());
+        let count = self.messages.len() + messages + beside + self.shards.len() + new_shard;
         self.units.is_empty() || (count <= MAX_MESSAGES && self.bytes + bytes <= MAX_BATCH_BYTES)
     }
 
@@ -115,23 +153,59 @@ impl Builder {
         }
         self.shards.insert(unit.place.shard);
         let origins = Arc::clone(&self.origins);
-        let Some((handler, digest)) = origins.handlers.get(unit.place.handler) else { return Ok(()) };
+        let Some(HandlerOrigin { name: handler, plugin, version }) = origins.handlers.get(unit.place.handler)
+        else {
+            return Ok(());
+        };
         let settled = &unit.settled;
+        let room = if unit.minimal { 0 } else { origins.max_payload };
         match &settled.outcome {
             Outcome::Done(effects) => {
                 self.add_effects(handler, settled, effects);
                 self.add_state(unit.place.shard, handler, state, &effects.state);
             }
-            Outcome::Dead(cause, attempts) => {
-                let origin =
-                    Origin { handler, plugin: digest, key: settled.key.as_str(), attempts: *attempts };
-                let room = if unit.minimal { 0 } else { origins.max_payload };
-                let letter = dead_letter(&origins.names, &settled.event, origin, cause, room);
-                self.push(letter);
+            Outcome::Dead(death) => {
+                let origin = Origin { handler, plugin, version: version.as_deref(), key: &settled.key };
+                let limits = (room, origins.keep_dead_letters);
+                self.push(dead_letter(&origins.names, &settled.event, origin, death, limits));
             }
+            Outcome::SetAside => {
+                let subject = origins.names.held(unit.place.shard, handler, &settled.key.token());
+                self.push(gate::set_aside(subject, &settled.event, room));
+            }
+            Outcome::Released => {}
+        }
+        if let Some(gate) = &settled.gate {
+            self.add_gate(unit.place, &settled.key, gate);
+        }
+        if let Some(replay) = settled.event.replay() {
+            self.push(replayed(&origins.names, handler, replay, settled));
         }
         self.units.push(unit);
         Ok(())
+    }
+
+    /// Two changes of one gate in a batch become the last one.
+    fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
+        let origins = Arc::clone(&self.origins);
+        let Some(HandlerOrigin { name, .. }) = origins.handlers.get(place.handler) else { return };
+        let open = gate.phase == Phase::Open;
+        let message = BatchMessage {
+            subject: origins.names.gate(place.shard, name, &key.token()),
+            payload: gate.encode().into(),
+            // Rolled up: once the mark itself is gone, no older gate may come back.
+            rollup: open,
+            keep: if open { Keep::Seconds(CLEARED_TTL) } else { Keep::Always },
+            ..BatchMessage::default()
+        };
+        let id = (place.handler, key.clone());
+        match self.gates.get(&id).and_then(|index| self.messages.get_mut(*index)) {
+            Some(slot) => *slot = BatchMessage { rollup: slot.rollup || message.rollup, ..message },
+            None => {
+                self.gates.insert(id, self.messages.len());
+                self.push(message);
+            }
+        }
     }
 
     fn push(&mut self, message: BatchMessage) {
@@ -154,7 +228,7 @@ impl Builder {
                 When::Now => (target, None),
                 When::After(seconds) => {
                     let at = SystemTime::now() + Duration::from_secs((*seconds).into());
-                    let waiting = origins.names.schedule(handler, settled.event.sequence, index);
+                    let waiting = origins.names.schedule(handler, settled.event.position(), index);
                     (waiting, Some(Schedule { at, target }))
                 }
             };
@@ -195,7 +269,7 @@ impl Builder {
         let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<u64>>> = HashMap::new();
         for Unit { place, settled, .. } in &self.units {
             let of_shard = taken.entry(place.shard).or_default();
-            of_shard.entry(place.handler).or_default().insert(settled.event.sequence);
+            of_shard.entry(place.handler).or_default().insert(settled.event.position());
         }
         let nothing = BTreeMap::new();
         let mut checkpoints = Vec::new();
@@ -212,6 +286,7 @@ impl Builder {
             units: self.units,
             checkpoints,
             states: states.collect(),
+            opened: self.opened,
             replies: self.replies,
             number,
         }
@@ -241,6 +316,22 @@ fn state_message(
         message.rollup = true;
         message.keep = Keep::Seconds(CLEARED_TTL);
     }
+    message
+}
+
+/// What came of a request to send a dead letter again.
+fn replayed(names: &Names, handler: &str, replay: Replay, settled: &Settled) -> BatchMessage {
+    let outcome = match settled.outcome {
+        Outcome::Dead(..) => names::replay::DEAD,
+        Outcome::Released => names::replay::RELEASED,
+        Outcome::Done(..) | Outcome::SetAside => names::replay::DONE,
+    };
+    let mut message = BatchMessage {
+        subject: names.replayed(handler, &replay.request.to_string()),
+        keep: Keep::Seconds(REPLAYED_TTL),
+        ..BatchMessage::default()
+    };
+    message.headers.push(names::replay::OUTCOME, outcome);
     message
 }
 

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use super::batch::{Batch, Builder, Origins, Unit};
 use super::shard::Outcome;
-use super::shards::Shards;
+use super::shards::{Place, Shards};
 use crate::values::checkpoint::Checkpoint;
+use crate::values::gate::Gate;
+use crate::values::key::Key;
 
 /// The most checkpoints that a batch begins with. What one event may publish fits beside them.
 const MAX_TOUCHED: usize = 64;
@@ -50,6 +52,8 @@ pub struct Commits {
     waiting: usize,
     /// Shards whose checkpoint is to be written even without a unit.
     touched: BTreeSet<u16>,
+    /// Gates that are open and not stored as such, with their shards' checkpoints.
+    opened: Vec<(Place, Key, Gate)>,
     /// Counts what came.
     came: u64,
     /// So many messages are sent even while another batch is under way.
@@ -73,6 +77,7 @@ impl Commits {
             chains: checkpoints.into_iter().map(chain).collect(),
             waiting: 0,
             touched: BTreeSet::new(),
+            opened: Vec::new(),
             came: 0,
             full,
             under_way: 0,
@@ -101,6 +106,17 @@ impl Commits {
     /// The shard's checkpoint is to be written with the next batch.
     pub fn touch(&mut self, shard: u16) {
         self.touched.insert(shard);
+    }
+
+    /// A gate is open. It is stored before whatever is pushed after this.
+    pub fn open(&mut self, place: Place, key: Key, gate: Gate) {
+        self.touched.insert(place.shard);
+        self.opened.push((place, key, gate));
+    }
+
+    /// A sequence of the application's stream that is stored.
+    pub fn known(&self) -> u64 {
+        self.chains.iter().map(|chain| chain.fence).max().unwrap_or(0)
     }
 
     /// What the shard's last checkpoint says.
@@ -149,8 +165,19 @@ impl Commits {
         }
         let free = |shard: &u16| self.chains.get(usize::from(*shard)).is_some_and(|chain| !chain.busy);
         let touched: BTreeSet<u16> = self.touched.iter().copied().filter(free).take(MAX_TOUCHED).collect();
-        let mut builder = Builder::new(Arc::clone(&self.origins), touched);
-        while let Some(chain) = oldest(&mut self.chains) {
+        let mut builder = Builder::new(Arc::clone(&self.origins), touched.clone());
+        // What comes after a gate was opened is not stored before that.
+        let mut blocked = BTreeSet::new();
+        for opened in std::mem::take(&mut self.opened) {
+            let shard = opened.0.shard;
+            if touched.contains(&shard) && !blocked.contains(&shard) && builder.opened() < MAX_TOUCHED {
+                builder.open(opened);
+            } else {
+                blocked.insert(shard);
+                self.opened.push(opened);
+            }
+        }
+        while let Some(chain) = oldest(&mut self.chains, &blocked) {
             if !fill(&mut builder, chain, self.alone > 0) {
                 break;
             }
@@ -160,7 +187,9 @@ impl Commits {
         let batch = builder.finish(shards, positions, self.number, &fences);
         // What is touched from now on is not in this batch.
         for (shard, ..) in &batch.checkpoints {
-            self.touched.remove(shard);
+            if !blocked.contains(shard) {
+                self.touched.remove(shard);
+            }
             if let Some(chain) = self.chains.get_mut(usize::from(*shard)) {
                 chain.busy = true;
             }
@@ -187,6 +216,7 @@ impl Commits {
     pub fn forget(&mut self) -> Vec<Checkpoint> {
         debug_assert_eq!(self.under_way, 0, "what is under way may still be stored");
         self.touched.clear();
+        self.opened.clear();
         (self.alone, self.waiting) = (0, 0);
         let forget = |chain: &mut Chain| {
             chain.waiting.clear();
@@ -206,6 +236,7 @@ impl Commits {
                 chain.busy = false;
             }
         }
+        self.opened.splice(..0, batch.opened);
         let mut units = batch.units;
         if units.len() == 1 && self.under_way == 0 {
             return units.pop();
@@ -222,7 +253,8 @@ impl Chain {
     /// Counts what a unit will take at least: its states may be covered by later ones.
     fn count(&mut self, unit: &Unit, add: fn(usize, usize) -> Option<usize>) {
         let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) => (1, unit.settled.event.weight()),
+            Outcome::Dead(..) | Outcome::SetAside => (1, unit.settled.event.weight()),
+            Outcome::Released => (1, 0),
             Outcome::Done(effects) => {
                 let bytes = effects.messages.iter().map(|(message, _)| message.size()).sum();
                 (effects.messages.len().max(1), bytes)
@@ -233,10 +265,11 @@ impl Chain {
     }
 }
 
-/// The free chain whose first unit came before those of all others.
-fn oldest(chains: &mut [Chain]) -> Option<&mut Chain> {
+/// The free chain whose first unit came before those of all others, shards that are `blocked` left aside.
+fn oldest<'a>(chains: &'a mut [Chain], blocked: &BTreeSet<u16>) -> Option<&'a mut Chain> {
     let came = |chain: &Chain| chain.waiting.front().map(|(came, _)| *came);
-    let waiting = chains.iter_mut().filter(|chain| !chain.busy && !chain.waiting.is_empty());
+    let free = (0_u16..).zip(chains).filter(|(shard, _)| !blocked.contains(shard)).map(|(_, chain)| chain);
+    let waiting = free.filter(|chain| !chain.busy && !chain.waiting.is_empty());
     waiting.min_by_key(|chain| came(chain))
 }
 

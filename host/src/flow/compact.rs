@@ -73,7 +73,7 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, bel
     if let Err(error) = broker.purge_below(&stream, &filter, below).await {
         tracing::debug!(%error, "old checkpoints stay for now");
     }
-    Done::Removed
+    Done::Cleaned
 }
 
 /// How many old states there are, as far as is known.

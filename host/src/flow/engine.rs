@@ -6,6 +6,8 @@
 mod drain;
 mod inputs;
 mod outputs;
+mod regulate;
+mod setup;
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,43 +22,38 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
-use super::batch::{Batch, Origins, Unit};
+use super::batch::{Batch, HandlerOrigin, Origins, Unit};
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
-use super::jobs::{self, Done, Job, Runner};
-use super::reader::{Read, Reader, Room, Subscription};
+use super::jobs::{self, Done, Fetch, Job, LineRate, Runner};
+use super::reader::{Read, Reader};
+use super::returns::Returned;
 use super::route::Routes;
 use super::shard::Action;
-use super::shards::{HandlerIx, Placed, Plan, Shards};
+use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
 use super::states::States;
 use super::workers::{self, Queue, Task};
-use crate::broker::{Broker, StreamState};
+use crate::broker::Broker;
 use crate::sandbox::{Plugin, Sandbox};
+use crate::values::batch::Keep;
 use crate::values::checkpoint::Checkpoint;
+use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
-use crate::values::settings::Settings;
+use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Failure;
 
-/// Events in memory, until their commit; every handler has the same share. The more there are, the more of one key's
-/// changes become one message.
-const MAX_HELD_EVENTS: usize = 16_384;
-
-/// The same in bytes.
-const MAX_HELD_BYTES: usize = 64 << 20;
-
-/// The smallest share of a handler: enough for a full batch, and for one event of any size.
-const MIN_SHARE_EVENTS: usize = 1_024;
-const MIN_SHARE_BYTES: usize = 4 << 20;
-
-/// Events of one handler that run at once.
-pub const CONCURRENCY: usize = 64;
+use regulate::{Regulator, Rooms};
+use setup::{plan, positions, readers};
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often rates are taken and idle shards write their checkpoint.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Events under way that come a second time.
+const MAX_RETURNING: usize = 1_024;
 
 /// How long a stop waits for what runs, and for its commit.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -134,6 +131,12 @@ pub struct Engine {
     /// Keeps the clock that bounds the plugins' run time.
     _sandbox: Sandbox,
     actions: Vec<Placed>,
+    /// What holds each handler back.
+    regulators: Vec<Regulator>,
+    /// Events that come a second time.
+    returns: mpsc::Receiver<Returned>,
+    /// How many of those are under way.
+    returning: usize,
     snapshots: watch::Sender<Snapshot>,
 }
 
@@ -142,29 +145,33 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me } = parts;
         let plan = plan(&settings, &acquired, &me, broker.max_payload());
-        let digests = plugins.iter().map(|plugin| plugin.digest().to_string());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
-        let origins = Arc::new(Origins {
-            names,
-            stream: Arc::clone(&settings.stream.name),
-            host: me.host.clone(),
-            handlers: handler_names.clone().zip(digests).collect(),
-            max_payload: broker.max_payload(),
-        });
-        let runner = |plugin: &Arc<Plugin>| {
-            let stream = Arc::clone(&settings.stream.name);
-            let permits = Semaphore::new(CONCURRENCY);
-            Arc::new(Runner { plugin: Arc::clone(plugin), permits, broker: broker.clone(), stream })
+        let origins = Arc::new(origins(&settings, names, &me, &plugins, broker.max_payload()));
+        let runner = |(plugin, handler): (&Arc<Plugin>, &Arc<HandlerSettings>)| {
+            let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
+            Arc::new(Runner {
+                plugin: Arc::clone(plugin),
+                permits: Semaphore::new(permits),
+                broker: broker.clone(),
+                stream: Arc::clone(&settings.stream.name),
+                lines: LineRate::default(),
+            })
         };
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
-        let shards = Shards::new(plan.clone(), &checkpoints);
+        let Acquired { checkpoints: stored, stateless, gates, aside, .. } = acquired;
+        let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
+        let shards = Shards::new(plan.clone(), &checkpoints, gates, known);
         let readers = readers(&settings, &plan, &shards, 0);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&threads, &mut jobs);
-        Engine {
-            runners: plugins.iter().map(runner).collect(),
-            commits: Commits::new(Arc::clone(&origins), acquired.checkpoints, FULL_MESSAGES),
+        let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
+        let mut engine = Engine {
+            runners: plugins.iter().zip(&settings.handlers).map(runner).collect(),
+            regulators: settings.handlers.iter().zip(&aside).map(regulator).collect(),
+            returns: mpsc::channel(1).1,
+            returning: 0,
+            commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
             end: 0,
             compaction: Compaction::new(settings.shards),
             counters: Counters::new(handler_names, now()),
@@ -179,7 +186,7 @@ impl Engine {
             plan,
             readers,
             shards,
-            states: States::new(acquired.stateless),
+            states: States::new(stateless),
             under_way: HashMap::new(),
             sent: Instant::now(),
             hurry: false,
@@ -195,7 +202,10 @@ impl Engine {
             _sandbox: sandbox,
             actions: Vec::new(),
             snapshots: watch::Sender::default(),
-        }
+        };
+        engine.shards.resume(now(), &mut engine.actions);
+        engine.read_requests();
+        engine
     }
 
     /// What the host does, once a second.
@@ -213,17 +223,21 @@ impl Engine {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
+            self.look_for_probes();
             self.act();
             self.dispatch();
             self.commit();
-            let wake =
-                self.shards.next_wake().map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
+            let next = self.shards.next_wake().into_iter().chain(self.next_begin()).min();
+            let wake = next.map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
             let wake = self.linger().map_or(wake, |left| wake.min(left));
             // Every arm is cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
-                read = next_read(&mut self.readers, &self.shards, self.running.len()) => self.read(read)?,
+                read = next_read(&mut self.readers, &self.shards, &self.regulators) => self.read(read)?,
+                Some(returned) = self.returns.recv(), if self.returning < MAX_RETURNING => {
+                    self.returned(returned)?;
+                }
                 () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
                 _ = balance.tick() => self.balance(),
                 _ = tick.tick() => self.tick(),
@@ -247,13 +261,18 @@ impl Engine {
                         ready.push_back(job);
                     }
                 }
-                Action::Fetch { key, sequences } => {
-                    let Some((_, stream)) = self.plan.handlers.get(place.handler) else { continue };
-                    for sequence in sequences {
-                        let (broker, key, stream) = (self.broker.clone(), key.clone(), Arc::clone(stream));
-                        self.jobs.spawn(jobs::fetch(broker, self.generation, place, key, stream, sequence));
+                Action::Fetch { key, positions } => {
+                    for position in positions {
+                        let Some(fetch) = self.fetch_of(place, &key) else { continue };
+                        self.jobs.spawn(jobs::fetch(self.post(), fetch, position));
                     }
                 }
+                Action::TakeBack { key, next } => {
+                    let Some(fetch) = self.fetch_of(place, &key) else { continue };
+                    let subject = self.held_subject(place, &key);
+                    self.jobs.spawn(jobs::take_back(self.post(), fetch, subject, next));
+                }
+                Action::Open { key, gate } => self.commits.open(place, key, gate),
                 Action::Settle(settled) => self.commits.push(Unit { place, settled, minimal: false }),
                 Action::Record => {
                     self.counters.retried(place.handler);
@@ -266,18 +285,17 @@ impl Engine {
     }
 }
 
-/// What is the same for all shards while the host runs.
-fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
-    let created = |(name, state): (&String, &StreamState)| (name.clone(), state.created);
-    let handlers = settings.handlers.iter();
-    Plan {
-        host: me.host.clone(),
-        shards: settings.shards,
-        handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
-        streams: acquired.streams.iter().map(created).collect(),
-        keys: handlers.map(|handler| handler.key.as_str().to_owned()).collect(),
-        // What is in memory already may still add to it.
-        checkpoint_bytes: max_payload * 2 / 5,
+impl Engine {
+    fn fetch_of(&self, place: Place, key: &Key) -> Option<Fetch> {
+        let (_, stream) = self.plan.handlers.get(place.handler)?;
+        let (stream, key) = (Arc::clone(stream), key.clone());
+        Some(Fetch { generation: self.generation, place, key, stream })
+    }
+
+    /// Where what is set aside of a key is.
+    fn held_subject(&self, place: Place, key: &Key) -> String {
+        let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
+        self.origins.names.held(place.shard, handler, &key.token())
     }
 }
 
@@ -287,21 +305,14 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn room(shards: &Shards, handlers: usize, handler: HandlerIx) -> Room {
-    let held = shards.held(handler);
-    let events = (MAX_HELD_EVENTS / handlers.max(1)).max(MIN_SHARE_EVENTS);
-    let bytes = (MAX_HELD_BYTES / handlers.max(1)).max(MIN_SHARE_BYTES);
-    let below = |part: usize| held.events < events / part && held.bytes < bytes / part && held.full == 0;
-    match (below(1), below(4)) {
-        (false, _) => Room::None,
-        (true, false) => Room::Some,
-        (true, true) => Room::Plenty,
-    }
-}
-
 /// The next delivery of any reader. Cancel-safe.
-async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards, handlers: usize) -> (usize, Read) {
-    let room = |handler| room(shards, handlers, handler);
+async fn next_read(
+    readers: &mut [(Reader, Routes)],
+    shards: &Shards,
+    regulators: &[Regulator],
+) -> (usize, Read) {
+    let rooms = Rooms { shards, regulators };
+    let room = |handler| rooms.of(handler);
     poll_fn(|context| {
         for (index, (reader, _)) in readers.iter_mut().enumerate() {
             if let Poll::Ready(read) = reader.poll_next(context, &room) {
@@ -313,34 +324,28 @@ async fn next_read(readers: &mut [(Reader, Routes)], shards: &Shards, handlers: 
     .await
 }
 
-/// The next sequence that each handler has not seen.
-fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
-    let mut positions = vec![0; handlers];
-    for (handler, position) in readers.iter().flat_map(|(reader, _)| reader.positions()) {
-        if let Some(slot) = positions.get_mut(handler) {
-            *slot = position;
-        }
-    }
-    positions
-}
-
-/// One reader for each stream, each handler at the lowest event it has not done.
-fn readers(settings: &Settings, plan: &Plan, shards: &Shards, generation: u64) -> Vec<(Reader, Routes)> {
-    let mut prefix = format!("heddle-{}-{}", settings.app, plan.host);
-    if generation > 0 {
-        // No name is used twice: a cursor of before a reset may still be on its way out.
-        prefix.push_str(&format!("-r{generation}"));
-    }
-    let reader = |(stream, created): (&String, &u64)| {
-        let mut routes = Routes::default();
-        let mut subscriptions = Vec::new();
-        for (handler, of) in settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream) {
-            of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
-            let position = shards.low(handler, 0);
-            let subscribe = of.subscribe.clone();
-            subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
-        }
-        (Reader::new(&prefix, stream.as_str().into(), *created, subscriptions), routes)
+/// What dead letters and effects say of where they come from.
+fn origins(
+    settings: &Settings,
+    names: Names,
+    me: &Member,
+    plugins: &[Arc<Plugin>],
+    max_payload: usize,
+) -> Origins {
+    let handler = |(handler, plugin): (&Arc<HandlerSettings>, &Arc<Plugin>)| HandlerOrigin {
+        name: Arc::clone(&handler.name),
+        plugin: plugin.digest().to_string(),
+        version: plugin.version().map(str::to_owned),
     };
-    plan.streams.iter().map(reader).collect()
+    let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1);
+    Origins {
+        names,
+        stream: Arc::clone(&settings.stream.name),
+        host: me.host.clone(),
+        handlers: settings.handlers.iter().zip(plugins).map(handler).collect(),
+        keep_dead_letters: settings
+            .dead_letters_max_age
+            .map_or(Keep::Always, |age| Keep::Seconds(seconds(age))),
+        max_payload,
+    }
 }

@@ -1,11 +1,12 @@
 //! Jobs: what the engine has done beside itself. Each is one task that ends with a [`Done`].
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 use super::compact::Left;
+use super::returns::Post;
 use super::shards::Place;
 use super::states::State;
 use super::store::End;
@@ -14,10 +15,10 @@ use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
-use crate::values::event::Event;
+use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
 use crate::values::names::STATE_CLEARED;
-use crate::values::verdict::{Failure, Verdict};
+use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 /// The longest wait between two tries to read from the stream.
 const MAX_DELAY: Duration = Duration::from_secs(2);
@@ -40,15 +41,26 @@ pub(super) enum Done {
         generation: u64,
         place: Place,
         key: Key,
-        sequence: u64,
+        position: u64,
         event: Option<Arc<Event>>,
     },
+    /// What was set aside of a key.
+    TakenBack {
+        generation: u64,
+        place: Place,
+        key: Key,
+        events: Vec<Arc<Event>>,
+        /// Whether nothing more was set aside.
+        all: bool,
+    },
+    /// Requests and their dead letters are removed.
+    Removed(Vec<(Place, u64)>),
     /// A batch has come to its end; its number.
     Committed(u64, End),
     /// What a sweep of old states left; none: it failed.
     Swept(Option<Left>),
     /// Old checkpoints were removed, as far as that was possible.
-    Removed,
+    Cleaned,
     /// Nothing follows.
     Nothing,
 }
@@ -61,6 +73,8 @@ pub(super) struct Runner {
     pub(super) broker: Broker,
     /// The application's stream: it holds the states.
     pub(super) stream: Arc<str>,
+    /// Bounds how much the plugin writes into the log.
+    pub(super) lines: LineRate,
 }
 
 /// An event that may run.
@@ -90,7 +104,7 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
         let reason = format!(
             "{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?"
         );
-        let verdict = Verdict::Failed(Failure::Hops { reason });
+        let verdict = Verdict::Failed(Failure::new(CauseClass::Hops, reason).into());
         return Done::Ran { generation, place, key, verdict, loaded: None };
     }
     let (state, loaded) = match knowledge {
@@ -103,24 +117,50 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
     };
     let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
     let run = runner.plugin.run(call).await;
-    report(&runner.plugin, &event, &key, place.shard, attempt, &run);
+    report(&runner, &event, &key, place.shard, attempt, &run);
     Done::Ran { generation, place, key, verdict: run.verdict, loaded }
 }
 
+/// Lines per second that a handler's plugin may write into the log.
+const LINES_PER_SECOND: usize = 2_000;
+
+/// How much of a plugin's log was written in this second, and how much was left out since that was last said.
+#[derive(Debug, Default)]
+pub(super) struct LineRate(Mutex<(Option<Instant>, usize, usize)>);
+
+impl LineRate {
+    /// How many of so many lines may be written now.
+    fn take(&self, lines: usize) -> usize {
+        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, written, left_out) = &mut *rate;
+        if since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
+            if *left_out > 0 {
+                tracing::warn!(target: "heddle::plugin", left_out, "more lines than a handler may write in a second");
+            }
+            (*since, *written, *left_out) = (Some(Instant::now()), 0, 0);
+        }
+        let allowed = lines.min(LINES_PER_SECOND - *written);
+        *written += allowed;
+        *left_out += lines - allowed;
+        allowed
+    }
+}
+
 /// Writes what a run had to say into the log, under the fields of its event.
-fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, run: &Run) {
+fn report(runner: &Runner, event: &Event, key: &Key, shard: u16, attempt: u32, run: &Run) {
     let failed = match &run.verdict {
         Verdict::Done(_) => None,
-        Verdict::Failed(failure) => Some(failure.cause()),
+        Verdict::Failed(failure) => Some(failure),
     };
     if failed.is_none() && run.logs.is_empty() && run.logs_dropped == 0 {
         return;
     }
-    let handler = &*plugin.policy().handler;
+    let handler = &*runner.plugin.policy().handler;
     let span =
         tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
     let _entered = span.enter();
-    for line in &run.logs {
+    let allowed = runner.lines.take(run.logs.len());
+    for line in run.logs.iter().take(allowed) {
         let text = line.text.as_str();
         match line.level {
             LogLevel::Trace => tracing::trace!(target: "heddle::plugin", "{text}"),
@@ -130,12 +170,12 @@ fn report(plugin: &Plugin, event: &Event, key: &Key, shard: u16, attempt: u32, r
             LogLevel::Error => tracing::error!(target: "heddle::plugin", "{text}"),
         }
     }
-    if run.logs_dropped > 0 {
+    if run.logs_dropped > 0 && runner.lines.take(1) > 0 {
         tracing::warn!(target: "heddle::plugin", dropped = run.logs_dropped, "more lines than one event may write");
     }
-    if let Some(cause) = failed {
-        let reason = header_text(&cause.message, MAX_LOGGED);
-        tracing::debug!(cause = cause.class.as_str(), reason, "event failed");
+    if let Some(failure) = failed {
+        let reason = header_text(&failure.message, MAX_LOGGED);
+        tracing::debug!(cause = failure.kind(), reason, "event failed");
     }
 }
 
@@ -146,21 +186,50 @@ async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
     message.filter(|message| message.headers.get(STATE_CLEARED).is_none()).map(|message| message.payload)
 }
 
+/// Where an event is read again.
+#[derive(Debug, Clone)]
+pub(super) struct Fetch {
+    pub(super) generation: u64,
+    pub(super) place: Place,
+    pub(super) key: Key,
+    /// The handler's stream.
+    pub(super) stream: Arc<str>,
+}
+
 /// Reads an event again.
-pub(super) async fn fetch(
-    broker: Broker,
-    generation: u64,
-    place: Place,
-    key: Key,
-    stream: Arc<str>,
-    sequence: u64,
-) -> Done {
-    let message = persist("event", || broker.at(&stream, sequence)).await;
-    if message.is_none() {
+pub(super) async fn fetch(post: Post, fetch: Fetch, position: u64) -> Done {
+    let Fetch { generation, place, key, stream } = fetch;
+    let event = if position < SET_ASIDE {
+        let message = persist("event", || post.broker.at(&stream, position)).await;
+        message.map(|message| message.into_event(&stream))
+    } else {
+        post.fetch(position).await
+    };
+    if event.is_none() && position & REPLAYED == 0 {
+        let sequence = position & !SET_ASIDE;
         tracing::error!(%stream, sequence, "event is no longer in the stream: it was never handled and is lost");
     }
-    let event = message.map(|message| Arc::new(message.into_event(&stream)));
-    Done::Fetched { generation, place, key, sequence, event }
+    Done::Fetched { generation, place, key, position, event: event.map(Arc::new) }
+}
+
+/// Reads what was set aside of a key, on a subject, at or above a sequence.
+pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u64) -> Done {
+    let (events, all) = post.take_back(&subject, next).await;
+    let Fetch { generation, place, key, .. } = fetch;
+    Done::TakenBack { generation, place, key, events, all }
+}
+
+/// Removes requests that are done, each after its dead letter.
+pub(super) async fn remove(post: Post, done: Vec<(Place, Replay)>) -> Done {
+    let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.letter, replay.request)).collect();
+    post.remove(&messages).await;
+    Done::Removed(done.into_iter().map(|(place, replay)| (place, replay.request)).collect())
+}
+
+/// Removes what was set aside on a subject, below a sequence.
+pub(super) async fn forget(post: Post, subject: String, below: u64) -> Done {
+    post.forget(&subject, below).await;
+    Done::Nothing
 }
 
 /// Sends the answers of committed events.
@@ -181,7 +250,8 @@ pub(super) async fn announce(broker: Broker, subject: String, payload: Vec<u8>, 
     Done::Nothing
 }
 
-async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(
+/// Asks the server until it answers.
+pub(super) async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(
     what: &str,
     mut read: impl FnMut() -> F,
 ) -> T {

@@ -7,11 +7,15 @@
 pub mod acquire;
 pub mod activity;
 pub mod batch;
+pub mod circuit;
 pub mod commit;
 pub mod compact;
 pub mod engine;
+pub(crate) mod failpoint;
 mod jobs;
+pub mod pace;
 pub mod reader;
+mod returns;
 pub mod route;
 pub mod shard;
 pub mod shards;

@@ -1,21 +1,31 @@
 //! The shard: what is done, what waits and what may run, for one share of the keys.
 //!
 //! Promises that of each lane (the events of one key for one handler) at most one event runs, in the order
-//! of the stream, and that a [`Progress`] never claims more than what was settled. Pure: no clock, no I/O;
+//! of the stream, and that a [`Progress`] never claims more than what was settled. A key that is held sets its later
+//! events aside, and runs them in order before anything else once it is released. Pure: no clock, no I/O;
 //! time and randomness come in as arguments, and everything it wants done goes out as an [`Action`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod action;
+mod gates;
+mod lane;
+mod record;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use roaring::RoaringTreemap;
-
-use crate::values::checkpoint::{Attempt, MAX_CAUSE, Progress};
-use crate::values::dead_letter::header_text;
-use crate::values::effects::Effects;
-use crate::values::event::Event;
+use crate::values::attempt::{Decision, decide};
+use crate::values::checkpoint::Progress;
+use crate::values::dead_letter::Death;
+use crate::values::event::{Event, Source};
+use crate::values::gate::{Gate, Phase};
 use crate::values::key::Key;
-use crate::values::policy::RetryPolicy;
-use crate::values::verdict::{Cause, Decision, Failure, Verdict, decide};
+use crate::values::policy::OnDeadLetter;
+use crate::values::verdict::Verdict;
+
+pub use action::{Action, Admission, Held, Outcome, Rules, Settled};
+use gates::Gates;
+use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_set_aside};
+use record::Record;
 
 /// How many events of one handler a shard may run ahead of its lowest unfinished one.
 pub const WINDOW: usize = 65_536;
@@ -23,168 +33,91 @@ pub const WINDOW: usize = 65_536;
 /// What a done event takes in a checkpoint at worst, in bytes: see the Roaring format.
 const DONE_BYTES: usize = 2;
 
-/// What a retry under way takes in a checkpoint beside its cause, in bytes.
-const ATTEMPT_BYTES: usize = 24;
-
-/// How many events of a lane that is stuck stay in memory; the later ones are kept as sequences.
-const STUCK_LANE_KEEPS: usize = 32;
-
-/// How long the first event of a lane may take before the lane counts as stuck, in milliseconds.
-const STUCK_AFTER: u64 = 1_000;
-
-/// What a shard wants done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Run the event, then say [`Track::finished`].
-    Run { key: Key, event: Arc<Event>, attempt: u32 },
-    /// Read the events again, then say [`Track::fetched`] for each.
-    Fetch { key: Key, sequences: Vec<u64> },
-    /// Say [`Track::wake`] at this time, in milliseconds since 1970.
-    WakeAt { key: Key, due: u64 },
-    /// Commit the outcome, then say [`Track::settled`].
-    Settle(Settled),
-    /// Commit the checkpoint: an attempt was used up.
-    Record,
-}
-
-/// An event that came to its end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    pub key: Key,
-    pub event: Arc<Event>,
-    pub outcome: Outcome,
-}
-
-/// The two ends of an event.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    Done(Effects),
-    /// The cause and how often the event was run.
-    Dead(Cause, u32),
-}
-
-/// What became of an event that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It waits or runs.
-    Queued,
-    /// The checkpoint says that it is done, or it is queued already.
-    Known,
-}
-
-/// How much a track holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Events in memory, those waiting for their commit included.
-    pub events: usize,
-    /// What they weigh, in bytes.
-    pub bytes: usize,
-    /// Keys that wait for a retry.
-    pub waiting: usize,
-    /// 1 if the window is full.
-    pub full: usize,
-}
-
-/// An event of a lane.
-#[derive(Debug)]
-enum Slot {
-    Here(Arc<Event>),
-    /// Only the sequence is known.
-    Away,
-    /// A fetch is under way.
-    Coming,
-}
-
-/// What the first event of a lane does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Head {
-    Running,
-    /// Until so many milliseconds since 1970.
-    Waiting(u64),
-    /// For its fetch.
-    Fetching,
-}
-
-#[derive(Debug)]
-struct Lane {
-    queue: VecDeque<(u64, Slot)>,
-    head: Head,
-    /// When the first event became the first, in milliseconds since 1970.
-    since: u64,
-}
-
 /// One handler in one shard.
 #[derive(Debug)]
 pub struct Track {
-    /// Everything below was done at the last commit.
-    low: u64,
-    /// What is done above.
-    done: RoaringTreemap,
-    /// The highest event that was read since the host started.
-    seen: u64,
-    unfinished: BTreeSet<u64>,
-    attempts: BTreeMap<u64, Attempt>,
-    /// What the attempts take in a checkpoint, in bytes.
-    attempt_bytes: usize,
-    /// What the track may take in a checkpoint, in bytes.
-    budget: usize,
+    record: Record,
     lanes: HashMap<Key, Lane>,
+    gates: Gates,
+    on_dead_letter: OnDeadLetter,
+    /// Everything up to this sequence of the application's stream is known to be stored.
+    known: u64,
     held: Held,
 }
 
+/// What a track begins with.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    pub progress: &'a Progress,
+    /// The gates that are not open.
+    pub gates: Vec<Gate>,
+    /// A sequence of the application's stream that is stored.
+    pub known: u64,
+    /// What the track may take in a checkpoint, in bytes.
+    pub budget: usize,
+    pub on_dead_letter: OnDeadLetter,
+}
+
 impl Track {
-    /// Goes on from a checkpoint. `budget` bounds what the track takes in the next ones, in bytes.
-    pub fn new(progress: &Progress, budget: usize) -> Self {
+    /// Goes on from what is stored. Then say [`resume`](Self::resume).
+    pub fn new(beginning: Beginning<'_>) -> Self {
         Track {
-            attempt_bytes: progress.attempts.iter().map(attempt_bytes).sum(),
-            budget,
-            low: progress.low,
-            done: progress.done.clone(),
-            seen: 0,
-            unfinished: BTreeSet::new(),
-            attempts: progress.attempts.iter().map(|a| (a.sequence, a.clone())).collect(),
+            record: Record::new(beginning.progress, beginning.budget),
             lanes: HashMap::new(),
+            gates: Gates::new(beginning.gates),
+            on_dead_letter: beginning.on_dead_letter,
+            known: beginning.known,
             held: Held::default(),
+        }
+    }
+
+    /// Goes on with the keys that drain.
+    pub fn resume(&mut self, now: u64, actions: &mut Vec<Action>) {
+        for key in self.gates.draining() {
+            self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
+            self.advance(&key, now, actions);
         }
     }
 
     /// How much is held now.
     pub fn held(&self) -> Held {
-        let ahead = usize::try_from(self.done.len()).unwrap_or(usize::MAX) + self.unfinished.len();
-        let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
-        // After a restart the window may be full already. What is on record, and what lies between, has to be read again
-        // before anything can move.
-        let recorded = self.done.max().max(self.attempts.last_key_value().map(|(sequence, _)| *sequence));
-        let full = over && recorded.is_none_or(|highest| self.seen >= highest);
-        Held { full: usize::from(full), ..self.held }
+        Held { full: usize::from(self.record.is_full()), ..self.held }
+    }
+
+    /// How many keys are held.
+    pub fn held_keys(&self) -> usize {
+        self.gates.count()
+    }
+
+    /// The gates as the stream has them.
+    pub fn stored_gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.all_stored()
     }
 
     /// The lowest event that is not done, `position` being the next one to be read.
     pub fn low(&self, position: u64) -> u64 {
-        self.low.max(self.unfinished.first().copied().unwrap_or(position))
+        self.record.low(position)
     }
 
-    /// An event was read. Events come in the order of their sequences.
+    /// An event was read. Those of the stream come in the order of their sequences.
     pub fn read(&mut self, event: Arc<Event>, key: Key, now: u64, actions: &mut Vec<Action>) -> Admission {
-        let sequence = event.sequence;
-        self.seen = self.seen.max(sequence);
-        if sequence < self.low || self.done.contains(sequence) || !self.unfinished.insert(sequence) {
+        if !self.record.begin(&event) {
             return Admission::Known;
         }
+        let position = event.position();
         let Some(lane) = self.lanes.get_mut(&key) else {
             self.held.hold(&event);
-            let queue = VecDeque::from([(sequence, Slot::Here(event))]);
-            self.lanes.insert(key.clone(), Lane { queue, head: Head::Fetching, since: now });
+            let mut lane = Lane::new(now);
+            lane.queue.push_back((position, Slot::Here(event)));
+            self.lanes.insert(key.clone(), lane);
             self.advance(&key, now, actions);
             return Admission::Queued;
         };
-        let stuck = matches!(lane.head, Head::Waiting(_)) || now.saturating_sub(lane.since) > STUCK_AFTER;
-        let behind_away = matches!(lane.queue.back(), Some((_, Slot::Away | Slot::Coming)));
-        if (stuck || behind_away) && lane.queue.len() >= STUCK_LANE_KEEPS {
-            lane.queue.push_back((sequence, Slot::Away));
+        if lane.is_stuck(now) {
+            lane.queue.push_back((position, Slot::Away));
         } else {
             self.held.hold(&event);
-            lane.queue.push_back((sequence, Slot::Here(event)));
+            lane.queue.push_back((position, Slot::Here(event)));
         }
         Admission::Queued
     }
@@ -194,54 +127,73 @@ impl Track {
         &mut self,
         key: &Key,
         verdict: Verdict,
-        policy: &RetryPolicy,
+        rules: Rules<'_>,
         now: u64,
         random: u64,
         actions: &mut Vec<Action>,
     ) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
-        let Some((sequence, Slot::Here(event))) = lane.queue.front() else { return };
-        let (sequence, event) = (*sequence, Arc::clone(event));
-        let used = self.attempts.get(&sequence).map_or(0, |attempt| attempt.attempts);
-        let outcome = match verdict {
-            Verdict::Done(effects) => Outcome::Done(effects),
-            Verdict::Failed(failure) => match decide(policy, used, &failure, random) {
-                Decision::DeadLetter(cause) => Outcome::Dead(cause, used.saturating_add(1)),
-                Decision::Again { delay, attempts } => {
-                    let due = now.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-                    self.wait(key, sequence, attempts, due, &failure, actions);
-                    return;
-                }
-            },
+        let Some(event) = self.lanes.get(key).and_then(Lane::first).cloned() else { return };
+        let failure = match verdict {
+            Verdict::Done(effects) => return self.end(key, event, Outcome::Done(effects), now, actions),
+            Verdict::Failed(failure) => failure,
         };
-        lane.queue.pop_front();
-        lane.since = now;
-        actions.push(Action::Settle(Settled { key: key.clone(), event, outcome }));
-        if lane.queue.is_empty() {
-            self.lanes.remove(key);
-        } else {
-            self.advance(key, now, actions);
+        let before = self.record.attempt(event.position());
+        let decision = match rules.outage && Rules::may_be_an_outage(&failure) {
+            true => {
+                let used = before.map_or(0, |attempt| attempt.attempts);
+                let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
+                Decision::Again { delay, attempts: used }
+            }
+            false => decide(rules.retry, before, &failure, now, random),
+        };
+        match decision {
+            Decision::DeadLetter(why) => {
+                let (attempts, times) = self.record.history(event.position(), now);
+                let death = Death { failure, why, attempts, times };
+                self.end(key, event, Outcome::Dead(Box::new(death)), now, actions);
+            }
+            Decision::Again { delay, attempts } => {
+                let due = now.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
+                self.record.failed(&event, attempts, due, &failure, now, rules.outage);
+                self.wait(key, due, actions);
+            }
         }
     }
 
-    /// Lets the lane wait and keeps what is far behind its first event as sequences.
-    fn wait(
+    /// The first event of a lane comes to its end, and the next one sets out.
+    fn end(&mut self, key: &Key, event: Arc<Event>, outcome: Outcome, now: u64, actions: &mut Vec<Action>) {
+        self.settle(key, event, outcome, now, actions);
+        self.advance(key, now, actions);
+    }
+
+    fn settle(
         &mut self,
         key: &Key,
-        sequence: u64,
-        attempts: u32,
-        due: u64,
-        failure: &Failure,
+        event: Arc<Event>,
+        outcome: Outcome,
+        now: u64,
         actions: &mut Vec<Action>,
     ) {
-        let mut attempt = Attempt { sequence, attempts, due, cause: String::new() };
-        if self.attempt_bytes < self.budget {
-            // Beyond it, what is in memory still has to be written down, but without words.
-            attempt.cause = header_text(&failure.cause().message, MAX_CAUSE);
+        let policy = (self.on_dead_letter, self.known + 1);
+        let gate = self.gates.after(key, &event, &outcome, policy, now);
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.queue.pop_front();
+            lane.since = now;
+            if gate.as_ref().is_some_and(|gate| gate.phase == Phase::Closed) {
+                // What is set aside is in the stream, and comes again.
+                for (_, slot) in lane.queue.iter().filter(|(position, _)| is_set_aside(*position)) {
+                    if let Slot::Here(event) = slot {
+                        self.held.release(event);
+                    }
+                }
+                lane.queue.retain(|(position, _)| !is_set_aside(*position));
+            }
         }
-        self.forget_attempt(sequence);
-        self.attempt_bytes += attempt_bytes(&attempt);
-        self.attempts.insert(sequence, attempt);
+        actions.push(Action::Settle(Settled { key: key.clone(), event, outcome, gate }));
+    }
+
+    /// Lets the lane wait and keeps what is far behind its first event as positions.
+    fn wait(&mut self, key: &Key, due: u64, actions: &mut Vec<Action>) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.head = Head::Waiting(due);
         self.held.waiting += 1;
@@ -265,18 +217,32 @@ impl Track {
         }
     }
 
+    /// Wakes up to `count` lanes that wait, whatever their time. How many there were.
+    pub fn hurry(&mut self, count: usize, now: u64, actions: &mut Vec<Action>) -> usize {
+        let waiting = self.lanes.iter().filter(|(_, lane)| matches!(lane.head, Head::Waiting(_)));
+        let keys: Vec<Key> = waiting.take(count).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            let Some(lane) = self.lanes.get_mut(key) else { continue };
+            if let Some((position, _)) = lane.queue.front() {
+                self.record.is_due(*position, now);
+            }
+            lane.head = Head::Waiting(now);
+            self.wake(key, now, actions);
+        }
+        keys.len()
+    }
+
     /// An event that was away is here again; none: it is no longer in the stream.
     pub fn fetched(
         &mut self,
         key: &Key,
-        sequence: u64,
+        position: u64,
         event: Option<Arc<Event>>,
         now: u64,
         actions: &mut Vec<Action>,
     ) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        let Some(index) = lane.queue.iter().position(|(s, _)| *s == sequence) else { return };
-        let gone = event.is_none();
+        let Some(index) = lane.queue.iter().position(|(p, _)| *p == position) else { return };
         match event {
             Some(event) => {
                 let Some((_, slot)) = lane.queue.get_mut(index) else { return };
@@ -285,25 +251,52 @@ impl Track {
             }
             None => {
                 lane.queue.remove(index);
+                self.record.lost(position);
             }
         }
-        let (empty, waits_for_it) = (lane.queue.is_empty(), lane.head == Head::Fetching);
-        if gone {
-            self.unfinished.remove(&sequence);
-            self.forget_attempt(sequence);
-        }
-        if empty {
-            self.lanes.remove(key);
-        } else if waits_for_it {
+        if lane.queue.is_empty() || lane.head == Head::Fetching {
             self.advance(key, now, actions);
         }
     }
 
-    /// Sets the first event of a lane going. The lane has one, and nothing of it runs.
+    /// What was set aside of a key, in order; `all`: nothing more was.
+    pub fn taken_back(
+        &mut self,
+        key: &Key,
+        events: Vec<Arc<Event>>,
+        all: bool,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(held) = self.gates.get_mut(key) else { return };
+        if !std::mem::take(&mut held.looking) || held.gate.phase != Phase::Draining {
+            return;
+        }
+        held.exhausted = all;
+        let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
+        for event in events.into_iter().rev() {
+            self.held.hold(&event);
+            lane.queue.push_front((event.position(), Slot::Here(event)));
+        }
+        self.advance(key, now, actions);
+    }
+
+    /// Sets the first event of a lane going, if nothing of it runs. A lane without events is removed.
     fn advance(&mut self, key: &Key, now: u64, actions: &mut Vec<Action>) {
+        while self.passes_gate(key, now, actions) {}
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        let Some((sequence, slot)) = lane.queue.front() else { return };
-        let attempt = self.attempts.get(sequence);
+        let Some((position, slot)) = lane.queue.front() else {
+            lane.head = Head::Fetching;
+            if self.gates.get(key).is_none_or(|held| held.gate.phase == Phase::Closed) {
+                self.lanes.remove(key);
+            }
+            return;
+        };
+        if self.gates.get(key).is_some_and(|held| held.pending || held.looking) {
+            lane.head = Head::Fetching;
+            return;
+        }
+        let attempt = self.record.attempt(*position);
         if let Some(attempt) = attempt.filter(|attempt| attempt.due > now) {
             lane.head = Head::Waiting(attempt.due);
             self.held.waiting += 1;
@@ -318,77 +311,78 @@ impl Track {
             }
             Slot::Away | Slot::Coming => lane.head = Head::Fetching,
         }
-        let mut sequences = Vec::new();
-        for (sequence, slot) in lane.queue.iter_mut().take(STUCK_LANE_KEEPS) {
-            if matches!(slot, Slot::Away) {
-                *slot = Slot::Coming;
-                sequences.push(*sequence);
-            }
-        }
-        if !sequences.is_empty() {
-            actions.push(Action::Fetch { key: key.clone(), sequences });
+        let positions = lane.fetches();
+        if !positions.is_empty() {
+            actions.push(Action::Fetch { key: key.clone(), positions });
         }
     }
 
-    fn forget_attempt(&mut self, sequence: u64) {
-        if let Some(attempt) = self.attempts.remove(&sequence) {
-            self.attempt_bytes -= attempt_bytes(&attempt);
+    /// Does the next thing that the key's gate, or the release of it, asks for. Whether there may be more.
+    fn passes_gate(&mut self, key: &Key, now: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(lane) = self.lanes.get(key) else { return false };
+        let first = lane.first().cloned();
+        if let Some(event) = first.as_ref().filter(|e| e.replay().is_some_and(|replay| replay.release)) {
+            let pending = self.gates.get(key).is_some_and(|held| held.gate.phase == Phase::Draining);
+            if !pending {
+                self.settle(key, Arc::clone(event), Outcome::Released, now, actions);
+                return true;
+            }
+        }
+        let takes_back = lane.takes_back();
+        let Some(held) = self.gates.get_mut(key) else { return false };
+        match held.gate.phase {
+            Phase::Closed => {
+                let Some(event) = first.filter(|event| event.source == Source::Stream) else { return false };
+                self.settle(key, event, Outcome::SetAside, now, actions);
+                true
+            }
+            Phase::Draining if held.pending || held.looking || takes_back => false,
+            Phase::Draining if held.exhausted => {
+                if let Some(gate) = self.gates.open(key) {
+                    actions.push(Action::Open { key: key.clone(), gate });
+                }
+                true
+            }
+            Phase::Draining => {
+                held.looking = true;
+                actions.push(Action::TakeBack { key: key.clone(), next: held.gate.next });
+                false
+            }
+            Phase::Open => false,
         }
     }
 
     /// The progress as it will be once the events of `taken` are committed; `position` is the next event
     /// to be read for the handler.
     pub fn progress(&self, stream: &str, taken: &BTreeSet<u64>, position: u64) -> Progress {
-        let first_left = self.unfinished.iter().find(|sequence| !taken.contains(*sequence));
-        let low = self.low.max(first_left.copied().unwrap_or(position));
-        let mut done = self.done.clone();
-        done.remove_range(..low);
-        done.extend(taken.range(low..).copied());
-        let attempts = self.attempts.values().filter(|a| a.sequence >= low && !taken.contains(&a.sequence));
-        Progress {
-            stream: stream.to_owned(),
-            key: String::new(),
-            low,
-            done,
-            attempts: attempts.cloned().collect(),
-        }
+        self.record.progress(stream, taken, position)
     }
 
     /// A progress that [`progress`](Self::progress) gave was committed.
     pub fn committed(&mut self, progress: &Progress) {
-        self.low = self.low.max(progress.low);
-        self.done.remove_range(..self.low);
-        // What the checkpoint of an earlier run knew of events that are done by now.
-        while let Some((&sequence, _)) = self.attempts.first_key_value()
-            && sequence < self.low
-        {
-            self.forget_attempt(sequence);
+        self.record.committed(progress);
+    }
+
+    /// An event that was settled is committed, in a batch that ends at the sequence `end` of the application's stream.
+    pub fn settled(&mut self, settled: &Settled, end: u64, now: u64, actions: &mut Vec<Action>) {
+        self.known = self.known.max(end);
+        self.held.release(&settled.event);
+        self.record.settled(&settled.event);
+        if let Some(gate) = &settled.gate {
+            self.gate_stored(&settled.key, gate, now, actions);
         }
     }
 
-    /// An event that was settled is committed.
-    pub fn settled(&mut self, event: &Event) {
-        self.held.release(event);
-        self.unfinished.remove(&event.sequence);
-        self.forget_attempt(event.sequence);
-        if event.sequence >= self.low {
-            self.done.insert(event.sequence);
+    /// A gate is committed.
+    pub fn gate_stored(&mut self, key: &Key, gate: &Gate, now: u64, actions: &mut Vec<Action>) {
+        if self.gates.stored(key, gate) {
+            self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
+            self.advance(key, now, actions);
         }
     }
-}
 
-fn attempt_bytes(attempt: &Attempt) -> usize {
-    ATTEMPT_BYTES + attempt.cause.len()
-}
-
-impl Held {
-    fn hold(&mut self, event: &Event) {
-        self.events += 1;
-        self.bytes += event.weight();
-    }
-
-    fn release(&mut self, event: &Event) {
-        self.events -= 1;
-        self.bytes -= event.weight();
+    /// A request that is done is no longer in the stream.
+    pub fn removed(&mut self, request: u64) {
+        self.record.removed(request);
     }
 }

@@ -2,20 +2,22 @@
 //! and the timers of all lanes. As pure as [`shard`](super::shard).
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::shard::{Action, Admission, Held, Track};
+use super::shard::{Action, Admission, Beginning, Held, Track};
 use crate::values::checkpoint::{Checkpoint, Progress};
 use crate::values::event::Event;
+use crate::values::gate::Gate;
 use crate::values::key::Key;
+use crate::values::policy::OnDeadLetter;
 
 /// The index of a handler in the settings.
 pub type HandlerIx = usize;
 
 /// Which handler in which shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub shard: u16,
     pub handler: HandlerIx,
@@ -40,9 +42,14 @@ pub struct Plan {
     pub streams: BTreeMap<String, u64>,
     /// The key template of each handler.
     pub keys: Vec<String>,
+    /// What each handler does after a dead letter; where none is given, its keys go on.
+    pub on_dead_letter: Vec<OnDeadLetter>,
     /// What a checkpoint may take, in bytes.
     pub checkpoint_bytes: usize,
 }
+
+/// A gate and where it stands.
+pub type PlacedGate = (Place, Gate);
 
 /// All shards of the application.
 #[derive(Debug)]
@@ -57,15 +64,29 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Goes on from the checkpoints, one for each shard. Every handler of the plan has its progress there.
-    pub fn new(plan: Plan, checkpoints: &[Checkpoint]) -> Self {
+    /// Goes on from the checkpoints, one for each shard, and from the gates that are not open. Every handler of the plan
+    /// has its progress there. `known` is a sequence of the application's stream that is stored. Then say
+    /// [`resume`](Self::resume).
+    pub fn new(plan: Plan, checkpoints: &[Checkpoint], gates: Vec<PlacedGate>, known: u64) -> Self {
         let nothing = Progress::default();
         let budget = plan.checkpoint_bytes / plan.handlers.len().max(1);
+        let mut of_places: HashMap<Place, Vec<Gate>> = HashMap::new();
+        for (place, gate) in gates {
+            of_places.entry(place).or_default().push(gate);
+        }
         let mut tracks = Vec::new();
         let mut retired = Vec::new();
-        for checkpoint in checkpoints {
-            let progress = |name: &str| checkpoint.handlers.get(name).unwrap_or(&nothing);
-            tracks.push(plan.handlers.iter().map(|(name, _)| Track::new(progress(name), budget)).collect());
+        for (shard, checkpoint) in (0_u16..).zip(checkpoints) {
+            let track = |(handler, (name, _)): (HandlerIx, &(Arc<str>, Arc<str>))| {
+                Track::new(Beginning {
+                    progress: checkpoint.handlers.get(&**name).unwrap_or(&nothing),
+                    gates: of_places.remove(&Place { shard, handler }).unwrap_or_default(),
+                    known,
+                    budget,
+                    on_dead_letter: plan.on_dead_letter.get(handler).copied().unwrap_or_default(),
+                })
+            };
+            tracks.push(plan.handlers.iter().enumerate().map(track).collect());
             let mut rest = checkpoint.handlers.clone();
             rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
             retired.push(rest);
@@ -73,6 +94,45 @@ impl Shards {
         // A track that has read nothing yet holds nothing.
         let totals = vec![Held::default(); plan.handlers.len()];
         Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
+    }
+
+    /// Goes on with the keys that drain.
+    pub fn resume(&mut self, now: u64, actions: &mut Vec<Placed>) {
+        for shard in 0..self.count() {
+            for handler in 0..self.plan.handlers.len() {
+                self.at(Place { shard, handler }, actions, |track, actions| track.resume(now, actions));
+            }
+        }
+    }
+
+    /// The gates as the stream has them.
+    pub fn stored_gates(&self) -> Vec<PlacedGate> {
+        let mut gates = Vec::new();
+        for (shard, tracks) in (0_u16..).zip(&self.tracks) {
+            for (handler, track) in tracks.iter().enumerate() {
+                gates.extend(track.stored_gates().map(|gate| (Place { shard, handler }, gate.clone())));
+            }
+        }
+        gates
+    }
+
+    /// How many keys of a handler are held.
+    pub fn held_keys(&self, handler: HandlerIx) -> usize {
+        self.tracks.iter().filter_map(|tracks| tracks.get(handler)).map(Track::held_keys).sum()
+    }
+
+    /// Wakes up to `count` lanes of a handler that wait, whatever their time. How many there were.
+    pub fn hurry(&mut self, handler: HandlerIx, count: usize, now: u64, actions: &mut Vec<Placed>) -> usize {
+        let mut woken = 0;
+        for shard in 0..self.count() {
+            let left = count - woken;
+            let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(left, now, actions);
+            woken += self.at(Place { shard, handler }, actions, wake).unwrap_or(0);
+            if woken >= count {
+                break;
+            }
+        }
+        woken
     }
 
     /// How many shards there are.
@@ -196,7 +256,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::shard::WINDOW;
+    use crate::flow::shard::{Outcome, Rules, Settled, WINDOW};
     use crate::values::effects::Effects;
     use crate::values::event::Headers;
     use crate::values::policy::RetryPolicy;
@@ -212,6 +272,7 @@ mod tests {
             time: 0,
             headers: Headers::default(),
             payload: Default::default(),
+            source: Default::default(),
         })
     }
 
@@ -222,6 +283,7 @@ mod tests {
             handlers: vec![("one".into(), "S".into())],
             streams: BTreeMap::new(),
             keys: vec!["k".into()],
+            on_dead_letter: Vec::new(),
             checkpoint_bytes: 1 << 20,
         }
     }
@@ -236,7 +298,8 @@ mod tests {
             ..Progress::default()
         };
         let handlers = BTreeMap::from([("one".to_owned(), progress)]);
-        let mut shards = Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }]);
+        let mut shards =
+            Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
         assert_eq!(shards.low(0, 0), STUCK);
         assert_eq!(shards.held(0).full, 0, "nothing could be read");
         let mut actions = Vec::new();
@@ -248,11 +311,14 @@ mod tests {
         assert_eq!(shards.held(0).full, 1, "all is read again, and the window is full");
         shards.at(place, &mut actions, |track, actions| {
             let verdict = Verdict::Done(Effects::default());
-            track.finished(&Key::new("k"), verdict, &RetryPolicy::default(), 0, 0, actions);
+            let rules = Rules { retry: &RetryPolicy::default(), outage: false };
+            track.finished(&Key::new("k"), verdict, rules, 0, 0, actions);
         });
         let taken = BTreeMap::from([(0, BTreeSet::from([STUCK]))]);
         let checkpoint = shards.checkpoint(0, &taken, &[end + 1], 1);
-        shards.at(place, &mut actions, |track, _| track.settled(&event(STUCK)));
+        let outcome = Outcome::Done(Effects::default());
+        let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None };
+        shards.at(place, &mut actions, |track, actions| track.settled(&settled, 0, 0, actions));
         shards.committed(0, &checkpoint);
         assert_eq!(shards.held(0), Held::default());
         assert_eq!(shards.low(0, end + 1), end + 1);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
+use wasmparser::Payload;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -14,7 +15,7 @@ use super::{Error, Plugin, Policy, bindings, compile};
 const KEEP_RESIDENT: usize = 256 * 1024;
 
 /// The stack of a plugin, in bytes.
-const WASM_STACK: usize = 1 << 20;
+pub(super) const WASM_STACK: usize = 1 << 20;
 
 /// How the sandbox is set up.
 #[derive(Debug, Clone)]
@@ -101,7 +102,8 @@ impl Sandbox {
         check_header(&wasm)?;
         let digest = Digest::of(&wasm);
         let component = self.component(&wasm, digest).await?;
-        Plugin::admit(&self.engine, &self.linker, component, digest, policy).await
+        let version = version(&wasm);
+        Plugin::admit(&self.engine, &self.linker, component, (digest, version), policy).await
     }
 
     async fn component(&self, wasm: &[u8], digest: Digest) -> Result<Component, Error> {
@@ -122,6 +124,24 @@ fn check_header(wasm: &[u8]) -> Result<(), Error> {
         Some(MODULE) => Err(Error::CoreModule),
         _ => Err(Error::NotWasm),
     }
+}
+
+/// The text of the component's custom section `version`, which tools write there.
+///
+/// Source: the crate `wasm-metadata`, <https://docs.rs/wasm-metadata>.
+fn version(wasm: &[u8]) -> Option<String> {
+    let mut depth = 0_u32;
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        match payload.ok()? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if depth == 0 && section.name() == "version" => {
+                return std::str::from_utf8(section.data()).ok().map(str::to_owned);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A thread of its own, because a plugin that loops may hold every thread of the runtime.

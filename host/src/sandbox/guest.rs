@@ -12,12 +12,13 @@ use super::bindings::heddle::plugin::{config, context, effects, log, state, type
 use super::bounded::GaveWay;
 use super::capture::Lines;
 use super::http::Granted;
-use super::limiter::Limiter;
+use super::limiter::{Breached, Limiter};
 use super::{Call, Error, LogLevel, Policy};
 use crate::values::causality;
 use crate::values::effects::{Draft, Message, Refusal, StateChange, When};
 use crate::values::event::{Event, Headers};
 use crate::values::names::REPLY_TO;
+use crate::values::verdict::{Breach, Limit};
 
 /// How often the engine looks at what runs.
 pub(super) const TICK: Duration = Duration::from_millis(2);
@@ -32,6 +33,8 @@ pub(super) struct Guest {
     draft: Draft,
     /// Ticks of run time that are used up.
     pub(super) ticks: u32,
+    /// Calls of the host's functions, as the contract has them.
+    calls: u64,
     pub(super) gave_way: GaveWay,
     pub(super) limiter: Limiter,
     pub(super) lines: Lines,
@@ -54,6 +57,7 @@ impl Guest {
             call: None,
             draft: Draft::default(),
             ticks: 0,
+            calls: 0,
             gave_way: GaveWay::default(),
             limiter: Limiter::new(policy.limits.memory),
             lines,
@@ -70,6 +74,7 @@ impl Guest {
     pub(super) fn begin(&mut self, call: Call, gave_way: GaveWay) {
         self.ambience.begin(&call.event, &self.policy.handler);
         self.ticks = 0;
+        self.calls = 0;
         self.gave_way = gave_way;
         self.draft = Draft::default();
         self.call = Some(call);
@@ -79,6 +84,11 @@ impl Guest {
     pub(super) fn end(&mut self) -> Draft {
         self.call = None;
         std::mem::take(&mut self.draft)
+    }
+
+    /// What it runs under.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Run time that is used up.
@@ -92,14 +102,26 @@ impl Guest {
         u32::try_from(ticks).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    /// Counts a call.
+    fn count(&mut self) -> wasmtime::Result<()> {
+        self.calls += 1;
+        let allowed = self.policy.limits.host_calls;
+        if self.calls > allowed {
+            let breach = Breach { limit: Limit::HostCalls, allowed, used: Some(self.calls) };
+            return Err(Breached(breach).into());
+        }
+        Ok(())
+    }
+
     /// What runs now. A plugin that calls while an instance is made gets a trap.
-    fn call(&self) -> wasmtime::Result<&Call> {
+    fn call(&mut self) -> wasmtime::Result<&Call> {
+        self.count()?;
         self.call
             .as_ref()
             .ok_or_else(|| wasmtime::Error::msg("imports may not be called before the first event"))
     }
 
-    fn event(&self) -> wasmtime::Result<&Event> {
+    fn event(&mut self) -> wasmtime::Result<&Event> {
         Ok(&self.call()?.event)
     }
 
@@ -124,8 +146,10 @@ fn refusal(refusal: Refusal) -> types::EffectError {
     match refusal {
         Refusal::NotGranted(_) => types::EffectError::NotGranted(refusal.to_string()),
         Refusal::Invalid(text) => types::EffectError::Invalid(text),
-        Refusal::TooLarge(limit) => types::EffectError::TooLarge(limit),
-        Refusal::TooMany(limit) => types::EffectError::TooMany(limit),
+        Refusal::TooLarge(breach) => types::EffectError::TooLarge(breach.allowed),
+        Refusal::TooMany(breach) => {
+            types::EffectError::TooMany(u32::try_from(breach.allowed).unwrap_or(u32::MAX))
+        }
     }
 }
 
@@ -166,9 +190,9 @@ impl effects::Host for Guest {
 
 impl state::Host for Guest {
     fn get(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        let stored = &self.call()?.state;
+        let stored = self.call()?.state.clone();
         Ok(match self.draft.state() {
-            StateChange::Keep => stored.as_ref().map(|value| value.to_vec()),
+            StateChange::Keep => stored.map(|value| value.to_vec()),
             StateChange::Set(value) => Some(value.to_vec()),
             StateChange::Clear => None,
         })
@@ -200,6 +224,7 @@ impl context::Host for Guest {
     }
 
     fn handler(&mut self) -> wasmtime::Result<String> {
+        self.count()?;
         Ok(self.policy.handler.to_string())
     }
 
@@ -208,6 +233,7 @@ impl context::Host for Guest {
     }
 
     fn deadline_ms(&mut self) -> wasmtime::Result<u32> {
+        self.count()?;
         let left = self.policy.limits.time.saturating_sub(self.used());
         Ok(u32::try_from(left.as_millis()).unwrap_or(u32::MAX))
     }
@@ -215,12 +241,14 @@ impl context::Host for Guest {
 
 impl config::Host for Guest {
     fn get(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        self.count()?;
         Ok(self.policy.config.get(&name).cloned())
     }
 }
 
 impl log::Host for Guest {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.count()?;
         let level = match level {
             log::Level::Trace => LogLevel::Trace,
             log::Level::Debug => LogLevel::Debug,

@@ -3,17 +3,18 @@
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use crate::values::verdict::Limit;
+use crate::values::verdict::{Breach, Limit};
 
 /// Table elements of one instance. The script languages need tens of thousands.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
 /// A limit that was breached, on its way through the engine's own errors.
 #[derive(Debug, Error)]
-#[error("{text}")]
-pub(super) struct Breach {
-    pub(super) limit: Limit,
-    pub(super) text: String,
+#[error("{0}")]
+pub(super) struct Breached(pub(super) Breach);
+
+fn breached(limit: Limit, allowed: usize, used: usize) -> wasmtime::Error {
+    Breached(Breach { limit, allowed: allowed as u64, used: Some(used as u64) }).into()
 }
 
 /// Counts what an instance holds and refuses what is beyond.
@@ -38,8 +39,7 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let held = self.held.saturating_sub(current).saturating_add(desired);
         if held > self.max {
-            let text = format!("plugin asked for {held} bytes of memory, {} are allowed", self.max);
-            return Err(Breach { limit: Limit::Memory, text }.into());
+            return Err(breached(Limit::Memory, self.max, held));
         }
         self.held = held;
         Ok(true)
@@ -47,9 +47,7 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MAX_TABLE_ELEMENTS {
-            let text =
-                format!("plugin asked for a table of {desired} elements, {MAX_TABLE_ELEMENTS} are allowed");
-            return Err(Breach { limit: Limit::Memory, text }.into());
+            return Err(breached(Limit::Table, MAX_TABLE_ELEMENTS, desired));
         }
         Ok(true)
     }

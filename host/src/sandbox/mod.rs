@@ -11,6 +11,7 @@ mod bounded;
 mod capture;
 mod compile;
 mod engine;
+mod failure;
 mod guest;
 mod http;
 mod limiter;

@@ -4,40 +4,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::ambient::hash_seed;
 use super::artifact::Digest;
-use super::bindings::heddle::plugin::types;
 use super::bindings::{Plugin as World, PluginPre};
 use super::bounded::{Bounded, GaveWay};
+use super::failure::{failure, given_up, not_its_fault};
 use super::guest::{Guest, lower};
-use super::limiter::Breach;
+use super::limiter::Breached;
 use super::{Call, Error, LogLine, Policy, Run, Usage};
 use crate::values::policy::Instances;
-use crate::values::verdict::{Failure, Limit, Verdict};
+use crate::values::verdict::{Breach, Failure, Limit, Verdict};
 
 /// What one host call may move into the host's memory, in bytes.
-const HOSTCALL_BYTES: usize = 8 << 20;
+pub(super) const HOSTCALL_BYTES: usize = 8 << 20;
 
 /// Component-model handles of one instance.
 const MAX_HANDLES: usize = 1_000;
-
-/// How long an event waits when the host has no instance for it.
-const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);
-
-/// Log lines that are added to the message of a trap.
-const TRAP_LINES: usize = 3;
 
 /// How long a run may wait in host calls, for a limit of run time.
 fn wait_limit(time: Duration) -> Duration {
     time.saturating_mul(5)
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A plugin of one handler, ready to run.
 pub struct Plugin {
     pre: PluginPre<Guest>,
     digest: Digest,
+    version: Option<String>,
     policy: Arc<Policy>,
     uses_state: bool,
     /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
@@ -56,7 +55,7 @@ impl Plugin {
         engine: &Engine,
         linker: &Linker<Guest>,
         component: Component,
-        digest: Digest,
+        (digest, version): (Digest, Option<String>),
         policy: Arc<Policy>,
     ) -> Result<Self, Error> {
         let imports: Vec<String> =
@@ -71,16 +70,14 @@ impl Plugin {
         };
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(wrong)?;
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
-        let plugin = Plugin { pre, digest, policy, uses_state, idle: Mutex::default() };
+        let plugin = Plugin { pre, digest, version, policy, uses_state, idle: Mutex::default() };
         // Some mismatches of types only show when an instance is made.
         let wait = wait_limit(plugin.policy.limits.time);
         let gave_way = GaveWay::default();
         match Bounded::new(plugin.instantiate(0, gave_way.clone()), gave_way, wait).await {
             Some(Ok(_)) => Ok(plugin),
             Some(Err(Made::Grant(error))) => Err(error),
-            Some(Err(Made::Failed(error, lines))) => {
-                Err(Error::Instantiate(message(&failure(&error, &lines))))
-            }
+            Some(Err(Made::Failed(error, lines))) => Err(Error::Instantiate(failure(&error, &lines).message)),
             None => Err(Error::Instantiate(format!("it waited for more than {wait:?}"))),
         }
     }
@@ -88,6 +85,11 @@ impl Plugin {
     /// The digest of the component.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What the component says of its version.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     /// Whether the plugin can ask for its key's state.
@@ -108,8 +110,10 @@ impl Plugin {
         let mut run = match Bounded::new(self.execute(call, gave_way.clone()), gave_way, wait).await {
             Some(run) => run,
             None => {
-                let text = format!("plugin waited for more than {wait:?}");
-                Run::failed(Failure::Limit { limit: Limit::Time, message: text })
+                let (allowed, used) = (milliseconds(self.policy.limits.time), milliseconds(wait));
+                let mut failure = Failure::limit(Breach { limit: Limit::Time, allowed, used: Some(used) });
+                failure.message = format!("time: waited {used} ms in host calls, {wait:?} allowed");
+                Run::failed(failure)
             }
         };
         run.usage.elapsed = began.elapsed();
@@ -145,16 +149,18 @@ impl Plugin {
                 self.put_back(instance);
                 match answer {
                     Ok(()) => Verdict::Done(draft.finish()),
-                    Err(asked) => Verdict::Failed(lift(asked)),
+                    Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).into()),
                 }
             }
-            Err(error) => Verdict::Failed(failure(&error, &logs)),
+            Err(error) => Verdict::Failed(failure(&error, &logs).into()),
         };
         Run { verdict, logs, logs_dropped, usage }
     }
 
     async fn take(&self, call: &Call, gave_way: &GaveWay) -> Result<Instance, Made> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // What failed once runs in a new instance: what earlier events left in the old one may be why.
+        let first = call.attempt == 1;
+        let idle = first.then(|| self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()).flatten();
         match idle {
             Some(instance) => Ok(instance),
             None => {
@@ -184,8 +190,9 @@ impl Plugin {
             let guest = context.data_mut();
             guest.ticks = guest.ticks.saturating_add(1);
             if guest.ticks > guest.allowed_ticks() {
-                let text = format!("plugin ran for {:?}", guest.used());
-                return Err(Breach { limit: Limit::Time, text }.into());
+                let used = Some(milliseconds(guest.used()));
+                let allowed = milliseconds(guest.policy().limits.time);
+                return Err(Breached(Breach { limit: Limit::Time, allowed, used }).into());
             }
             guest.gave_way.set();
             Ok(UpdateDeadline::Yield(1))
@@ -205,47 +212,11 @@ enum Made {
 
 impl Run {
     fn failed(failure: Failure) -> Self {
-        Run { verdict: Verdict::Failed(failure), logs: Vec::new(), logs_dropped: 0, usage: Usage::default() }
-    }
-}
-
-fn lift(asked: types::Failure) -> Failure {
-    match asked {
-        types::Failure::Retry(reason) => Failure::Retry { reason },
-        types::Failure::Reject(reason) => Failure::Reject { reason },
-        types::Failure::Defer(types::Deferral { delay_ms, reason }) => {
-            Failure::Defer { delay: Duration::from_millis(delay_ms.into()), reason }
+        Run {
+            verdict: Verdict::Failed(failure.into()),
+            logs: Vec::new(),
+            logs_dropped: 0,
+            usage: Usage::default(),
         }
     }
-}
-
-/// The host could not make an instance. The event waits; that is not counted as an attempt.
-fn not_its_fault(reason: String) -> Failure {
-    tracing::warn!(reason, "no instance could be made; the event waits");
-    Failure::Defer { delay: NO_INSTANCE_DELAY, reason }
-}
-
-fn message(failure: &Failure) -> String {
-    failure.cause().message
-}
-
-/// What an error of the engine says about the plugin.
-fn failure(error: &wasmtime::Error, lines: &[LogLine]) -> Failure {
-    if let Some(breach) = error.downcast_ref::<Breach>() {
-        return Failure::Limit { limit: breach.limit, message: breach.text.clone() };
-    }
-    if let Some(Trap::StackOverflow) = error.downcast_ref::<Trap>() {
-        return Failure::Limit { limit: Limit::Stack, message: "plugin used up its stack".to_owned() };
-    }
-    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        return Failure::Trap { message: format!("plugin exited with code {}", exit.0) };
-    }
-    let mut message = error.root_cause().to_string();
-    // What a plugin prints before it traps is, in most languages, why.
-    let last = lines.len().saturating_sub(TRAP_LINES);
-    for line in lines.iter().skip(last) {
-        message.push_str(" | ");
-        message.push_str(&line.text);
-    }
-    Failure::Trap { message }
 }

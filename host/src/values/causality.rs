@@ -48,6 +48,11 @@ fn traceparent(event: &Event, handler: &str, id: &str) -> Option<String> {
     Some(format!("00-{trace}-{span:016x}-{flags}"))
 }
 
+/// The id of the trace that the event belongs to.
+pub fn trace(event: &Event) -> Option<&str> {
+    parse_traceparent(event.header(TRACEPARENT)?).map(|(trace, _)| trace)
+}
+
 fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -71,6 +76,7 @@ mod tests {
             time: 0,
             headers,
             payload: Default::default(),
+            source: Default::default(),
         }
     }
 

@@ -10,33 +10,19 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-const VERSION: u8 = 1;
+use super::attempt::Attempt;
 
-/// The longest cause that is kept of a retry, in bytes.
-pub const MAX_CAUSE: usize = 100;
+const VERSION: u8 = 2;
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, Error)]
 pub enum Error {
     #[error("checkpoint is empty")]
     Empty,
-    #[error("checkpoint has version {0}; this host knows version {VERSION}: run a newer host")]
+    #[error("checkpoint has version {0}; this host knows version {VERSION}: run the host that wrote it")]
     Version(u8),
     #[error("checkpoint is damaged: {0}")]
     Damaged(String),
-}
-
-/// A retry that is under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The event's sequence.
-    pub sequence: u64,
-    /// How many attempts are used up.
-    pub attempts: u32,
-    /// When the next one is due, in milliseconds since 1970.
-    pub due: u64,
-    /// Why the last one failed, at most [`MAX_CAUSE`] bytes.
-    pub cause: String,
 }
 
 /// How far one handler has come in one shard.
@@ -50,8 +36,10 @@ pub struct Progress {
     pub low: u64,
     /// What is done above.
     pub done: RoaringTreemap,
-    /// In the order of their sequences.
+    /// In the order of their positions.
     pub attempts: Vec<Attempt>,
+    /// The sequences of requests that are done and not removed yet.
+    pub replayed: RoaringTreemap,
 }
 
 /// How far a shard has come.
@@ -86,6 +74,7 @@ struct Row {
     low: u64,
     done: Vec<u8>,
     attempts: Vec<Attempt>,
+    replayed: Vec<u8>,
 }
 
 impl Checkpoint {
@@ -98,6 +87,7 @@ impl Checkpoint {
             low: progress.low,
             done: encode_done(progress),
             attempts: progress.attempts.clone(),
+            replayed: encode_bitmap(&progress.replayed),
         };
         let document = Document {
             host: self.host.clone(),
@@ -120,8 +110,9 @@ impl Checkpoint {
         let mut handlers = BTreeMap::new();
         for row in document.handlers {
             let done = decode_done(row.low, &row.done)?;
-            let progress =
-                Progress { stream: row.stream, key: row.key, low: row.low, done, attempts: row.attempts };
+            let replayed = decode_bitmap(&row.replayed)?;
+            let Row { stream, key, low, attempts, .. } = row;
+            let progress = Progress { stream, key, low, done, attempts, replayed };
             handlers.insert(row.name, progress);
         }
         Ok(Checkpoint {
@@ -141,23 +132,33 @@ fn encode_done(progress: &Progress) -> Vec<u8> {
     }
     let offsets: RoaringTreemap =
         progress.done.iter().filter_map(|sequence| sequence.checked_sub(progress.low)).collect();
-    let mut bytes = Vec::with_capacity(offsets.serialized_size());
-    offsets.serialize_into(&mut bytes).expect("a Vec takes all that is written to it");
-    bytes
+    encode_bitmap(&offsets)
 }
 
 fn decode_done(low: u64, bytes: &[u8]) -> Result<RoaringTreemap, Error> {
+    Ok(decode_bitmap(bytes)?.iter().map(|offset| low.saturating_add(offset)).collect())
+}
+
+fn encode_bitmap(bitmap: &RoaringTreemap) -> Vec<u8> {
+    if bitmap.is_empty() {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
+    bitmap.serialize_into(&mut bytes).expect("a Vec takes all that is written to it");
+    bytes
+}
+
+fn decode_bitmap(bytes: &[u8]) -> Result<RoaringTreemap, Error> {
     if bytes.is_empty() {
         return Ok(RoaringTreemap::new());
     }
-    let offsets =
-        RoaringTreemap::deserialize_from(bytes).map_err(|error| Error::Damaged(error.to_string()))?;
-    Ok(offsets.iter().map(|offset| low.saturating_add(offset)).collect())
+    RoaringTreemap::deserialize_from(bytes).map_err(|error| Error::Damaged(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::verdict::CauseClass;
 
     fn checkpoint() -> Checkpoint {
         let progress = Progress {
@@ -165,7 +166,16 @@ mod tests {
             key: "{subject.2}".into(),
             low: 5_000_000_000,
             done: [5_000_000_001, 5_000_000_007, 5_000_100_000].into_iter().collect(),
-            attempts: vec![Attempt { sequence: 5_000_000_000, attempts: 2, due: 17, cause: "no".into() }],
+            attempts: vec![Attempt {
+                position: 5_000_000_000,
+                attempts: 2,
+                first: 3,
+                due: 17,
+                class: CauseClass::Trap,
+                cause: "no".into(),
+                times: vec![0, 9],
+            }],
+            replayed: [5_000_000_009].into_iter().collect(),
         };
         Checkpoint {
             host: "h1".into(),

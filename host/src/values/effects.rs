@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::event::Headers;
 use super::names::{HEDDLE_PREFIX, NATS_PREFIX, TRACEPARENT};
 use super::subject::{self, Pattern};
+use super::verdict::{Breach, Limit};
 
 /// The most headers of one message.
 pub const MAX_HEADERS: usize = 64;
@@ -82,10 +83,22 @@ pub enum Refusal {
     NotGranted(String),
     #[error("{0}")]
     Invalid(String),
-    #[error("larger than the limit of {0} bytes")]
-    TooLarge(u64),
-    #[error("more than the limit of {0} messages")]
-    TooMany(u32),
+    /// More bytes than a limit allows.
+    #[error("larger than the limit of {} bytes", .0.allowed)]
+    TooLarge(Breach),
+    /// More messages than a limit allows.
+    #[error("more than the limit of {} messages", .0.allowed)]
+    TooMany(Breach),
+}
+
+impl Refusal {
+    /// The limit that was breached, if one was.
+    pub fn breach(&self) -> Option<Breach> {
+        match self {
+            Refusal::TooLarge(breach) | Refusal::TooMany(breach) => Some(*breach),
+            Refusal::NotGranted(_) | Refusal::Invalid(_) => None,
+        }
+    }
 }
 
 /// What a handler may ask for while one event runs.
@@ -110,11 +123,52 @@ pub struct Allowance {
 pub struct Draft {
     effects: Effects,
     bytes: u64,
+    refused: Option<Refusal>,
 }
 
 impl Draft {
     /// Takes a message or says why not.
     pub fn publish(&mut self, message: Message, when: When, allowance: &Allowance) -> Result<(), Refusal> {
+        let taken = self.take_message(message, when, allowance);
+        self.note(taken)
+    }
+
+    /// Takes an answer for `inbox`, the value of the event's `Heddle-Reply-To`.
+    pub fn reply(
+        &mut self,
+        inbox: Option<&str>,
+        headers: Headers,
+        payload: Bytes,
+        allowance: &Allowance,
+    ) -> Result<(), Refusal> {
+        let taken = self.take_reply(inbox, headers, payload, allowance);
+        self.note(taken)
+    }
+
+    /// Takes a new state or says why not.
+    pub fn set_state(&mut self, value: Bytes, allowance: &Allowance) -> Result<(), Refusal> {
+        let allowed = allowance.state.min(allowance.message);
+        let size = value.len() as u64;
+        if size > allowed {
+            return self.note(Err(too_large(Limit::State, allowed, size)));
+        }
+        self.effects.state = StateChange::Set(value);
+        Ok(())
+    }
+
+    /// The last refusal.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
+    fn note(&mut self, answer: Result<(), Refusal>) -> Result<(), Refusal> {
+        if let Err(refusal) = &answer {
+            self.refused = Some(refusal.clone());
+        }
+        answer
+    }
+
+    fn take_message(&mut self, message: Message, when: When, allowance: &Allowance) -> Result<(), Refusal> {
         subject::check(&message.subject).map_err(|error| Refusal::Invalid(error.to_string()))?;
         check_reserved(&message.subject)?;
         if !allowance.publishes.iter().any(|pattern| pattern.matches(&message.subject)) {
@@ -131,8 +185,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Takes an answer for `inbox`, the value of the event's `Heddle-Reply-To`.
-    pub fn reply(
+    fn take_reply(
         &mut self,
         inbox: Option<&str>,
         headers: Headers,
@@ -158,16 +211,6 @@ impl Draft {
         Ok(())
     }
 
-    /// Takes a new state or says why not.
-    pub fn set_state(&mut self, value: Bytes, allowance: &Allowance) -> Result<(), Refusal> {
-        let limit = allowance.state.min(allowance.message);
-        if value.len() as u64 > limit {
-            return Err(Refusal::TooLarge(limit));
-        }
-        self.effects.state = StateChange::Set(value);
-        Ok(())
-    }
-
     /// Forgets the state.
     pub fn clear_state(&mut self) {
         self.effects.state = StateChange::Clear;
@@ -186,18 +229,23 @@ impl Draft {
     fn account(&mut self, size: usize, allowance: &Allowance) -> Result<(), Refusal> {
         let size = size as u64;
         if size > allowance.message {
-            return Err(Refusal::TooLarge(allowance.message));
+            return Err(too_large(Limit::Message, allowance.message, size));
         }
         let count = self.effects.messages.len() + self.effects.replies.len();
         if count >= allowance.messages as usize {
-            return Err(Refusal::TooMany(allowance.messages));
+            let (allowed, used) = (u64::from(allowance.messages), Some(count as u64 + 1));
+            return Err(Refusal::TooMany(Breach { limit: Limit::Messages, allowed, used }));
         }
         if self.bytes + size > allowance.output {
-            return Err(Refusal::TooLarge(allowance.output));
+            return Err(too_large(Limit::Output, allowance.output, self.bytes + size));
         }
         self.bytes += size;
         Ok(())
     }
+}
+
+fn too_large(limit: Limit, allowed: u64, used: u64) -> Refusal {
+    Refusal::TooLarge(Breach { limit, allowed, used: Some(used) })
 }
 
 /// The first tokens that no handler may publish under: the server's, the host's, the dead letters.
@@ -329,16 +377,19 @@ mod tests {
 
     #[test]
     fn count_and_bytes_are_bounded() {
-        assert_eq!(refused(message("out.a", &[], 700)), Refusal::TooLarge(600));
+        assert_eq!(refused(message("out.a", &[], 700)), too_large(Limit::Message, 600, 705));
         let mut draft = Draft::default();
         draft.publish(message("out.a", &[], 500), When::Now, &allowance()).unwrap();
         let answer = draft.publish(message("out.a", &[], 500), When::Now, &allowance());
-        assert_eq!(answer, Err(Refusal::TooLarge(1000)));
+        assert_eq!(answer, Err(too_large(Limit::Output, 1000, 1010)));
         draft.publish(message("out.a", &[], 5), When::Now, &allowance()).unwrap();
         draft.publish(message("out.a", &[], 5), When::Now, &allowance()).unwrap();
         let answer = draft.publish(message("out.a", &[], 5), When::Now, &allowance());
-        assert_eq!(answer, Err(Refusal::TooMany(3)));
-        assert_eq!(draft.set_state(vec![0; 101].into(), &allowance()), Err(Refusal::TooLarge(100)));
+        let breach = Breach { limit: Limit::Messages, allowed: 3, used: Some(4) };
+        assert_eq!(answer, Err(Refusal::TooMany(breach)));
+        assert_eq!(draft.refused().and_then(Refusal::breach), Some(breach));
+        let answer = draft.set_state(vec![0; 101].into(), &allowance());
+        assert_eq!(answer, Err(too_large(Limit::State, 100, 101)));
     }
 
     #[test]

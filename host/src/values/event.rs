@@ -58,7 +58,38 @@ impl Headers {
     }
 }
 
-/// One message of a stream.
+/// How an event comes to its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Source {
+    /// From its stream.
+    #[default]
+    Stream,
+    /// From a dead letter that is sent again.
+    Replay(Replay),
+    /// It was set aside while its key was held. Where it was set aside, as a sequence of the application's stream.
+    Held(u64),
+}
+
+/// A request to send a dead letter again. Sequences are those of the application's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replay {
+    /// The request's own sequence.
+    pub request: u64,
+    /// The dead letter's; 0: there is none, only a key to be released.
+    pub letter: u64,
+    /// How often the event was sent again, this time included.
+    pub times: u32,
+    /// The event is not run: its key is released.
+    pub release: bool,
+}
+
+/// Set in the position of an event that is sent again: the rest is the sequence of the request.
+pub const REPLAYED: u64 = 1 << 63;
+
+/// Set in the position of an event that was set aside: the rest is the sequence at which it was.
+pub const SET_ASIDE: u64 = 1 << 62;
+
+/// One event. What it says of its stream is the same whatever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The stream's name.
@@ -70,9 +101,27 @@ pub struct Event {
     pub time: u64,
     pub headers: Headers,
     pub payload: Bytes,
+    pub source: Source,
 }
 
 impl Event {
+    /// What tells the event from all others of its handler that are under way: its sequence, or where it comes from.
+    pub fn position(&self) -> u64 {
+        match self.source {
+            Source::Stream => self.sequence,
+            Source::Replay(replay) => REPLAYED | replay.request,
+            Source::Held(at) => SET_ASIDE | at,
+        }
+    }
+
+    /// The request that sends the event again, if one does.
+    pub fn replay(&self) -> Option<Replay> {
+        match self.source {
+            Source::Replay(replay) => Some(replay),
+            _ => None,
+        }
+    }
+
     /// `<stream>/<sequence>`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.stream, self.sequence)

@@ -253,6 +253,7 @@ mod tests {
             time: 0,
             headers: Headers::from_pairs([("Customer", "ada")]),
             payload: r#"{"customer":{"id":42,"name":"Ada"},"on":true}"#.into(),
+            source: Default::default(),
         }
     }
 

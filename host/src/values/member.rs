@@ -34,6 +34,12 @@ pub struct Activity {
     pub retries: u64,
     /// Dead letters since the host started.
     pub dead_letters: u64,
+    /// Failed runs since the host started, by cause: `trap`, `limit:time`.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
+    /// Since when the circuit is open, in milliseconds since 1970; none: it is closed.
+    #[serde(default)]
+    pub outage_since: Option<u64>,
 }
 
 /// What a host says of itself.

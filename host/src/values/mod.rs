@@ -8,13 +8,17 @@ pub mod names;
 pub mod subject;
 
 pub mod effects;
+pub mod fingerprint;
 pub mod policy;
 pub mod verdict;
 
+pub mod attempt;
 pub mod batch;
 pub mod causality;
 pub mod checkpoint;
 pub mod dead_letter;
+pub mod gate;
+pub mod letter;
 pub mod member;
 
 pub mod choreography;

@@ -37,10 +37,60 @@ pub mod dead {
     pub const SUBJECT: &str = "Heddle-Dead-Subject";
     pub const TIME: &str = "Heddle-Dead-Time";
     pub const KEY: &str = "Heddle-Dead-Key";
+    /// The key as a token of a subject.
+    pub const KEY_TOKEN: &str = "Heddle-Dead-Key-Token";
+    /// The same for failures of the same cause.
+    pub const FINGERPRINT: &str = "Heddle-Dead-Fingerprint";
+    /// The limit that was breached, its value, and what was used.
+    pub const LIMIT: &str = "Heddle-Dead-Limit";
+    pub const LIMIT_ALLOWED: &str = "Heddle-Dead-Limit-Allowed";
+    pub const LIMIT_USED: &str = "Heddle-Dead-Limit-Used";
+    /// When a run failed. Once for each of the last runs.
+    pub const FAILED_AT: &str = "Heddle-Dead-Failed-At";
+    /// A frame of the plugin's stack, the innermost first.
+    pub const FRAME: &str = "Heddle-Dead-Frame";
+    /// A line that the plugin wrote in its last run.
+    pub const LOG: &str = "Heddle-Dead-Log";
+    /// The plugin's version, if it says one.
+    pub const VERSION: &str = "Heddle-Dead-Plugin-Version";
+    pub const CORRELATION: &str = "Heddle-Dead-Correlation";
+    pub const TRACE: &str = "Heddle-Dead-Trace";
+    /// How often the event was sent again before.
+    pub const REPLAYS: &str = "Heddle-Dead-Replays";
+    /// What all of these begin with.
+    pub const PREFIX: &str = "Heddle-Dead-";
     /// Set when the event's own headers did not fit and were left out: how many there were.
     pub const HEADERS_LEFT_OUT: &str = "Heddle-Dead-Headers-Left-Out";
     /// Set when the payload did not fit beside these headers and was left out.
     pub const PAYLOAD_LEFT_OUT: &str = "Heddle-Dead-Payload-Left-Out";
+}
+
+/// Headers of an event that was set aside: what it was.
+pub mod held {
+    pub const STREAM: &str = "Heddle-Held-Stream";
+    pub const SEQUENCE: &str = "Heddle-Held-Sequence";
+    pub const SUBJECT: &str = "Heddle-Held-Subject";
+    pub const TIME: &str = "Heddle-Held-Time";
+    /// What all of these begin with.
+    pub const PREFIX: &str = "Heddle-Held-";
+    /// Set when the payload did not fit beside these headers: it is still in its stream.
+    pub const PAYLOAD_LEFT_OUT: &str = "Heddle-Held-Payload-Left-Out";
+}
+
+/// Headers of a request to send a dead letter again, and of what came of it.
+pub mod replay {
+    /// Set when the event is not to run, only its key to be held no longer.
+    pub const RELEASE: &str = "Heddle-Replay-Release";
+    /// Set when the request has a payload in place of the dead letter's.
+    pub const EDITED: &str = "Heddle-Replay-Edited";
+    /// The key to be released, as a token.
+    pub const KEY_TOKEN: &str = "Heddle-Replay-Key-Token";
+    /// [`DONE`], [`DEAD`] or [`RELEASED`].
+    pub const OUTCOME: &str = "Heddle-Replay-Outcome";
+    pub const DONE: &str = "done";
+    /// It became a dead letter again.
+    pub const DEAD: &str = "dead";
+    pub const RELEASED: &str = "released";
 }
 
 /// The subjects of one application.
@@ -114,6 +164,73 @@ impl Names {
     /// Where a message waits that is to be published later: one subject for each.
     pub fn schedule(&self, handler: &str, event_sequence: u64, index: usize) -> String {
         format!("{}schedule.{handler}.{event_sequence}.{index}", self.internal)
+    }
+
+    /// Whether the key of this token is held for a handler. `shard` is the key's.
+    pub fn gate(&self, shard: u16, handler: &str, token: &str) -> String {
+        format!("{}gate.{shard}.{handler}.{token}", self.internal)
+    }
+
+    /// The same, for a key whose shard is not known.
+    pub fn gate_anywhere(&self, handler: &str, token: &str) -> String {
+        format!("{}gate.*.{handler}.{token}", self.internal)
+    }
+
+    /// All gates.
+    pub fn gates(&self) -> String {
+        format!("{}gate.>", self.internal)
+    }
+
+    /// Shard, handler and token of a gate's subject.
+    pub fn parse_gate<'a>(&self, subject: &'a str) -> Option<(u16, &'a str, &'a str)> {
+        let rest = subject.strip_prefix(&*self.internal)?.strip_prefix("gate.")?;
+        let mut parts = rest.splitn(3, '.');
+        Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
+    }
+
+    /// The events of a key that are set aside.
+    pub fn held(&self, shard: u16, handler: &str, token: &str) -> String {
+        format!("{}held.{shard}.{handler}.{token}", self.internal)
+    }
+
+    /// All events of a handler that are set aside.
+    pub fn held_of(&self, handler: &str) -> String {
+        format!("{}held.*.{handler}.>", self.internal)
+    }
+
+    /// A request to send the dead letter at a sequence again, or to release a key.
+    pub fn replay(&self, handler: &str, what: &str) -> String {
+        format!("{}replay.{handler}.{what}", self.internal)
+    }
+
+    /// All requests.
+    pub fn replays(&self) -> String {
+        format!("{}replay.>", self.internal)
+    }
+
+    /// The handler of a request's subject, and what it asks for.
+    pub fn parse_replay<'a>(&self, subject: &'a str) -> Option<(&'a str, &'a str)> {
+        subject.strip_prefix(&*self.internal)?.strip_prefix("replay.")?.split_once('.')
+    }
+
+    /// What came of a request.
+    pub fn replayed(&self, handler: &str, what: &str) -> String {
+        format!("{}replayed.{handler}.{what}", self.internal)
+    }
+
+    /// All that came of requests.
+    pub fn all_replayed(&self) -> String {
+        format!("{}replayed.>", self.internal)
+    }
+
+    /// What operators did.
+    pub fn audit(&self) -> String {
+        format!("{}audit", self.internal)
+    }
+
+    /// All dead letters.
+    pub fn all_dead_letters(&self) -> String {
+        format!("{}>", self.dead)
     }
 
     /// The dead letter of an event.

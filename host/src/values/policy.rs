@@ -1,4 +1,4 @@
-//! Policies of a handler: retry and limits.
+//! Policies of a handler: retry, what follows a dead letter, outages, rate and limits.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -38,17 +38,129 @@ impl Backoff {
     }
 }
 
+/// What is done about a cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Tried again, up to `max-attempts`.
+    Retry,
+    /// Tried again once, in a new instance; if the same happens again, a dead letter.
+    Once,
+    /// Never tried again.
+    DeadLetter,
+}
+
+/// What is done about each cause that a handler does not decide upon by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answers {
+    /// The plugin trapped or exited. Default retry.
+    pub trap: Answer,
+    /// Run time was used up. Default once.
+    pub time: Answer,
+    /// Memory was used up. Default once: an instance that serves many events may have leaked.
+    pub memory: Answer,
+    /// The stack was used up. Default dead letter.
+    pub stack: Answer,
+    /// Messages, their bytes or the state were more than allowed. Default dead letter.
+    pub output: Answer,
+    /// More host calls, or more bytes in one, than allowed. Default once.
+    pub host_calls: Answer,
+    /// An effect was refused for its subject or its headers. Default dead letter.
+    pub effect: Answer,
+    /// The handler could not read the payload. Default dead letter.
+    pub decode: Answer,
+    /// The server refuses to store the effects. Default dead letter.
+    pub refused: Answer,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        use Answer::{DeadLetter, Once, Retry};
+        Answers {
+            trap: Retry,
+            time: Once,
+            memory: Once,
+            stack: DeadLetter,
+            output: DeadLetter,
+            host_calls: Once,
+            effect: DeadLetter,
+            decode: DeadLetter,
+            refused: DeadLetter,
+        }
+    }
+}
+
 /// When an event is tried again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// How often an event is run before it becomes a dead letter. Default 5.
     pub max_attempts: NonZeroU32,
+    /// How long after its first failure an event may still be tried again, deferrals included. Default 24 h.
+    pub max_elapsed: Duration,
     pub backoff: Backoff,
+    pub on: Answers,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { max_attempts: NonZeroU32::new(5).expect("5 is not 0"), backoff: Backoff::default() }
+        RetryPolicy {
+            max_attempts: NonZeroU32::new(5).expect("5 is not 0"),
+            max_elapsed: Duration::from_secs(24 * 3600),
+            backoff: Backoff::default(),
+            on: Answers::default(),
+        }
+    }
+}
+
+/// What becomes of a key when one of its events becomes a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDeadLetter {
+    /// The key goes on with its next event.
+    #[default]
+    Continue,
+    /// The key's later events are set aside, in order, until the dead letter is replayed or released.
+    HoldKey,
+}
+
+/// When so many keys fail that it is no longer the events' fault.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutagePolicy {
+    /// What is looked at. Default 10 s.
+    pub window: Duration,
+    /// The share of runs that fail, from 0 to 1. Default 0.5.
+    pub share: f64,
+    /// How many different keys must have failed. Default 20.
+    pub keys: u32,
+    /// How long the circuit waits before each probe. Default 500 ms, growing by 2 to 5 s.
+    pub probe: Backoff,
+}
+
+impl Default for OutagePolicy {
+    fn default() -> Self {
+        let (initial, max) = (Duration::from_millis(500), Duration::from_secs(5));
+        OutagePolicy {
+            window: Duration::from_secs(10),
+            share: 0.5,
+            keys: 20,
+            probe: Backoff { initial, factor: 2.0, max },
+        }
+    }
+}
+
+/// How fast a handler's events are begun.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Runs begun per second, above 0; none: as many as there are.
+    pub rate: Option<f64>,
+    /// Runs at once. Default 64.
+    pub concurrency: NonZeroU32,
+}
+
+/// The most runs of one handler at once.
+pub const MAX_CONCURRENCY: u32 = 64;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { rate: None, concurrency: NonZeroU32::new(MAX_CONCURRENCY).expect("it is not 0") }
     }
 }
 
@@ -65,6 +177,8 @@ pub struct Limits {
     pub output: u64,
     /// The state of the key, in bytes. Default 256 KiB.
     pub state: u64,
+    /// Calls of the host's functions. Default 1,000,000.
+    pub host_calls: u64,
 }
 
 /// The most messages of one event: they must fit into one batch of 1,000 together with the checkpoint, the
@@ -79,6 +193,7 @@ impl Default for Limits {
             messages: 100,
             output: 1 << 20,
             state: 256 << 10,
+            host_calls: 1_000_000,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::key::KeyTemplate;
-use super::policy::{Instances, Limits, RetryPolicy};
+use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
 use super::subject::Pattern;
 
 /// One application.
@@ -20,6 +20,8 @@ pub struct Settings {
     pub shards: NonZeroU16,
     pub nats: NatsSettings,
     pub stream: StreamSettings,
+    /// How long dead letters are kept. None: for ever.
+    pub dead_letters_max_age: Option<Duration>,
     /// In the order of the file.
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
@@ -112,6 +114,13 @@ pub struct HandlerSettings {
     pub instances: Instances,
     pub config: BTreeMap<String, String>,
     pub retry: RetryPolicy,
+    /// Default continue.
+    pub on_dead_letter: OnDeadLetter,
+    /// So many events set aside stop the handler's reading. Default 1,000,000.
+    pub max_held: u64,
+    /// None: an outage is not looked for.
+    pub outage: Option<OutagePolicy>,
+    pub pace: Pace,
     pub limits: Limits,
     pub grants: Grants,
 }

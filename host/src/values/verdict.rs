@@ -1,12 +1,12 @@
-//! Verdicts: how the run of an event ended, and what follows from it.
-//!
-//! [`decide`] is the only place where a failure becomes a retry or a dead letter.
+//! Verdicts: how the run of an event ended, and why it failed.
 
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::effects::Effects;
-use super::policy::RetryPolicy;
+use super::fingerprint::fingerprint;
 
 /// How the run of an event ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,166 +14,208 @@ pub enum Verdict {
     /// The effects are to be committed.
     Done(Effects),
     /// The effects are forgotten.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
-/// A limit of the sandbox.
+/// A limit of a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Limit {
+    /// Run time, in milliseconds.
     Time,
+    /// Linear memory, in bytes.
     Memory,
+    /// Elements of a table.
+    Table,
+    /// The stack, in bytes.
     Stack,
+    /// Messages and replies of one event.
+    Messages,
+    /// All messages and replies of one event, in bytes.
+    Output,
+    /// One message, in bytes.
+    Message,
+    /// The state of the key, in bytes.
+    State,
+    /// Calls of the host's functions.
+    HostCalls,
+    /// What one call of the host's functions carries, in bytes.
+    HostCall,
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Limit {
+    /// The limit as `heddle.toml`, dead letters and counters name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Limit::Time => "time",
             Limit::Memory => "memory",
+            Limit::Table => "table",
             Limit::Stack => "stack",
-        })
+            Limit::Messages => "messages",
+            Limit::Output => "output",
+            Limit::Message => "message",
+            Limit::State => "state",
+            Limit::HostCalls => "host-calls",
+            Limit::HostCall => "host-call",
+        }
+    }
+
+    /// What the limit counts.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Limit::Time => "ms",
+            Limit::Messages | Limit::HostCalls | Limit::Table => "",
+            _ => "bytes",
+        }
     }
 }
 
-/// Why an event was not handled, as far as its handler is to blame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The handler wants another try.
-    Retry { reason: String },
-    /// The handler wants to see the event later.
-    Defer { delay: Duration, reason: String },
-    /// The handler never wants to see the event again.
-    Reject { reason: String },
-    /// The plugin trapped or exited.
-    Trap { message: String },
-    /// The plugin went beyond a limit.
-    Limit { limit: Limit, message: String },
-    /// The event has no key.
-    NoKey { reason: String },
-    /// The event's chain is longer than the hop limit.
-    Hops { reason: String },
-    /// The server refuses to store the effects, alone as well.
-    Refused { reason: String },
+/// A limit that was breached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breach {
+    pub limit: Limit,
+    /// Its value, in the limit's unit.
+    pub allowed: u64,
+    /// What was used, or would have been; none: more than allowed, and nobody knows how much.
+    pub used: Option<u64>,
 }
 
-/// The class of a cause, as dead letters and metrics name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+impl Breach {
+    /// A number with the limit's unit.
+    pub fn amount(&self, number: u64) -> String {
+        format!("{number} {}", self.limit.unit()).trim_end().to_owned()
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = self.used.map_or_else(|| "more".to_owned(), |used| self.amount(used));
+        write!(f, "{}: {used} used, {} allowed", self.limit.as_str(), self.amount(self.allowed))
+    }
+}
+
+/// The class of a cause, as dead letters and counters name it. Checkpoints hold its place in this list: new ones come
+/// at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CauseClass {
+    /// The handler wanted another try.
     Retry,
+    /// The handler wanted to see the event later.
     Defer,
+    /// The handler never wants to see the event again.
     Reject,
+    /// The handler could not read the payload.
+    Decode,
+    /// The handler gave up after the host had refused an effect for its subject or its headers.
+    Effect,
+    /// The plugin trapped or exited.
     Trap,
+    /// A limit was breached.
     Limit,
+    /// The event has no key.
     Key,
+    /// The event's chain is longer than the hop limit.
     Hops,
+    /// The server refuses to store the effects, alone as well.
     Refused,
+    /// The host could not run the event. It waits, and that is not counted.
+    Host,
 }
 
 impl CauseClass {
+    /// All classes.
+    pub const ALL: [CauseClass; 11] = [
+        CauseClass::Retry,
+        CauseClass::Defer,
+        CauseClass::Reject,
+        CauseClass::Decode,
+        CauseClass::Effect,
+        CauseClass::Trap,
+        CauseClass::Limit,
+        CauseClass::Key,
+        CauseClass::Hops,
+        CauseClass::Refused,
+        CauseClass::Host,
+    ];
+
     /// The class in one word.
     pub fn as_str(self) -> &'static str {
         match self {
             CauseClass::Retry => "retry",
             CauseClass::Defer => "defer",
             CauseClass::Reject => "reject",
+            CauseClass::Decode => "decode",
+            CauseClass::Effect => "effect",
             CauseClass::Trap => "trap",
             CauseClass::Limit => "limit",
             CauseClass::Key => "key",
             CauseClass::Hops => "hops",
             CauseClass::Refused => "refused",
+            CauseClass::Host => "host",
         }
     }
 }
 
-/// Why an event will not be tried again.
+/// What the reason of a rejection begins with if the payload could not be read. Part of the contract, see `wit/`.
+pub const DECODE_PREFIX: &str = "cannot decode";
+
+/// Why an event was not handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
+pub struct Failure {
     pub class: CauseClass,
     pub message: String,
+    /// Wanted by whoever failed the event: it is to run again after so long, and no attempt is counted.
+    pub delay: Option<Duration>,
+    pub breach: Option<Breach>,
+    /// The plugin's frames, the innermost first; empty where there was no trap.
+    pub backtrace: Vec<String>,
+    /// The last lines that the plugin wrote.
+    pub logs: Vec<String>,
 }
 
 impl Failure {
-    /// The failure as the cause of a dead letter.
-    pub fn cause(&self) -> Cause {
-        let (class, message) = match self {
-            Failure::Retry { reason } => (CauseClass::Retry, reason.clone()),
-            Failure::Defer { reason, .. } => (CauseClass::Defer, reason.clone()),
-            Failure::Reject { reason } => (CauseClass::Reject, reason.clone()),
-            Failure::Trap { message } => (CauseClass::Trap, message.clone()),
-            Failure::Limit { limit, message } => (CauseClass::Limit, format!("{limit}: {message}")),
-            Failure::NoKey { reason } => (CauseClass::Key, reason.clone()),
-            Failure::Hops { reason } => (CauseClass::Hops, reason.clone()),
-            Failure::Refused { reason } => (CauseClass::Refused, reason.clone()),
-        };
-        Cause { class, message }
+    /// A failure of this class.
+    pub fn new(class: CauseClass, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Failure { class, message, delay: None, breach: None, backtrace: Vec::new(), logs: Vec::new() }
     }
-}
 
-/// What follows from a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Run again after the delay. `attempts` is what has been used up by now.
-    Again { delay: Duration, attempts: u32 },
-    /// Never run again.
-    DeadLetter(Cause),
-}
+    /// The handler wants another try.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Failure::new(CauseClass::Retry, reason)
+    }
 
-/// Decides what follows from `failure`, the handler having used up `attempts` before this run.
-///
-/// `random` is uniform over all of `u64`; it spreads the back-off.
-pub fn decide(policy: &RetryPolicy, attempts: u32, failure: &Failure, random: u64) -> Decision {
-    match failure {
-        Failure::Defer { delay, .. } => Decision::Again { delay: *delay, attempts },
-        Failure::Retry { .. } | Failure::Trap { .. } => {
-            let attempts = attempts.saturating_add(1);
-            if attempts >= policy.max_attempts.get() {
-                return Decision::DeadLetter(failure.cause());
-            }
-            Decision::Again { delay: policy.backoff.delay(attempts, random), attempts }
+    /// The handler wants to see the event later.
+    pub fn defer(delay: Duration, reason: impl Into<String>) -> Self {
+        Failure { delay: Some(delay), ..Failure::new(CauseClass::Defer, reason) }
+    }
+
+    /// The handler never wants to see the event again.
+    pub fn reject(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let class = if reason.starts_with(DECODE_PREFIX) { CauseClass::Decode } else { CauseClass::Reject };
+        Failure::new(class, reason)
+    }
+
+    /// The plugin trapped or exited.
+    pub fn trap(message: impl Into<String>) -> Self {
+        Failure::new(CauseClass::Trap, message)
+    }
+
+    /// A limit was breached.
+    pub fn limit(breach: Breach) -> Self {
+        Failure { breach: Some(breach), ..Failure::new(CauseClass::Limit, breach.to_string()) }
+    }
+
+    /// Class and limit in one word, as counters name them: `trap`, `limit:time`.
+    pub fn kind(&self) -> String {
+        match self.breach {
+            Some(breach) => format!("{}:{}", self.class.as_str(), breach.limit.as_str()),
+            None => self.class.as_str().to_owned(),
         }
-        Failure::Reject { .. }
-        | Failure::Limit { .. }
-        | Failure::NoKey { .. }
-        | Failure::Hops { .. }
-        | Failure::Refused { .. } => Decision::DeadLetter(failure.cause()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::num::NonZeroU32;
-
-    use super::*;
-    use crate::values::policy::Backoff;
-
-    fn policy() -> RetryPolicy {
-        RetryPolicy { max_attempts: NonZeroU32::new(3).unwrap(), backoff: Backoff::default() }
     }
 
-    fn retry() -> Failure {
-        Failure::Retry { reason: "later".into() }
-    }
-
-    #[test]
-    fn retries_end_with_a_dead_letter_after_max_attempts() {
-        assert!(matches!(decide(&policy(), 0, &retry(), 0), Decision::Again { attempts: 1, .. }));
-        assert!(matches!(decide(&policy(), 1, &retry(), 0), Decision::Again { attempts: 2, .. }));
-        let Decision::DeadLetter(cause) = decide(&policy(), 2, &retry(), 0) else { panic!() };
-        assert_eq!(cause.class, CauseClass::Retry);
-    }
-
-    #[test]
-    fn a_deferral_is_not_an_attempt() {
-        let delay = Duration::from_secs(9);
-        let defer = Failure::Defer { delay, reason: String::new() };
-        assert_eq!(decide(&policy(), 2, &defer, 0), Decision::Again { delay, attempts: 2 });
-    }
-
-    #[test]
-    fn a_rejection_or_a_breached_limit_is_never_tried_again() {
-        let reject = Failure::Reject { reason: String::new() };
-        assert!(matches!(decide(&policy(), 0, &reject, 0), Decision::DeadLetter(_)));
-        let limit = Failure::Limit { limit: Limit::Memory, message: String::new() };
-        assert!(matches!(decide(&policy(), 0, &limit, 0), Decision::DeadLetter(_)));
+    /// What failures of the same cause have in common.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.kind(), &self.message, &self.backtrace)
     }
 }

@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use heddle::flow::batch::{Origins, Unit};
+use heddle::flow::batch::{HandlerOrigin, Origins, Unit};
 use heddle::flow::commit::{Commits, FULL_MESSAGES};
 use heddle::flow::route::Routes;
-use heddle::flow::shard::{Action, Settled};
+use heddle::flow::shard::{Action, Rules, Settled};
 use heddle::flow::shards::{Place, Placed, Plan, Shards};
 use heddle::sandbox::{Call, Plugin, Policy, Sandbox, SandboxSettings};
+use heddle::values::batch::Keep;
 use heddle::values::checkpoint::{Checkpoint, Progress};
 use heddle::values::effects::{Allowance, Effects, Message, StateChange, When};
-use heddle::values::event::{Event, Headers};
+use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::{Key, KeyTemplate};
 use heddle::values::names::Names;
 use heddle::values::policy::{Instances, Limits, RetryPolicy};
@@ -108,6 +109,7 @@ pub fn event(sequence: u64, job: Job) -> Event {
         time: 1_700_000_000_000_000_000,
         headers: Headers::default(),
         payload: workload.template().into(),
+        source: Source::Stream,
     }
 }
 
@@ -136,6 +138,7 @@ fn plan() -> Plan {
         handlers: vec![("h0".into(), INPUT.into())],
         streams: BTreeMap::from([(INPUT.to_owned(), 1)]),
         keys: vec!["{subject.2}".into()],
+        on_dead_letter: Vec::new(),
         checkpoint_bytes: 400_000,
     }
 }
@@ -172,7 +175,7 @@ impl Lanes {
         let plan = plan();
         let checkpoints = checkpoints(&plan);
         Lanes {
-            shards: Shards::new(plan, &checkpoints),
+            shards: Shards::new(plan, &checkpoints, Vec::new(), 0),
             next: 1,
             keys: (0..KEYS).map(|key| Key::new(&format!("k{key}"))).collect(),
             payload: event(1, Job::Echo).payload,
@@ -184,7 +187,7 @@ impl Lanes {
     pub fn event(&mut self) {
         let Some(settled) = self.settle() else { return };
         let place = Place { shard: settled.key.shard(self.shards.count()), handler: 0 };
-        self.shards.at(place, &mut self.actions, |track, _| track.settled(&settled.event));
+        self.shards.at(place, &mut self.actions, |track, actions| track.settled(&settled, 0, 0, actions));
         if self.next.is_multiple_of(1_000) {
             let progress = self.shards.checkpoint(place.shard, &BTreeMap::new(), &[self.next], 1);
             self.shards.committed(place.shard, &progress);
@@ -201,7 +204,8 @@ impl Lanes {
         self.actions.clear();
         let verdict = Verdict::Done(effects(self.payload.clone(), self.next));
         self.shards.at(place, &mut self.actions, |track, actions| {
-            track.finished(&key, verdict, &RetryPolicy::default(), 0, 0, actions);
+            let rules = Rules { retry: &RetryPolicy::default(), outage: false };
+            track.finished(&key, verdict, rules, 0, 0, actions);
         });
         self.actions.drain(..).find_map(|placed| match placed.action {
             Action::Settle(settled) => Some(settled),
@@ -218,6 +222,7 @@ fn event_of(sequence: u64) -> Event {
         time: 0,
         headers: Headers::default(),
         payload: Bytes::new(),
+        source: Source::Stream,
     }
 }
 
@@ -242,7 +247,8 @@ impl Batches {
             names: Names::new("bench"),
             stream: "OUT".into(),
             host: plan.host.clone(),
-            handlers: vec![("h0".into(), "sha256:0".to_owned())],
+            handlers: vec![HandlerOrigin { name: "h0".into(), plugin: "sha256:0".to_owned(), version: None }],
+            keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         };
         let checkpoints = checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect();
@@ -265,8 +271,10 @@ impl Batches {
                 self.lanes.shards.committed(*shard, checkpoint);
             }
             for unit in &batch.units {
-                let (event, actions) = (&unit.settled.event, &mut self.lanes.actions);
-                self.lanes.shards.at(unit.place, actions, |track, _| track.settled(event));
+                let (settled, shards) = (&unit.settled, &mut self.lanes.shards);
+                shards.at(unit.place, &mut self.lanes.actions, |track, actions| {
+                    track.settled(settled, 0, 0, actions);
+                });
             }
         }
     }
@@ -323,7 +331,7 @@ impl Guest {
                 black_box(effects);
                 Ok(())
             }
-            Verdict::Failed(failure) => bail!("the guest failed: {}", failure.cause().message),
+            Verdict::Failed(failure) => bail!("the guest failed: {}", failure.message),
         }
     }
 }

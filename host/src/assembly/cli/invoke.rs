@@ -16,7 +16,7 @@ use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::sandbox::{Call, Policy, Run, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
-use crate::values::event::{Event, Headers};
+use crate::values::event::{Event, Headers, Source};
 use crate::values::key::Key;
 use crate::values::policy::{Instances, Limits};
 use crate::values::settings::Grants;
@@ -188,6 +188,7 @@ fn read_event(path: &Path) -> anyhow::Result<(Event, Option<String>)> {
         time: u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0),
         headers: Headers::from_pairs(file.headers),
         payload,
+        source: Source::Stream,
     };
     Ok((event, file.key))
 }
@@ -201,8 +202,7 @@ fn report(run: &Run) -> Value {
     let verdict = match &run.verdict {
         Verdict::Done(_) => json!({ "verdict": "done" }),
         Verdict::Failed(failure) => {
-            let cause = failure.cause();
-            json!({ "verdict": cause.class.as_str(), "message": cause.message })
+            json!({ "verdict": failure.class.as_str(), "message": failure.message, "backtrace": failure.backtrace })
         }
     };
     let nothing = Effects::default();

@@ -66,6 +66,11 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
             None
         }
     };
+    let dead_letters_max_age = root.section("dead-letters").and_then(|mut section| {
+        let max_age = section.parsed("max-age", parse_duration).map(|age| age.value);
+        section.finish();
+        max_age
+    });
     // Handlers are checked even where the stream is faulty, so that their faults show at once.
     let scope = Scope {
         folder,
@@ -95,6 +100,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         shards: shards.unwrap_or(DEFAULT_SHARDS),
         nats,
         stream: stream?,
+        dead_letters_max_age,
         handlers,
         folder: folder.to_owned(),
     })

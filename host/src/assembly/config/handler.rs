@@ -10,10 +10,11 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::application::Scope;
+use super::failure;
 use super::section::{Placed, Section};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
-use crate::values::policy::{Instances, Limits, MAX_MESSAGES, RetryPolicy};
+use crate::values::policy::{Instances, Limits, MAX_MESSAGES};
 use crate::values::settings::{FileGrant, Grants, HandlerSettings, Start};
 use crate::values::subject::{Pattern, Token};
 
@@ -33,7 +34,7 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     let publishes = publishes(&mut section, scope);
     let instances = instances(&mut section);
     let config = section.section("config").map(|section| config(section, scope)).unwrap_or_default();
-    let retry = section.section("retry").map(retry).unwrap_or_default();
+    let failure = failure::resolve(&mut section);
     let limits = section.section("limits").map(limits).unwrap_or_default();
     let grants = section.section("grants").map(|section| grants(section, scope)).unwrap_or_default();
     section.finish();
@@ -47,7 +48,11 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
         publishes,
         instances: instances?,
         config,
-        retry,
+        retry: failure.retry,
+        on_dead_letter: failure.on_dead_letter,
+        max_held: failure.max_held,
+        outage: failure.outage,
+        pace: failure.pace,
         limits,
         grants,
     })
@@ -223,29 +228,6 @@ fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
     }
 }
 
-fn retry(mut section: Section<'_>) -> RetryPolicy {
-    let mut policy = RetryPolicy::default();
-    if let Some(attempts) = section.integer("max-attempts", 1..=u64::from(u32::MAX)) {
-        let attempts = u32::try_from(attempts).ok().and_then(NonZeroU32::new);
-        policy.max_attempts = attempts.unwrap_or(policy.max_attempts);
-    }
-    if let Some(mut backoff) = section.section("backoff") {
-        let values = &mut policy.backoff;
-        values.initial = backoff.parsed("initial", parse_duration).map_or(values.initial, |d| d.value);
-        values.factor = backoff.number("factor", 1.0).unwrap_or(values.factor);
-        values.max = backoff.parsed("max", parse_duration).map_or(values.max, |d| d.value);
-        if values.max < values.initial {
-            backoff.fault(
-                backoff.span(),
-                format!("`max` ({:?}) is below `initial` ({:?})", values.max, values.initial),
-            );
-        }
-        backoff.finish();
-    }
-    section.finish();
-    policy
-}
-
 fn limits(mut section: Section<'_>) -> Limits {
     let mut limits = Limits::default();
     if let Some(Placed { value, span }) = section.parsed("time", parse_duration) {
@@ -266,6 +248,9 @@ fn limits(mut section: Section<'_>) -> Limits {
     size("state", 0, MAX_OUTPUT, &mut limits.state);
     if let Some(messages) = section.integer("messages", 0..=u64::from(MAX_MESSAGES)) {
         limits.messages = u32::try_from(messages).unwrap_or(MAX_MESSAGES);
+    }
+    if let Some(calls) = section.integer("host-calls", 1..=u64::MAX) {
+        limits.host_calls = calls;
     }
     section.finish();
     limits

@@ -4,6 +4,7 @@
 //! known, the nearest one that is. Nothing later sees the file's text.
 
 mod application;
+mod failure;
 mod handler;
 mod section;
 mod units;

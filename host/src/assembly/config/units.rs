@@ -15,6 +15,33 @@ pub enum UnitError {
         "`{0}` is not a size: write a whole number and a unit, such as \"512B\", \"64KiB\", \"64MiB\" or \"1GiB\""
     )]
     Size(String),
+    #[error(
+        "`{0}` is not a rate: write a whole number per second, minute or hour, such as \"100/s\" or \"6000/m\""
+    )]
+    Rate(String),
+    #[error("`{0}` is not a share: write a percentage above 0, such as \"50%\"")]
+    Share(String),
+}
+
+/// `"100/s"`, `"6000/m"`, `"360000/h"`, as so many per second.
+pub(super) fn parse_rate(text: &str) -> Result<f64, UnitError> {
+    let wrong = || UnitError::Rate(text.to_owned());
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    let seconds = match unit.trim() {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(wrong()),
+    };
+    if number > 0 { Ok(f64::from(number) / seconds) } else { Err(wrong()) }
+}
+
+/// `"50%"` as 0.5.
+pub(super) fn parse_share(text: &str) -> Result<f64, UnitError> {
+    let wrong = || UnitError::Share(text.to_owned());
+    let percent: f64 = text.strip_suffix('%').ok_or_else(wrong)?.trim().parse().map_err(|_| wrong())?;
+    if percent > 0.0 && percent <= 100.0 { Ok(percent / 100.0) } else { Err(wrong()) }
 }
 
 /// `"30s"`, `"1h 30m"`, `"100ms"`.
@@ -56,6 +83,15 @@ mod tests {
         assert_eq!(parse_duration("100ms"), Ok(Duration::from_millis(100)));
         assert_eq!(parse_size("64MiB"), Ok(64 << 20));
         assert_eq!(parse_size("5 KB"), Ok(5000));
+        assert_eq!(parse_rate("100/s"), Ok(100.0));
+        assert_eq!(parse_rate("30 / m"), Ok(0.5));
+        assert_eq!(parse_share("50%"), Ok(0.5));
+        for bad in ["", "100", "0/s", "x/s", "1/d"] {
+            assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["", "0.5", "0%", "101%", "x%"] {
+            assert!(parse_share(bad).is_err(), "{bad:?}");
+        }
         for bad in ["", "5", "0", "s", "-1s", "1 fortnight"] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
         }

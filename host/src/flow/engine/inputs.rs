@@ -1,6 +1,6 @@
 //! What the engine takes in: events that were read, and the ends of jobs.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -11,13 +11,16 @@ use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact;
 use crate::flow::jobs::{self, Done, MAX_LOGGED};
 use crate::flow::reader::Read;
-use crate::flow::shard::{Outcome, Settled};
-use crate::flow::shards::{Place, Shards};
+use crate::flow::returns::Returned;
+use crate::flow::shard::{Admission, Outcome, Rules, Settled};
+use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
-use crate::values::dead_letter::header_text;
+use crate::values::dead_letter::{Death, header_text};
+use crate::values::event::{Event, Headers, REPLAYED, Replay, Source};
 use crate::values::key::Key;
-use crate::values::verdict::{Failure, Verdict};
+use crate::values::settings::HandlerSettings;
+use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 impl Engine {
     /// Some events were read.
@@ -43,12 +46,7 @@ impl Engine {
             let event = Arc::new(event);
             for handler in &found {
                 let Some(settings) = self.settings.handlers.get(*handler) else { continue };
-                let key = settings.key.key(&event).unwrap_or_else(|error| {
-                    // It becomes a dead letter in a lane of its own.
-                    let reason = error.to_string();
-                    self.condemned.insert((*handler, event.sequence), Failure::NoKey { reason });
-                    Key::new(&event.id())
-                });
+                let key = key_of(settings, *handler, &event, &mut self.condemned);
                 self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
             }
         }
@@ -58,23 +56,77 @@ impl Engine {
         Ok(())
     }
 
+    /// A dead letter is to be sent again, or a key to be released.
+    pub(super) fn returned(&mut self, returned: Returned) -> Result<(), Error> {
+        let (handler, event, key) = match returned {
+            Returned::Lost(reason) => return Err(Error::Lost(reason)),
+            Returned::Gone { request } => {
+                self.remove_requests(vec![(Place::default(), Replay { request, ..Replay::default() })]);
+                return Ok(());
+            }
+            Returned::Event { handler, event } => {
+                let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
+                let key = key_of(settings, handler, &event, &mut self.condemned);
+                (handler, event, key)
+            }
+            Returned::Release { handler, token, replay } => {
+                let gates = self.shards.stored_gates();
+                let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
+                let Some((_, gate)) = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token)
+                else {
+                    self.remove_requests(vec![(Place::default(), replay)]);
+                    return Ok(());
+                };
+                let stream = Arc::clone(&self.origins.stream);
+                (handler, released(stream, replay), Key::new(&gate.key))
+            }
+        };
+        let place = Place { shard: key.shard(self.shards.count()), handler };
+        let replay = event.replay().unwrap_or_default();
+        match self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions) {
+            Admission::Queued => self.returning += 1,
+            // It was done before the host started.
+            Admission::Known => self.remove_requests(vec![(place, replay)]),
+        }
+        Ok(())
+    }
+
+    fn remove_requests(&mut self, done: Vec<(Place, Replay)>) {
+        if !done.is_empty() {
+            self.jobs.spawn(jobs::remove(self.post(), done));
+        }
+    }
+
     /// Some jobs ended.
     pub(super) fn finished(&mut self, first: Result<Done, JoinError>) -> Result<(), Error> {
         let mut next = Some(first);
         while let Some(done) = next.take() {
             match done? {
                 done @ Done::Ran { .. } => self.ran_many(vec![done]),
-                Done::Fetched { generation, place, key, sequence, event }
+                Done::Fetched { generation, place, key, position, event }
                     if generation == self.generation =>
                 {
+                    if event.is_none() && position & REPLAYED != 0 {
+                        self.returning = self.returning.saturating_sub(1);
+                    }
                     self.shards.at(place, &mut self.actions, |track, actions| {
-                        track.fetched(&key, sequence, event, now(), actions);
+                        track.fetched(&key, position, event, now(), actions);
                     });
+                }
+                Done::TakenBack { generation, place, key, events, all } if generation == self.generation => {
+                    self.shards.at(place, &mut self.actions, |track, actions| {
+                        track.taken_back(&key, events, all, now(), actions);
+                    });
+                }
+                Done::Removed(requests) => {
+                    for (place, request) in requests {
+                        self.shards.at(place, &mut self.actions, |track, _| track.removed(request));
+                    }
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(left) => self.compaction.ended(left, now()),
-                Done::Removed => self.checkpoints.ended(),
-                Done::Fetched { .. } | Done::Nothing => {}
+                Done::Cleaned => self.checkpoints.ended(),
+                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
         }
@@ -104,9 +156,10 @@ impl Engine {
         if let Verdict::Done(effects) = &verdict {
             self.states.changed(&id, &effects.state);
         }
-        let (policy, random) = (settings.retry, rand::random());
+        let retry = settings.retry;
+        let rules = Rules { retry: &retry, outage: self.regulate(place.handler, &id.1, &verdict) };
         self.shards.at(place, &mut self.actions, |track, actions| {
-            track.finished(&id.1, verdict, &policy, now(), random, actions);
+            track.finished(&id.1, verdict, rules, now(), rand::random(), actions);
         });
     }
 
@@ -129,10 +182,10 @@ impl Engine {
                     None => {}
                     Some(unit) if unit.minimal => {
                         return Err(Error::Lost(format!(
-                            "the server refuses even a bare dead letter: {reason}"
+                            "the server refuses even to name an event: {reason}"
                         )));
                     }
-                    Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..)) => {
+                    Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::SetAside) => {
                         self.commits.push_front(Unit { minimal: true, ..unit });
                     }
                     Some(unit) => self.reset(&unit, &reason),
@@ -148,15 +201,27 @@ impl Engine {
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.shards.committed(*shard, checkpoint);
         }
+        let now = now();
+        let end = first + (batch.messages.len() as u64).saturating_sub(1);
+        let mut requests = Vec::new();
         for Unit { place, settled, .. } in &batch.units {
-            self.shards.at(*place, &mut self.actions, |track, _| track.settled(&settled.event));
-            let dead = matches!(settled.outcome, Outcome::Dead(..));
-            self.counters.settled(place.handler, dead);
-            if dead {
-                self.report_dead_letter(*place, settled);
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.settled(settled, end, now, actions);
+            });
+            self.count(*place, settled);
+            if let Some(replay) = settled.event.replay() {
+                requests.push((*place, replay));
             }
         }
-        let now = now();
+        self.returning = self.returning.saturating_sub(requests.len());
+        self.remove_requests(requests);
+        for (place, key, gate) in &batch.opened {
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.gate_stored(key, gate, now, actions);
+            });
+            let subject = self.held_subject(*place, key);
+            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
+        }
         for (shard, id, changes) in &batch.states {
             let (replaced, bytes) = self.states.committed(id, *changes, now);
             self.compaction.wrote(*shard, replaced, bytes);
@@ -165,6 +230,23 @@ impl Engine {
         self.compact(now);
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
+        }
+    }
+
+    /// Counts an event that came to its end.
+    fn count(&mut self, place: Place, settled: &Settled) {
+        let taken_back = matches!(settled.event.source, Source::Held(_));
+        if let Some(regulator) = self.regulators.get_mut(place.handler) {
+            let more = u64::from(matches!(settled.outcome, Outcome::SetAside));
+            regulator.aside = (regulator.aside + more).saturating_sub(u64::from(taken_back));
+        }
+        match &settled.outcome {
+            Outcome::Done(_) => self.counters.settled(place.handler, false),
+            Outcome::Dead(death) => {
+                self.counters.settled(place.handler, true);
+                self.report_dead_letter(place, settled, death);
+            }
+            Outcome::SetAside | Outcome::Released => {}
         }
     }
 
@@ -180,16 +262,17 @@ impl Engine {
         }
     }
 
-    fn report_dead_letter(&self, place: Place, settled: &Settled) {
-        let Outcome::Dead(cause, attempts) = &settled.outcome else { return };
+    fn report_dead_letter(&self, place: Place, settled: &Settled, death: &Death) {
         tracing::warn!(
             event.id = settled.event.id(),
             handler = self.plan.handlers.get(place.handler).map(|(name, _)| &**name),
             shard = place.shard,
-            attempts,
+            attempts = death.attempts,
             key = settled.key.as_str(),
-            cause = cause.class.as_str(),
-            reason = header_text(&cause.message, MAX_LOGGED),
+            cause = death.failure.kind(),
+            fingerprint = death.failure.fingerprint(),
+            reason = header_text(&death.failure.message, MAX_LOGGED),
+            holds_key = settled.gate.is_some(),
             "event became a dead letter"
         );
     }
@@ -199,14 +282,44 @@ impl Engine {
     fn reset(&mut self, at_fault: &Unit, reason: &str) {
         let event = &at_fault.settled.event;
         tracing::error!(event.id = event.id(), reason, "event has effects that the server refuses");
-        let failure = Failure::Refused { reason: reason.to_owned() };
-        self.condemned.insert((at_fault.place.handler, event.sequence), failure);
+        let failure = Failure::new(CauseClass::Refused, reason);
+        self.condemned.insert((at_fault.place.handler, event.position()), failure);
         self.generation += 1;
         let checkpoints = self.commits.forget();
-        self.shards = Shards::new(self.plan.clone(), &checkpoints);
+        let gates = self.shards.stored_gates();
+        self.shards = Shards::new(self.plan.clone(), &checkpoints, gates, self.commits.known());
         self.states = States::default();
         self.ready.iter_mut().for_each(VecDeque::clear);
         self.actions.clear();
+        self.shards.resume(now(), &mut self.actions);
         self.readers = readers(&self.settings, &self.plan, &self.shards, self.generation);
+        self.read_requests();
+    }
+}
+
+/// The key of an event. One without a key becomes a dead letter in a lane of its own.
+fn key_of(
+    settings: &HandlerSettings,
+    handler: HandlerIx,
+    event: &Event,
+    condemned: &mut HashMap<(HandlerIx, u64), Failure>,
+) -> Key {
+    settings.key.key(event).unwrap_or_else(|error| {
+        let failure = Failure::new(CauseClass::Key, error.to_string());
+        condemned.insert((handler, event.position()), failure);
+        Key::new(&event.id())
+    })
+}
+
+/// What stands in a lane for a request to release it.
+fn released(stream: Arc<str>, replay: Replay) -> Event {
+    Event {
+        stream,
+        sequence: replay.request,
+        subject: "".into(),
+        time: 0,
+        headers: Headers::default(),
+        payload: Default::default(),
+        source: Source::Replay(replay),
     }
 }

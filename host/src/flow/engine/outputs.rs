@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Engine, now, positions};
+use crate::flow::failpoint;
 use crate::flow::jobs::{Done, Job, Knowledge};
 use crate::flow::store::{Probe, store};
 use crate::flow::workers::Task;
 use crate::values::verdict::Verdict;
-
-/// Events of one handler that run or wait for a worker.
-const MAX_DISPATCHED: usize = 256;
 
 /// Batches under way at once, of different shards.
 const MAX_BATCHES: usize = 4;
@@ -23,12 +21,16 @@ impl Engine {
     /// Begins the runs that there is room for.
     pub(super) fn dispatch(&mut self) {
         for handler in 0..self.ready.len() {
-            while let (Some(ready), Some(running)) =
-                (self.ready.get_mut(handler), self.running.get_mut(handler))
-                && *running < MAX_DISPATCHED
-                && let Some(job) = ready.pop_front()
-            {
-                *running += 1;
+            while self.may_begin(handler) {
+                let Some(job) = self.ready.get_mut(handler).and_then(|ready| ready.pop_front()) else {
+                    break;
+                };
+                if let Some(running) = self.running.get_mut(handler) {
+                    *running += 1;
+                }
+                if let Some(regulator) = self.regulators.get_mut(handler) {
+                    regulator.circuit.probe(&job.key);
+                }
                 self.begin(job);
             }
         }
@@ -37,9 +39,9 @@ impl Engine {
 
     fn begin(&mut self, job: Job) {
         let handler = job.place.handler;
-        if let Some(failure) = self.condemned.remove(&(handler, job.event.sequence)) {
+        if let Some(failure) = self.condemned.remove(&(handler, job.event.position())) {
             let Job { generation, place, key, .. } = job;
-            let verdict = Verdict::Failed(failure);
+            let verdict = Verdict::Failed(failure.into());
             let done = Done::Ran { generation, place, key, verdict, loaded: None };
             self.jobs.spawn(std::future::ready(done));
             return;
@@ -73,7 +75,10 @@ impl Engine {
             let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
             let (messages, number) = (Arc::clone(&batch.messages), batch.number);
             self.jobs.spawn(async move {
-                Done::Committed(number, store(broker, origins, messages, number, probe).await)
+                failpoint::hit("commit-before");
+                let end = store(broker, origins, messages, number, probe).await;
+                failpoint::hit("commit-after");
+                Done::Committed(number, end)
             });
             self.under_way.insert(number, batch);
         }

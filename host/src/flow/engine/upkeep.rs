@@ -1,9 +1,11 @@
 //! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints and announcements.
 
-use super::{Engine, now, positions, room};
+use std::collections::BTreeMap;
+
+use super::{Engine, Regulator, Rooms, now, positions};
 use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
-use crate::values::member::TTL_SECONDS;
+use crate::values::member::{Activity, TTL_SECONDS};
 
 /// How often the same warning comes again, in ticks of a second.
 const TICKS_TO_WARN: u32 = 60;
@@ -14,8 +16,8 @@ impl Engine {
         // The tasks of cursors that are no longer needed.
         while self.cursors.try_join_next().is_some() {}
         for (reader, _) in &mut self.readers {
-            let handlers = self.running.len();
-            let room = |handler| room(&self.shards, handlers, handler);
+            let rooms = Rooms { shards: &self.shards, regulators: &self.regulators };
+            let room = |handler| rooms.of(handler);
             reader.balance(&self.reading, &mut self.cursors, now, &room);
         }
     }
@@ -31,7 +33,7 @@ impl Engine {
             self.compact(u64::MAX);
         }
         self.warn_of_full_windows();
-        let handlers = self.counters.activity(&self.shards);
+        let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
         let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
         let snapshot = Snapshot {
@@ -40,6 +42,12 @@ impl Engine {
             handlers,
         };
         self.snapshots.send_replace(snapshot);
+    }
+
+    fn activity(&self) -> BTreeMap<String, Activity> {
+        let outage =
+            |handler| self.regulators.get(handler).and_then(|of: &Regulator| of.circuit.open_since());
+        self.counters.activity(&self.shards, outage)
     }
 
     /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.
@@ -73,7 +81,7 @@ impl Engine {
     }
 
     pub(super) fn announce(&mut self) {
-        self.me.handlers = self.counters.activity(&self.shards);
+        self.me.handlers = self.activity();
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
         let subject = self.origins.names.member(&self.me.host);
         self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));

@@ -1,0 +1,136 @@
+//! Reading many messages under a filter, and changing single ones: what dead letters, requests and gates need.
+
+use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
+use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::response::Response;
+use async_nats::jetstream::stream::RawMessageErrorKind;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+use super::connect::chain;
+use super::observe::observing;
+use super::{Broker, Error, Stored, delivered, headers, stored};
+use crate::values::event::Headers;
+
+/// What of messages is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    /// The payload is left out: quicker where it is large.
+    Headers,
+}
+
+/// The server has no such message any more.
+const NO_MESSAGE: [u64; 2] = [10037, 10057];
+
+impl Broker {
+    /// Every message under `filter` at or above `start` that is there now, in the order of the stream.
+    pub async fn all(
+        &self,
+        stream: &str,
+        filter: &str,
+        start: u64,
+        part: Part,
+    ) -> Result<impl Stream<Item = Result<Stored, Error>> + use<>, Error> {
+        let policy = DeliverPolicy::ByStartSequence { start_sequence: start.max(1) };
+        self.found(stream, filter, policy, part).await
+    }
+
+    /// The last message of every subject under `filter`.
+    pub async fn last_of_each(&self, stream: &str, filter: &str) -> Result<Vec<Stored>, Error> {
+        self.found(stream, filter, DeliverPolicy::LastPerSubject, Part::Whole).await?.try_collect().await
+    }
+
+    /// The consumer vanishes by itself.
+    async fn found(
+        &self,
+        stream: &str,
+        filter: &str,
+        policy: DeliverPolicy,
+        part: Part,
+    ) -> Result<impl Stream<Item = Result<Stored, Error>> + use<>, Error> {
+        let what = format!("read the messages under `{filter}`");
+        let config = pull::Config { headers_only: part == Part::Headers, ..observing(&[filter], policy) };
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        let consumer: PullConsumer =
+            handle.create_consumer(config).await.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        let left = usize::try_from(consumer.cached_info().num_pending).unwrap_or(usize::MAX);
+        let messages = consumer.stream().messages().await;
+        let messages = messages.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        Ok(messages.take(left).map(move |message| {
+            let message = message.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+            delivered(&message).map_err(|cause| Error::request(what.as_str(), cause))
+        }))
+    }
+
+    /// The first message of a subject at or above a sequence, read from the stream's leader.
+    pub async fn next_of(&self, stream: &str, subject: &str, sequence: u64) -> Result<Option<Stored>, Error> {
+        let what = || format!("read on `{subject}`");
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
+        let message = handle.raw_message_builder().sequence(sequence).next_by_subject(subject).send().await;
+        match message {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(Error::request(what(), chain(&error))),
+        }
+    }
+
+    /// Removes a message. One that is gone already is no error.
+    pub async fn delete(&self, stream: &str, sequence: u64) -> Result<(), Error> {
+        let what = || format!("remove message {sequence} of stream `{stream}`");
+        // Overwriting it on disk would cost more than the whole rest.
+        let request = json!({ "seq": sequence, "no_erase": true });
+        let answer = self.jetstream.request(format!("STREAM.MSG.DELETE.{stream}"), &request).await;
+        let answer: Response<Value> = answer.map_err(|e| Error::request(what(), chain(&e)))?;
+        match answer {
+            Response::Ok(_) => Ok(()),
+            Response::Err { error } if NO_MESSAGE.contains(&error.error_code().0) => Ok(()),
+            Response::Err { error } => Err(Error::request(what(), error)),
+        }
+    }
+
+    /// Publishes the first message of a subject, kept for ever. None: there is one already.
+    pub async fn publish_first(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+    ) -> Result<Option<u64>, Error> {
+        self.publish_kept_if(subject, headers, payload, Some(0)).await
+    }
+
+    /// Publishes a message that is kept for ever.
+    pub async fn publish_kept(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<u64, Error> {
+        let sequence = self.publish_kept_if(subject, headers, payload, None).await?;
+        sequence.ok_or_else(|| Error::request(format!("publish on `{subject}`"), "it was there already"))
+    }
+
+    async fn publish_kept_if(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+        expected_last: Option<u64>,
+    ) -> Result<Option<u64>, Error> {
+        let what = || format!("publish on `{subject}`");
+        let mut map = headers::to_nats(headers).map_err(|e| Error::request(what(), e))?;
+        map.insert(NATS_MESSAGE_TTL, "never");
+        if let Some(expected) = expected_last {
+            map.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+        }
+        let sent = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
+        let answer = match sent {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(ack) => Ok(Some(ack.sequence)),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
+            Err(error) => Err(Error::request(what(), chain(&error))),
+        }
+    }
+}

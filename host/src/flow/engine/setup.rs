@@ -1,0 +1,91 @@
+//! What the engine is made of at its start, and made anew after a reset.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::broker::StreamState;
+use crate::flow::acquire::Acquired;
+use crate::flow::reader::{Reader, Subscription};
+use crate::flow::returns::{self, Post};
+use crate::flow::route::Routes;
+use crate::flow::shards::{Plan, Shards};
+use crate::values::member::Member;
+use crate::values::settings::Settings;
+
+/// What is the same for all shards while the host runs.
+pub(super) fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
+    let created = |(name, state): (&String, &StreamState)| (name.clone(), state.created);
+    let handlers = settings.handlers.iter();
+    Plan {
+        host: me.host.clone(),
+        shards: settings.shards,
+        handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
+        streams: acquired.streams.iter().map(created).collect(),
+        keys: handlers.clone().map(|handler| handler.key.as_str().to_owned()).collect(),
+        on_dead_letter: handlers.map(|handler| handler.on_dead_letter).collect(),
+        // What is in memory already may still add to it.
+        checkpoint_bytes: max_payload * 2 / 5,
+    }
+}
+
+/// What the names of cursors begin with. No name is used twice: a cursor of before a reset may still be on its way out.
+fn prefix(settings: &Settings, plan: &Plan, generation: u64) -> String {
+    let mut prefix = format!("heddle-{}-{}", settings.app, plan.host);
+    if generation > 0 {
+        prefix.push_str(&format!("-r{generation}"));
+    }
+    prefix
+}
+
+/// One reader for each stream, each handler at the lowest event it has not done.
+pub(super) fn readers(
+    settings: &Settings,
+    plan: &Plan,
+    shards: &Shards,
+    generation: u64,
+) -> Vec<(Reader, Routes)> {
+    let prefix = prefix(settings, plan, generation);
+    let reader = |(stream, created): (&String, &u64)| {
+        let mut routes = Routes::default();
+        let mut subscriptions = Vec::new();
+        for (handler, of) in settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream) {
+            of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
+            let position = shards.low(handler, 0);
+            let subscribe = of.subscribe.clone();
+            subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
+        }
+        (Reader::new(&prefix, stream.as_str().into(), *created, subscriptions), routes)
+    };
+    plan.streams.iter().map(reader).collect()
+}
+
+/// The next sequence that each handler has not seen.
+pub(super) fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
+    let mut positions = vec![0; handlers];
+    for (handler, position) in readers.iter().flat_map(|(reader, _)| reader.positions()) {
+        if let Some(slot) = positions.get_mut(handler) {
+            *slot = position;
+        }
+    }
+    positions
+}
+
+impl Engine {
+    /// Where dead letters and what is set aside are found.
+    pub(super) fn post(&self) -> Post {
+        Post {
+            broker: self.broker.clone(),
+            names: self.origins.names.clone(),
+            stream: Arc::clone(&self.origins.stream),
+            handlers: self.plan.handlers.iter().map(|(name, _)| Arc::clone(name)).collect(),
+        }
+    }
+
+    /// Begins to read requests, from the first one that is there.
+    pub(super) fn read_requests(&mut self) {
+        let created = self.plan.streams.get(&*self.origins.stream).copied().unwrap_or_default();
+        let name = format!("{}-requests", prefix(&self.settings, &self.plan, self.generation));
+        self.returns = returns::start(self.post(), &self.reading, created, name, &mut self.cursors);
+        self.returning = 0;
+    }
+}

@@ -1,0 +1,42 @@
+//! Fail points: places at which a test can have the process killed. They exist in builds with the feature `failpoints`
+//! only.
+
+/// The process comes by. Dies here if it was told to.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub(crate) fn hit(_name: &str) {}
+
+#[cfg(feature = "failpoints")]
+pub use armed::{arm, hit};
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    struct Armed {
+        name: String,
+        left: AtomicU64,
+    }
+
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    /// Has the process killed when it comes by the point of a name for the so-many-th time: `commit-stored=3`.
+    pub fn arm(spec: &str) {
+        let (name, times) = spec.split_once('=').unwrap_or((spec, "1"));
+        let left = AtomicU64::new(times.parse().unwrap_or(1));
+        ARMED.set(Armed { name: name.to_owned(), left }).ok();
+    }
+
+    /// The process comes by. Dies here, as with `kill -9`, if it was told to.
+    pub fn hit(name: &str) {
+        if let Some(armed) = ARMED.get().filter(|armed| armed.name == name)
+            && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            kill_process(getpid(), Signal::KILL).ok();
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What goes into a shard and comes out of it.
+
+use std::sync::Arc;
+
+use crate::values::dead_letter::Death;
+use crate::values::effects::Effects;
+use crate::values::event::Event;
+use crate::values::gate::Gate;
+use crate::values::key::Key;
+use crate::values::policy::RetryPolicy;
+use crate::values::verdict::{CauseClass, Failure};
+
+/// What a shard wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Run the event, then say [`Track::finished`](super::Track::finished).
+    Run { key: Key, event: Arc<Event>, attempt: u32 },
+    /// Read the events again, then say [`Track::fetched`](super::Track::fetched) for each.
+    Fetch { key: Key, positions: Vec<u64> },
+    /// Read what was set aside of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
+    TakeBack { key: Key, next: u64 },
+    /// Say [`Track::wake`](super::Track::wake) at this time, in milliseconds since 1970.
+    WakeAt { key: Key, due: u64 },
+    /// Commit the outcome, then say [`Track::settled`](super::Track::settled).
+    Settle(Settled),
+    /// Commit the checkpoint: an attempt was used up.
+    Record,
+    /// Commit the gate: it is open.
+    Open { key: Key, gate: Gate },
+}
+
+/// An event that came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    pub key: Key,
+    pub event: Arc<Event>,
+    pub outcome: Outcome,
+    /// What becomes of the key's gate, if anything.
+    pub gate: Option<Gate>,
+}
+
+/// The ends of an event, as far as its lane is concerned.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Done(Effects),
+    Dead(Box<Death>),
+    /// Its key is held: it is kept for later.
+    SetAside,
+    /// It was not run; its key is held no longer.
+    Released,
+}
+
+/// What became of an event that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits or runs.
+    Queued,
+    /// The checkpoint says that it is done, or it is queued already.
+    Known,
+}
+
+/// What follows from failures.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    pub retry: &'a RetryPolicy,
+    /// The handler's circuit is open: what fails is not counted.
+    pub outage: bool,
+}
+
+/// How much a track holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Events in memory, those waiting for their commit included.
+    pub events: usize,
+    /// What they weigh, in bytes.
+    pub bytes: usize,
+    /// Keys that wait for a retry.
+    pub waiting: usize,
+    /// 1 if the window is full.
+    pub full: usize,
+}
+
+impl Held {
+    pub(super) fn hold(&mut self, event: &Event) {
+        self.events += 1;
+        self.bytes += event.weight();
+    }
+
+    pub(super) fn release(&mut self, event: &Event) {
+        self.events -= 1;
+        self.bytes -= event.weight();
+    }
+}
+
+impl Rules<'_> {
+    /// Whether a failure may be that of something the handler depends on, rather than of the event.
+    pub fn may_be_an_outage(failure: &Failure) -> bool {
+        matches!(failure.class, CauseClass::Retry | CauseClass::Trap | CauseClass::Limit)
+    }
+}

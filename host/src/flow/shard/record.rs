@@ -1,0 +1,205 @@
+//! The record of a track: what is done, what is under way, and which attempts were used up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roaring::RoaringTreemap;
+
+use super::{DONE_BYTES, WINDOW};
+use crate::values::attempt::{Attempt, MAX_CAUSE, MAX_TIMES};
+use crate::values::checkpoint::Progress;
+use crate::values::dead_letter::header_text;
+use crate::values::event::{Event, REPLAYED, SET_ASIDE, Source};
+use crate::values::verdict::Failure;
+
+/// What is known of the events of one handler in one shard.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Everything below was done at the last commit.
+    low: u64,
+    /// What is done above.
+    done: RoaringTreemap,
+    /// The highest event that was read since the host started.
+    seen: u64,
+    unfinished: BTreeSet<u64>,
+    /// Requests that are under way.
+    replays: BTreeSet<u64>,
+    /// Requests that are done and still in the stream.
+    replayed: RoaringTreemap,
+    attempts: BTreeMap<u64, Attempt>,
+    /// What the attempts take in a checkpoint, in bytes.
+    attempt_bytes: usize,
+    /// What the track may take in a checkpoint, in bytes.
+    budget: usize,
+}
+
+impl Record {
+    pub(super) fn new(progress: &Progress, budget: usize) -> Self {
+        Record {
+            low: progress.low,
+            done: progress.done.clone(),
+            seen: 0,
+            unfinished: BTreeSet::new(),
+            replays: BTreeSet::new(),
+            replayed: progress.replayed.clone(),
+            attempt_bytes: progress.attempts.iter().map(Attempt::bytes).sum(),
+            attempts: progress.attempts.iter().map(|a| (a.position, a.clone())).collect(),
+            budget,
+        }
+    }
+
+    /// Whether the window is full.
+    pub(super) fn is_full(&self) -> bool {
+        let done = usize::try_from(self.done.len()).unwrap_or(usize::MAX);
+        let ahead = done + self.unfinished.len() + self.replays.len();
+        let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
+        // After a restart the window may be full already. What is on record, and what lies between, has to be read again
+        // before anything can move.
+        let attempted = self.attempts.range(..SET_ASIDE).next_back().map(|(sequence, _)| *sequence);
+        let recorded = self.done.max().max(attempted);
+        over && recorded.is_none_or(|highest| self.seen >= highest)
+    }
+
+    /// The lowest event that is not done, `position` being the next one to be read.
+    pub(super) fn low(&self, position: u64) -> u64 {
+        self.low.max(self.unfinished.first().copied().unwrap_or(position))
+    }
+
+    /// An event was read. Whether it is to be run.
+    pub(super) fn begin(&mut self, event: &Event) -> bool {
+        match event.source {
+            Source::Stream => {
+                let sequence = event.sequence;
+                self.seen = self.seen.max(sequence);
+                sequence >= self.low && !self.done.contains(sequence) && self.unfinished.insert(sequence)
+            }
+            Source::Replay(replay) => {
+                !self.replayed.contains(replay.request) && self.replays.insert(replay.request)
+            }
+            Source::Held(_) => true,
+        }
+    }
+
+    pub(super) fn attempt(&self, position: u64) -> Option<&Attempt> {
+        self.attempts.get(&position)
+    }
+
+    /// How often an event that fails now was run, and when the last runs failed, in milliseconds since 1970.
+    pub(super) fn history(&self, position: u64, now: u64) -> (u32, Vec<u64>) {
+        let Some(before) = self.attempts.get(&position) else { return (1, vec![now]) };
+        let skip = usize::from(before.times.len() == MAX_TIMES);
+        let times = before.times.iter().skip(skip).map(|offset| before.first + u64::from(*offset));
+        (before.attempts.saturating_add(1), times.chain([now]).collect())
+    }
+
+    /// An event failed and is to run again.
+    pub(super) fn failed(
+        &mut self,
+        event: &Event,
+        attempts: u32,
+        due: u64,
+        failure: &Failure,
+        now: u64,
+        outage: bool,
+    ) {
+        let position = event.position();
+        let (_, times) = self.history(position, now);
+        // What passes in an outage is not the event's time.
+        let known = self.attempts.get(&position).map(|attempt| attempt.first).filter(|_| !outage);
+        let first = known.unwrap_or(now);
+        let offset = |time: u64| u32::try_from(time.saturating_sub(first)).unwrap_or(u32::MAX);
+        let mut attempt = Attempt {
+            position,
+            attempts,
+            first,
+            due,
+            class: failure.class,
+            cause: String::new(),
+            times: Vec::new(),
+        };
+        if self.attempt_bytes < self.budget {
+            // Beyond it, what is in memory still has to be written down, but without words.
+            attempt.cause = header_text(&failure.message, MAX_CAUSE);
+            attempt.times = times.into_iter().filter(|time| *time >= first).map(offset).collect();
+        }
+        self.forget_attempt(position);
+        self.attempt_bytes += attempt.bytes();
+        self.attempts.insert(position, attempt);
+    }
+
+    /// The event need not wait any longer.
+    pub(super) fn is_due(&mut self, position: u64, now: u64) {
+        if let Some(attempt) = self.attempts.get_mut(&position) {
+            attempt.due = attempt.due.min(now);
+        }
+    }
+
+    /// An event is no longer in the stream.
+    pub(super) fn lost(&mut self, position: u64) {
+        self.unfinished.remove(&position);
+        if position & REPLAYED != 0 {
+            self.replays.remove(&(position & !REPLAYED));
+        }
+        self.forget_attempt(position);
+    }
+
+    fn forget_attempt(&mut self, position: u64) {
+        if let Some(attempt) = self.attempts.remove(&position) {
+            self.attempt_bytes -= attempt.bytes();
+        }
+    }
+
+    /// See [`Track::progress`](super::Track::progress).
+    pub(super) fn progress(&self, stream: &str, taken: &BTreeSet<u64>, position: u64) -> Progress {
+        let first_left = self.unfinished.iter().find(|sequence| !taken.contains(*sequence));
+        let low = self.low.max(first_left.copied().unwrap_or(position));
+        let mut done = self.done.clone();
+        done.remove_range(..low);
+        done.extend(taken.range(low..SET_ASIDE).copied());
+        let mut replayed = self.replayed.clone();
+        replayed.extend(taken.range(REPLAYED..).map(|position| position & !REPLAYED));
+        let attempts = self.attempts.values().filter(|a| a.position >= low && !taken.contains(&a.position));
+        Progress {
+            stream: stream.to_owned(),
+            key: String::new(),
+            low,
+            done,
+            attempts: attempts.cloned().collect(),
+            replayed,
+        }
+    }
+
+    /// See [`Track::committed`](super::Track::committed).
+    pub(super) fn committed(&mut self, progress: &Progress) {
+        self.low = self.low.max(progress.low);
+        self.done.remove_range(..self.low);
+        // What the checkpoint of an earlier run knew of events that are done by now.
+        while let Some((&sequence, _)) = self.attempts.first_key_value()
+            && sequence < self.low
+        {
+            self.forget_attempt(sequence);
+        }
+    }
+
+    /// An event that came to its end is committed.
+    pub(super) fn settled(&mut self, event: &Event) {
+        self.forget_attempt(event.position());
+        match event.source {
+            Source::Stream => {
+                self.unfinished.remove(&event.sequence);
+                if event.sequence >= self.low {
+                    self.done.insert(event.sequence);
+                }
+            }
+            Source::Replay(replay) => {
+                self.replays.remove(&replay.request);
+                self.replayed.insert(replay.request);
+            }
+            Source::Held(_) => {}
+        }
+    }
+
+    /// A request that is done is no longer in the stream.
+    pub(super) fn removed(&mut self, request: u64) {
+        self.replayed.remove(request);
+    }
+}

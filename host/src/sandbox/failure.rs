@@ -1,0 +1,126 @@
+//! Failures: what the end of a run says about the plugin.
+
+use std::time::Duration;
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::LogLine;
+use super::bindings::heddle::plugin::types;
+use super::engine::WASM_STACK;
+use super::limiter::Breached;
+use super::plugin::HOSTCALL_BYTES;
+use crate::values::effects::Draft;
+use crate::values::verdict::{Breach, CauseClass, Failure, Limit};
+
+/// How long an event waits when the host has no instance for it.
+const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);
+
+/// Log lines that are added to the message of a trap.
+const TRAP_LINES: usize = 3;
+
+/// Folders of a source file that a frame names.
+const FRAME_PATH: usize = 3;
+
+/// What the engine says when one host call would carry too much.
+const HOSTCALL_TEXT: &str = "fuel allocated for hostcalls";
+
+/// A handler gave an event up by itself. If it did so because an effect had been refused, that is the cause.
+pub(super) fn given_up(asked: types::Failure, draft: &Draft, lines: &[LogLine]) -> Failure {
+    let mut failure = match asked {
+        types::Failure::Retry(reason) => Failure::retry(reason),
+        types::Failure::Defer(types::Deferral { delay_ms, reason }) => {
+            Failure::defer(Duration::from_millis(delay_ms.into()), reason)
+        }
+        types::Failure::Reject(reason) => match draft.refused() {
+            None => Failure::reject(reason),
+            Some(refusal) => match refusal.breach() {
+                Some(breach) => Failure { message: format!("{breach}; {reason}"), ..Failure::limit(breach) },
+                None => Failure::new(CauseClass::Effect, format!("{refusal}; {reason}")),
+            },
+        },
+    };
+    failure.logs = texts(lines);
+    failure
+}
+
+/// The host could not make an instance. The event waits; that is not counted as an attempt.
+pub(super) fn not_its_fault(reason: String) -> Failure {
+    tracing::warn!(reason, "no instance could be made; the event waits");
+    Failure { delay: Some(NO_INSTANCE_DELAY), ..Failure::new(CauseClass::Host, reason) }
+}
+
+/// What an error of the engine says about the plugin.
+pub(super) fn failure(error: &wasmtime::Error, lines: &[LogLine]) -> Failure {
+    let failure = if let Some(Breached(breach)) = error.downcast_ref() {
+        Failure::limit(*breach)
+    } else if let Some(Trap::StackOverflow) = error.downcast_ref() {
+        Failure::limit(Breach { limit: Limit::Stack, allowed: WASM_STACK as u64, used: None })
+    } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        Failure::trap(format!("plugin exited with code {}", exit.0))
+    } else {
+        let cause = error.root_cause().to_string();
+        if cause.contains(HOSTCALL_TEXT) {
+            Failure::limit(Breach { limit: Limit::HostCall, allowed: HOSTCALL_BYTES as u64, used: None })
+        } else {
+            Failure::trap(with_last_words(cause, lines))
+        }
+    };
+    Failure { backtrace: frames(error), logs: texts(lines), ..failure }
+}
+
+/// What a plugin prints before it traps is, in most languages, why.
+fn with_last_words(mut message: String, lines: &[LogLine]) -> String {
+    for line in lines.iter().skip(lines.len().saturating_sub(TRAP_LINES)) {
+        message.push_str(" | ");
+        message.push_str(&line.text);
+    }
+    message
+}
+
+fn texts(lines: &[LogLine]) -> Vec<String> {
+    lines.iter().map(|line| line.text.clone()).collect()
+}
+
+/// The plugin's frames, the innermost first, with the lines of its source where it has them.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let mut frames = Vec::new();
+    for frame in backtrace.frames() {
+        if frame.symbols().is_empty() {
+            frames.push(frame.func_name().unwrap_or("<unknown>").to_owned());
+        }
+        for symbol in frame.symbols() {
+            let name = symbol.name().or(frame.func_name()).unwrap_or("<unknown>");
+            frames.push(match (symbol.file(), symbol.line()) {
+                (Some(file), Some(line)) => format!("{name} at {}:{line}", short_path(file)),
+                _ => name.to_owned(),
+            });
+        }
+    }
+    frames
+}
+
+/// The end of a path: where it begins is a matter of the machine that built the plugin.
+fn short_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split(['/', '\\']).collect();
+    parts.iter().skip(parts.len().saturating_sub(FRAME_PATH)).copied().collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::LogLevel;
+
+    #[test]
+    fn a_path_is_shortened_to_its_end() {
+        assert_eq!(short_path("/home/someone/credit/src/lib.rs"), "credit/src/lib.rs");
+        assert_eq!(short_path("lib.rs"), "lib.rs");
+    }
+
+    #[test]
+    fn the_message_of_a_trap_ends_with_the_last_lines() {
+        let line = |text: &str| LogLine { level: LogLevel::Info, text: text.to_owned() };
+        let lines = [line("a"), line("b"), line("c"), line("d")];
+        assert_eq!(with_last_words("unreachable".into(), &lines), "unreachable | b | c | d");
+    }
+}

@@ -1,0 +1,112 @@
+//! Letters: dead letters as they are read back from the stream.
+
+use bytes::Bytes;
+
+use super::event::{Event, Headers, Replay, Source};
+use super::names::dead;
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its sequence in the application's stream.
+    pub sequence: u64,
+    /// When it was stored, in nanoseconds since 1970.
+    pub stored: u64,
+    /// All headers, those of the event and those that say what happened.
+    pub headers: Headers,
+    pub payload: Bytes,
+}
+
+impl Letter {
+    /// What a header says, or nothing.
+    pub fn text(&self, header: &str) -> &str {
+        self.headers.get(header).unwrap_or_default()
+    }
+
+    /// All values of a header.
+    pub fn all<'a>(&'a self, header: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(name, _)| *name == header).map(|(_, value)| value)
+    }
+
+    /// The handler that gave up.
+    pub fn handler(&self) -> &str {
+        self.text(dead::HANDLER)
+    }
+
+    /// The event's id.
+    pub fn event_id(&self) -> String {
+        format!("{}/{}", self.text(dead::STREAM), self.text(dead::SEQUENCE))
+    }
+
+    /// The event's stream and sequence.
+    pub fn place(&self) -> Option<(&str, u64)> {
+        Some((self.headers.get(dead::STREAM)?, self.text(dead::SEQUENCE).parse().ok()?))
+    }
+
+    /// Whether headers or payload of the event did not fit: they are in its stream only.
+    pub fn is_partial(&self) -> bool {
+        self.headers.get(dead::PAYLOAD_LEFT_OUT).is_some()
+            || self.headers.get(dead::HEADERS_LEFT_OUT).is_some()
+    }
+
+    /// How often the event was sent again before.
+    pub fn replays(&self) -> u32 {
+        self.text(dead::REPLAYS).parse().unwrap_or(0)
+    }
+
+    /// The event as it was; none if the letter does not say what it was.
+    pub fn event(&self) -> Option<Event> {
+        let (stream, sequence) = self.place()?;
+        let own = self.headers.pairs().iter().filter(|(name, _)| !name.starts_with(dead::PREFIX));
+        Some(Event {
+            stream: stream.into(),
+            sequence,
+            subject: self.headers.get(dead::SUBJECT)?.into(),
+            time: super::dead_letter::parse_rfc3339(self.headers.get(dead::TIME)?)?,
+            headers: Headers::from_pairs(own.cloned()),
+            payload: self.payload.clone(),
+            source: Source::Stream,
+        })
+    }
+
+    /// The event as a request at a sequence sends it again.
+    pub fn sent_again(&self, request: u64, release: bool) -> Option<Event> {
+        let replay = Replay { request, letter: self.sequence, times: self.replays() + 1, release };
+        Some(Event { source: Source::Replay(replay), ..self.event()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::attempt::Why;
+    use crate::values::batch::Keep;
+    use crate::values::dead_letter::{Death, Origin, dead_letter};
+    use crate::values::key::Key;
+    use crate::values::names::Names;
+    use crate::values::verdict::Failure;
+
+    #[test]
+    fn the_event_of_a_dead_letter_is_as_it_was() {
+        let event = Event {
+            stream: "S".into(),
+            sequence: 7,
+            subject: "in.a".into(),
+            time: 1_700_000_000_000_000_001,
+            headers: Headers::from_pairs([("A", "1"), ("A", "2"), ("Heddle-Cause", "S/1")]),
+            payload: Bytes::from_static(&[0, 159, 146, 150]),
+            source: Source::Stream,
+        };
+        let key = Key::new("a");
+        let origin = Origin { handler: "h", plugin: "sha256:0", version: None, key: &key };
+        let failure = Box::new(Failure::reject("no"));
+        let death = Death { failure, why: Why::Cause, attempts: 1, times: Vec::new() };
+        let message = dead_letter(&Names::new("t"), &event, origin, &death, (1 << 20, Keep::Always));
+        let letter = Letter { sequence: 9, stored: 0, headers: message.headers, payload: message.payload };
+        assert_eq!(letter.event(), Some(event.clone()));
+        assert_eq!((letter.handler(), letter.event_id().as_str()), ("h", "S/7"));
+        let again = letter.sent_again(12, false).unwrap();
+        assert_eq!(again.replay().map(|replay| (replay.letter, replay.times)), Some((9, 1)));
+        assert_eq!(again.id(), event.id());
+    }
+}
