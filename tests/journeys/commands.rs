@@ -110,7 +110,7 @@ async fn invoke_runs_one_event_without_a_server() {
     std::fs::write(app.folder().join("event.json"), event.to_string()).unwrap();
     let output = app.output(&["invoke", wasm, "--event", "event.json", "--handler", "h"]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("reject"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("effect"), "{}", text(&output.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod commands;
 mod containment;
+mod dead_letters;
 mod effects;
 mod exactly_once;
 mod failure;

@@ -6,13 +6,16 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::connect::chain;
 use super::observe::observing;
 use super::{Broker, Error, Stored, delivered, headers, stored};
 use crate::values::event::Headers;
+
+/// Messages that are asked for at once.
+const PAGE: usize = 2_000;
 
 /// What of messages is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +60,22 @@ impl Broker {
         let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
         let consumer: PullConsumer =
             handle.create_consumer(config).await.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
-        let left = usize::try_from(consumer.cached_info().num_pending).unwrap_or(usize::MAX);
-        let messages = consumer.stream().messages().await;
-        let messages = messages.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
-        Ok(messages.take(left).map(move |message| {
-            let message = message.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
-            delivered(&message).map_err(|cause| Error::request(what.as_str(), cause))
-        }))
+        // What is removed meanwhile is not waited for: each request takes what is there and ends.
+        let pages = stream::try_unfold(consumer, move |consumer| {
+            let what = what.clone();
+            async move {
+                let failed = |cause: String| Error::request(what.as_str(), cause);
+                let page = consumer.fetch().max_messages(PAGE).messages().await;
+                let page = page.map_err(|e| failed(chain(&e)))?;
+                let read = page.map(|message| {
+                    let message = message.map_err(|e| failed(chain(&*e)))?;
+                    delivered(&message).map_err(failed)
+                });
+                let read: Vec<Stored> = read.try_collect().await?;
+                Ok((!read.is_empty()).then(|| (stream::iter(read).map(Ok), consumer)))
+            }
+        });
+        Ok(pages.try_flatten())
     }
 
     /// The first message of a subject at or above a sequence, read from the stream's leader.
@@ -100,37 +112,46 @@ impl Broker {
         headers: &Headers,
         payload: Bytes,
     ) -> Result<Option<u64>, Error> {
-        self.publish_kept_if(subject, headers, payload, Some(0)).await
+        self.send_first(subject, headers, payload).await?.await
+    }
+
+    /// The same in two steps: what is sent one after the other is stored in that order.
+    pub async fn send_first(
+        &self,
+        subject: &str,
+        headers: &Headers,
+        payload: Bytes,
+    ) -> Result<impl Future<Output = Result<Option<u64>, Error>> + use<>, Error> {
+        self.send_kept(subject, headers, payload, Some(0)).await
     }
 
     /// Publishes a message that is kept for ever.
-    pub async fn publish_kept(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<u64, Error> {
-        let sequence = self.publish_kept_if(subject, headers, payload, None).await?;
-        sequence.ok_or_else(|| Error::request(format!("publish on `{subject}`"), "it was there already"))
+    pub async fn publish_kept(&self, subject: &str, headers: &Headers, payload: Bytes) -> Result<(), Error> {
+        self.send_kept(subject, headers, payload, None).await?.await.map(drop)
     }
 
-    async fn publish_kept_if(
+    /// Sends a message that is kept for ever; then its sequence, or none if `expected_last` is not the subject's last one.
+    pub async fn send_kept(
         &self,
         subject: &str,
         headers: &Headers,
         payload: Bytes,
         expected_last: Option<u64>,
-    ) -> Result<Option<u64>, Error> {
-        let what = || format!("publish on `{subject}`");
-        let mut map = headers::to_nats(headers).map_err(|e| Error::request(what(), e))?;
+    ) -> Result<impl Future<Output = Result<Option<u64>, Error>> + use<>, Error> {
+        let what = format!("publish on `{subject}`");
+        let mut map = headers::to_nats(headers).map_err(|e| Error::request(what.as_str(), e))?;
         map.insert(NATS_MESSAGE_TTL, "never");
         if let Some(expected) = expected_last {
             map.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         }
         let sent = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
-        let answer = match sent {
-            Ok(answer) => answer.await,
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(ack) => Ok(Some(ack.sequence)),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
-            Err(error) => Err(Error::request(what(), chain(&error))),
-        }
+        let answer = sent.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        Ok(async move {
+            match answer.await {
+                Ok(ack) => Ok(Some(ack.sequence)),
+                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
+                Err(error) => Err(Error::request(what, chain(&error))),
+            }
+        })
     }
 }

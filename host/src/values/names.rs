@@ -198,6 +198,11 @@ impl Names {
         format!("{}held.*.{handler}.>", self.internal)
     }
 
+    /// All events that are set aside.
+    pub fn all_held(&self) -> String {
+        format!("{}held.>", self.internal)
+    }
+
     /// A request to send the dead letter at a sequence again, or to release a key.
     pub fn replay(&self, handler: &str, what: &str) -> String {
         format!("{}replay.{handler}.{what}", self.internal)

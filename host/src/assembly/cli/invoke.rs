@@ -1,22 +1,21 @@
 //! `heddle invoke`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::fixture::{self, Given};
 use super::{CacheArgs, FileArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::sandbox::{Call, Policy, Run, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
-use crate::values::event::{Event, Headers, Source};
 use crate::values::key::Key;
 use crate::values::policy::{Instances, Limits};
 use crate::values::settings::Grants;
@@ -29,6 +28,8 @@ use crate::values::verdict::Verdict;
 ///
 ///   {"subject": "order.created.c1", "payload": {"amount": 5},
 ///    "headers": {"Kind": "x"}, "key": "c1", "time": "2026-11-01T12:00:00Z", "sequence": 7}
+///
+/// or a fixture that `heddle dead-letters fixture` has written (`.toml`).
 ///
 /// Only `subject` is needed. `payload` may be any JSON; a text is taken as it is.
 /// Without --handler everything may be published and the default limits hold.
@@ -61,33 +62,9 @@ pub(super) struct Command {
     json: bool,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventFile {
-    subject: String,
-    #[serde(default)]
-    payload: Value,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    key: Option<String>,
-    time: Option<String>,
-    #[serde(default = "one")]
-    sequence: u64,
-    #[serde(default = "invoked")]
-    stream: String,
-}
-
-fn one() -> u64 {
-    1
-}
-
-fn invoked() -> String {
-    "INVOKE".to_owned()
-}
-
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let (event, given_key) = read_event(&self.event)?;
+        let Given { event, key: given_key, state: given_state } = fixture::read(&self.event)?;
         let (policy, template) = self.policy()?;
         let key = match (given_key, template) {
             (Some(key), _) => Key::new(&key),
@@ -95,7 +72,7 @@ impl Command {
             (None, None) => Key::new(&event.subject),
         };
         let state = match &self.state {
-            None => None,
+            None => given_state,
             Some(text) => Some(match text.strip_prefix('@') {
                 Some(path) => std::fs::read(path).with_context(|| format!("failed to read `{path}`"))?.into(),
                 None => Bytes::copy_from_slice(text.as_bytes()),
@@ -158,39 +135,6 @@ fn everything() -> Policy {
         config: BTreeMap::new(),
         grants: Grants::default(),
     }
-}
-
-fn read_event(path: &Path) -> anyhow::Result<(Event, Option<String>)> {
-    let text = if path == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).context("failed to read standard input")?
-    } else {
-        std::fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))?
-    };
-    let file: EventFile =
-        serde_json::from_str(&text).with_context(|| format!("`{}` is not an event", path.display()))?;
-    let payload = match file.payload {
-        Value::Null => Bytes::new(),
-        Value::String(text) => text.into(),
-        value => value.to_string().into(),
-    };
-    let time = match &file.time {
-        None => time::OffsetDateTime::now_utc(),
-        Some(text) => time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
-            .with_context(|| format!("`time`: `{text}` is not a time such as \"2026-11-01T12:00:00Z\""))?,
-    };
-    if let Err(error) = crate::values::subject::check(&file.subject) {
-        bail!("`subject`: {error}");
-    }
-    let event = Event {
-        stream: file.stream.into(),
-        sequence: file.sequence,
-        subject: file.subject.into(),
-        time: u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0),
-        headers: Headers::from_pairs(file.headers),
-        payload,
-        source: Source::Stream,
-    };
-    Ok((event, file.key))
 }
 
 fn report(run: &Run) -> Value {

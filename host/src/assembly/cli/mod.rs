@@ -1,7 +1,9 @@
 //! The command line. One module for each command; this one holds what they share.
 
 mod check;
+mod dead_letters;
 mod dev;
+mod fixture;
 mod graph;
 mod invoke;
 mod publish;
@@ -62,6 +64,8 @@ enum Command {
     Tail(tail::Command),
     Status(status::Command),
     State(state::Command),
+    #[command(alias = "dl")]
+    DeadLetters(dead_letters::Command),
     /// Compile a plugin from standard input to standard output. Used by the host itself.
     #[command(name = crate::sandbox::COMPILE_COMMAND, hide = true)]
     CompilePlugin,
@@ -128,9 +132,20 @@ fn dev_url(folder: &Path) -> Option<String> {
     Some(url.trim().to_owned()).filter(|url| !url.is_empty())
 }
 
+/// Where a test wants the process to die.
+#[cfg(feature = "failpoints")]
+#[expect(clippy::disallowed_methods, reason = "a test says it in the environment")]
+fn arm_failpoint() {
+    if let Ok(spec) = std::env::var("HEDDLE_FAILPOINT") {
+        crate::flow::failpoint::arm(&spec);
+    }
+}
+
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    #[cfg(feature = "failpoints")]
+    arm_failpoint();
     if matches!(cli.command, Command::CompilePlugin) {
         return compile_plugin();
     }
@@ -168,6 +183,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             Command::Tail(command) => done(command.run().await),
             Command::Status(command) => done(command.run().await),
             Command::State(command) => command.run().await,
+            Command::DeadLetters(command) => Box::pin(command.run()).await,
             Command::CompilePlugin => Ok(compile_plugin()),
         }
     });

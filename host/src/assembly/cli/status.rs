@@ -11,9 +11,14 @@ use super::TargetArgs;
 use crate::broker::Broker;
 use crate::flow::acquire::members;
 use crate::values::checkpoint::{Checkpoint, Progress};
+use crate::values::dead_letter::rfc3339;
+use crate::values::gate::{Gate, Phase};
 use crate::values::member::{Activity, Member};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings};
+
+/// Held keys of a handler that are shown.
+const MAX_HELD_KEYS: usize = 10;
 
 /// Show how far each handler has come.
 ///
@@ -56,7 +61,26 @@ struct Row {
     /// Events that wait for another attempt.
     retrying: u64,
     dead_letters: u64,
+    /// Keys that a dead letter holds back.
+    held_keys: Vec<HeldKey>,
+    /// Events that are set aside behind them.
+    set_aside: u64,
     events_per_second: f64,
+    /// Failed runs since the host started, by cause.
+    failures: BTreeMap<String, u64>,
+    /// Since when the circuit is open.
+    outage_since: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct HeldKey {
+    key: String,
+    /// `closed`, or `draining` while what was set aside runs.
+    phase: Phase,
+    /// The event whose dead letter holds the key.
+    event: String,
+    since: String,
+    set_aside: u64,
 }
 
 impl Command {
@@ -72,9 +96,12 @@ impl Command {
             .into_iter()
             .map(|(_, member)| member)
             .collect();
+        let mut held = held_keys(&broker, &settings, &names).await?;
         let mut handlers = BTreeMap::new();
         for handler in &settings.handlers {
-            let row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
+            let mut row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
+            row.held_keys = held.remove(&*handler.name).unwrap_or_default();
+            row.set_aside = row.held_keys.iter().map(|held| held.set_aside).sum();
             handlers.insert(handler.name.to_string(), row);
         }
         let status = Status {
@@ -135,7 +162,54 @@ async fn row(
         retrying: tracks.iter().map(|progress| progress.attempts.len() as u64).sum(),
         dead_letters: dead.iter().map(|(_, count)| *count as u64).sum(),
         events_per_second: activities.iter().map(|activity| activity.events_per_second).sum(),
+        failures: failures(&activities),
+        outage_since: activities.iter().filter_map(|activity| activity.outage_since).min().map(time_of),
+        ..Row::default()
     })
+}
+
+fn time_of(milliseconds: u64) -> String {
+    rfc3339(milliseconds.saturating_mul(1_000_000))
+}
+
+fn failures(activities: &[Activity]) -> BTreeMap<String, u64> {
+    let mut sum = BTreeMap::new();
+    for (cause, count) in activities.iter().flat_map(|activity| &activity.failures) {
+        *sum.entry(cause.clone()).or_default() += count;
+    }
+    sum
+}
+
+/// The keys that are held, by handler, the longest first.
+async fn held_keys(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+) -> anyhow::Result<BTreeMap<String, Vec<HeldKey>>> {
+    let stream = &settings.stream.name;
+    let mut all: BTreeMap<String, Vec<HeldKey>> = BTreeMap::new();
+    let gates = broker.last_of_each(stream, &names.gates()).await?;
+    if gates.is_empty() {
+        return Ok(all);
+    }
+    let aside: BTreeMap<String, usize> =
+        broker.subjects(stream, &names.all_held()).await?.into_iter().collect();
+    for message in gates {
+        let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
+        let Some(gate) = Gate::decode(&message.payload).filter(|gate| gate.phase != Phase::Open) else {
+            continue;
+        };
+        let set_aside = aside.get(&names.held(shard, handler, token)).copied().unwrap_or_default() as u64;
+        all.entry(handler.to_owned()).or_default().push(HeldKey {
+            key: gate.key,
+            phase: gate.phase,
+            event: gate.event,
+            since: time_of(gate.since),
+            set_aside,
+        });
+    }
+    all.values_mut().for_each(|keys| keys.sort_by(|a, b| a.since.cmp(&b.since)));
+    Ok(all)
 }
 
 fn print(status: &Status) {
@@ -146,7 +220,8 @@ fn print(status: &Status) {
     for host in &status.hosts {
         println!("host {} · process {} on {} · heddle {}", host.host, host.pid, host.hostname, host.version);
     }
-    let header = ["handler", "lag", "low mark", "in flight", "retrying", "dead letters", "events/s"];
+    let header =
+        ["handler", "lag", "low mark", "in flight", "retrying", "dead letters", "held keys", "events/s"];
     let rows = status.handlers.iter().map(|(name, row)| {
         [
             name.clone(),
@@ -155,13 +230,33 @@ fn print(status: &Status) {
             row.in_flight.to_string(),
             row.retrying.to_string(),
             row.dead_letters.to_string(),
+            row.held_keys.len().to_string(),
             format!("{:.0}", row.events_per_second),
         ]
     });
     let width = status.handlers.keys().map(String::len).max().unwrap_or(0).max(header[0].len());
-    for [name, lag, low, flight, retrying, dead, rate] in
+    for [name, lag, low, flight, retrying, dead, held, rate] in
         std::iter::once(header.map(str::to_owned)).chain(rows)
     {
-        println!("{name:<width$}  {lag:>10}  {low:>10}  {flight:>9}  {retrying:>8}  {dead:>12}  {rate:>8}");
+        println!(
+            "{name:<width$}  {lag:>10}  {low:>10}  {flight:>9}  {retrying:>8}  {dead:>12}  {held:>9}  {rate:>8}"
+        );
+    }
+    status.handlers.iter().for_each(|(name, row)| print_trouble(name, row));
+}
+
+/// What of a handler needs somebody's attention.
+fn print_trouble(name: &str, row: &Row) {
+    if let Some(since) = &row.outage_since {
+        println!("{name}: circuit open since {since}: one event at a time is tried");
+    }
+    for held in row.held_keys.iter().take(MAX_HELD_KEYS) {
+        let HeldKey { key, event, since, set_aside, .. } = held;
+        println!(
+            "{name}: key `{key}` is held since {since} by the dead letter of {event}: {set_aside} set aside"
+        );
+    }
+    if let Some(more) = row.held_keys.len().checked_sub(MAX_HELD_KEYS).filter(|more| *more > 0) {
+        println!("{name}: {more} more keys are held (--json shows all)");
     }
 }

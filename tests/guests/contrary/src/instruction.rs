@@ -47,6 +47,9 @@ pub(crate) enum Instruction {
     Retry {
         reason: String,
     },
+    FailUnless {
+        name: String,
+    },
     RetryUntil {
         attempt: u32,
     },

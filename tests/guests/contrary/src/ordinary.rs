@@ -105,6 +105,13 @@ pub(crate) fn retry_until(attempt: u32) -> Verdict {
     Ok(())
 }
 
+pub(crate) fn fail_unless(name: &str) -> Verdict {
+    match heddle_sdk::config::get(name) {
+        Some(_) => Ok(()),
+        None => Err(Failure::retry(format!("setting {name} is missing"))),
+    }
+}
+
 pub(crate) fn defer(delay_ms: u32, reason: &str) -> Verdict {
     Err(Failure::defer(Duration::from_millis(delay_ms.into()), reason))
 }

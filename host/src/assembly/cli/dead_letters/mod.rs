@@ -1,0 +1,84 @@
+//! `heddle dead-letters`: what failed for good, and what can be done about it.
+
+mod audit;
+mod discard;
+mod dry_run;
+mod edit;
+mod list;
+mod release;
+mod replay;
+mod select;
+mod show;
+mod transfer;
+mod wait;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::broker::Broker;
+use crate::flow::acquire::members;
+use crate::values::names::Names;
+use crate::values::settings::Settings;
+
+/// Look at dead letters, send them again, or discard them.
+///
+/// A dead letter is an event that a handler failed on for good. It stays in the application's stream, payload and
+/// headers as they were, until it is replayed or discarded.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(list::Command),
+    Show(show::Command),
+    Replay(replay::Command),
+    Discard(discard::Command),
+    Release(release::Command),
+    Export(transfer::Export),
+    Import(transfer::Import),
+    Fixture(transfer::ToFixture),
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Action::List(command) => command.run().await,
+            Action::Show(command) => command.run().await,
+            Action::Replay(command) => Box::pin(command.run()).await,
+            Action::Discard(command) => Box::pin(command.run()).await,
+            Action::Release(command) => command.run().await,
+            Action::Export(command) => command.run().await,
+            Action::Import(command) => command.run().await,
+            Action::Fixture(command) => command.run().await,
+        }
+    }
+}
+
+/// Fails if nobody would do what is asked for.
+async fn check_host(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<()> {
+    if members(broker, &settings.stream.name, names).await?.is_empty() {
+        bail!(
+            "no host runs application `{}`: start it first, or give --no-wait and it is done once one runs",
+            settings.app
+        );
+    }
+    Ok(())
+}
+
+/// `1 dead letter`, `2 dead letters`.
+fn letters(count: usize) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+/// A bar on standard error, if that is a terminal.
+fn progress(what: &'static str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {per_sec} {eta}");
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
+}

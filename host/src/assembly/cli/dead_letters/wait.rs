@@ -1,0 +1,118 @@
+//! Waiting for what becomes of requests.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+
+use crate::broker::{Broker, StreamTail};
+use crate::values::names::{self, Names};
+use crate::values::settings::Settings;
+use crate::values::subject::Pattern;
+
+/// After so long without news, it is looked whether requests are still there.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How long the dead letters of requests that are done may take to vanish.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+/// What came of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) done: usize,
+    /// They became dead letters again.
+    pub(super) dead: usize,
+    /// Their dead letters were gone before.
+    pub(super) gone: usize,
+}
+
+/// Hears what comes of requests, from the moment it is made.
+pub(super) struct Outcomes<'a> {
+    broker: &'a Broker,
+    settings: &'a Settings,
+    names: Names,
+    tail: StreamTail,
+    /// Requests without an outcome, and their subjects.
+    open: HashMap<u64, String>,
+    pub(super) tally: Tally,
+}
+
+impl<'a> Outcomes<'a> {
+    pub(super) async fn listen(broker: &'a Broker, settings: &'a Settings) -> anyhow::Result<Self> {
+        let names = Names::new(&settings.app);
+        let stream = &settings.stream.name;
+        let next = broker.stream_state(stream).await?.last + 1;
+        let filter: Pattern = names.all_replayed().parse().context("the application's name is sound")?;
+        let tail = broker.tail(stream, &[filter], Some(next)).await?;
+        Ok(Outcomes { broker, settings, names, tail, open: HashMap::new(), tally: Tally::default() })
+    }
+
+    /// A request is stored.
+    pub(super) fn expect(&mut self, request: u64, subject: String) {
+        self.open.insert(request, subject);
+    }
+
+    /// How many requests have no outcome yet.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Waits until every request has an outcome and its dead letter is removed.
+    pub(super) async fn wait(&mut self, bar: &ProgressBar) -> anyhow::Result<()> {
+        while !self.open.is_empty() {
+            match tokio::time::timeout(QUIET, self.tail.next()).await {
+                Ok(message) => {
+                    let message = message?;
+                    let last = message.subject.rsplit('.').next().unwrap_or_default();
+                    let Some(request) = last.parse().ok().filter(|request| self.open.contains_key(request))
+                    else {
+                        continue;
+                    };
+                    self.open.remove(&request);
+                    match message.headers.get(names::replay::OUTCOME) {
+                        Some(names::replay::DEAD) => self.tally.dead += 1,
+                        _ => self.tally.done += 1,
+                    }
+                    bar.inc(1);
+                }
+                Err(_) => self.look_for_gone(bar).await?,
+            }
+        }
+        tokio::time::timeout(REMOVAL, self.removed()).await.ok().transpose()?;
+        Ok(())
+    }
+
+    /// Requests that are no longer there and have no outcome were for dead letters that were gone.
+    async fn look_for_gone(&mut self, bar: &ProgressBar) -> anyhow::Result<()> {
+        let there = self.requests().await?;
+        let gone: Vec<u64> =
+            self.open.iter().filter(|(_, subject)| !there.contains(*subject)).map(|(r, _)| *r).collect();
+        // An outcome is stored before its request is removed: it may be on its way.
+        for request in gone {
+            let Some(subject) = self.open.get(&request) else { continue };
+            let parts = self.names.parse_replay(subject);
+            let handler = parts.map(|(handler, _)| handler).unwrap_or_default();
+            let outcome = self.names.replayed(handler, &request.to_string());
+            if self.broker.last(&self.settings.stream.name, &outcome).await?.is_none() {
+                self.open.remove(&request);
+                self.tally.gone += 1;
+                bar.inc(1);
+            }
+        }
+        Ok(())
+    }
+
+    async fn requests(&self) -> anyhow::Result<std::collections::HashSet<String>> {
+        let subjects = self.broker.subjects(&self.settings.stream.name, &self.names.replays()).await?;
+        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
+    }
+
+    /// Dead letters are removed before their requests.
+    async fn removed(&self) -> anyhow::Result<()> {
+        while !self.requests().await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
