@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{heddle, wait_for, workspace};
+use crate::{failing_heddle, heddle, wait_for, workspace};
 
 /// A `heddle.toml` in a folder of its own.
 pub struct App {
@@ -79,7 +79,10 @@ publishes = ["out.>"]
 
     /// A command of `heddle` for this application.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(heddle());
+        self.prepared(Command::new(heddle()), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -103,18 +106,24 @@ publishes = ["out.>"]
         host
     }
 
+    /// Starts `heddle run` so that it is killed at a place of the code, when it comes by for the so-many-th time.
+    pub fn doomed(&self, url: &str, failpoint: &str, times: u32) -> Host {
+        let mut command = Command::new(failing_heddle());
+        command.env("HEDDLE_FAILPOINT", format!("{failpoint}={times}"));
+        self.spawn_as(self.prepared(command, &["run", "--url", url]))
+    }
+
     /// Starts `heddle run`.
     pub fn spawn(&self, url: &str) -> Host {
+        self.spawn_as(self.command(&["run", "--url", url]))
+    }
+
+    fn spawn_as(&self, mut command: Command) -> Host {
         let number = self.hosts.get();
         self.hosts.set(number + 1);
         let log = self.folder.path().join(format!("host-{number}.log"));
         let file = File::create(&log).expect("a log file");
-        let child = self
-            .command(&["run", "--url", url])
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("heddle starts");
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("heddle starts");
         Host { child, log }
     }
 
@@ -157,6 +166,14 @@ impl Host {
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the host is there");
+    }
+
+    /// Waits until it has been killed.
+    pub async fn killed(&mut self) {
+        let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
+        assert!(status.is_ok(), "the host is not killed: {}", self.log());
+        let status = status.expect("checked just now").expect("the host can be awaited");
+        assert_eq!(status.code(), None, "the host ended by itself: {}", self.log());
     }
 
     /// Ends it with SIGKILL.

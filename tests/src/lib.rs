@@ -34,6 +34,16 @@ pub fn heddle() -> PathBuf {
     )
 }
 
+/// The same program with fail points.
+pub fn failing_heddle() -> PathBuf {
+    let file = heddle().with_file_name("heddle-failpoints");
+    assert!(
+        file.is_file(),
+        "no `heddle-failpoints` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle-failpoints` first"
+    );
+    file
+}
+
 /// A plugin that was built for the tests.
 pub fn plugin(name: &str) -> PathBuf {
     let target = heddle().ancestors().nth(2).expect("a target folder").to_owned();

@@ -14,9 +14,12 @@ const CONFIG: &str = "examples/order-saga/heddle.toml";
 pub(crate) fn build() -> Result<()> {
     step("host and driver");
     // The whole workspace rather than two packages, so that features, and with them builds, are shared with
-    // the tests.
-    run_command(&mut cargo(&["build", "--release", "--workspace", "--bins"]))
+    // the tests. Only the program with fail points must not share its features.
+    run_command(&mut cargo(&["build", "--release", "--workspace", "--bins", "--exclude", FAILPOINTS]))
 }
+
+/// The program whose features nothing else shares.
+pub(crate) const FAILPOINTS: &str = "heddle-failpoints";
 
 /// Builds what is needed, runs the saga and prints its summary.
 pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {

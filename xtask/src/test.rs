@@ -11,10 +11,12 @@ use crate::{DemoSize, bench, demo};
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     // The journeys run the program itself.
     demo::build()?;
+    step("host with fail points");
+    run_command(&mut cargo(&["build", "--release", "-p", demo::FAILPOINTS]))?;
     step("tests");
     let mut cargo = cargo(&["test", "--release", "--no-fail-fast"]);
     if !chooses_packages(arguments) {
-        cargo.arg("--workspace");
+        cargo.args(["--workspace", "--exclude", demo::FAILPOINTS]);
     }
     let tests = run_command(cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server));
     let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });

@@ -1,18 +1,16 @@
 //! The circuit of a handler: opens when failures are broad, tries one event at a time, and closes by itself.
 //!
 //! While it is open, nothing but the probes runs, and what fails is not counted: an outage of something that the
-//! handler depends on uses up no attempts. Pure; times are in milliseconds since 1970.
+//! handler depends on uses up no attempts. It looks at the last runs only, however many there were before: an outage
+//! must be noticed before the first events have used up their attempts. Pure; times are in milliseconds since 1970.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use crate::values::key::Key;
 use crate::values::policy::OutagePolicy;
 
-/// The window is counted in so many parts.
-const PARTS: u64 = 10;
-
-/// Keys that failed are remembered up to so many times as open the circuit.
-const REMEMBERED: usize = 4;
+/// So many runs are looked at for each key that must have failed.
+const RUNS_PER_KEY: usize = 5;
 
 /// Probes that must succeed in a row.
 const PROBES: u32 = 3;
@@ -25,11 +23,12 @@ pub enum Change {
     Closed(u64),
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Part {
-    number: u64,
-    runs: u64,
-    failures: u64,
+#[derive(Debug)]
+struct Run {
+    key: Key,
+    failed: bool,
+    /// When it ended.
+    at: u64,
 }
 
 #[derive(Debug)]
@@ -51,15 +50,15 @@ enum State {
 pub struct Circuit {
     policy: Option<OutagePolicy>,
     state: State,
-    parts: VecDeque<Part>,
-    /// When each key failed last.
-    failing: HashMap<Key, u64>,
+    /// The last runs, and how many of them failed.
+    runs: VecDeque<Run>,
+    failures: usize,
 }
 
 impl Circuit {
     /// A closed one; without a policy it never opens.
     pub fn new(policy: Option<OutagePolicy>) -> Self {
-        Circuit { policy, state: State::Closed, parts: VecDeque::new(), failing: HashMap::new() }
+        Circuit { policy, state: State::Closed, runs: VecDeque::new(), failures: 0 }
     }
 
     /// Since when it is open; none: it is closed.
@@ -98,8 +97,8 @@ impl Circuit {
         let policy = self.policy?;
         match &mut self.state {
             State::Closed => {
-                self.count(key, failed, now, &policy);
-                if !failed || !self.is_broad(now, &policy) {
+                self.count(Run { key: key.clone(), failed, at: now }, &policy);
+                if !failed || !self.is_broad(&policy) {
                     return None;
                 }
                 let next = now + milliseconds(policy.probe.delay(1, random));
@@ -130,37 +129,28 @@ impl Circuit {
 
     fn close(&mut self) {
         self.state = State::Closed;
-        self.parts.clear();
-        self.failing.clear();
+        self.runs.clear();
+        self.failures = 0;
     }
 
-    fn count(&mut self, key: &Key, failed: bool, now: u64, policy: &OutagePolicy) {
-        let number = now / (milliseconds(policy.window) / PARTS).max(1);
-        if self.parts.back().is_none_or(|part| part.number < number) {
-            self.parts.push_back(Part { number, ..Part::default() });
-            while self.parts.front().is_some_and(|part| part.number + PARTS <= number) {
-                self.parts.pop_front();
-            }
+    fn count(&mut self, run: Run, policy: &OutagePolicy) {
+        let begin = run.at.saturating_sub(milliseconds(policy.window));
+        let most = RUNS_PER_KEY * policy.keys as usize;
+        while self.runs.front().is_some_and(|first| first.at < begin || self.runs.len() >= most) {
+            let first = self.runs.pop_front();
+            self.failures -= usize::from(first.is_some_and(|first| first.failed));
         }
-        if let Some(part) = self.parts.back_mut() {
-            part.runs += 1;
-            part.failures += u64::from(failed);
-        }
-        let most = REMEMBERED * policy.keys as usize;
-        if failed && (self.failing.len() < most || self.failing.contains_key(key)) {
-            self.failing.insert(key.clone(), now);
-        }
+        self.failures += usize::from(run.failed);
+        self.runs.push_back(run);
     }
 
-    fn is_broad(&mut self, now: u64, policy: &OutagePolicy) -> bool {
-        let runs: u64 = self.parts.iter().map(|part| part.runs).sum();
-        let failures: u64 = self.parts.iter().map(|part| part.failures).sum();
-        if self.failing.len() < policy.keys as usize || (failures as f64) < runs as f64 * policy.share {
+    fn is_broad(&self, policy: &OutagePolicy) -> bool {
+        let keys = policy.keys as usize;
+        if self.failures < keys || (self.failures as f64) < self.runs.len() as f64 * policy.share {
             return false;
         }
-        let begin = now.saturating_sub(milliseconds(policy.window));
-        self.failing.retain(|_, last| *last >= begin);
-        self.failing.len() >= policy.keys as usize
+        let failed = self.runs.iter().filter(|run| run.failed);
+        failed.map(|run| &run.key).collect::<HashSet<_>>().len() >= keys
     }
 }
 
@@ -200,10 +190,19 @@ mod tests {
     #[test]
     fn it_stays_closed_while_most_runs_succeed_and_when_failures_are_far_apart() {
         let mut circuit = circuit();
-        (0..100).for_each(|key| assert_eq!(end(&mut circuit, key, false, 1_000), None));
-        (0..20).for_each(|key| assert_eq!(end(&mut circuit, key, true, 1_001), None));
+        for key in 0..1_000 {
+            assert_eq!(end(&mut circuit, key, key % 3 == 0, 1_000), None);
+        }
         let mut circuit = super::tests::circuit();
         (0..100).for_each(|key| assert_eq!(end(&mut circuit, key, true, 4_000 * u64::from(key)), None));
+    }
+
+    #[test]
+    fn it_opens_soon_after_however_many_runs_that_were_well() {
+        let mut circuit = circuit();
+        (0..100_000).for_each(|key| assert_eq!(end(&mut circuit, key, false, 1_000), None));
+        let opened = (0..25).find(|key| end(&mut circuit, *key, true, 1_001) == Some(Change::Opened));
+        assert_eq!(opened, Some(12), "half of the last 25 runs");
     }
 
     #[test]

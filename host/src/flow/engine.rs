@@ -234,7 +234,7 @@ impl Engine {
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
-                read = next_read(&mut self.readers, &self.shards, &self.regulators) => self.read(read)?,
+                read = next_read(&mut self.readers, Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready }) => self.read(read)?,
                 Some(returned) = self.returns.recv(), if self.returning < MAX_RETURNING => {
                     self.returned(returned)?;
                 }
@@ -306,12 +306,7 @@ fn now() -> u64 {
 }
 
 /// The next delivery of any reader. Cancel-safe.
-async fn next_read(
-    readers: &mut [(Reader, Routes)],
-    shards: &Shards,
-    regulators: &[Regulator],
-) -> (usize, Read) {
-    let rooms = Rooms { shards, regulators };
+async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize, Read) {
     let room = |handler| rooms.of(handler);
     poll_fn(|context| {
         for (index, (reader, _)) in readers.iter_mut().enumerate() {

@@ -1,13 +1,24 @@
 //! Fail points: places at which a test can have the process killed. They exist in builds with the feature `failpoints`
 //! only.
 
+/// A batch is about to be sent.
+pub(crate) const BEFORE_COMMIT: &str = "before-commit";
+/// A batch is stored or refused, and the engine does not know yet.
+pub(crate) const AFTER_COMMIT: &str = "after-commit";
+/// A replay is committed, its dead letter still there.
+pub(crate) const BEFORE_REMOVAL: &str = "before-removal";
+/// The dead letter of a replay is removed, the request still there.
+pub(crate) const BETWEEN_REMOVALS: &str = "between-removals";
+/// A gate is committed as open, what was set aside still there.
+pub(crate) const GATE_OPENED: &str = "gate-opened";
+
 /// The process comes by. Dies here if it was told to.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn hit(_name: &str) {}
 
 #[cfg(feature = "failpoints")]
-pub use armed::{arm, hit};
+pub(crate) use armed::{arm, hit};
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -24,14 +35,14 @@ mod armed {
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
     /// Has the process killed when it comes by the point of a name for the so-many-th time: `commit-stored=3`.
-    pub fn arm(spec: &str) {
+    pub(crate) fn arm(spec: &str) {
         let (name, times) = spec.split_once('=').unwrap_or((spec, "1"));
         let left = AtomicU64::new(times.parse().unwrap_or(1));
         ARMED.set(Armed { name: name.to_owned(), left }).ok();
     }
 
     /// The process comes by. Dies here, as with `kill -9`, if it was told to.
-    pub fn hit(name: &str) {
+    pub(crate) fn hit(name: &str) {
         if let Some(armed) = ARMED.get().filter(|armed| armed.name == name)
             && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
         {

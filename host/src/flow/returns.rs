@@ -9,6 +9,7 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::failpoint;
 use super::jobs::persist;
 use super::shards::HandlerIx;
 use crate::broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
@@ -204,10 +205,11 @@ impl Post {
     /// Removes requests that are done, each after its dead letter (0: it has none).
     pub(super) async fn remove(&self, done: &[(u64, u64)]) {
         let remove = |&(letter, request): &(u64, u64)| async move {
+            failpoint::hit(failpoint::BEFORE_REMOVAL);
             if letter > 0 {
                 persist("dead letter", || self.broker.delete(&self.stream, letter)).await;
             }
-            super::failpoint::hit("replay-between-removals");
+            failpoint::hit(failpoint::BETWEEN_REMOVALS);
             persist("request", || self.broker.delete(&self.stream, request)).await;
         };
         stream::iter(done).map(remove).buffer_unordered(READING).collect::<()>().await;
@@ -215,6 +217,7 @@ impl Post {
 
     /// Removes what was set aside on a subject below a sequence. If that fails, it stays without harm.
     pub(super) async fn forget(&self, subject: &str, below: u64) {
+        failpoint::hit(failpoint::GATE_OPENED);
         if let Err(error) = self.broker.purge_below(&self.stream, subject, below).await {
             tracing::debug!(%error, subject, "what was set aside stays for now");
         }

@@ -22,7 +22,7 @@ use crate::values::key::Key;
 use crate::values::policy::OnDeadLetter;
 use crate::values::verdict::Verdict;
 
-pub use action::{Action, Admission, Held, Outcome, Rules, Settled};
+pub use action::{Action, Admission, Held, Hurry, Outcome, Rules, Settled};
 use gates::Gates;
 use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_set_aside};
 use record::Record;
@@ -217,10 +217,15 @@ impl Track {
         }
     }
 
-    /// Wakes up to `count` lanes that wait, whatever their time. How many there were.
-    pub fn hurry(&mut self, count: usize, now: u64, actions: &mut Vec<Action>) -> usize {
-        let waiting = self.lanes.iter().filter(|(_, lane)| matches!(lane.head, Head::Waiting(_)));
-        let keys: Vec<Key> = waiting.take(count).map(|(key, _)| key.clone()).collect();
+    /// Wakes lanes that wait, whatever their time. How many there were.
+    pub fn hurry(&mut self, which: Hurry, now: u64, actions: &mut Vec<Action>) -> usize {
+        let is_meant = |lane: &Lane| {
+            let first = lane.queue.front().map(|(position, _)| *position);
+            let probed = first.is_some_and(|position| self.record.failed_in_outage(position));
+            matches!(lane.head, Head::Waiting(_)) && (which == Hurry::One || probed)
+        };
+        let meant = self.lanes.iter().filter(|(_, lane)| is_meant(lane)).map(|(key, _)| key.clone());
+        let keys: Vec<Key> = meant.take(if which == Hurry::One { 1 } else { usize::MAX }).collect();
         for key in &keys {
             let Some(lane) = self.lanes.get_mut(key) else { continue };
             if let Some((position, _)) = lane.queue.front() {

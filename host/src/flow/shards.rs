@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::shard::{Action, Admission, Beginning, Held, Track};
+use super::shard::{Action, Admission, Beginning, Held, Hurry, Track};
 use crate::values::checkpoint::{Checkpoint, Progress};
 use crate::values::event::Event;
 use crate::values::gate::Gate;
@@ -121,14 +121,13 @@ impl Shards {
         self.tracks.iter().filter_map(|tracks| tracks.get(handler)).map(Track::held_keys).sum()
     }
 
-    /// Wakes up to `count` lanes of a handler that wait, whatever their time. How many there were.
-    pub fn hurry(&mut self, handler: HandlerIx, count: usize, now: u64, actions: &mut Vec<Placed>) -> usize {
+    /// Wakes lanes of a handler that wait, whatever their time. How many there were.
+    pub fn hurry(&mut self, handler: HandlerIx, which: Hurry, now: u64, actions: &mut Vec<Placed>) -> usize {
         let mut woken = 0;
         for shard in 0..self.count() {
-            let left = count - woken;
-            let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(left, now, actions);
+            let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(which, now, actions);
             woken += self.at(Place { shard, handler }, actions, wake).unwrap_or(0);
-            if woken >= count {
+            if woken > 0 && which == Hurry::One {
                 break;
             }
         }

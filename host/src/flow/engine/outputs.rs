@@ -22,9 +22,7 @@ impl Engine {
     pub(super) fn dispatch(&mut self) {
         for handler in 0..self.ready.len() {
             while self.may_begin(handler) {
-                let Some(job) = self.ready.get_mut(handler).and_then(|ready| ready.pop_front()) else {
-                    break;
-                };
+                let Some(job) = self.next_job(handler) else { break };
                 if let Some(running) = self.running.get_mut(handler) {
                     *running += 1;
                 }
@@ -75,9 +73,9 @@ impl Engine {
             let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
             let (messages, number) = (Arc::clone(&batch.messages), batch.number);
             self.jobs.spawn(async move {
-                failpoint::hit("commit-before");
+                failpoint::hit(failpoint::BEFORE_COMMIT);
                 let end = store(broker, origins, messages, number, probe).await;
-                failpoint::hit("commit-after");
+                failpoint::hit(failpoint::AFTER_COMMIT);
                 Done::Committed(number, end)
             });
             self.under_way.insert(number, batch);

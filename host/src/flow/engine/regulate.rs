@@ -1,10 +1,13 @@
 //! What holds a handler back: its circuit, its pace, its concurrency, and how much of it is set aside.
 
+use std::collections::VecDeque;
+
 use super::{Engine, now};
 use crate::flow::circuit::{Change, Circuit};
+use crate::flow::jobs::Job;
 use crate::flow::pace::Tokens;
 use crate::flow::reader::Room;
-use crate::flow::shard::Rules;
+use crate::flow::shard::{Hurry, Rules};
 use crate::flow::shards::{HandlerIx, Shards};
 use crate::values::key::Key;
 use crate::values::settings::HandlerSettings;
@@ -60,6 +63,7 @@ impl Regulator {
 pub(super) struct Rooms<'a> {
     pub(super) shards: &'a Shards,
     pub(super) regulators: &'a [Regulator],
+    pub(super) ready: &'a [VecDeque<Job>],
 }
 
 impl Rooms<'_> {
@@ -69,7 +73,10 @@ impl Rooms<'_> {
         let handlers = self.regulators.len().max(1);
         let events = (MAX_HELD_EVENTS / handlers).max(MIN_SHARE_EVENTS);
         let bytes = (MAX_HELD_BYTES / handlers).max(MIN_SHARE_BYTES);
-        let stopped = held.full > 0 || regulator.circuit.open_since().is_some() || regulator.is_over_quota();
+        // With an open circuit, only what there is to be tried.
+        let waits = regulator.circuit.open_since().is_some()
+            && self.ready.get(handler).is_some_and(|ready| ready.iter().any(|job| job.attempt == 1));
+        let stopped = held.full > 0 || waits || regulator.is_over_quota();
         let below = |part: usize| !stopped && held.events < events / part && held.bytes < bytes / part;
         match (below(1), below(4)) {
             (false, _) => Room::None,
@@ -93,6 +100,14 @@ impl Engine {
         }
     }
 
+    /// The next run. With an open circuit, one that has not failed before: others may fail for reasons of their own.
+    pub(super) fn next_job(&mut self, handler: HandlerIx) -> Option<Job> {
+        let ready = self.ready.get_mut(handler)?;
+        let open = self.regulators.get(handler)?.circuit.open_since().is_some();
+        let first = open.then(|| ready.iter().position(|job| job.attempt == 1)).flatten().unwrap_or(0);
+        ready.remove(first)
+    }
+
     /// With an open circuit and nothing ready to be tried, a lane that waits is woken before its time.
     pub(super) fn look_for_probes(&mut self) {
         let now = now();
@@ -103,7 +118,7 @@ impl Engine {
             if !due || !idle || self.running.get(handler).is_some_and(|running| *running > 0) {
                 continue;
             }
-            if self.shards.hurry(handler, 1, now, &mut self.actions) == 0
+            if self.shards.hurry(handler, Hurry::One, now, &mut self.actions) == 0
                 && self.shards.held(handler).events == 0
             {
                 let change = regulator.circuit.give_up();
@@ -115,10 +130,7 @@ impl Engine {
     /// When a handler that is held back may go on, in milliseconds since 1970.
     pub(super) fn next_begin(&self) -> Option<u64> {
         let now = now();
-        let next = |(regulator, ready): (&Regulator, &std::collections::VecDeque<_>)| match regulator
-            .circuit
-            .open_since()
-        {
+        let next = |(regulator, ready): (&Regulator, &VecDeque<_>)| match regulator.circuit.open_since() {
             Some(_) => regulator.circuit.next_probe(),
             None => (!ready.is_empty() && regulator.tokens.is_limited()).then(|| regulator.tokens.next(now)),
         };
@@ -154,7 +166,7 @@ impl Engine {
                 let seconds = now.saturating_sub(since) / 1000;
                 tracing::info!(handler = &**name, seconds, "circuit is closed: the handler goes on");
                 // Nobody need wait any longer for what is over.
-                self.shards.hurry(handler, usize::MAX, now, &mut self.actions);
+                self.shards.hurry(handler, Hurry::Probed, now, &mut self.actions);
             }
         }
     }

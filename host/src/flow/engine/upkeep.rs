@@ -16,7 +16,7 @@ impl Engine {
         // The tasks of cursors that are no longer needed.
         while self.cursors.try_join_next().is_some() {}
         for (reader, _) in &mut self.readers {
-            let rooms = Rooms { shards: &self.shards, regulators: &self.regulators };
+            let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
             let room = |handler| rooms.of(handler);
             reader.balance(&self.reading, &mut self.cursors, now, &room);
         }

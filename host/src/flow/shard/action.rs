@@ -67,6 +67,15 @@ pub struct Rules<'a> {
     pub outage: bool,
 }
 
+/// Which lanes that wait are woken before their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurry {
+    /// Any one.
+    One,
+    /// Those whose first event failed while the circuit was open.
+    Probed,
+}
+
 /// How much a track holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {

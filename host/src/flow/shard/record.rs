@@ -26,6 +26,8 @@ pub(super) struct Record {
     /// Requests that are done and still in the stream.
     replayed: RoaringTreemap,
     attempts: BTreeMap<u64, Attempt>,
+    /// Those of them whose last failure was in an outage.
+    probed: BTreeSet<u64>,
     /// What the attempts take in a checkpoint, in bytes.
     attempt_bytes: usize,
     /// What the track may take in a checkpoint, in bytes.
@@ -41,6 +43,7 @@ impl Record {
             unfinished: BTreeSet::new(),
             replays: BTreeSet::new(),
             replayed: progress.replayed.clone(),
+            probed: BTreeSet::new(),
             attempt_bytes: progress.attempts.iter().map(Attempt::bytes).sum(),
             attempts: progress.attempts.iter().map(|a| (a.position, a.clone())).collect(),
             budget,
@@ -124,6 +127,14 @@ impl Record {
         self.forget_attempt(position);
         self.attempt_bytes += attempt.bytes();
         self.attempts.insert(position, attempt);
+        if outage {
+            self.probed.insert(position);
+        }
+    }
+
+    /// Whether the event failed last while the circuit was open.
+    pub(super) fn failed_in_outage(&self, position: u64) -> bool {
+        self.probed.contains(&position)
     }
 
     /// The event need not wait any longer.
@@ -145,6 +156,7 @@ impl Record {
     fn forget_attempt(&mut self, position: u64) {
         if let Some(attempt) = self.attempts.remove(&position) {
             self.attempt_bytes -= attempt.bytes();
+            self.probed.remove(&position);
         }
     }
 

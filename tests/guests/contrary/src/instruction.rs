@@ -50,6 +50,9 @@ pub(crate) enum Instruction {
     FailUnless {
         name: String,
     },
+    NeedFile {
+        path: String,
+    },
     RetryUntil {
         attempt: u32,
     },

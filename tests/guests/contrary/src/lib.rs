@@ -21,6 +21,7 @@
 //! | `{"retry":{"reason":"…"}}` | fails with retry |
 //! | `{"retry_until":{"attempt":3}}` | fails with retry before that attempt, and goes on from it |
 //! | `{"fail_unless":{"name":"well"}}` | fails with retry unless the handler's `config` has that name |
+//! | `{"need_file":{"path":"/world/up"}}` | fails with retry unless that file can be read |
 //! | `{"defer":{"delay_ms":50,"reason":"…"}}` | fails with defer; `reason` may be left out |
 //! | `{"defer_once":{"delay_ms":50}}` | fails with defer if this *instance* has not deferred the event yet: needs a reused instance, for a fresh one never knows |
 //! | `{"reject":{"reason":"…"}}` | fails with reject |
@@ -77,6 +78,7 @@ fn perform(event: &Event, instruction: Instruction) -> Verdict {
         Instruction::Context { subject } => report::publish(event, subject),
         Instruction::Retry { reason } => Err(Failure::retry(reason)),
         Instruction::FailUnless { name } => ordinary::fail_unless(&name),
+        Instruction::NeedFile { path } => ordinary::need_file(&path),
         Instruction::RetryUntil { attempt } => ordinary::retry_until(attempt),
         Instruction::Defer { delay_ms, reason } => ordinary::defer(delay_ms, &reason),
         Instruction::DeferOnce { delay_ms } => ordinary::defer_once(event, delay_ms),

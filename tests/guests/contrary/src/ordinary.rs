@@ -112,6 +112,13 @@ pub(crate) fn fail_unless(name: &str) -> Verdict {
     }
 }
 
+pub(crate) fn need_file(path: &str) -> Verdict {
+    match std::fs::read(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::retry(format!("{path}: {error}"))),
+    }
+}
+
 pub(crate) fn defer(delay_ms: u32, reason: &str) -> Verdict {
     Err(Failure::defer(Duration::from_millis(delay_ms.into()), reason))
 }
