@@ -1,0 +1,68 @@
+//! A guest: its file under `tests/guests/hostile`, and the plugin and the events that come of it.
+//!
+//! A file ends with `.wat` (see [`component`](crate::component)) or `.json`. The latter says in `about` what a comment
+//! says in the former, and has one of these:
+//! - `do`: instructions for the plugin `contrary`, where the standard library is needed, and perhaps `inbox`: where the
+//!   event wants an answer, and `then`: what the plugin's file contains once the host runs;
+//! - `bytes`: a text that is taken for a plugin;
+//! - `half`: the first half of a plugin of that name.
+
+use std::path::PathBuf;
+
+use heddle_tests::workspace;
+use serde_json::{Value, json};
+
+use crate::component::assemble;
+
+/// What a file asks for.
+pub(crate) struct Guest {
+    /// The plugin's bytes.
+    pub(crate) plugin: Vec<u8>,
+    /// What its events tell it to do, if it listens at all.
+    pub(crate) instructions: Value,
+    /// Where its events want an answer.
+    pub(crate) inbox: Option<String>,
+    /// What its file contains once the host runs.
+    pub(crate) then: Option<String>,
+}
+
+/// The folder of the guests.
+pub(crate) fn folder() -> PathBuf {
+    workspace().join("tests/guests/hostile")
+}
+
+impl Guest {
+    /// One that does no harm, and nothing else.
+    pub(crate) fn idle() -> Self {
+        let plugin = std::fs::read(heddle_tests::plugin("contrary")).expect("the plugins are built");
+        Guest { plugin, instructions: json!([]), inbox: None, then: None }
+    }
+
+    /// Reads the guest of this name.
+    pub(crate) fn read(name: &str) -> Self {
+        let text = |ending| std::fs::read_to_string(folder().join(format!("{name}.{ending}")));
+        if let Ok(text) = text("wat") {
+            assert!(text.starts_with(";; "), "`{name}` does not say what it does");
+            let plugin = assemble(&text).unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
+            return Guest { plugin, instructions: json!([]), inbox: None, then: None };
+        }
+        let text = text("json").unwrap_or_else(|error| panic!("`{name}`: {error}"));
+        let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("`{name}`: {error}"));
+        assert!(told["about"].is_string(), "`{name}` does not say what it does");
+        let read = |plugin: &Value| {
+            let plugin = plugin.as_str().unwrap_or("contrary");
+            std::fs::read(heddle_tests::plugin(plugin)).expect("the plugins are built")
+        };
+        let plugin = match (&told["bytes"], &told["half"]) {
+            (Value::String(bytes), _) => bytes.clone().into_bytes(),
+            (_, half @ Value::String(_)) => {
+                let whole = read(half);
+                whole[..whole.len() / 2].to_vec()
+            }
+            _ => read(&Value::Null),
+        };
+        let inbox = told["inbox"].as_str().map(str::to_owned);
+        let then = told["then"].as_str().map(str::to_owned);
+        Guest { plugin, instructions: told["do"].clone(), inbox, then }
+    }
+}

@@ -1,0 +1,26 @@
+//! Guests that want more memory than there is for them.
+
+use crate::expect::{done, memory, refused, reject, stack, trap};
+
+guests! {
+    grow_at_once => memory(),
+    grow_page_by_page => memory(),
+    large_initial_memory => refused("memory: plugin asked for 26214400 bytes of memory, 16777216 are allowed"),
+    largest_initial_memory => refused("memory index 0 is unsupported"),
+    declared_maximum => done(""),
+    memories_together => refused("30"),
+    many_memories => refused("defined memories count of 51 exceeds"),
+    large_table => refused("table index 0 has a minimum element size"),
+    table_growth => memory(),
+    table_growth_step_by_step => reject("no more elements"),
+    many_tables => refused("tables"),
+    huge_elements => trap("out of bounds table access"),
+    data_out_of_bounds => refused("out of bounds"),
+    too_many_data_segments => refused("data segments"),
+    large_data => done("f"),
+    deep_recursion => stack(),
+    wide_recursion => stack(),
+    recursion_in_realloc => stack(),
+    collected_memory => refused("gc"),
+    memory_of_64_bits => refused("defined memories count of 2 exceeds"),
+}
