@@ -5,8 +5,10 @@
 /// What must become of a guest and its events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expect {
-    /// Every event is done and publishes one message on `evil.done`, which contains this.
+    /// Every event is done and publishes one message on `evil.done`, which is this.
     Done(&'static str),
+    /// The same, and this is only a part of the message.
+    Tells(&'static str),
     /// Every event becomes a dead letter.
     Dead(Dead),
     /// No event is ever settled, and nothing of any is seen.
@@ -29,6 +31,11 @@ pub(crate) struct Dead {
 /// Every event is done and publishes this.
 pub(crate) fn done(payload: &'static str) -> Expect {
     Expect::Done(payload)
+}
+
+/// Every event is done and publishes something that contains this.
+pub(crate) fn tells(part: &'static str) -> Expect {
+    Expect::Tells(part)
 }
 
 /// The plugin is not taken, with this reason.

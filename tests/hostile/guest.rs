@@ -1,7 +1,7 @@
 //! A guest: its file under `tests/guests/hostile`, and the plugin and the events that come of it.
 //!
-//! A file ends with `.wat` (see [`component`](crate::component)) or `.json`. The latter says in `about` what a comment
-//! says in the former, and has one of these:
+//! A file ends with `.wat` (see [`component`](crate::component)), and a comment in it may add to the handler's section of
+//! `heddle.toml`; or it ends with `.json`, says in `about` what a comment says in the others, and has one of these:
 //! - `do`: instructions for the plugin `contrary`, where the standard library is needed, and perhaps `inbox`: where the
 //!   event wants an answer, and `then`: what the plugin's file contains once the host runs;
 //! - `bytes`: a text that is taken for a plugin;
@@ -22,6 +22,8 @@ pub(crate) struct Guest {
     pub(crate) instructions: Value,
     /// Where its events want an answer.
     pub(crate) inbox: Option<String>,
+    /// What its section of `heddle.toml` says besides.
+    pub(crate) section: String,
     /// What its file contains once the host runs.
     pub(crate) then: Option<String>,
 }
@@ -35,7 +37,11 @@ impl Guest {
     /// One that does no harm, and nothing else.
     pub(crate) fn idle() -> Self {
         let plugin = std::fs::read(heddle_tests::plugin("contrary")).expect("the plugins are built");
-        Guest { plugin, instructions: json!([]), inbox: None, then: None }
+        Guest::of(plugin)
+    }
+
+    fn of(plugin: Vec<u8>) -> Self {
+        Guest { plugin, instructions: json!([]), inbox: None, section: String::new(), then: None }
     }
 
     /// Reads the guest of this name.
@@ -44,7 +50,8 @@ impl Guest {
         if let Ok(text) = text("wat") {
             assert!(text.starts_with(";; "), "`{name}` does not say what it does");
             let plugin = assemble(&text).unwrap_or_else(|error| panic!("`{name}`: {error:?}"));
-            return Guest { plugin, instructions: json!([]), inbox: None, then: None };
+            let section = text.lines().filter_map(|line| line.strip_prefix(";; In heddle.toml: ")).collect();
+            return Guest { section, ..Guest::of(plugin) };
         }
         let text = text("json").unwrap_or_else(|error| panic!("`{name}`: {error}"));
         let told: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("`{name}`: {error}"));
@@ -63,6 +70,6 @@ impl Guest {
         };
         let inbox = told["inbox"].as_str().map(str::to_owned);
         let then = told["then"].as_str().map(str::to_owned);
-        Guest { plugin, instructions: told["do"].clone(), inbox, then }
+        Guest { instructions: told["do"].clone(), inbox, then, ..Guest::of(plugin) }
     }
 }

@@ -71,6 +71,15 @@
   (i32.store (i32.const 12) (local.get $length))
   (i32.const 0))
 
+;; The answer `defer`, with a delay in milliseconds and a reason.
+(func $defer (param $delay i32) (param $text i32) (param $length i32) (result i32)
+  (i32.store8 (i32.const 0) (i32.const 1))
+  (i32.store8 (i32.const 4) (i32.const 1))
+  (i32.store (i32.const 8) (local.get $delay))
+  (i32.store (i32.const 12) (local.get $text))
+  (i32.store (i32.const 16) (local.get $length))
+  (i32.const 0))
+
 ;; How many answers are noted.
 (global $noted (mut i32) (i32.const 0))
 

@@ -17,4 +17,10 @@ guests! {
     slow_start => done(""),
     leak => done(""),
     state_in_globals => done("11"),
+    state_of_a_failed_event => done("0"),
+    defer_for_4_mib_of_reasons => Expect::Waits,
+    retry_for_4_mib_of_reasons => retry("AAAAAAAA"),
+    leak_in_a_reused_instance => done(""),
+    trap_in_a_reused_instance => trap("unreachable"),
+    effects_in_a_reused_instance => done(""),
 }

@@ -30,6 +30,8 @@ guests! {
     names_with_escape_codes => trap("unreachable"),
     many_core_instances => refused("300 core module instances"),
     trap_in_start => refused("unreachable"),
+    many_parameters => refused("function params size is out of bounds"),
+    many_globals => refused("module instance size does not fit"),
 }
 
 /// Writes the plugin in place, now one and now another, while `heddle check` reads it.
@@ -37,7 +39,7 @@ guests! {
 async fn changed_while_read() {
     let machine = machine().await;
     let guest = Guest::read("changed_while_read");
-    let app = application(&guest.plugin);
+    let app = application(&guest);
     let path = app.folder().join("bad.wasm");
     let said = async || {
         let output = app.output(&["check", "--offline"]).await;
