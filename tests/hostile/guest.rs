@@ -2,8 +2,8 @@
 //!
 //! A file ends with `.wat` (see [`component`](crate::component)), and a comment in it may add to the handler's section of
 //! `heddle.toml`; or it ends with `.json`, says in `about` what a comment says in the others, and has one of these:
-//! - `do`: instructions for the plugin `contrary`, where the standard library is needed, and perhaps `inbox`: where the
-//!   event wants an answer, and `then`: what the plugin's file contains once the host runs;
+//! - `do`: instructions for the plugin `contrary`, where the standard library is needed; and perhaps `keys` of the events,
+//!   `inbox`: where they want an answer, and `then`: what the plugin's file contains once the host runs;
 //! - `bytes`: a text that is taken for a plugin;
 //! - `half`: the first half of a plugin of that name.
 
@@ -20,6 +20,8 @@ pub(crate) struct Guest {
     pub(crate) plugin: Vec<u8>,
     /// What its events tell it to do, if it listens at all.
     pub(crate) instructions: Value,
+    /// The keys of its events in each round.
+    pub(crate) keys: Vec<String>,
     /// Where its events want an answer.
     pub(crate) inbox: Option<String>,
     /// What its section of `heddle.toml` says besides.
@@ -41,7 +43,8 @@ impl Guest {
     }
 
     fn of(plugin: Vec<u8>) -> Self {
-        Guest { plugin, instructions: json!([]), inbox: None, section: String::new(), then: None }
+        let keys = (0..6).map(|n| format!("b{n}")).collect();
+        Guest { plugin, instructions: json!([]), keys, inbox: None, section: String::new(), then: None }
     }
 
     /// Reads the guest of this name.
@@ -70,6 +73,10 @@ impl Guest {
         };
         let inbox = told["inbox"].as_str().map(str::to_owned);
         let then = told["then"].as_str().map(str::to_owned);
-        Guest { instructions: told["do"].clone(), inbox, then, ..Guest::of(plugin) }
+        let mut guest = Guest { instructions: told["do"].clone(), inbox, then, ..Guest::of(plugin) };
+        if let Some(keys) = told["keys"].as_array() {
+            guest.keys = keys.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        }
+        guest
     }
 }

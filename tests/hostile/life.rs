@@ -23,4 +23,5 @@ guests! {
     leak_in_a_reused_instance => done(""),
     trap_in_a_reused_instance => trap("unreachable"),
     effects_in_a_reused_instance => done(""),
+    odd_keys => done("1"),
 }

@@ -16,9 +16,6 @@ use crate::guest::Guest;
 /// Healthy events of one round.
 pub(crate) const HEALTHY: usize = 300;
 
-/// Hostile events of one round, evenly among the healthy ones.
-pub(crate) const HOSTILE: usize = 6;
-
 /// Keys of the healthy events.
 const KEYS: usize = 20;
 
@@ -30,6 +27,8 @@ pub(crate) struct Load {
     jetstream: jetstream::Context,
     hostile: bytes::Bytes,
     hostile_headers: HeaderMap,
+    /// Of the hostile events of one round, which are evenly among the healthy ones.
+    hostile_keys: Vec<String>,
     /// Rounds so far.
     pub(crate) rounds: usize,
 }
@@ -45,7 +44,12 @@ impl Load {
         if let Some(inbox) = &guest.inbox {
             hostile_headers.insert("Heddle-Reply-To", inbox.as_str());
         }
-        Load { jetstream, hostile, hostile_headers, rounds: 0 }
+        Load { jetstream, hostile, hostile_headers, hostile_keys: guest.keys.clone(), rounds: 0 }
+    }
+
+    /// How many hostile events were sent.
+    pub(crate) fn hostile_events(&self) -> usize {
+        self.rounds * self.hostile_keys.len()
     }
 
     /// Sends one round; the 99th percentile of the time from sending a healthy event to its effect in the stream.
@@ -75,11 +79,13 @@ impl Load {
     async fn send(&self) -> BTreeMap<Effect, Instant> {
         let mut pace = tokio::time::interval(PACE);
         let (mut sent, mut stored) = (BTreeMap::new(), Vec::new());
+        let apart = HEALTHY / self.hostile_keys.len();
+        let mut hostile_keys = self.hostile_keys.iter().peekable();
         for n in 0..HEALTHY {
             pace.tick().await;
-            if n % (HEALTHY / HOSTILE) == 0 {
-                let subject = format!("bad.b{}", n * HOSTILE / HEALTHY);
-                stored.push(self.publish(subject, self.hostile_headers.clone(), self.hostile.clone()).await);
+            if let Some(key) = hostile_keys.next_if(|_| n % apart == 0) {
+                let (headers, payload) = (self.hostile_headers.clone(), self.hostile.clone());
+                stored.push(self.publish(format!("bad.{key}"), headers, payload).await);
             }
             let key = format!("k{}", n % KEYS);
             let count = self.rounds * HEALTHY / KEYS + n / KEYS + 1;
