@@ -90,7 +90,8 @@ impl Artifacts {
     /// Keeps compiled code and loads it.
     pub(super) fn store(&self, engine: &Engine, digest: Digest, code: &[u8]) -> Result<Component, Error> {
         let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
-        let component = deserialize(engine, code).map_err(|error| failed(format!("{error:#}")))?;
+        // It was compiled just now: what keeps it from being loaded is what it asks for.
+        let component = deserialize(engine, code).map_err(|error| Error::TooLarge(one_line(&error)))?;
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
             file.write_all(blake3::keyed_hash(&self.secret, code).as_bytes())?;
@@ -106,6 +107,11 @@ impl Artifacts {
         let compatibility = compatibility(engine);
         self.folder.join(format!("{}-{compatibility:016x}.cwasm", digest.hex()))
     }
+}
+
+fn one_line(error: &wasmtime::Error) -> String {
+    let text = format!("{error:#}");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn compatibility(engine: &Engine) -> u64 {

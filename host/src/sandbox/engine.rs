@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
+use tokio::io::AsyncReadExt;
 use wasmparser::Payload;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::artifact::{Artifacts, Digest};
 use super::guest::{Guest, TICK};
-use super::{Error, Plugin, Policy, bindings, compile};
+use super::{CompileError, Error, Plugin, Policy, bindings, compile};
 
 /// Memory that stays in place between two instances of a slot: cheaper than giving it back.
 const KEEP_RESIDENT: usize = 256 * 1024;
@@ -96,9 +97,7 @@ impl Sandbox {
     /// Takes a plugin: reads it, compiles it unless that was done before, checks that it fits the world and
     /// makes a first instance of it.
     pub async fn admit(&self, path: &Path, policy: Arc<Policy>) -> Result<Plugin, Error> {
-        let wasm = tokio::fs::read(path)
-            .await
-            .map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+        let wasm = read(path).await?;
         check_header(&wasm)?;
         let digest = Digest::of(&wasm);
         let component = self.component(&wasm, digest).await?;
@@ -111,9 +110,32 @@ impl Sandbox {
             return Ok(component);
         }
         tracing::info!(plugin = %digest.short(), bytes = wasm.len(), "compiling");
-        let code = compile::compile_in_child(&self.compiler, wasm).await?;
+        let code = compile::compile_in_child(&self.compiler, wasm).await.map_err(|error| match error {
+            CompileError::Invalid(text) if text.contains(ASYNC_TEXT) => Error::NeedsAsync,
+            error => error.into(),
+        })?;
         self.artifacts.store(&self.engine, digest, &code)
     }
+}
+
+/// What the engine says of components that need async functions.
+pub(super) const ASYNC_TEXT: &str = "async feature";
+
+/// The largest component, in bytes: CPython has 18 MiB.
+const MAX_COMPONENT: u64 = 256 << 20;
+
+/// Reads a component's file, which must be one.
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let unreadable = |cause: std::io::Error| Error::Unreadable { path: path.to_owned(), cause };
+    let facts = tokio::fs::metadata(path).await.map_err(unreadable)?;
+    if !facts.is_file() {
+        return Err(unreadable(std::io::Error::other("not a file")));
+    }
+    let mut wasm = Vec::new();
+    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    // It may grow while it is read.
+    file.take(MAX_COMPONENT + 1).read_to_end(&mut wasm).await.map_err(unreadable)?;
+    if wasm.len() as u64 > MAX_COMPONENT { Err(Error::TooBig(MAX_COMPONENT)) } else { Ok(wasm) }
 }
 
 fn check_header(wasm: &[u8]) -> Result<(), Error> {

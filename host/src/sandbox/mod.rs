@@ -48,6 +48,10 @@ pub enum Error {
         "a core module, not a component: build it for the target `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
     )]
     CoreModule,
+    #[error("has more than {0} bytes, the most that a plugin may have")]
+    TooBig(u64),
+    #[error("needs more than a plugin may have: {0}")]
+    TooLarge(String),
     #[error("failed to compile: {0}")]
     Compile(#[from] CompileError),
     #[error(

@@ -10,6 +10,7 @@ use super::ambient::hash_seed;
 use super::artifact::Digest;
 use super::bindings::{Plugin as World, PluginPre};
 use super::bounded::{Bounded, GaveWay};
+use super::engine::ASYNC_TEXT;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::{Guest, lower};
 use super::limiter::Breached;
@@ -66,7 +67,7 @@ impl Plugin {
         }
         let wrong = |error: wasmtime::Error| {
             let text = format!("{error:#}");
-            if text.contains("async feature") { Error::NeedsAsync } else { Error::WrongWorld(text) }
+            if text.contains(ASYNC_TEXT) { Error::NeedsAsync } else { Error::WrongWorld(text) }
         };
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(wrong)?;
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
@@ -77,7 +78,14 @@ impl Plugin {
         match Bounded::new(plugin.instantiate(0, gave_way.clone()), gave_way, wait).await {
             Some(Ok(_)) => Ok(plugin),
             Some(Err(Made::Grant(error))) => Err(error),
-            Some(Err(Made::Failed(error, lines))) => Err(Error::Instantiate(failure(&error, &lines).message)),
+            Some(Err(Made::Failed(error, lines))) => {
+                let message = failure(&error, &lines).message;
+                // Whether the exported function has the right type shows only now.
+                Err(match message.contains("-tuple, found") || message.contains("type mismatch") {
+                    true => Error::WrongWorld(format!("function `handle`: {message}")),
+                    false => Error::Instantiate(message),
+                })
+            }
             None => Err(Error::Instantiate(format!("it waited for more than {wait:?}"))),
         }
     }

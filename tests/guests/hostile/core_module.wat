@@ -1,0 +1,2 @@
+;; A module, not a component. It must be refused.
+(module (func (export "handle")))

@@ -1,0 +1,6 @@
+;; Uses a handle that it has given back. It must trap.
+(func $handle (type $event) (local $timer i32)
+  (local.set $timer (call $timer (i64.const 1)))
+  (call $drop_pollable (local.get $timer))
+  (call $block (local.get $timer))
+  unreachable)

@@ -1,0 +1,10 @@
+;; Publishes headers that have no proper name. Each must be refused as invalid.
+(func $handle (type $event)
+  (call $try_header (@text "") (@text "x"))
+  (call $try_header (@text "a b") (@text "x"))
+  (call $try_header (@text "a:b") (@text "x"))
+  (call $try_header (@text " a") (@text "x"))
+  (call $try_header (@text "a\09") (@text "x"))
+  (call $try_header (@text "k\c3\a4se") (@text "x"))
+  (call $try_header (@text "\e2\80\8b") (@text "x"))
+  (call $done))

@@ -1,0 +1,11 @@
+;; Publishes headers that the host sets. Each must be refused as invalid.
+(func $handle (type $event)
+  (call $try_header (@text "Heddle-Cause") (@text "T/1"))
+  (call $try_header (@text "heddle-handler") (@text "healthy"))
+  (call $try_header (@text "HEDDLE-CORRELATION") (@text "T/1"))
+  (call $try_header (@text "Heddle-Hops") (@text "0"))
+  (call $try_header (@text "Heddle-Reply-To") (@text "in.k0"))
+  (call $try_header (@text "Heddle-Dead-Cause") (@text "trap"))
+  (call $try_header (@text "traceparent") (@text "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"))
+  (call $try_header (@text "TraceParent") (@text "x"))
+  (call $done))

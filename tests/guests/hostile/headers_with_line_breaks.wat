@@ -1,0 +1,11 @@
+;; Publishes headers that would end early and begin others. Each must be refused as invalid.
+(func $handle (type $event)
+  (call $try_header (@text "a\r\nNats-Rollup") (@text "all"))
+  (call $try_header (@text "a\n") (@text "b"))
+  (call $try_header (@text "a") (@text "b\r\nNats-Rollup: all"))
+  (call $try_header (@text "a") (@text "b\nc"))
+  (call $try_header (@text "a") (@text "b\rc"))
+  (call $try_header (@text "a") (@text "b\00c"))
+  (call $try_header (@text "a") (@text "b\r\n\r\nbody"))
+  (call $try_header (@text "a") (@text "\c2\85"))
+  (call $done))

@@ -1,0 +1,10 @@
+;; Publishes while the host answers another call of it. It must trap, and publish nothing.
+(global $ready (mut i32) (i32.const 0))
+(func $realloc (param i32 i32 i32 i32) (result i32)
+  (if (global.get $ready) (then (call $try_subject (@text "evil.inner"))))
+  (i32.const 65536))
+(func $handle (type $event)
+  (call $state_set (i32.const 16384) (i32.const 8) (i32.const 32))
+  (global.set $ready (i32.const 1))
+  (call $state_get (i32.const 32))
+  (call $ok))

@@ -1,0 +1,3 @@
+;; Begins with more memory than it is allowed. It must be refused.
+(memory $memory 400)
+(func $handle (type $event) (call $ok))

@@ -1,0 +1,10 @@
+;; Publishes on subjects of its neighbour, on its own input and elsewhere. Each must be refused as not granted.
+(func $handle (type $event)
+  (call $try_subject (@text "in.k0"))
+  (call $try_subject (@text "out.k0"))
+  (call $try_subject (@text "bad.b0"))
+  (call $try_subject (@text "evil"))
+  (call $try_subject (@text "evils.a"))
+  (call $try_subject (@text "EVIL.a"))
+  (call $try_subject (@text "elsewhere"))
+  (call $done))

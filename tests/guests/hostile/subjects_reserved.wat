@@ -1,0 +1,12 @@
+;; Publishes on subjects of the server, of the host, on inboxes and on dead letters. Each must be refused as invalid.
+(func $handle (type $event)
+  (call $try_subject (@text "$JS.API.STREAM.DELETE.T"))
+  (call $try_subject (@text "$JS.API.STREAM.PURGE.T"))
+  (call $try_subject (@text "$SYS.REQ.SERVER.PING"))
+  (call $try_subject (@text "$KV.bucket.key"))
+  (call $try_subject (@text "$JS.ACK.T.c.1.1.1.1.1"))
+  (call $try_subject (@text "_heddle.t.checkpoint.0"))
+  (call $try_subject (@text "_heddle.t.state.0.healthy.k0"))
+  (call $try_subject (@text "_INBOX.x.y"))
+  (call $try_subject (@text "dead.t.healthy.in.k0"))
+  (call $done))

@@ -1,0 +1,10 @@
+;; Publishes on subjects with wildcards. Each must be refused as invalid.
+(func $handle (type $event)
+  (call $try_subject (@text "evil.*"))
+  (call $try_subject (@text "evil.>"))
+  (call $try_subject (@text "evil.a*b"))
+  (call $try_subject (@text "evil.a>"))
+  (call $try_subject (@text "evil.*.b"))
+  (call $try_subject (@text ">"))
+  (call $try_subject (@text "*"))
+  (call $done))
