@@ -147,16 +147,6 @@ impl Engine {
         let plan = plan(&settings, &acquired, &me, broker.max_payload());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(origins(&settings, names, &me, &plugins, broker.max_payload()));
-        let runner = |(plugin, handler): (&Arc<Plugin>, &Arc<HandlerSettings>)| {
-            let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
-            Arc::new(Runner {
-                plugin: Arc::clone(plugin),
-                permits: Semaphore::new(permits),
-                broker: broker.clone(),
-                stream: Arc::clone(&settings.stream.name),
-                lines: LineRate::default(),
-            })
-        };
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
         let Acquired { checkpoints: stored, stateless, gates, aside, .. } = acquired;
         let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
@@ -167,7 +157,7 @@ impl Engine {
         let (queue, ends) = workers::start(&threads, &mut jobs);
         let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
         let mut engine = Engine {
-            runners: plugins.iter().zip(&settings.handlers).map(runner).collect(),
+            runners: runners(&settings, &plugins, &broker),
             regulators: settings.handlers.iter().zip(&aside).map(regulator).collect(),
             returns: mpsc::channel(1).1,
             returning: 0,
@@ -317,6 +307,21 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
         Poll::Pending
     })
     .await
+}
+
+/// What the runs of each handler need.
+fn runners(settings: &Settings, plugins: &[Arc<Plugin>], broker: &Broker) -> Vec<Arc<Runner>> {
+    let runner = |(plugin, handler): (&Arc<Plugin>, &Arc<HandlerSettings>)| {
+        let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
+        Arc::new(Runner {
+            plugin: Arc::clone(plugin),
+            permits: Semaphore::new(permits),
+            broker: broker.clone(),
+            stream: Arc::clone(&settings.stream.name),
+            lines: LineRate::default(),
+        })
+    };
+    plugins.iter().zip(&settings.handlers).map(runner).collect()
 }
 
 /// What dead letters and effects say of where they come from.

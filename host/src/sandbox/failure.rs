@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_path_is_shortened_to_its_end() {
-        assert_eq!(short_path("/home/someone/credit/src/lib.rs"), "credit/src/lib.rs");
+        assert_eq!(short_path("/build/shop/credit/src/lib.rs"), "credit/src/lib.rs");
         assert_eq!(short_path("lib.rs"), "lib.rs");
     }
 

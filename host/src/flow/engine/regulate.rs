@@ -27,6 +27,9 @@ const MIN_SHARE_BYTES: usize = 4 << 20;
 /// Events of one handler that run or wait for a worker.
 const MAX_DISPATCHED: usize = 256;
 
+/// After so long it is looked again whether a probe can begin, in milliseconds.
+const RECHECK: u64 = 10;
+
 /// What holds one handler back.
 #[derive(Debug)]
 pub(super) struct Regulator {
@@ -131,7 +134,8 @@ impl Engine {
     pub(super) fn next_begin(&self) -> Option<u64> {
         let now = now();
         let next = |(regulator, ready): (&Regulator, &VecDeque<_>)| match regulator.circuit.open_since() {
-            Some(_) => regulator.circuit.next_probe(),
+            // One that is due and cannot begin waits for something else.
+            Some(_) => regulator.circuit.next_probe().map(|due| due.max(now + RECHECK)),
             None => (!ready.is_empty() && regulator.tokens.is_limited()).then(|| regulator.tokens.next(now)),
         };
         self.regulators.iter().zip(&self.ready).filter_map(next).min()
