@@ -196,3 +196,98 @@ async fn an_event_whose_headers_fill_the_servers_limit_still_becomes_a_dead_lett
     assert_eq!(letter.header("Heddle-Dead-Headers-Left-Out"), "1");
     assert_eq!(host.stop().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_put_off_for_ever_ends_with_max_elapsed() {
+    let server = Server::start().await;
+    let app = App::contrary("[handlers.h.retry]\nmax-elapsed = \"1s\"");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish("in.a", json!([{"defer": {"delay_ms": 300, "reason": "not yet"}}])).await;
+    checker.wait_for("dead.>", 1).await;
+    let letter = &checker.rows("dead.").await[0];
+    assert_eq!(letter.header("Heddle-Dead-Cause"), "defer");
+    assert_eq!(letter.header("Heddle-Dead-Message"), "not yet (`max-elapsed` is used up)");
+    assert_eq!(letter.header("Heddle-Dead-Attempts"), "1", "a deferral counted as an attempt");
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_cause_is_answered_as_the_file_says() {
+    let server = Server::start().await;
+    let app = App::contrary(
+        "limits = { time = \"50ms\", messages = 1 }\n[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"1ms\", max = \"2ms\" }\n[handlers.h.retry.on]\ntrap = \"dead-letter\"\ntime = \"retry\"\neffect = \"retry\"\noutput = \"once\"",
+    );
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    for (key, instruction, cause, attempts) in [
+        ("trap", json!({"trap": null}), "trap", "1"),
+        ("time", json!({"spin": null}), "limit", "3"),
+        ("effect", json!({"publish": {"subject": "in.x"}}), "effect", "3"),
+        ("output", json!({"flood": {"subject": "out.a", "messages": 2}}), "limit", "2"),
+        ("decode", json!({"dance": null}), "decode", "1"),
+    ] {
+        checker.publish(&format!("in.{key}"), json!([instruction])).await;
+        checker.wait_for(&format!("dead.t.h.in.{key}"), 1).await;
+        let letter = &checker.rows(&format!("dead.t.h.in.{key}")).await[0];
+        let found = (letter.header("Heddle-Dead-Cause"), letter.header("Heddle-Dead-Attempts"));
+        assert_eq!(found, (cause, attempts), "{key}: {letter:?}");
+    }
+    heddle_tests::wait_for("the breaches are counted", || async {
+        let status = app.output(&["status", "--json", "--url", &server.url()]).await;
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).ok()?;
+        let failures = &status["handlers"]["h"]["failures"];
+        (failures["limit:time"] == 3 && failures["limit:messages"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_innocent_event_is_not_blamed_for_what_others_left_in_its_instance() {
+    let server = Server::start().await;
+    let app = App::contrary("instances = { reuse = 1000 }\nlimits = { memory = \"16MiB\" }");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    for n in 0..40 {
+        checker.publish_count(&format!("k{}", n % 4), &[json!({"hoard": {"mib": 4}})]).await;
+    }
+    checker.wait_for("out.>", 40).await;
+    assert_eq!(checker.faults().await, Vec::<String>::new());
+    assert_eq!(checker.count("dead.>").await, Some(0));
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_stream_full_events_wait_and_nothing_is_lost() {
+    let folder = Server::prepare();
+    let config = folder.path().join(heddle_tests::CONFIG);
+    std::fs::write(&config, "jetstream { max_file_store: 3MB }\n").unwrap();
+    let mut server = Server::start_in(folder).await;
+    let app = App::contrary("");
+    let mut host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    for n in 0..40 {
+        checker.publish_count(&format!("k{}", n % 4), &[]).await;
+    }
+    checker.wait_for("out.>", 40).await;
+    // An event that takes a while; meanwhile the stream is filled with what no handler reads.
+    checker.publish("in.last", json!([{"sleep_ms": {"ms": 2_000}}, {"reject": {"reason": "no"}}])).await;
+    let filling = "x".repeat(100_000);
+    while let Ok(ack) = jetstream.publish("out.filling", filling.clone().into()).await {
+        if ack.await.is_err() {
+            break;
+        }
+    }
+    host.wait_for_line("commit is tried again").await;
+    assert_eq!(checker.count("dead.>").await, Some(0));
+    server.kill().await;
+    std::fs::remove_file(&config).unwrap();
+    server.restart().await;
+    checker.publish_count("k1", &[]).await;
+    checker.wait_for("dead.>", 1).await;
+    checker.wait_for("out.k1", 11).await;
+    assert_eq!(checker.count("dead.>").await, Some(1));
+    assert_eq!(host.stop().await, 0);
+}

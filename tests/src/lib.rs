@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use checker::{Checker, Row};
 pub use host::{App, Host};
 pub use proxy::Proxy;
-pub use server::{MEMORY, Server};
+pub use server::{CONFIG, MEMORY, Server};
 
 /// How long a condition may take to come true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -26,8 +26,16 @@ fn program() -> PathBuf {
     std::env::var("HEDDLE_NATS_SERVER").map_or_else(|_| PathBuf::from("nats-server"), PathBuf::from)
 }
 
+/// A file of this name in the server's folder is its configuration.
+pub const CONFIG: &str = "server.conf";
+
 fn spawn(folder: &Path, port: i32) -> Child {
-    Command::new(program())
+    let config = folder.join(CONFIG);
+    let mut command = Command::new(program());
+    if config.is_file() {
+        command.arg("--config").arg(config);
+    }
+    command
         .args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--store_dir")
         .arg(folder.join("data"))
@@ -46,9 +54,14 @@ fn spawn(folder: &Path, port: i32) -> Child {
 impl Server {
     /// Starts a server on a free port, with its data in memory where the machine offers that.
     pub async fn start() -> Self {
+        Self::start_in(Self::prepare()).await
+    }
+
+    /// A folder for a server, in memory where the machine offers that.
+    pub fn prepare() -> TempDir {
         let memory = Path::new(MEMORY);
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self::start_in(folder.expect("a folder for the server")).await
+        folder.expect("a folder for the server")
     }
 
     /// Starts a server on a free port, with its data in `folder`.
@@ -61,6 +74,11 @@ impl Server {
         })
         .await;
         Server { child, folder, port }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where it listens.
