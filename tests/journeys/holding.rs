@@ -103,6 +103,42 @@ async fn later_events_of_a_held_key_wait_and_run_in_order_after_its_replay() {
         (checker.count("_heddle.t.held.>").await == Some(0)).then_some(())
     })
     .await;
+    assert_eq!(held_keys(&app, &url).await, json!([]));
+    assert_eq!(host.stop().await, 0);
+}
+
+async fn held_keys(app: &App, url: &str) -> Value {
+    let status = app.output(&["status", "--json", "--url", url]).await;
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    status["handlers"]["h"]["held_keys"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_were_held_together_are_all_free_after_their_replay() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = app("");
+    let host = app.start(&url).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let mut events = Vec::new();
+    for n in 0..20 {
+        events.push(vec![checker.publish(&format!("in.k{n}"), guarded(&format!("k{n}"))).await]);
+    }
+    checker.wait_for("dead.>", 20).await;
+    for (n, of_key) in events.iter_mut().enumerate() {
+        of_key.push(checker.publish(&format!("in.k{n}"), counting(&format!("k{n}"))).await);
+    }
+    set_aside(&checker, 20).await;
+    let (host, app) = restarted(host, app, &url).await;
+    let (code, text) = dead_letters(&app, &url, &["replay", "--all"]).await;
+    assert_eq!((code, text.as_str()), (0, "20 dead letters replayed: 20 done, 0 dead again"));
+    for (n, of_key) in events.iter().enumerate() {
+        in_order(&checker, &format!("k{n}"), of_key).await;
+    }
+    wait_for("no key is held any more", || async {
+        (held_keys(&app, &url).await == json!([])).then_some(())
+    })
+    .await;
     assert_eq!(host.stop().await, 0);
 }
 

@@ -185,10 +185,17 @@ impl Builder {
         Ok(())
     }
 
-    /// Two changes of one gate in a batch become the last one.
+    /// Two changes of one gate in a batch become the last one. What was opened has run to its end before: of the units
+    /// in the batch, only one that closes the gate anew came after that.
     fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
         let origins = Arc::clone(&self.origins);
         let Some(HandlerOrigin { name, .. }) = origins.handlers.get(place.handler) else { return };
+        let id = (place.handler, key.clone());
+        if gate.phase == Phase::Draining
+            && self.opened.iter().any(|(of, key, _)| *of == place && *key == id.1)
+        {
+            return;
+        }
         let open = gate.phase == Phase::Open;
         let message = BatchMessage {
             subject: origins.names.gate(place.shard, name, &key.token()),
@@ -198,7 +205,6 @@ impl Builder {
             keep: if open { Keep::Seconds(CLEARED_TTL) } else { Keep::Always },
             ..BatchMessage::default()
         };
-        let id = (place.handler, key.clone());
         match self.gates.get(&id).and_then(|index| self.messages.get_mut(*index)) {
             Some(slot) => *slot = BatchMessage { rollup: slot.rollup || message.rollup, ..message },
             None => {

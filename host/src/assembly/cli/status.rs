@@ -251,7 +251,11 @@ fn print_trouble(name: &str, row: &Row) {
         println!("{name}: circuit open since {since}: one event at a time is tried");
     }
     for held in row.held_keys.iter().take(MAX_HELD_KEYS) {
-        let HeldKey { key, event, since, set_aside, .. } = held;
+        let HeldKey { key, phase, event, since, set_aside } = held;
+        if *phase == Phase::Draining {
+            println!("{name}: key `{key}` runs what was set aside");
+            continue;
+        }
         println!(
             "{name}: key `{key}` is held since {since} by the dead letter of {event}: {set_aside} set aside"
         );
