@@ -53,8 +53,8 @@ pub(super) enum Done {
         /// Whether nothing more was set aside.
         all: bool,
     },
-    /// Requests and their dead letters are removed.
-    Removed(Vec<(Place, u64)>),
+    /// Requests and their dead letters are removed; where they ran, if they did.
+    Removed(Vec<(Option<Place>, u64)>),
     /// A batch has come to its end; its number.
     Committed(u64, End),
     /// What a sweep of old states left; none: it failed.
@@ -220,7 +220,7 @@ pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u
 }
 
 /// Removes requests that are done, each after its dead letter.
-pub(super) async fn remove(post: Post, done: Vec<(Place, Replay)>) -> Done {
+pub(super) async fn remove(post: Post, done: Vec<(Option<Place>, Replay)>) -> Done {
     let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.letter, replay.request)).collect();
     post.remove(&messages).await;
     Done::Removed(done.into_iter().map(|(place, replay)| (place, replay.request)).collect())

@@ -386,6 +386,11 @@ impl Track {
         }
     }
 
+    /// Whether a checkpoint remembers requests that are no longer in the stream.
+    pub fn remembers_less(&self, progress: &Progress) -> bool {
+        self.record.remembers_less(progress)
+    }
+
     /// A request that is done is no longer in the stream.
     pub fn removed(&mut self, request: u64) {
         self.record.removed(request);

@@ -185,6 +185,17 @@ impl Shards {
         Some(answer)
     }
 
+    /// A request that is done is no longer in the stream. Without a place, it is not known where it ran.
+    pub fn removed(&mut self, place: Option<Place>, request: u64) {
+        for (shard, tracks) in (0_u16..).zip(&mut self.tracks) {
+            for (handler, track) in tracks.iter_mut().enumerate() {
+                if place.is_none_or(|place| place == Place { shard, handler }) {
+                    track.removed(request);
+                }
+            }
+        }
+    }
+
     /// When the next lane wants to be woken, in milliseconds since 1970.
     pub fn next_wake(&self) -> Option<u64> {
         self.timers.peek().map(|Reverse((due, ..))| *due)
@@ -233,12 +244,14 @@ impl Shards {
         }
     }
 
-    /// Whether the checkpoint of a shard lags behind what was read by more than `events`.
+    /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers requests in vain.
     pub fn lags(&self, shard: u16, positions: &[u64], committed: &Checkpoint, events: u64) -> bool {
         let tracks = self.tracks.get(usize::from(shard)).map(Vec::as_slice).unwrap_or_default();
         self.plan.handlers.iter().zip(tracks).zip(positions).any(|(((name, _), track), position)| {
-            let stored = committed.handlers.get(&**name).map_or(0, |progress| progress.low);
-            track.low(*position).saturating_sub(stored) > events
+            let stored = committed.handlers.get(&**name);
+            let low = stored.map_or(0, |progress| progress.low);
+            let in_vain = stored.is_some_and(|progress| track.remembers_less(progress));
+            in_vain || track.low(*position).saturating_sub(low) > events
         })
     }
 }

@@ -61,7 +61,7 @@ impl Engine {
         let (handler, event, key) = match returned {
             Returned::Lost(reason) => return Err(Error::Lost(reason)),
             Returned::Gone { request } => {
-                self.remove_requests(vec![(Place::default(), Replay { request, ..Replay::default() })]);
+                self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
                 return Ok(());
             }
             Returned::Event { handler, event } => {
@@ -74,7 +74,7 @@ impl Engine {
                 let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
                 let Some((_, gate)) = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token)
                 else {
-                    self.remove_requests(vec![(Place::default(), replay)]);
+                    self.remove_requests(vec![(None, replay)]);
                     return Ok(());
                 };
                 let stream = Arc::clone(&self.origins.stream);
@@ -86,12 +86,12 @@ impl Engine {
         match self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions) {
             Admission::Queued => self.returning += 1,
             // It was done before the host started.
-            Admission::Known => self.remove_requests(vec![(place, replay)]),
+            Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
         }
         Ok(())
     }
 
-    fn remove_requests(&mut self, done: Vec<(Place, Replay)>) {
+    fn remove_requests(&mut self, done: Vec<(Option<Place>, Replay)>) {
         if !done.is_empty() {
             self.jobs.spawn(jobs::remove(self.post(), done));
         }
@@ -108,6 +108,8 @@ impl Engine {
                 {
                     if event.is_none() && position & REPLAYED != 0 {
                         self.returning = self.returning.saturating_sub(1);
+                        let request = position & !REPLAYED;
+                        self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
                     }
                     self.shards.at(place, &mut self.actions, |track, actions| {
                         track.fetched(&key, position, event, now(), actions);
@@ -119,9 +121,8 @@ impl Engine {
                     });
                 }
                 Done::Removed(requests) => {
-                    for (place, request) in requests {
-                        self.shards.at(place, &mut self.actions, |track, _| track.removed(request));
-                    }
+                    requests.iter().for_each(|(place, request)| self.shards.removed(*place, *request));
+                    self.moved = true;
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(left) => self.compaction.ended(left, now()),
@@ -210,7 +211,7 @@ impl Engine {
             });
             self.count(*place, settled);
             if let Some(replay) = settled.event.replay() {
-                requests.push((*place, replay));
+                requests.push((Some(*place), replay));
             }
         }
         self.returning = self.returning.saturating_sub(requests.len());

@@ -210,6 +210,11 @@ impl Record {
         }
     }
 
+    /// See [`Track::remembers_less`](super::Track::remembers_less).
+    pub(super) fn remembers_less(&self, progress: &Progress) -> bool {
+        progress.replayed.len() > self.replayed.len()
+    }
+
     /// A request that is done is no longer in the stream.
     pub(super) fn removed(&mut self, request: u64) {
         self.replayed.remove(request);
