@@ -130,8 +130,9 @@ fn encode_done(progress: &Progress) -> Vec<u8> {
     if progress.done.is_empty() {
         return Vec::new();
     }
-    let offsets: RoaringTreemap =
-        progress.done.iter().filter_map(|sequence| sequence.checked_sub(progress.low)).collect();
+    // Behind an event that is stuck there are many, and every commit writes them: they are appended, not looked up.
+    let offsets = progress.done.iter().filter_map(|sequence| sequence.checked_sub(progress.low));
+    let offsets = RoaringTreemap::from_sorted_iter(offsets).expect("a bitmap gives its values in order");
     encode_bitmap(&offsets)
 }
 
