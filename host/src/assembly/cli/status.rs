@@ -192,9 +192,11 @@ async fn held_keys(
     if gates.is_empty() {
         return Ok(all);
     }
+    // A gate that is written meanwhile comes again: its newest message counts.
+    let gates: BTreeMap<_, _> = gates.into_iter().map(|gate| (gate.subject.clone(), gate)).collect();
     let aside: BTreeMap<String, usize> =
         broker.subjects(stream, &names.all_held()).await?.into_iter().collect();
-    for message in gates {
+    for message in gates.into_values() {
         let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
         let Some(gate) = Gate::decode(&message.payload).filter(|gate| gate.phase != Phase::Open) else {
             continue;
