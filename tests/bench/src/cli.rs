@@ -50,8 +50,7 @@ struct Options {
     #[arg(long)]
     quick: bool,
     /// Only these groups (job, disk, payload, keys, handlers, overwrite, backlog, latency, parts, failure), parts of
-    /// `failure` (storm, letters, stuck) or variants of the
-    /// groups ("heddle reuse")
+    /// `failure` (storm, letters, stuck) or variants of the groups ("heddle reuse")
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// How often each variant runs, in every group [default: as many as the group needs]
@@ -111,13 +110,7 @@ async fn run(options: Options) -> Result<()> {
     if with_latency {
         latency(size, options.store.unwrap_or(Store::Ram), &bar, &mut report).await?;
     }
-    let of_failure = |part: &str| options.wants("failure") || options.wants(part);
-    if failure::PARTS.into_iter().any(of_failure) {
-        let say = |what| bar.set_message(what);
-        let store = options.store.unwrap_or(Store::Ram);
-        report.failure = failure::measure(size, store, of_failure, &say).await?;
-        show(&bar, &format!("\n## Failure\n\n{}", report.failure_table()));
-    }
+    failures(&options, size, &bar, &mut report).await?;
     if options.wants("parts") {
         bar.set_message("parts · each alone on one thread");
         report.parts = parts::all().await?;
@@ -225,6 +218,16 @@ async fn choose(rig: &mut Rig, entry: &mut Entry, bar: &ProgressBar) -> Result<(
         }
     }
     entry.variant = best.1;
+    Ok(())
+}
+
+async fn failures(options: &Options, size: Size, bar: &ProgressBar, report: &mut Report) -> Result<()> {
+    let wanted = |part: &str| options.wants("failure") || options.wants(part);
+    if failure::PARTS.into_iter().any(wanted) {
+        let store = options.store.unwrap_or(Store::Ram);
+        report.failure = failure::measure(size, store, wanted, &|what| bar.set_message(what)).await?;
+        show(bar, &format!("\n## When events fail\n\n{}", report.failure_table()));
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::plan::Size;
-use crate::report::{Ratio, Target};
+use crate::report::{Ratio, Target, median};
 use crate::rig::Rig;
 use crate::workload::Store;
 
@@ -41,9 +41,17 @@ impl Figure {
             what: what.into(),
             lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
             highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            value: crate::report::median(values),
+            value: median(values),
             target,
         }
+    }
+
+    /// What a storm makes of something: the ratio of the medians, and the extremes of each round for itself.
+    fn compared(name: &'static str, what: &str, [clean, storm]: [Vec<f64>; 2], target: Target) -> Self {
+        let ratios = storm.iter().zip(&clean).map(|(storm, clean)| storm / clean).collect();
+        let (storm, clean) = (median(storm), median(clean));
+        let what = format!("{what}: {storm:.1} against {clean:.1}");
+        Figure { value: storm / clean, ..Figure::new(name, what, ratios, target) }
     }
 
     /// The figure as a promise, if it is one.

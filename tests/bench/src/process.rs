@@ -49,7 +49,11 @@ pub fn usage(pid: u32) -> Result<Usage> {
         1024 * text.trim().trim_end_matches(" kB").parse().unwrap_or(0)
     };
     let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Usage { cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64), peak: bytes("VmHWM:"), resident: bytes("VmRSS:") })
+    Ok(Usage {
+        cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64),
+        peak: bytes("VmHWM:"),
+        resident: bytes("VmRSS:"),
+    })
 }
 
 /// A process that does the work. It is killed when it is dropped.

@@ -26,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(1_800);
 /// How often it is looked for. What is measured is the time that the server wrote down, not when it was found.
 pub const LOOK: Duration = Duration::from_millis(50);
 
+/// How long the server keeps a consumer that nobody uses.
+const UNUSED: Duration = Duration::from_secs(30);
+
 /// A server that uses no more than this share of a core does nothing of note.
 const QUIET: f64 = 0.06;
 
@@ -170,12 +173,13 @@ impl Rig {
 
     /// How many messages of a stream match.
     pub async fn count(&self, stream: &str, filter: &str) -> Result<u64> {
-        Ok(self.consumer(stream, filter, DeliverPolicy::All).await?.cached_info().num_pending)
+        Ok(self.consumer(stream, filter, DeliverPolicy::All, UNUSED).await?.cached_info().num_pending)
     }
 
-    /// A consumer that only counts: what it has pending is what matches.
+    /// A consumer that only counts: what it has pending is what matches. Nobody reads from it, so it has to outlast the
+    /// longest wait.
     pub async fn tally(&self, stream: &str, filter: &str) -> Result<PullConsumer> {
-        self.consumer(stream, filter, DeliverPolicy::All).await
+        self.consumer(stream, filter, DeliverPolicy::All, PATIENCE).await
     }
 
     /// How far into the input a reader has come.
@@ -191,7 +195,7 @@ impl Rig {
 
     /// The sum of the last counter of each key.
     pub async fn sum(&self, stream: &str, filter: &str) -> Result<u64> {
-        let consumer = self.consumer(stream, filter, DeliverPolicy::LastPerSubject).await?;
+        let consumer = self.consumer(stream, filter, DeliverPolicy::LastPerSubject, UNUSED).await?;
         let keys = consumer.cached_info().num_pending;
         let mut messages = consumer.stream().messages().await?;
         let mut sum = 0;
@@ -207,13 +211,14 @@ impl Rig {
         stream: &str,
         filter: &str,
         deliver_policy: DeliverPolicy,
+        inactive_threshold: Duration,
     ) -> Result<PullConsumer> {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             deliver_policy,
             filter_subject: filter.into(),
             memory_storage: true,
-            inactive_threshold: Duration::from_secs(30),
+            inactive_threshold,
             ..Default::default()
         };
         Ok(self.jetstream.get_stream_no_info(stream).await?.create_consumer(config).await?)

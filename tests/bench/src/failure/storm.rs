@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::SelectAll;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -11,6 +11,7 @@ use super::Figure;
 use super::app::{self, Health, PUBLISHED, Tally};
 use crate::native::{Latency, cursor, now};
 use crate::plan::Size;
+use crate::process::usage;
 use crate::report::Target;
 use crate::rig::{PATIENCE, Rig};
 use crate::workload::{OUTPUT, scatter};
@@ -41,23 +42,17 @@ const TICK: Duration = Duration::from_millis(1);
 const RUNS: [Health; 2] = [Health::Well, Health::Ill];
 
 pub(super) async fn measure(rig: &mut Rig, size: Size, say: &impl Fn(String)) -> Result<Vec<Figure>> {
-    let (events, rounds, seconds) = if size == Size::Quick { (20_000, 1, 2.0) } else { (300_000, 3, 10.0) };
+    let (events, rounds, seconds) = if size == Size::Quick { (20_000, 1, 2.0) } else { (300_000, 5, 10.0) };
     let mut opened = 0_u32;
     let backlog = throughput(rig, events, rounds, &mut opened, say).await?;
-    let [clean_rates, _] = backlog.clone();
     let live = most_at_once(rig, events / 3, say).await?;
-    let latencies = latency(rig, (live, seconds, rounds), &mut opened, say).await?;
-    let ratios = |[clean, storm]: [Vec<f64>; 2]| storm.iter().zip(clean).map(|(s, c)| s / c).collect();
-    let kilo = |rates: &[f64]| crate::report::median(rates.to_vec());
-    let what = |text: &str, [clean, storm]: &[Vec<f64>; 2]| {
-        format!("{text}: {:.1} against {:.1}", kilo(storm), kilo(clean))
-    };
-    let rates = what("healthy events/s over a backlog", &backlog);
-    let p99 = what(&format!("p99 ms of healthy keys at {:.0} events/s", live * LOAD), &latencies);
-    ensure!(!clean_rates.is_empty(), "nothing was measured");
+    let (latencies, cpu) = latency(rig, (live, seconds, rounds), &mut opened, say).await?;
+    let rates = "healthy events/s over a backlog";
+    let p99 = format!("p99 ms of healthy keys at {:.0} events/s", live * LOAD);
     Ok(vec![
-        Figure::new("storm_throughput", rates, ratios(backlog), Target::AtLeast(0.9)),
-        Figure::new("storm_p99", p99, ratios(latencies), Target::AtMost(2.0)),
+        Figure::compared("storm_throughput", rates, backlog, Target::AtLeast(0.9)),
+        Figure::compared("storm_p99", &p99, latencies, Target::AtMost(2.0)),
+        Figure::compared("storm_cpu", "CPU µs of the host for each of these events", cpu, Target::None),
         Figure::new("storm_outages", "circuits that opened", vec![opened.into()], Target::AtMost(0.0)),
     ])
 }
@@ -113,27 +108,31 @@ async fn most_at_once(rig: &mut Rig, events: u64, say: &impl Fn(String)) -> Resu
     Ok(events as f64 / seconds)
 }
 
-/// p99 of healthy keys in milliseconds, in clean runs and in storms.
+/// p99 of healthy keys in milliseconds, and what an event costs the host in microseconds of CPU; both in clean runs and
+/// in storms.
 async fn latency(
     rig: &mut Rig,
     (live, seconds, rounds): (f64, f64, usize),
     opened: &mut u32,
     say: &impl Fn(String),
-) -> Result<[Vec<f64>; 2]> {
+) -> Result<([Vec<f64>; 2], [Vec<f64>; 2])> {
     let rate = live * LOAD;
-    let mut found = [Vec::new(), Vec::new()];
+    let (mut found, mut cpu) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for round in 1..=rounds {
-        for (health, found) in RUNS.into_iter().zip(&mut found) {
+        for ((health, found), cpu) in RUNS.into_iter().zip(&mut found).zip(&mut cpu) {
             say(format!("storm · {health:?}: latency at {rate:.0} events/s · round {round} of {rounds}"));
             rig.fill_with(0, |_| app::event(0, false, 0), |_| {}).await?;
             let host = app::start_anew(rig, health, RETRY).await?;
+            let before = usage(host.pid()?)?;
             let (_, latency) = tokio::try_join!(load(rig, rate, seconds), watch(rig, rate, seconds))?;
+            let used = usage(host.pid()?)?.cpu_since(before);
             *opened += u32::from(host.said(OPENED));
             host.stop().await?;
             found.push(latency.p99_ms);
+            cpu.push(used * 1e6 / count(rate, seconds) as f64);
         }
     }
-    Ok(found)
+    Ok((found, cpu))
 }
 
 /// Publishes at a steady rate, whatever the rest of the system does. An event carries the time at which it was due.
