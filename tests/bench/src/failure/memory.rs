@@ -31,7 +31,7 @@ pub(super) async fn measure(store: Store, size: Size, say: &impl Fn(String)) -> 
     say(format!("stuck · {behind} events that are ordinary"));
     let ordinary = ordinary(&rig, behind + 1).await?;
     say(format!("stuck · {behind} events behind one that waits"));
-    let waiting = waiting(&rig, behind + 1).await?;
+    let (waiting, read) = waiting(&rig, behind + 1).await?;
     say(format!("stuck · {behind} events behind a dead letter"));
     let held = held(&rig, behind, say).await?;
     let what = |text: &str, rss: u64| {
@@ -45,6 +45,12 @@ pub(super) async fn measure(store: Store, size: Size, say: &impl Fn(String)) -> 
             what(&format!("MB for {events} behind one that waits"), waiting),
             growth(waiting),
             most,
+        ),
+        Figure::new(
+            "read_ahead",
+            format!("events read of {events} before reading stops"),
+            vec![read as f64],
+            Target::None,
         ),
         Figure::new(
             "held_rss_mb",
@@ -74,8 +80,8 @@ async fn ordinary(rig: &Rig, events: u64) -> Result<u64> {
     settled(rig, host).await
 }
 
-/// Memory of a host that has read as far as it may, and waits.
-async fn waiting(rig: &Rig, events: u64) -> Result<u64> {
+/// Memory of a host that has read as far as it may, and waits; and how many events that are.
+async fn waiting(rig: &Rig, events: u64) -> Result<(u64, u64)> {
     let mut host = app::start_anew(rig, Health::Ill, WAIT).await?;
     let began = Instant::now();
     while rig.delivered().await? < events.min(WINDOW as u64) {
@@ -85,7 +91,9 @@ async fn waiting(rig: &Rig, events: u64) -> Result<u64> {
     }
     let done = Tally::of(rig, PUBLISHED).await?.now().await?;
     ensure!(done == 0, "{done} events overtook the first");
-    settled(rig, host).await
+    rig.quiet().await?;
+    let read = rig.delivered().await?;
+    Ok((settled(rig, host).await?, read))
 }
 
 /// Memory of a host that has come to rest.
