@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use heddle_tests::workspace;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::failure;
 use crate::latency::LOADS;
 use crate::native::{self, Work};
 use crate::parts::{self, nanos_per_round};
@@ -19,7 +20,7 @@ use crate::variant::{Sample, Variant};
 use crate::workload::{Job, Store, Workload};
 
 /// What is measured beside the groups.
-const EXTRAS: [&str; 2] = ["latency", "parts"];
+const EXTRAS: [&str; 3] = ["latency", "parts", "failure"];
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -48,8 +49,8 @@ struct Options {
     /// Few events, one round, at most three minutes: shows that everything works. The figures mean little
     #[arg(long)]
     quick: bool,
-    /// Only these groups (job, disk, payload, keys, handlers, overwrite, backlog, latency, parts) or variants of the
-    /// groups ("heddle reuse")
+    /// Only these groups (job, disk, payload, keys, handlers, overwrite, backlog, latency, parts, failure), parts of
+    /// `failure` (storm, letters, stuck) or variants of the groups ("heddle reuse")
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// How often each variant runs, in every group [default: as many as the group needs]
@@ -109,6 +110,7 @@ async fn run(options: Options) -> Result<()> {
     if with_latency {
         latency(size, options.store.unwrap_or(Store::Ram), &bar, &mut report).await?;
     }
+    failures(&options, size, &bar, &mut report).await?;
     if options.wants("parts") {
         bar.set_message("parts · each alone on one thread");
         report.parts = parts::all().await?;
@@ -138,6 +140,7 @@ fn chosen(options: &Options, size: Size, nanos_per_round: f64) -> Result<Vec<Gro
         .iter()
         .flat_map(|group| std::iter::once(group.name).chain(group.entries.iter().map(|entry| entry.name)))
         .chain(EXTRAS)
+        .chain(failure::PARTS)
         .collect();
     if let Some(unknown) = options.only.iter().find(|name| !known.contains(&name.as_str())) {
         let known: std::collections::BTreeSet<&str> = known.into_iter().collect();
@@ -215,6 +218,16 @@ async fn choose(rig: &mut Rig, entry: &mut Entry, bar: &ProgressBar) -> Result<(
         }
     }
     entry.variant = best.1;
+    Ok(())
+}
+
+async fn failures(options: &Options, size: Size, bar: &ProgressBar, report: &mut Report) -> Result<()> {
+    let wanted = |part: &str| options.wants("failure") || options.wants(part);
+    if failure::PARTS.into_iter().any(wanted) {
+        let store = options.store.unwrap_or(Store::Ram);
+        report.failure = failure::measure(size, store, wanted, &|what| bar.set_message(what)).await?;
+        show(bar, &format!("\n## When events fail\n\n{}", report.failure_table()));
+    }
     Ok(())
 }
 

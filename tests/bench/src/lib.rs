@@ -13,6 +13,8 @@ pub mod native;
 
 pub mod latency;
 
+pub mod failure;
+
 pub mod rig;
 
 pub mod process;

@@ -23,6 +23,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// The most memory that was resident at once, in bytes.
     pub peak: u64,
+    /// What is resident now, in bytes.
+    pub resident: u64,
 }
 
 impl Usage {
@@ -42,10 +44,16 @@ pub fn usage(pid: u32) -> Result<Usage> {
     let ticks = fields.get(11).zip(fields.get(12)).map(|(user, system)| user + system);
     let ticks = ticks.context("`stat` has no times")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(gone)?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
+    let bytes = |name: &str| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        1024 * text.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+    };
     let per_second = rustix::param::clock_ticks_per_second();
-    Ok(Usage { cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64), peak: kib * 1024 })
+    Ok(Usage {
+        cpu: Duration::from_secs_f64(ticks as f64 / per_second as f64),
+        peak: bytes("VmHWM:"),
+        resident: bytes("VmRSS:"),
+    })
 }
 
 /// A process that does the work. It is killed when it is dropped.
@@ -75,7 +83,8 @@ impl Worker {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn said(&self, text: &str) -> bool {
+    /// Whether its log contains a text.
+    pub fn said(&self, text: &str) -> bool {
         self.log().contains(text)
     }
 

@@ -41,7 +41,8 @@ pub struct Row {
     pub miscounted: u64,
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of the values.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -103,15 +104,42 @@ pub struct Ratio {
     pub met: Option<bool>,
 }
 
+impl Ratio {
+    /// Compares a value with its target.
+    pub fn new(name: &'static str, value: f64, target: Target) -> Self {
+        let (target, met) = match target {
+            Target::AtLeast(target) => (Some(target), Some(value >= target)),
+            Target::AtMost(target) => (Some(target), Some(value <= target)),
+            Target::None => (None, None),
+        };
+        Ratio { name, value, target, met }
+    }
+
+    /// Whether the target is met, as the tables say it.
+    fn met(&self) -> &'static str {
+        match self.met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "",
+        }
+    }
+
+    fn target(&self) -> String {
+        self.target.map(|target| format!("{target:.1}")).unwrap_or_default()
+    }
+}
+
 /// All that a run of the benchmark found.
 #[derive(Debug, Default)]
 pub struct Report {
     pub rows: Vec<Row>,
     pub parts: Vec<crate::parts::Part>,
+    pub failure: Vec<crate::failure::Figure>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Target {
+/// What a ratio must reach or stay below.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
     AtLeast(f64),
     AtMost(f64),
     None,
@@ -179,16 +207,9 @@ impl Report {
             ("p99_ms_at_half_load", latency, AtMost(10.0)),
             ("backlog_rss_mb", backlog.reduce(f64::max), AtMost(300.0)),
         ];
-        let ratio = |(name, value, target): (&'static str, Option<f64>, Target)| {
-            let value = value?;
-            let (target, met) = match target {
-                AtLeast(target) => (Some(target), Some(value >= target)),
-                AtMost(target) => (Some(target), Some(value <= target)),
-                Target::None => (None, None),
-            };
-            Some(Ratio { name, value, target, met })
-        };
-        all.into_iter().filter_map(ratio).collect()
+        let measured = all.into_iter().filter_map(|(name, value, target)| Some((name, value?, target)));
+        let ratios = measured.map(|(name, value, target)| Ratio::new(name, value, target));
+        ratios.chain(self.failure.iter().filter_map(crate::failure::Figure::ratio)).collect()
     }
 
     /// The table of a group.
@@ -271,20 +292,29 @@ impl Report {
         right_aligned(table)
     }
 
+    /// The table of failure handling.
+    pub fn failure_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::ASCII_MARKDOWN);
+        table.set_header(["measured", "value", "(min–max)", "target", ""]);
+        for figure in &self.failure {
+            let number = |value: f64| if value < 100.0 { format!("{value:.2}") } else { thousands(value) };
+            let ratio = Ratio::new(figure.name, figure.value, figure.target);
+            let range = format!("{}–{}", number(figure.lowest), number(figure.highest));
+            let value = number(figure.value);
+            table.add_row([&figure.what, &value, &range, &ratio.target(), ratio.met()]);
+        }
+        right_aligned(table)
+    }
+
     /// The table of ratios.
     pub fn ratio_table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["ratio", "value", "target", ""]);
         for ratio in self.ratios() {
-            let met = match ratio.met {
-                Some(true) => "met",
-                Some(false) => "missed",
-                None => "",
-            };
-            let target = ratio.target.map(|target| format!("{target:.1}")).unwrap_or_default();
             let value = format!("{:.2}", ratio.value);
-            table.add_row([ratio.name, &value, &target, met]);
+            table.add_row([ratio.name, &value, &ratio.target(), ratio.met()]);
         }
         right_aligned(table)
     }
@@ -298,6 +328,7 @@ impl Report {
             "ratios": ratios,
             "targets": self.ratios(),
             "parts": self.parts,
+            "failure": self.failure,
         });
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))

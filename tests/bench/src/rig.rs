@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::{self, Context, kv, stream};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -25,6 +25,9 @@ pub const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// How often it is looked for. What is measured is the time that the server wrote down, not when it was found.
 pub const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the server keeps a consumer that nobody uses.
+const UNUSED: Duration = Duration::from_secs(30);
 
 /// A server that uses no more than this share of a core does nothing of note.
 const QUIET: f64 = 0.06;
@@ -71,17 +74,44 @@ impl Rig {
         if self.filled == Some(*workload) {
             return Ok(());
         }
+        let (template, last) = (Bytes::from(workload.template()), Bytes::from(workload.last()));
+        let event = |number| {
+            let is_last = number + workload.handlers >= workload.events;
+            (workload.subject(number), if is_last { last.clone() } else { template.clone() })
+        };
+        self.fill_with(workload.events, event, progress).await?;
+        self.filled = Some(*workload);
+        Ok(())
+    }
+
+    /// Lets the input stream hold so many events and no others: subjects and payloads by their numbers from 0.
+    pub async fn fill_with(
+        &mut self,
+        events: u64,
+        event: impl Fn(u64) -> (String, Bytes),
+        progress: impl Fn(u64),
+    ) -> Result<()> {
+        self.forget();
         self.jetstream.delete_stream(INPUT).await.ok();
         let config =
             stream::Config { name: INPUT.into(), subjects: vec!["in.>".into()], ..Default::default() };
-        let mut input = self.jetstream.create_stream(config).await?;
+        self.jetstream.create_stream(config).await?;
+        self.publish(events, event, progress).await
+    }
+
+    /// Publishes events to an input stream that is empty, as many as the server takes.
+    pub async fn publish(
+        &self,
+        events: u64,
+        event: impl Fn(u64) -> (String, Bytes),
+        progress: impl Fn(u64),
+    ) -> Result<()> {
+        let mut input = self.jetstream.get_stream(INPUT).await?;
         let client = self.jetstream.client();
-        let (template, last) = (Bytes::from(workload.template()), Bytes::from(workload.last()));
-        for number in 0..workload.events {
-            let is_last = number + workload.handlers >= workload.events;
-            let payload = if is_last { last.clone() } else { template.clone() };
-            client.publish(workload.subject(number), payload).await?;
-            if number % FILL_CHUNK == FILL_CHUNK - 1 || number + 1 == workload.events {
+        for number in 0..events {
+            let (subject, payload) = event(number);
+            client.publish(subject, payload).await?;
+            if number % FILL_CHUNK == FILL_CHUNK - 1 || number + 1 == events {
                 // What the server has not stored yet waits in its memory: no more than a chunk.
                 let began = Instant::now();
                 while input.info().await?.state.messages <= number {
@@ -91,7 +121,6 @@ impl Rig {
                 progress(number + 1);
             }
         }
-        self.filled = Some(*workload);
         Ok(())
     }
 
@@ -113,7 +142,8 @@ impl Rig {
         self.quiet().await
     }
 
-    async fn quiet(&self) -> Result<()> {
+    /// Waits until the server has nothing to do any more.
+    pub async fn quiet(&self) -> Result<()> {
         let began = Instant::now();
         loop {
             let before = self.server_usage()?.cpu;
@@ -143,12 +173,29 @@ impl Rig {
 
     /// How many messages of a stream match.
     pub async fn count(&self, stream: &str, filter: &str) -> Result<u64> {
-        Ok(self.consumer(stream, filter, DeliverPolicy::All).await?.cached_info().num_pending)
+        Ok(self.consumer(stream, filter, DeliverPolicy::All, UNUSED).await?.cached_info().num_pending)
+    }
+
+    /// A consumer that only counts: what it has pending is what matches. Nobody reads from it, so it has to outlast the
+    /// longest wait.
+    pub async fn tally(&self, stream: &str, filter: &str) -> Result<PullConsumer> {
+        self.consumer(stream, filter, DeliverPolicy::All, PATIENCE).await
+    }
+
+    /// How far into the input a reader has come.
+    pub async fn delivered(&self) -> Result<u64> {
+        let input = self.jetstream.get_stream(INPUT).await?;
+        let mut consumers = input.consumers();
+        let mut delivered = 0;
+        while let Some(consumer) = consumers.next().await {
+            delivered = delivered.max(consumer?.delivered.stream_sequence);
+        }
+        Ok(delivered)
     }
 
     /// The sum of the last counter of each key.
     pub async fn sum(&self, stream: &str, filter: &str) -> Result<u64> {
-        let consumer = self.consumer(stream, filter, DeliverPolicy::LastPerSubject).await?;
+        let consumer = self.consumer(stream, filter, DeliverPolicy::LastPerSubject, UNUSED).await?;
         let keys = consumer.cached_info().num_pending;
         let mut messages = consumer.stream().messages().await?;
         let mut sum = 0;
@@ -164,13 +211,14 @@ impl Rig {
         stream: &str,
         filter: &str,
         deliver_policy: DeliverPolicy,
-    ) -> Result<jetstream::consumer::PullConsumer> {
+        inactive_threshold: Duration,
+    ) -> Result<PullConsumer> {
         let config = pull::Config {
             ack_policy: AckPolicy::None,
             deliver_policy,
             filter_subject: filter.into(),
             memory_storage: true,
-            inactive_threshold: Duration::from_secs(30),
+            inactive_threshold,
             ..Default::default()
         };
         Ok(self.jetstream.get_stream_no_info(stream).await?.create_consumer(config).await?)

@@ -154,8 +154,13 @@ impl Rig {
 
     /// Starts a host whose handlers read the input.
     pub async fn start_heddle(&self, variant: Variant, handlers: u64) -> Result<Worker> {
+        self.start_host(&config(variant, handlers)).await
+    }
+
+    /// Starts a host of the application in a `heddle.toml`.
+    pub async fn start_host(&self, config: &str) -> Result<Worker> {
         let file = self.folder.path().join("heddle.toml");
-        std::fs::write(&file, config(variant, handlers)).context("failed to write `heddle.toml`")?;
+        std::fs::write(&file, config).context("failed to write `heddle.toml`")?;
         let mut command = Command::new(heddle());
         command
             .args(["run", "--url", &self.url(), "--config"])

@@ -74,7 +74,7 @@ pub fn now() -> u64 {
 }
 
 /// A consumer without acks from the first event on.
-async fn cursor(jetstream: &Context, stream: &str, filter: &str) -> Result<PullConsumer> {
+pub(crate) async fn cursor(jetstream: &Context, stream: &str, filter: &str) -> Result<PullConsumer> {
     let config = pull::Config {
         ack_policy: AckPolicy::None,
         filter_subject: filter.to_owned(),

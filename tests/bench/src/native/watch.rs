@@ -38,7 +38,8 @@ pub struct Latency {
 }
 
 impl Latency {
-    fn of(mut nanos: Vec<u64>) -> Option<Self> {
+    /// Of these times in nanoseconds; none: there are none.
+    pub(crate) fn of(mut nanos: Vec<u64>) -> Option<Self> {
         nanos.sort_unstable();
         let at = |share: f64| {
             let index = (nanos.len().saturating_sub(1)) as f64 * share;
