@@ -74,7 +74,7 @@ impl Shards {
         for (place, gate) in gates {
             of_places.entry(place).or_default().push(gate);
         }
-        let mut tracks = Vec::new();
+        let mut tracks: Vec<Vec<Track>> = Vec::new();
         let mut retired = Vec::new();
         for (shard, checkpoint) in (0_u16..).zip(checkpoints) {
             let track = |(handler, (name, _)): (HandlerIx, &(Arc<str>, Arc<str>))| {
@@ -91,8 +91,13 @@ impl Shards {
             rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
             retired.push(rest);
         }
-        // A track that has read nothing yet holds nothing.
-        let totals = vec![Held::default(); plan.handlers.len()];
+        // A track that has read nothing yet holds nothing, but what it has on record may fill its window.
+        let mut totals = vec![Held::default(); plan.handlers.len()];
+        for of_shard in &tracks {
+            for (total, track) in totals.iter_mut().zip(of_shard) {
+                total.replace(Held::default(), Track::held(track));
+            }
+        }
         Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
     }
 
