@@ -297,7 +297,9 @@ impl Track {
             }
             return;
         };
-        if self.gates.get(key).is_some_and(|held| held.pending || held.looking) {
+        if !is_set_aside(*position)
+            && self.gates.get(key).is_some_and(|held| held.gate.phase == Phase::Draining)
+        {
             lane.head = Head::Fetching;
             return;
         }
@@ -342,6 +344,8 @@ impl Track {
                 true
             }
             Phase::Draining if held.pending || held.looking || takes_back => false,
+            // Were the gate open in the stream before all is done there, a crash would lose the rest.
+            Phase::Draining if held.exhausted && held.uncommitted > 0 => false,
             Phase::Draining if held.exhausted => {
                 if let Some(gate) = self.gates.open(key) {
                     actions.push(Action::Open { key: key.clone(), gate });
@@ -381,8 +385,10 @@ impl Track {
     /// A gate is committed.
     pub fn gate_stored(&mut self, key: &Key, gate: &Gate, now: u64, actions: &mut Vec<Action>) {
         if self.gates.stored(key, gate) {
-            self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
-            self.advance(key, now, actions);
+            let lane = self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
+            if lane.head == Head::Fetching {
+                self.advance(key, now, actions);
+            }
         }
     }
 

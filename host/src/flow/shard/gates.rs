@@ -19,11 +19,13 @@ pub(super) struct Held {
     pub(super) looking: bool,
     /// Nothing more was set aside than what is in the lane.
     pub(super) exhausted: bool,
+    /// How many changes of the gate are not committed yet.
+    pub(super) uncommitted: usize,
 }
 
 impl Held {
     fn new(gate: Gate) -> Self {
-        Held { gate, pending: false, looking: false, exhausted: false }
+        Held { gate, pending: false, looking: false, exhausted: false, uncommitted: 0 }
     }
 }
 
@@ -91,7 +93,8 @@ impl Gates {
             }
             let (key_text, event) = (key.as_str().to_owned(), event.id());
             let gate = Gate { key: key_text, phase: Phase::Closed, next, event, since: now };
-            self.held.insert(key.clone(), Held::new(gate.clone()));
+            let held = Held { uncommitted: 1, ..Held::new(gate.clone()) };
+            self.held.insert(key.clone(), held);
             return Some(gate);
         };
         let closed_by_it = held.gate.phase == Phase::Closed && held.gate.event == event.id();
@@ -112,6 +115,7 @@ impl Gates {
             (Source::Replay(_), Outcome::Released) if held.gate.phase == Phase::Closed => drain(held),
             _ => return None,
         }
+        held.uncommitted += 1;
         Some(held.gate.clone())
     }
 
@@ -121,7 +125,7 @@ impl Gates {
         Some(Gate { phase: Phase::Open, ..held.gate })
     }
 
-    /// A gate is committed. Whether its key is to be drained now.
+    /// A gate is committed. Whether its key may be drained, or opened, now.
     pub(super) fn stored(&mut self, key: &Key, gate: &Gate) -> bool {
         if gate.phase == Phase::Open {
             self.stored.remove(key);
@@ -129,7 +133,9 @@ impl Gates {
         }
         self.stored.insert(key.clone(), gate.clone());
         let Some(held) = self.held.get_mut(key) else { return false };
-        gate.phase == Phase::Draining && std::mem::take(&mut held.pending)
+        held.uncommitted = held.uncommitted.saturating_sub(1);
+        let begins = gate.phase == Phase::Draining && std::mem::take(&mut held.pending);
+        begins || (held.exhausted && held.uncommitted == 0)
     }
 }
 
