@@ -203,6 +203,14 @@ impl Engine {
         }
         let now = now();
         let end = first + (batch.messages.len() as u64).saturating_sub(1);
+        // They stand before the units in the batch too: a gate may be closed again there.
+        for (place, key, gate) in &batch.opened {
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.gate_stored(key, gate, now, actions);
+            });
+            let subject = self.held_subject(*place, key);
+            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
+        }
         let mut requests = Vec::new();
         for Unit { place, settled, .. } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, actions| {
@@ -215,13 +223,6 @@ impl Engine {
         }
         self.returning = self.returning.saturating_sub(requests.len());
         self.remove_requests(requests);
-        for (place, key, gate) in &batch.opened {
-            self.shards.at(*place, &mut self.actions, |track, actions| {
-                track.gate_stored(key, gate, now, actions);
-            });
-            let subject = self.held_subject(*place, key);
-            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
-        }
         for (shard, id, changes) in &batch.states {
             let (replaced, bytes) = self.states.committed(id, *changes, now);
             self.compaction.wrote(*shard, replaced, bytes);
