@@ -93,7 +93,7 @@ impl Engine {
 
     fn remove_requests(&mut self, done: Vec<(Place, Replay)>) {
         if !done.is_empty() {
-            self.jobs.spawn(jobs::remove(self.post(), done));
+            self.jobs.spawn(jobs::remove(self.post(), self.generation, done));
         }
     }
 
@@ -118,7 +118,8 @@ impl Engine {
                         track.taken_back(&key, events, all, now(), actions);
                     });
                 }
-                Done::Removed(requests) => {
+                // After a reset they may have been read again before they were removed: then they must still be known.
+                Done::Removed { generation, requests } if generation == self.generation => {
                     for (place, request) in requests {
                         self.shards.at(place, &mut self.actions, |track, _| track.removed(request));
                     }
@@ -126,7 +127,7 @@ impl Engine {
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(left) => self.compaction.ended(left, now()),
                 Done::Cleaned => self.checkpoints.ended(),
-                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Nothing => {}
+                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Removed { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
         }
