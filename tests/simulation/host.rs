@@ -79,8 +79,13 @@ impl Host {
     pub(crate) fn act(&mut self, model: &mut Model, sabotage: Option<Sabotage>) -> Checked {
         for Placed { place, action } in std::mem::take(&mut self.actions) {
             let generation = self.generation;
-            let job = |key: Key, position: u64, attempt: u32| {
-                Job { generation, place, key, position, attempt, state: None }
+            let job = |key: Key, position: u64, attempt: u32| Job {
+                generation,
+                place,
+                key,
+                position,
+                attempt,
+                state: None,
             };
             match action {
                 Action::Run { key, event, attempt } => {
@@ -149,6 +154,13 @@ impl Host {
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.shards.committed(*shard, checkpoint);
         }
+        for (place, key, gate) in &batch.opened {
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.gate_stored(key, gate, now, actions);
+            });
+            let subject = self.held_subject(*place, key);
+            self.returns.forget.push(Forget { subject, below: gate.next });
+        }
         for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
                 self.shards.at(*place, &mut self.actions, |track, actions| {
@@ -158,13 +170,6 @@ impl Host {
             if let Some(replay) = settled.event.replay() {
                 self.returns.remove(*place, replay, self.generation);
             }
-        }
-        for (place, key, gate) in &batch.opened {
-            self.shards.at(*place, &mut self.actions, |track, actions| {
-                track.gate_stored(key, gate, now, actions);
-            });
-            let subject = self.held_subject(*place, key);
-            self.returns.forget.push(Forget { subject, below: gate.next });
         }
         for (_, id, changes) in &batch.states {
             self.states.committed(id, *changes, now);
@@ -261,4 +266,3 @@ impl Host {
         Ok(())
     }
 }
-

@@ -9,7 +9,7 @@ use heddle::values::event::{REPLAYED, SET_ASIDE};
 use heddle::values::names::{CAUSE, HANDLER, Names, dead, held, replay};
 
 use crate::gates::{Ending, Way};
-use crate::model::{Checked, Fault, Model, Promise, Retry, Task, TaskId, ensure};
+use crate::model::{Checked, Fault, Lane, Model, Promise, Retry, Task, TaskId, ensure};
 use crate::scene::Fate;
 use crate::server::Server;
 
@@ -182,7 +182,8 @@ impl Model {
     /// One event's end is stored.
     fn commit(&mut self, id: TaskId, end: End) -> Checked {
         let task = self.task(id)?.clone();
-        let lane = self.lanes.get(&(id.0, task.key.clone())).cloned().unwrap_or_default();
+        let empty = Lane::default();
+        let lane = self.lanes.get(&(id.0, task.key.clone())).unwrap_or(&empty);
         ensure(!task.committed && !task.lost, Promise::ExactlyOnce, || {
             format!("{id:?} ends again: {task:?}")
         })?;
@@ -193,7 +194,9 @@ impl Model {
             let over = earlier.is_none_or(|task| task.committed || task.lost);
             ensure(over, Promise::ExactlyOnce, || format!("{id:?} is stored before {sequence}"))?;
         }
-        ensure(way != Way::Stream || id.1 > lane.last, Promise::ExactlyOnce, || format!("{id:?} is stored after {}", lane.last))?;
+        ensure(way != Way::Stream || id.1 > lane.last, Promise::ExactlyOnce, || {
+            format!("{id:?} is stored after {}", lane.last)
+        })?;
         let count = match &end {
             End::Done(count) => {
                 ensure(*count == lane.count + 1, Promise::ExactlyOnce, || {

@@ -138,12 +138,12 @@ fn no_world_makes_it_panic() {
 
 #[test]
 fn the_worlds_are_eventful() {
-    let sum =
-        WORLDS.iter().filter_map(|world| world.checked.as_ref().ok()).fold(Tally::default(), |sum, tally| {
-            sum.plus(tally)
-        });
+    let sum = WORLDS
+        .iter()
+        .filter_map(|world| world.checked.as_ref().ok())
+        .fold(Tally::default(), |sum, tally| sum.plus(tally));
     assert!(sum.tasks > 100_000 && sum.runs > sum.tasks as u64 && sum.lost > 1_000, "{sum:?}");
-    assert!(sum.aside > 10_000 && sum.replays > 10_000 && sum.free_runs > 10_000, "{sum:?}");
+    assert!(sum.aside > 10_000 && sum.replays > 10_000 && sum.free_runs > 3_000, "{sum:?}");
 }
 
 #[test]

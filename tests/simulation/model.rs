@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use heddle::flow::shard::{Admission, Settled};
-use heddle::values::event::{Event, SET_ASIDE};
+use heddle::values::event::{Event, REPLAYED, SET_ASIDE};
 use heddle::values::key::Key;
 
 use crate::gates::{Ending, View, Way};
@@ -194,6 +194,8 @@ impl Model {
         let task = self.task(id)?;
         let known = task.read || task.committed;
         task.read |= !known;
+        // A key that was not held when its release was asked for may be so when that is read again.
+        task.lost &= task.event > 0;
         let expected = if known { Admission::Known } else { Admission::Queued };
         ensure(admission == expected, Promise::ExactlyOnce, || format!("{id:?} was {admission:?}"))
     }
@@ -220,7 +222,8 @@ impl Model {
         ensure(task.retry.is_none_or(|retry| retry.due <= now), Promise::BackOff, || {
             format!("{id:?} runs at {now}: {:?}", task.retry)
         })?;
-        let lane = self.lanes.get(&(id.0, key.clone())).cloned().unwrap_or_default();
+        let empty = Lane::default();
+        let lane = self.lanes.get(&(id.0, key.clone())).unwrap_or(&empty);
         ensure(lane.running.is_none(), Promise::Order, || {
             format!("{id:?} runs while {:?} does", lane.running)
         })?;
@@ -273,7 +276,7 @@ impl Model {
         self.lane(id.0, &settled.key).live.ends(way, event, ending, holds)?;
         if way == Way::Held && ending == Ending::Dead {
             // The rest of what was taken back is forgotten, and taken back again.
-            for (_, task) in self.tasks.range_mut((id.0, SET_ASIDE)..(id.0 + 1, 0)) {
+            for (_, task) in self.tasks.range_mut((id.0, SET_ASIDE)..(id.0, REPLAYED)) {
                 task.read &= task.key != settled.key || task.settled || task.committed;
             }
         }
@@ -314,11 +317,7 @@ impl Model {
     }
 
     /// The events of one handler in one shard, as they come from the stream.
-    pub(crate) fn of_stream(
-        &self,
-        handler: usize,
-        shard: u16,
-    ) -> impl Iterator<Item = (u64, &Task)> + Clone {
+    pub(crate) fn of_stream(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
         self.of_track(handler, shard).take_while(|(position, _)| *position < SET_ASIDE)
     }
 

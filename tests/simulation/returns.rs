@@ -243,7 +243,10 @@ impl World {
         if !std::mem::replace(&mut removal.begun, true) {
             return true;
         }
-        let Removal { place, .. } = self.host.returns.removals.swap_remove(index);
+        let Removal { place, generation, .. } = self.host.returns.removals.swap_remove(index);
+        if generation != self.host.generation {
+            return true;
+        }
         self.host.shards.at(place, &mut self.host.actions, |track, _| track.removed(request));
         true
     }

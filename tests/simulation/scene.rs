@@ -190,10 +190,9 @@ impl Scene {
         match random.random_range(0..8) {
             0 | 1 => Fate::Flaky { runs: random.random_range(1..6), traps: random.random_bool(0.5) },
             2 => Fate::Hopeless,
-            3 | 4 => Fate::Deferred {
-                runs: random.random_range(1..4),
-                delay: pick(random, &[0, 5, 700, 40_000]),
-            },
+            3 | 4 => {
+                Fate::Deferred { runs: random.random_range(1..4), delay: pick(random, &[0, 5, 700, 40_000]) }
+            }
             5 => Fate::Rejected,
             6 => Fate::OverLimit,
             _ => Fate::Refused,

@@ -41,8 +41,7 @@ impl World {
         let mut model = Model::new(Arc::clone(&scene));
         let handlers = some_handlers(&scene, &mut random);
         let name = "host-0".to_owned();
-        let host =
-            Host::acquire(&scene, name, handlers, BEGINNING, (&mut server, &mut model, sabotage))?;
+        let host = Host::acquire(&scene, name, handlers, BEGINNING, (&mut server, &mut model, sabotage))?;
         Ok(World {
             scene,
             sabotage,
