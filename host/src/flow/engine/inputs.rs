@@ -11,13 +11,13 @@ use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact;
 use crate::flow::jobs::{self, Done, MAX_LOGGED};
 use crate::flow::reader::Read;
-use crate::flow::returns::Returned;
+use crate::flow::returns::{Returned, released};
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
 use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
-use crate::values::event::{Event, Headers, REPLAYED, Replay, Source};
+use crate::values::event::{Event, REPLAYED, Replay, Source};
 use crate::values::key::Key;
 use crate::values::settings::HandlerSettings;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
@@ -311,17 +311,4 @@ fn key_of(
         condemned.insert((handler, event.position()), failure);
         Key::new(&event.id())
     })
-}
-
-/// What stands in a lane for a request to release it.
-fn released(stream: Arc<str>, replay: Replay) -> Event {
-    Event {
-        stream,
-        sequence: replay.request,
-        subject: "".into(),
-        time: 0,
-        headers: Headers::default(),
-        payload: Default::default(),
-        source: Source::Replay(replay),
-    }
 }
