@@ -2,7 +2,8 @@
 
 use rand::RngExt;
 
-use crate::host::{Answer, fenced};
+use crate::acquire::fenced;
+use crate::host::Answer;
 use crate::model::{Checked, Promise, ensure};
 use crate::sabotage::Sabotage;
 use crate::server::Refusal;
@@ -48,7 +49,7 @@ impl World {
                 *answer = Some(Answer::Stored(first));
                 let handlers = &self.host.handlers;
                 let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
-                self.model.stored(batch, &self.server, &self.host.origins.names, id_of)?;
+                self.model.stored((batch, first), &self.server, &self.host.origins.names, id_of)?;
             }
             Err(Refusal::Content(reason)) => *answer = Some(Answer::Refused(reason)),
             Err(refusal @ Refusal::Fenced(_)) => return Err(fenced(&refusal)),
@@ -70,7 +71,7 @@ impl World {
             }
             Answer::Refused(reason) => {
                 if let Some(unit) = self.host.commits.refused(batch) {
-                    self.host.reset(&unit, &reason, &self.scene, &mut self.model);
+                    self.host.reset(&unit, &reason, self.now, (&self.scene, &mut self.model));
                 }
             }
         }

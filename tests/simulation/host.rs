@@ -6,21 +6,20 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle::flow::batch::{Batch, HandlerOrigin, Origins, Unit, checkpoint_message};
+use heddle::flow::batch::{Batch, Origins, Unit};
 use heddle::flow::commit::Commits;
 use heddle::flow::shard::{Action, Outcome};
 use heddle::flow::shards::{Place, Placed, Plan, Shards};
 use heddle::flow::states::{State, States};
-use heddle::values::batch::{BatchMessage, Keep};
-use heddle::values::checkpoint::{Checkpoint, Progress};
+use heddle::values::gate::Phase;
 use heddle::values::key::Key;
-use heddle::values::names::Names;
 use heddle::values::verdict::{CauseClass, Failure};
 
-use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId, ensure};
+use crate::acquire::retries;
+use crate::model::{Checked, Model, Promise, TaskId, ensure};
+use crate::returns::{Forget, Returns, TakeBack};
 use crate::sabotage::Sabotage;
-use crate::scene::{STREAM, Scene};
-use crate::server::{Refusal, Server};
+use crate::scene::Scene;
 
 /// An event that may run, or runs.
 #[derive(Debug, Clone)]
@@ -28,7 +27,7 @@ pub(crate) struct Job {
     pub(crate) generation: u64,
     pub(crate) place: Place,
     pub(crate) key: Key,
-    pub(crate) sequence: u64,
+    pub(crate) position: u64,
     pub(crate) attempt: u32,
     /// The state it saw, once it runs, and whether that was read from the stream.
     pub(crate) state: Option<(State, bool)>,
@@ -62,78 +61,35 @@ pub(crate) struct Host {
     /// Whether events were read since idle shards last wrote their checkpoint.
     pub(crate) moved: bool,
     pub(crate) actions: Vec<Placed>,
+    /// What comes a second time.
+    pub(crate) returns: Returns,
+    /// Handlers whose failures are not counted now.
+    pub(crate) outages: BTreeSet<usize>,
     /// Finished events that a wrong host keeps back.
     pub(crate) kept_back: VecDeque<Unit>,
 }
 
 impl Host {
-    /// Takes the application over from whoever had it: all checkpoints are written anew, in one batch.
-    pub(crate) fn acquire(
-        scene: &Scene,
-        name: String,
-        handlers: Vec<usize>,
-        server: &mut Server,
-        model: &mut Model,
-    ) -> Checked<Self> {
-        let names = Names::new("app");
-        let found = |number: &usize| scene.handlers.get(*number).map(|handler| handler.name.as_str().into());
-        let of_plan: Vec<Arc<str>> = handlers.iter().filter_map(found).collect();
-        let checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
-        let plan = Plan {
-            host: name.clone(),
-            shards: scene.shards,
-            handlers: of_plan.iter().map(|handler| (Arc::clone(handler), STREAM.into())).collect(),
-            streams: [(STREAM.to_owned(), 1)].into(),
-            keys: Vec::new(),
-            on_dead_letter: Vec::new(),
-            checkpoint_bytes: scene.checkpoint_bytes,
-        };
-        let origins = Arc::new(Origins {
-            names,
-            stream: STREAM.into(),
-            host: name,
-            handlers: of_plan.into_iter().map(origin).collect(),
-            keep_dead_letters: Keep::Always,
-            max_payload: 1 << 20,
-        });
-        let stored: Vec<Checkpoint> = checkpoints.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-        let shards = Shards::new(plan.clone(), &stored, Vec::new(), 0);
-        model.forgotten(&retries(scene, &stored));
-        Ok(Host {
-            positions: (0..handlers.len()).map(|handler| shards.low(handler, 0)).collect(),
-            commits: Commits::new(Arc::clone(&origins), checkpoints, scene.full),
-            handlers,
-            plan,
-            origins,
-            shards,
-            states: States::default(),
-            under_way: Vec::new(),
-            ready: Vec::new(),
-            running: Vec::new(),
-            fetches: Vec::new(),
-            condemned: HashMap::new(),
-            generation: 0,
-            moved: false,
-            actions: Vec::new(),
-            kept_back: VecDeque::new(),
-        })
-    }
-
     /// What the scene calls this event of this handler.
-    pub(crate) fn id(&self, handler: usize, sequence: u64) -> TaskId {
-        (self.handlers.get(handler).copied().unwrap_or(usize::MAX), sequence)
+    pub(crate) fn id(&self, handler: usize, position: u64) -> TaskId {
+        (self.handlers.get(handler).copied().unwrap_or(usize::MAX), position)
     }
 
     /// Does what the shards want done.
     pub(crate) fn act(&mut self, model: &mut Model, sabotage: Option<Sabotage>) -> Checked {
         for Placed { place, action } in std::mem::take(&mut self.actions) {
-            let job = |key: Key, sequence: u64, attempt: u32| {
-                let generation = self.generation;
-                Job { generation, place, key, sequence, attempt, state: None }
+            let generation = self.generation;
+            let job = |key: Key, position: u64, attempt: u32| Job {
+                generation,
+                place,
+                key,
+                position,
+                attempt,
+                state: None,
             };
             match action {
                 Action::Run { key, event, attempt } => {
-                    let job = job(key, event.sequence, attempt);
+                    let job = job(key, event.position(), attempt);
                     if sabotage == Some(Sabotage::BeginsTwice) && event.sequence % 5 == 0 {
                         self.ready.push(job.clone());
                     }
@@ -145,12 +101,22 @@ impl Host {
                     self.fetches.extend(sequences.map(|sequence| job(key.clone(), sequence, 0)));
                 }
                 Action::Settle(settled) => {
-                    model.settled(self.id(place.handler, settled.event.sequence))?;
+                    model.settled(self.id(place.handler, settled.event.position()), &settled)?;
+                    let drains = settled.gate.as_ref().filter(|gate| gate.phase == Phase::Draining);
+                    if let (Some(Sabotage::DrainsTooEarly), Some(gate)) = (sabotage, drains) {
+                        self.shards.at(place, &mut self.actions, |track, actions| {
+                            track.gate_stored(&settled.key, gate, 0, actions)
+                        });
+                    }
                     self.push(Unit { place, settled, minimal: false }, sabotage);
                 }
                 Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => {}
                 Action::Record => self.commits.touch(place.shard),
-                Action::WakeAt { .. } | Action::TakeBack { .. } | Action::Open { .. } => {}
+                Action::TakeBack { key, next } => {
+                    self.returns.take_back.push(TakeBack { generation, place, key, next });
+                }
+                Action::Open { key, gate } => self.commits.open(place, key, gate),
+                Action::WakeAt { .. } => {}
             }
         }
         Ok(())
@@ -184,14 +150,25 @@ impl Host {
     /// A batch is stored, and the host has learned of it.
     pub(crate) fn stored(&mut self, batch: &Batch, first: u64, now: u64, sabotage: Option<Sabotage>) {
         self.commits.stored(batch, first);
+        let end = first + (batch.messages.len() as u64).saturating_sub(1);
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.shards.committed(*shard, checkpoint);
+        }
+        for (place, key, gate) in &batch.opened {
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.gate_stored(key, gate, now, actions);
+            });
+            let subject = self.held_subject(*place, key);
+            self.returns.forget.push(Forget { subject, below: gate.next });
         }
         for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
                 self.shards.at(*place, &mut self.actions, |track, actions| {
-                    track.settled(settled, first, now, actions)
+                    track.settled(settled, end, now, actions)
                 });
+            }
+            if let Some(replay) = settled.event.replay() {
+                self.returns.remove(*place, replay, self.generation);
             }
         }
         for (_, id, changes) in &batch.states {
@@ -199,18 +176,33 @@ impl Host {
         }
     }
 
+    /// Where what is set aside of a key is.
+    pub(crate) fn held_subject(&self, place: Place, key: &Key) -> String {
+        let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
+        self.origins.names.held(place.shard, handler, &key.token())
+    }
+
     /// The event at fault is known: everything after the last commit is forgotten and read again.
-    pub(crate) fn reset(&mut self, at_fault: &Unit, reason: &str, scene: &Scene, model: &mut Model) {
-        let id = self.id(at_fault.place.handler, at_fault.settled.event.sequence);
+    pub(crate) fn reset(
+        &mut self,
+        at_fault: &Unit,
+        reason: &str,
+        now: u64,
+        (scene, model): (&Scene, &mut Model),
+    ) {
+        let id = self.id(at_fault.place.handler, at_fault.settled.event.position());
         self.condemned.insert(id, Failure::new(CauseClass::Refused, reason));
         self.generation += 1;
         let checkpoints = self.commits.forget();
         model.forgotten(&retries(scene, &checkpoints));
-        self.shards = Shards::new(self.plan.clone(), &checkpoints, Vec::new(), 0);
+        let gates = self.shards.stored_gates();
+        self.shards = Shards::new(self.plan.clone(), &checkpoints, gates, self.commits.known());
         self.states = States::default();
         self.ready.clear();
         self.kept_back.clear();
         self.actions.clear();
+        self.shards.resume(now, &mut self.actions);
+        self.returns.begin_anew();
         self.positions = (0..self.handlers.len()).map(|handler| self.shards.low(handler, 0)).collect();
     }
 
@@ -254,7 +246,11 @@ impl Host {
         for (index, number) in self.handlers.iter().enumerate() {
             let held = self.shards.held(index);
             ensure(held == Default::default(), Promise::Held, || format!("handler {number}: {held:?}"))?;
+            let keys = self.shards.held_keys(index);
+            ensure(keys == 0, Promise::Gate, || format!("handler {number} holds {keys} keys"))?;
         }
+        let gates = self.shards.stored_gates();
+        ensure(gates.is_empty(), Promise::Gate, || format!("stored gates at rest: {gates:?}"))?;
         for shard in 0..self.shards.count() {
             let handlers = self.commits.committed(shard).into_iter().flat_map(|stored| &stored.handlers);
             for (name, progress) in handlers {
@@ -269,64 +265,4 @@ impl Host {
         }
         Ok(())
     }
-}
-
-fn origin(name: Arc<str>) -> HandlerOrigin {
-    HandlerOrigin { name, plugin: "sha256:0".to_owned(), version: None }
-}
-
-/// The retries under way that some checkpoints know.
-fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> {
-    let mut retries = HashMap::new();
-    for (name, progress) in checkpoints.iter().flat_map(|checkpoint| &checkpoint.handlers) {
-        let Some(handler) = scene.handlers.iter().position(|handler| handler.name == *name) else { continue };
-        for attempt in &progress.attempts {
-            let retry = Retry { attempts: attempt.attempts, due: attempt.due };
-            retries.insert((handler, attempt.position), retry);
-        }
-    }
-    retries
-}
-
-/// Writes all checkpoints in the name of a host, in one batch.
-fn take_over(
-    scene: &Scene,
-    host: &str,
-    handlers: &[Arc<str>],
-    names: &Names,
-    server: &mut Server,
-    model: &mut Model,
-) -> Checked<Vec<(u64, Checkpoint)>> {
-    let mut batch: Vec<BatchMessage> = Vec::new();
-    let mut checkpoints = Vec::new();
-    for shard in 0..scene.shards.get() {
-        let (fence, mut checkpoint) = stored_checkpoint(server, names, shard)?;
-        host.clone_into(&mut checkpoint.host);
-        checkpoint.shards = scene.shards.get();
-        for handler in handlers {
-            let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
-            checkpoint.handlers.entry(handler.to_string()).or_insert(beginning);
-        }
-        batch.push(checkpoint_message(names, shard, &checkpoint, fence));
-        checkpoints.push((fence, checkpoint));
-    }
-    let first = server.store(&batch).map_err(|refusal| fenced(&refusal))?;
-    for (shard, (fence, checkpoint)) in (0_u16..).zip(&mut checkpoints) {
-        *fence = first + u64::from(shard);
-        model.checkpoint(shard, checkpoint)?;
-    }
-    Ok(checkpoints)
-}
-
-fn stored_checkpoint(server: &Server, names: &Names, shard: u16) -> Checked<(u64, Checkpoint)> {
-    let Some((sequence, bytes)) = server.last(&names.checkpoint(shard)) else {
-        return Ok((0, Checkpoint::default()));
-    };
-    let damaged = |error| Fault { promise: Promise::Checkpoint, text: format!("{error}: {bytes:?}") };
-    Ok((sequence, Checkpoint::decode(&bytes).map_err(damaged)?))
-}
-
-/// With one host alive, no batch may be fenced.
-pub(crate) fn fenced(refusal: &Refusal) -> Fault {
-    Fault { promise: Promise::ExactlyOnce, text: format!("the only host is refused: {refusal:?}") }
 }

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use heddle::flow::batch::Batch;
 use heddle::values::batch::BatchMessage;
 use heddle::values::checkpoint::{Checkpoint, Progress};
-use heddle::values::names::{CAUSE, HANDLER, Names, dead};
+use heddle::values::event::{REPLAYED, SET_ASIDE};
+use heddle::values::names::{CAUSE, HANDLER, Names, dead, held, replay};
 
-use crate::model::{Checked, Fault, Model, Promise, Retry, Task, TaskId, ensure};
+use crate::gates::{Ending, Way};
+use crate::model::{Checked, Fault, Lane, Model, Promise, Retry, Task, TaskId, ensure};
 use crate::scene::Fate;
 use crate::server::Server;
 
@@ -22,6 +24,20 @@ enum End {
         class: String,
         attempts: u32,
     },
+    /// Set aside at a sequence.
+    Aside(u64),
+    Released,
+}
+
+impl End {
+    fn ending(&self) -> Ending {
+        match self {
+            End::Done(_) => Ending::Done,
+            End::Dead { .. } => Ending::Dead,
+            End::Aside(_) => Ending::Aside,
+            End::Released => Ending::Released,
+        }
+    }
 }
 
 impl Model {
@@ -33,7 +49,7 @@ impl Model {
     pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(usize, u64) -> TaskId) -> Checked {
         let units = batch.units.iter();
         let taken: BTreeSet<TaskId> =
-            units.map(|unit| id_of(unit.place.handler, unit.settled.event.sequence)).collect();
+            units.map(|unit| id_of(unit.place.handler, unit.settled.event.position())).collect();
         for (shard, _, checkpoint) in &batch.checkpoints {
             self.knows_attempts(*shard, checkpoint, &taken)?;
         }
@@ -52,17 +68,23 @@ impl Model {
             let open = |sequence: u64, task: &Task| {
                 !task.committed && !task.lost && !taken.contains(&(handler, sequence))
             };
+            let hurried = |position| self.tasks.get(&(handler, position)).is_some_and(|task| task.hurried);
+            let retry = |position, retry: Retry| match hurried(position) {
+                true => (position, Retry { due: 0, ..retry }),
+                false => (position, retry),
+            };
             let expected: BTreeMap<u64, Retry> = self
                 .of_track(handler, shard)
                 .filter(|(sequence, task)| open(*sequence, task))
                 .filter_map(|(sequence, task)| Some((sequence, task.retry?)))
+                .map(|(position, found)| retry(position, found))
                 .collect();
             let is_lost = |sequence| self.tasks.get(&(handler, sequence)).is_some_and(|task| task.lost);
             let found: BTreeMap<u64, Retry> = progress
                 .attempts
                 .iter()
                 .filter(|attempt| !is_lost(attempt.position))
-                .map(|a| (a.position, Retry { attempts: a.attempts, due: a.due }))
+                .map(|a| retry(a.position, Retry { attempts: a.attempts, due: a.due }))
                 .collect();
             ensure(found == expected, Promise::Attempts, || {
                 format!("checkpoint {shard} of {name} knows {found:?}, not {expected:?}")
@@ -71,29 +93,31 @@ impl Model {
         Ok(())
     }
 
-    /// A batch is stored.
+    /// A batch is stored; `first` is the sequence of its first message.
     pub(crate) fn stored(
         &mut self,
-        batch: &Batch,
+        (batch, first): (&Batch, u64),
         server: &Server,
         names: &Names,
         id_of: impl Fn(usize, u64) -> TaskId,
     ) -> Checked {
-        let mut changed = BTreeSet::new();
-        for message in batch.messages.iter() {
-            if let Some((id, end)) = self.end_of(message) {
+        let mut changed = BTreeMap::new();
+        for (message, at) in batch.messages.iter().zip(first..) {
+            let after = batch.messages.iter().skip(usize::try_from(at - first).unwrap_or_default() + 1);
+            if let Some((id, end)) = self.end_of(message, at, after, names) {
                 self.commit(id, end)?;
-                changed.insert((id.0, self.task(id)?.key.clone()));
+                changed.insert((id.0, self.task(id)?.key.clone()), id);
             }
         }
         for unit in &batch.units {
-            let id = id_of(unit.place.handler, unit.settled.event.sequence);
+            let id = id_of(unit.place.handler, unit.settled.event.position());
             let committed = self.task(id)?.committed;
             ensure(committed, Promise::NothingLost, || {
                 format!("{id:?} was taken, and nothing of it stored")
             })?;
         }
-        for (handler, key) in changed {
+        for ((handler, key), id) in changed {
+            self.gate_fits(id, server, names)?;
             let name = self.scene.handlers.get(handler).map_or("", |handler| &handler.name);
             let state = server.state(&names.state(key.shard(self.scene.shards.get()), name, &key));
             let count = self.lanes.get(&(handler, key.clone())).map_or(0, |lane| lane.count);
@@ -115,34 +139,64 @@ impl Model {
         Ok(())
     }
 
-    fn end_of(&self, message: &BatchMessage) -> Option<(TaskId, End)> {
+    /// The end that a message of a batch tells of, its sequence being `at`.
+    fn end_of<'a>(
+        &self,
+        message: &BatchMessage,
+        at: u64,
+        after: impl Iterator<Item = &'a BatchMessage>,
+        names: &Names,
+    ) -> Option<(TaskId, End)> {
         let header = |name| message.headers.get(name);
         if let (Some(class), Some(name)) = (header(dead::CAUSE_CLASS), header(dead::HANDLER)) {
             let id = (self.handler(name)?, header(dead::SEQUENCE)?.parse().ok()?);
             let attempts = header(dead::ATTEMPTS)?.parse().ok()?;
-            return Some((id, End::Dead { class: class.to_owned(), attempts }));
+            let end = End::Dead { class: class.to_owned(), attempts };
+            return Some((self.position(id, request_of(after, names)), end));
+        }
+        if let Some(sequence) = header(held::SEQUENCE) {
+            let rest = message.subject.strip_prefix(names.all_held().trim_end_matches('>'))?;
+            let handler = self.handler(rest.split('.').nth(1)?)?;
+            return Some(((handler, sequence.parse().ok()?), End::Aside(at)));
+        }
+        if let Some((handler, request, outcome)) = replayed(message, names) {
+            let end = (outcome == replay::RELEASED).then_some(End::Released);
+            return end.map(|end| Some(((self.handler(handler)?, REPLAYED | request), end)))?;
         }
         if message.subject != COUNTED {
             return None;
         }
         let sequence = header(CAUSE)?.rsplit('/').next()?.parse().ok()?;
         let count = std::str::from_utf8(&message.payload).ok()?.parse().ok()?;
-        Some(((self.handler(header(HANDLER)?)?, sequence), End::Done(count)))
+        let id = (self.handler(header(HANDLER)?)?, sequence);
+        Some((self.position(id, request_of(after, names)), End::Done(count)))
+    }
+
+    /// By which way an event came that ends now.
+    fn position(&self, id: TaskId, request: Option<u64>) -> TaskId {
+        let aside = self.tasks.get(&id).and_then(|task| task.aside);
+        let again = request.map(|request| REPLAYED | request).or(aside.map(|at| SET_ASIDE | at));
+        (id.0, again.unwrap_or(id.1))
     }
 
     /// One event's end is stored.
     fn commit(&mut self, id: TaskId, end: End) -> Checked {
         let task = self.task(id)?.clone();
-        let lane = self.lanes.get(&(id.0, task.key.clone())).cloned().unwrap_or_default();
+        let empty = Lane::default();
+        let lane = self.lanes.get(&(id.0, task.key.clone())).unwrap_or(&empty);
         ensure(!task.committed && !task.lost, Promise::ExactlyOnce, || {
             format!("{id:?} ends again: {task:?}")
         })?;
-        for sequence in lane.sequences.iter().take_while(|sequence| **sequence < id.1) {
+        let (way, ending, holds) = (Way::of(id.1), end.ending(), self.holds_keys(id.0));
+        let of_stream = lane.sequences.iter().filter(|_| way == Way::Stream);
+        for sequence in of_stream.take_while(|sequence| **sequence < id.1) {
             let earlier = self.tasks.get(&(id.0, *sequence));
             let over = earlier.is_none_or(|task| task.committed || task.lost);
             ensure(over, Promise::ExactlyOnce, || format!("{id:?} is stored before {sequence}"))?;
         }
-        ensure(id.1 > lane.last, Promise::ExactlyOnce, || format!("{id:?} is stored after {}", lane.last))?;
+        ensure(way != Way::Stream || id.1 > lane.last, Promise::ExactlyOnce, || {
+            format!("{id:?} is stored after {}", lane.last)
+        })?;
         let count = match &end {
             End::Done(count) => {
                 ensure(*count == lane.count + 1, Promise::ExactlyOnce, || {
@@ -150,13 +204,17 @@ impl Model {
                 })?;
                 if task.fate == (Fate::Done { clears: true }) { 0 } else { *count }
             }
-            End::Dead { .. } => lane.count,
+            End::Dead { .. } | End::Aside(_) | End::Released => lane.count,
         };
         self.judge(id, &task, &end)?;
         self.task(id)?.committed = true;
         if let Some(lane) = self.lanes.get_mut(&(id.0, task.key)) {
-            lane.last = id.1;
+            lane.last = if way == Way::Stream { id.1 } else { lane.last };
             lane.count = count;
+            lane.stored.ends(way, task.event, ending, holds)?;
+        }
+        if let End::Aside(at) = end {
+            self.set_aside(id.0, id.1, at)?;
         }
         Ok(())
     }
@@ -166,6 +224,7 @@ impl Model {
         let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
         let max = handler.policy.max_attempts.get();
         match end {
+            End::Aside(_) | End::Released => Ok(()),
             End::Done(_) => {
                 let hopeless =
                     matches!(task.fate, Fate::Hopeless | Fate::Rejected | Fate::OverLimit | Fate::Refused);
@@ -205,7 +264,17 @@ impl Model {
         if let Some(below) = progress.done.iter().find(|done| *done < progress.low) {
             return Err(says("keeps, below its low mark,", below));
         }
-        for (sequence, task) in self.of_track(handler, shard) {
+        for (position, task) in self.of_track(handler, shard).filter(|(position, _)| *position >= REPLAYED) {
+            let request = position & !REPLAYED;
+            let noted = progress.replayed.contains(request);
+            if noted && !task.committed {
+                return Err(says("takes for done the request", request));
+            }
+            if task.committed && !task.gone && !noted {
+                return Err(says("has forgotten the request", request));
+            }
+        }
+        for (sequence, task) in self.of_stream(handler, shard) {
             let claimed = sequence < progress.low || progress.done.contains(sequence);
             if claimed && !task.committed && !task.lost {
                 return Err(says("claims", sequence));
@@ -216,4 +285,27 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Handler, request and outcome, if a message says what came of a request.
+fn replayed<'a>(message: &'a BatchMessage, names: &Names) -> Option<(&'a str, u64, &'a str)> {
+    let rest = message.subject.strip_prefix(names.all_replayed().trim_end_matches('>'))?;
+    let (handler, request) = rest.split_once('.')?;
+    Some((handler, request.parse().ok()?, message.headers.get(replay::OUTCOME)?))
+}
+
+/// The request by which the event came whose messages go on with these, if one did.
+fn request_of<'a>(after: impl Iterator<Item = &'a BatchMessage>, names: &Names) -> Option<u64> {
+    for message in after {
+        let of_next = message.subject == COUNTED
+            || message.headers.get(dead::CAUSE_CLASS).is_some()
+            || message.headers.get(held::SEQUENCE).is_some();
+        if of_next {
+            return None;
+        }
+        if let Some((_, request, outcome)) = replayed(message, names) {
+            return (outcome != replay::RELEASED).then_some(request);
+        }
+    }
+    None
 }

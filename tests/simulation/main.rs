@@ -3,10 +3,14 @@
 //!
 //! Every world comes from a seed, so that what fails once fails always. A failure says the seed.
 
+mod acquire;
 mod batches;
+mod gates;
 mod host;
 mod ledger;
 mod model;
+mod returns;
+mod runs;
 mod sabotage;
 mod scene;
 mod server;
@@ -108,6 +112,21 @@ fn the_window_is_full_before_a_checkpoint_outgrows_its_bytes() {
 }
 
 #[test]
+fn no_later_event_of_a_held_key_takes_effect_before_its_replay_or_release() {
+    holds(Promise::Gate);
+}
+
+#[test]
+fn what_is_set_aside_runs_once_in_order_and_none_of_it_is_lost() {
+    holds(Promise::Aside);
+}
+
+#[test]
+fn a_dead_letter_that_is_sent_again_takes_effect_once() {
+    holds(Promise::Replay);
+}
+
+#[test]
 fn there_is_a_next_step_until_all_is_done() {
     holds(Promise::Progress);
 }
@@ -119,11 +138,12 @@ fn no_world_makes_it_panic() {
 
 #[test]
 fn the_worlds_are_eventful() {
-    let sum =
-        WORLDS.iter().filter_map(|world| world.checked.as_ref().ok()).fold(Tally::default(), |sum, tally| {
-            Tally { tasks: sum.tasks + tally.tasks, runs: sum.runs + tally.runs, lost: sum.lost + tally.lost }
-        });
+    let sum = WORLDS
+        .iter()
+        .filter_map(|world| world.checked.as_ref().ok())
+        .fold(Tally::default(), |sum, tally| sum.plus(tally));
     assert!(sum.tasks > 100_000 && sum.runs > sum.tasks as u64 && sum.lost > 1_000, "{sum:?}");
+    assert!(sum.aside > 10_000 && sum.replays > 10_000 && sum.free_runs > 3_000, "{sum:?}");
 }
 
 #[test]

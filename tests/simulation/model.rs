@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use heddle::flow::shard::Admission;
-use heddle::values::event::Event;
+use heddle::flow::shard::{Admission, Settled};
+use heddle::values::event::{Event, REPLAYED, SET_ASIDE};
 use heddle::values::key::Key;
 
+use crate::gates::{Ending, View, Way};
 use crate::scene::{Fate, Scene};
 
 /// What is promised of every run, as far as pure code can break it.
@@ -33,6 +34,12 @@ pub(crate) enum Promise {
     Held,
     /// The window is reported full before too much runs ahead.
     Window,
+    /// While a key is held, no later event of it takes effect.
+    Gate,
+    /// What is set aside runs once, in order, before later events.
+    Aside,
+    /// A dead letter that is replayed takes effect once.
+    Replay,
     /// There is always a next step until all is done.
     Progress,
     /// Nothing panics.
@@ -60,11 +67,13 @@ pub(crate) struct Retry {
     pub(crate) due: u64,
 }
 
-/// One event for one handler.
+/// One event for one handler, as it comes by one way: from its stream, from where it was set aside, or by a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
     pub(crate) key: Key,
     pub(crate) shard: u16,
+    /// Its sequence in its stream; 0: a request that only releases the key.
+    pub(crate) event: u64,
     pub(crate) fate: Fate,
     /// It was read by the host that lives now.
     pub(crate) read: bool,
@@ -77,13 +86,42 @@ pub(crate) struct Task {
     /// It was gone before it was handled: nothing more may come of it.
     pub(crate) lost: bool,
     pub(crate) retry: Option<Retry>,
+    /// It failed last in an outage.
+    pub(crate) probed: bool,
+    /// It was woken before its time: what is written down may say a later one.
+    pub(crate) hurried: bool,
+    /// Where it was set aside.
+    pub(crate) aside: Option<u64>,
     /// Runs of all hosts that ever lived.
     pub(crate) runs: u32,
+    /// Runs that failed in an outage, and do not count.
+    pub(crate) free_runs: u32,
     /// Hosts that died or began anew since it was published.
     pub(crate) restarts: u32,
 }
 
 impl Task {
+    pub(crate) fn new(key: Key, shard: u16, event: u64, fate: Fate) -> Self {
+        Task {
+            key,
+            shard,
+            event,
+            fate,
+            read: false,
+            settled: false,
+            committed: false,
+            gone: false,
+            lost: false,
+            retry: None,
+            probed: false,
+            hurried: false,
+            aside: None,
+            runs: 0,
+            free_runs: 0,
+            restarts: 0,
+        }
+    }
+
     /// Whether it is still to come to its end.
     pub(crate) fn is_open(&self) -> bool {
         !self.settled && !self.committed && !self.lost
@@ -95,13 +133,16 @@ impl Task {
 pub(crate) struct Lane {
     pub(crate) sequences: Vec<u64>,
     pub(crate) running: Option<u64>,
-    /// The last event whose end is stored.
+    /// What holds the key, as far as it is stored, and as the host that lives now has it.
+    pub(crate) stored: View,
+    pub(crate) live: View,
+    /// The last event of the stream whose end is stored.
     pub(crate) last: u64,
     /// What its state counts, as far as it is stored.
     pub(crate) count: u64,
 }
 
-/// Handler and sequence.
+/// Handler and position: see [`Event::position`].
 pub(crate) type TaskId = (usize, u64);
 
 /// The reference.
@@ -124,19 +165,8 @@ impl Model {
         for (handler, of) in self.scene.handlers.iter().enumerate() {
             let Some(key) = of.key(event) else { continue };
             self.lanes.entry((handler, key.clone())).or_default().sequences.push(event.sequence);
-            let task = Task {
-                shard: key.shard(self.scene.shards.get()),
-                key,
-                fate: self.scene.fate(handler, event.sequence),
-                read: false,
-                settled: false,
-                committed: false,
-                gone: false,
-                lost: false,
-                retry: None,
-                runs: 0,
-                restarts: 0,
-            };
+            let shard = key.shard(self.scene.shards.get());
+            let task = Task::new(key, shard, event.sequence, self.scene.fate(handler, event.sequence));
             self.tasks.insert((handler, event.sequence), task);
         }
     }
@@ -164,6 +194,8 @@ impl Model {
         let task = self.task(id)?;
         let known = task.read || task.committed;
         task.read |= !known;
+        // A key that was not held when its release was asked for may be so when that is read again.
+        task.lost &= task.event > 0;
         let expected = if known { Admission::Known } else { Admission::Queued };
         ensure(admission == expected, Promise::ExactlyOnce, || format!("{id:?} was {admission:?}"))
     }
@@ -190,12 +222,15 @@ impl Model {
         ensure(task.retry.is_none_or(|retry| retry.due <= now), Promise::BackOff, || {
             format!("{id:?} runs at {now}: {:?}", task.retry)
         })?;
-        let lane = self.lanes.get(&(id.0, key.clone())).cloned().unwrap_or_default();
+        let empty = Lane::default();
+        let lane = self.lanes.get(&(id.0, key.clone())).unwrap_or(&empty);
         ensure(lane.running.is_none(), Promise::Order, || {
             format!("{id:?} runs while {:?} does", lane.running)
         })?;
+        let way = Way::of(id.1);
+        lane.live.may_run(way, task.event)?;
         let earlier = lane.sequences.iter().take_while(|sequence| **sequence < id.1);
-        for sequence in earlier {
+        for sequence in earlier.filter(|_| way == Way::Stream) {
             let open = self.tasks.get(&(id.0, *sequence)).is_some_and(Task::is_open);
             ensure(!open, Promise::Order, || format!("{id:?} runs before {sequence}"))?;
         }
@@ -210,51 +245,83 @@ impl Model {
     }
 
     /// A run failed, and the event is to be run again.
-    pub(crate) fn failed(&mut self, id: TaskId, retry: Retry) -> Checked {
+    pub(crate) fn failed(&mut self, id: TaskId, retry: Retry, outage: bool) -> Checked {
         let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
         let task = self.task(id)?;
         task.retry = Some(retry);
+        (task.probed, task.hurried) = (outage, false);
+        task.free_runs += u32::from(outage);
         ensure(retry.attempts < max, Promise::Attempts, || format!("{id:?} has used up {retry:?}"))
     }
 
+    /// An event that waits for its next run was woken before its time; `probed`: only if it failed in an outage.
+    pub(crate) fn hurried(&mut self, id: TaskId, probed: bool, now: u64) -> Checked {
+        let task = self.task(id)?;
+        let meant = task.probed || !probed;
+        ensure(meant, Promise::BackOff, || format!("{id:?} need not hurry: {task:?}"))?;
+        if let Some(retry) = task.retry.as_mut().filter(|retry| retry.due > now) {
+            retry.due = now;
+            task.hurried = true;
+        }
+        Ok(())
+    }
+
     /// An event came to its end.
-    pub(crate) fn settled(&mut self, id: TaskId) -> Checked {
+    pub(crate) fn settled(&mut self, id: TaskId, settled: &Settled) -> Checked {
+        let holds = self.holds_keys(id.0);
         let task = self.task(id)?;
         ensure(task.read && task.is_open(), Promise::ExactlyOnce, || format!("{id:?} ends twice: {task:?}"))?;
         task.settled = true;
+        let (event, way, ending) = (task.event, Way::of(id.1), Ending::of(&settled.outcome));
+        self.lane(id.0, &settled.key).live.ends(way, event, ending, holds)?;
+        if way == Way::Held && ending == Ending::Dead {
+            // The rest of what was taken back is forgotten, and taken back again.
+            for (_, task) in self.tasks.range_mut((id.0, SET_ASIDE)..(id.0, REPLAYED)) {
+                task.read &= task.key != settled.key || task.settled || task.committed;
+            }
+        }
         Ok(())
     }
 
     /// Everything that was not stored is forgotten: a crash, or a new beginning. `retries` are those stored.
     pub(crate) fn forgotten(&mut self, retries: &HashMap<TaskId, Retry>) {
         for (id, task) in &mut self.tasks {
-            task.lost |= task.gone && !task.committed;
+            task.lost |= task.gone && !task.committed && id.1 < SET_ASIDE;
             task.read = false;
             task.settled = false;
+            (task.probed, task.hurried) = (false, false);
             task.restarts += 1;
             task.retry = retries.get(id).copied();
         }
-        self.lanes.values_mut().for_each(|lane| lane.running = None);
+        for lane in self.lanes.values_mut() {
+            lane.running = None;
+            lane.live = lane.stored.clone();
+        }
     }
 
     /// How many events of a track are done or under way at or above the low mark that is stored.
     pub(crate) fn ahead(&self, handler: usize, shard: u16) -> usize {
         let low = self.lows.get(&(shard, handler)).copied().unwrap_or_default();
-        let of_track = self.of_track(handler, shard).filter(|(sequence, _)| *sequence >= low);
+        let of_track = self.of_stream(handler, shard).filter(|(sequence, _)| *sequence >= low);
         of_track.filter(|(_, task)| task.committed || task.read).count()
     }
 
     /// Whether the host that lives now has something under way in a track, and has read all that its checkpoint knew.
     pub(crate) fn has_caught_up(&self, handler: usize, shard: u16) -> bool {
         let last = |wanted: fn(&Task) -> bool| {
-            let of_track = self.of_track(handler, shard).filter(|(_, task)| wanted(task));
+            let of_track = self.of_stream(handler, shard).filter(|(_, task)| wanted(task));
             of_track.map(|(sequence, _)| sequence).last()
         };
         last(|task| task.read && !task.committed)
             > last(|task| task.committed || (!task.read && task.retry.is_some()))
     }
 
-    /// The events of one handler in one shard.
+    /// The events of one handler in one shard, as they come from the stream.
+    pub(crate) fn of_stream(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
+        self.of_track(handler, shard).take_while(|(position, _)| *position < SET_ASIDE)
+    }
+
+    /// The events of one handler in one shard, by their positions.
     pub(crate) fn of_track(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
         self.tasks
             .range((handler, 0)..(handler + 1, 0))
@@ -272,7 +339,7 @@ impl Model {
             let deferrals = if let Fate::Deferred { runs, .. } = task.fate { runs } else { 0 };
             let max = self.scene.handlers.get(id.0).map_or(1, |handler| handler.policy.max_attempts.get());
             // What was not yet written down when a host died is run again.
-            let bound = (max + deferrals) * (1 + task.restarts);
+            let bound = (max + deferrals) * (1 + task.restarts) + task.free_runs;
             ensure(task.runs <= bound, Promise::Attempts, || format!("{id:?} ran too often: {task:?}"))?;
         }
         Ok(())

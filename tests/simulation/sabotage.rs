@@ -31,11 +31,23 @@ pub(crate) enum Sabotage {
     DropsDeadLetters,
     /// Lets the next event see the state that is stored, not what the one before made of it.
     ForgetsStates,
+    /// Does not read the gates when it takes over.
+    ForgetsGates,
+    /// Forgets when it takes over which requests are done.
+    ForgetsReplays,
+    /// Looks for what was set aside before all of it is stored.
+    DrainsTooEarly,
+    /// Takes the first look at what was set aside for all of it.
+    OpensTooEarly,
+    /// Removes requests before their dead letters.
+    RemovesRequestsFirst,
+    /// Counts what fails in an outage.
+    CountsOutages,
 }
 
 impl Sabotage {
     /// All of them, each with a promise that it breaks.
-    pub(crate) const ALL: [(Sabotage, Promise); 13] = [
+    pub(crate) const ALL: [(Sabotage, Promise); 19] = [
         (Sabotage::TakesLostForStored, Promise::ExactlyOnce),
         (Sabotage::TakesOutOfOrder, Promise::ExactlyOnce),
         (Sabotage::ForgetsToReread, Promise::Checkpoint),
@@ -49,5 +61,11 @@ impl Sabotage {
         (Sabotage::ForgetsSettled, Promise::Held),
         (Sabotage::DropsDeadLetters, Promise::NothingLost),
         (Sabotage::ForgetsStates, Promise::ExactlyOnce),
+        (Sabotage::ForgetsGates, Promise::Gate),
+        (Sabotage::ForgetsReplays, Promise::ExactlyOnce),
+        (Sabotage::DrainsTooEarly, Promise::Aside),
+        (Sabotage::OpensTooEarly, Promise::Gate),
+        (Sabotage::RemovesRequestsFirst, Promise::Replay),
+        (Sabotage::CountsOutages, Promise::Attempts),
     ];
 }

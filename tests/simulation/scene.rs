@@ -35,6 +35,8 @@ pub(crate) struct Handler {
     kinds: Vec<u8>,
     keying: Keying,
     pub(crate) policy: RetryPolicy,
+    /// Whether its dead letters hold their keys.
+    pub(crate) holds: bool,
 }
 
 impl Handler {
@@ -117,6 +119,10 @@ pub(crate) struct Scene {
     pub(crate) crashes: u32,
     /// One of so many steps takes events off the stream; 0: none.
     pub(crate) expiries: u32,
+    /// One of so many steps asks for a dead letter to be sent again, or for a key to be released; 0: none.
+    pub(crate) requests: u32,
+    /// One of so many steps begins or ends an outage; 0: none.
+    pub(crate) outages: u32,
     /// One of so many events fills a third of a batch.
     bulk: u32,
     /// Whether events that were seen are handed on again.
@@ -147,6 +153,8 @@ impl Scene {
             expiries: pick(&mut random, &[0, 0, 0, 50, 200]),
             bulk: pick(&mut random, &[2, 6, 1_000]),
             repeats: random.random_bool(0.5),
+            requests: pick(&mut random, &[0, 10, 40]),
+            outages: pick(&mut random, &[0, 0, 0, 30, 100]),
         }
     }
 
@@ -165,13 +173,26 @@ impl Scene {
         if random.random_range(0..self.trouble) != 0 {
             return Fate::Done { clears: random.random_range(0..6) == 0 };
         }
+        Self::trouble_of(&mut random)
+    }
+
+    /// How an event fares when its dead letter is sent again for the so-many-th time: most often well, and in the end
+    /// always.
+    pub(crate) fn fate_of_replay(&self, handler: usize, sequence: u64, times: u32) -> Fate {
+        let mut random = self.random_of(handler, sequence ^ (u64::from(times + 1) << 40));
+        match times > 3 || random.random_range(0..4) != 0 {
+            true => Fate::Done { clears: random.random_range(0..6) == 0 },
+            false => Self::trouble_of(&mut random),
+        }
+    }
+
+    fn trouble_of(random: &mut StdRng) -> Fate {
         match random.random_range(0..8) {
             0 | 1 => Fate::Flaky { runs: random.random_range(1..6), traps: random.random_bool(0.5) },
             2 => Fate::Hopeless,
-            3 | 4 => Fate::Deferred {
-                runs: random.random_range(1..4),
-                delay: pick(&mut random, &[0, 5, 700, 40_000]),
-            },
+            3 | 4 => {
+                Fate::Deferred { runs: random.random_range(1..4), delay: pick(random, &[0, 5, 700, 40_000]) }
+            }
             5 => Fate::Rejected,
             6 => Fate::OverLimit,
             _ => Fate::Refused,
@@ -204,6 +225,7 @@ fn handler(number: usize, random: &mut StdRng) -> Handler {
             max_elapsed: Duration::MAX,
             ..RetryPolicy::default()
         },
+        holds: random.random_bool(0.5),
     }
 }
 

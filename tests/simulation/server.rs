@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use heddle::values::batch::{BatchMessage, MAX_MESSAGES};
 use heddle::values::event::{Event, Headers, Source};
-use heddle::values::names::STATE_CLEARED;
+use heddle::values::gate::{Gate, taken_back};
+use heddle::values::letter::Letter;
+use heddle::values::names::{STATE_CLEARED, dead, held};
 
 use crate::scene::STREAM;
 
@@ -22,22 +24,43 @@ pub(crate) enum Refusal {
     Content(String),
 }
 
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// The dead letter at a sequence is to be sent again; or, without being run, to hold its key no longer.
+    Letter { letter: u64, release: bool },
+    /// The key of a token is to be released.
+    Key { token: String },
+}
+
+/// A request to a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) handler: String,
+    pub(crate) wish: Wish,
+}
+
 /// One stream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Server {
     next: u64,
     events: BTreeMap<u64, Arc<Event>>,
     /// Sequence and payload of what is rolled up, by subject.
     rolled_up: HashMap<String, (u64, Bytes)>,
     states: HashMap<String, Option<Bytes>>,
+    letters: BTreeMap<u64, Letter>,
+    /// What is set aside, by subject and sequence.
+    aside: HashMap<String, BTreeMap<u64, (Headers, Bytes)>>,
+    /// The last message of each gate.
+    gates: BTreeMap<String, Gate>,
+    pub(crate) requests: BTreeMap<u64, Request>,
     /// Whether batches are checked against the checkpoints that they go on from.
     pub(crate) fences: bool,
 }
 
 impl Server {
     pub(crate) fn new() -> Self {
-        let (events, rolled_up, states) = Default::default();
-        Server { next: 1, events, rolled_up, states, fences: true }
+        Server { next: 1, fences: true, ..Server::default() }
     }
 
     /// Stores an event.
@@ -81,6 +104,63 @@ impl Server {
         self.states.get(subject).cloned().unwrap_or_default()
     }
 
+    /// All dead letters.
+    pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
+        self.letters.values()
+    }
+
+    /// The dead letter at a sequence, if it is still there.
+    pub(crate) fn letter(&self, sequence: u64) -> Option<&Letter> {
+        self.letters.get(&sequence)
+    }
+
+    pub(crate) fn remove_letter(&mut self, sequence: u64) {
+        self.letters.remove(&sequence);
+    }
+
+    /// All gates that are or were.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = (&str, &Gate)> {
+        self.gates.iter().map(|(subject, gate)| (subject.as_str(), gate))
+    }
+
+    /// The gate under a subject.
+    pub(crate) fn gate(&self, subject: &str) -> Option<&Gate> {
+        self.gates.get(subject)
+    }
+
+    /// Where events were set aside under a subject at or above a sequence, and their own sequences.
+    pub(crate) fn set_aside(&self, subject: &str, from: u64) -> impl Iterator<Item = (u64, u64)> {
+        let of_subject = self.aside.get(subject).into_iter().flat_map(move |aside| aside.range(from..));
+        of_subject.filter_map(|(at, (headers, _))| Some((*at, headers.get(held::SEQUENCE)?.parse().ok()?)))
+    }
+
+    /// An event that was set aside at a sequence.
+    pub(crate) fn taken_back(&self, at: u64) -> Option<Event> {
+        let (headers, payload) = self.aside.values().find_map(|aside| aside.get(&at))?;
+        taken_back(at, headers, payload.clone())?.ok()
+    }
+
+    /// Removes what was set aside under a subject below a sequence.
+    pub(crate) fn forget(&mut self, subject: &str, below: u64) {
+        if let Some(aside) = self.aside.get_mut(subject) {
+            aside.retain(|at, _| *at >= below);
+        }
+    }
+
+    /// Stores a request, unless there is one for the same. Its sequence.
+    pub(crate) fn request(&mut self, request: Request) -> Option<u64> {
+        let target = |request: &Request| match &request.wish {
+            Wish::Letter { letter, .. } => letter.to_string(),
+            Wish::Key { token } => format!("{}.{token}", request.handler),
+        };
+        if self.requests.values().any(|other| target(other) == target(&request)) {
+            return None;
+        }
+        self.next += 1;
+        self.requests.insert(self.next - 1, request);
+        Some(self.next - 1)
+    }
+
     /// Stores a batch, or says why not. The sequence of its first message.
     pub(crate) fn store(&mut self, batch: &[BatchMessage]) -> Result<u64, Refusal> {
         if batch.len() > MAX_MESSAGES {
@@ -114,6 +194,15 @@ impl Server {
         if message.subject.contains(".state.") {
             let cleared = message.headers.get(STATE_CLEARED).is_some();
             self.states.insert(message.subject.clone(), (!cleared).then(|| message.payload.clone()));
+        }
+        let (headers, payload) = (message.headers.clone(), message.payload.clone());
+        if let Some(gate) = message.subject.contains(".gate.").then(|| Gate::decode(&payload)).flatten() {
+            self.gates.insert(message.subject.clone(), gate);
+        } else if headers.get(dead::CAUSE_CLASS).is_some() {
+            self.letters.insert(self.next, Letter { sequence: self.next, stored: 0, headers, payload });
+        } else if message.subject.contains(".held.") {
+            let of_subject = self.aside.entry(message.subject.clone()).or_default();
+            of_subject.insert(self.next, (headers, payload));
         }
     }
 }

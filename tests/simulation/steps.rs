@@ -1,7 +1,9 @@
 //! What happens: one random step after the other, and then everything that is left, until nothing is.
 
+use heddle::flow::shard::Hurry;
 use rand::RngExt;
 
+use crate::gates::Way;
 use crate::model::{Checked, Fault, Promise, ensure};
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
@@ -17,6 +19,25 @@ pub(crate) struct Tally {
     pub(crate) tasks: usize,
     pub(crate) runs: u64,
     pub(crate) lost: usize,
+    /// Events that were set aside and ran later.
+    pub(crate) aside: usize,
+    /// Requests that were done.
+    pub(crate) replays: usize,
+    /// Runs that failed in an outage.
+    pub(crate) free_runs: u64,
+}
+
+impl Tally {
+    pub(crate) fn plus(self, other: &Tally) -> Tally {
+        Tally {
+            tasks: self.tasks + other.tasks,
+            runs: self.runs + other.runs,
+            lost: self.lost + other.lost,
+            aside: self.aside + other.aside,
+            replays: self.replays + other.replays,
+            free_runs: self.free_runs + other.free_runs,
+        }
+    }
 }
 
 /// Runs the world of a seed to its end.
@@ -35,10 +56,17 @@ pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Checked<Tally> {
     }
     world.come_to_rest()?;
     let tasks = world.model.tasks.values();
+    let of_way = |way| {
+        let tasks = world.model.tasks.iter().filter(|(_, task)| task.committed);
+        tasks.filter(|((_, position), _)| Way::of(*position) == way).count()
+    };
     Ok(Tally {
         tasks: tasks.len(),
         runs: tasks.clone().map(|task| u64::from(task.runs)).sum(),
+        free_runs: tasks.clone().map(|task| u64::from(task.free_runs)).sum(),
         lost: tasks.filter(|task| task.lost).count(),
+        aside: of_way(Way::Held),
+        replays: of_way(Way::Replay),
     })
 }
 
@@ -53,7 +81,13 @@ impl World {
         if one_of(self, scene.expiries) {
             self.expire();
         }
-        match self.random.random_range(0..16) {
+        if one_of(self, scene.requests) {
+            self.request()?;
+        }
+        if one_of(self, scene.outages) {
+            self.turn()?;
+        }
+        match self.random.random_range(0..20) {
             0..4 => {
                 let repeats = scene.repeats && self.random.random_bool(0.3);
                 self.read(repeats)?;
@@ -68,7 +102,17 @@ impl World {
                 let milliseconds = self.random.random_range(0..=scene.pace);
                 self.let_pass(milliseconds);
             }
-            _ => self.tick_if_due(),
+            15 => drop(self.look()),
+            16 => drop(self.take_in()?),
+            17 => drop(self.take_back()),
+            18 => drop(self.remove()),
+            _ => {
+                let open = self.host.outages.first().copied();
+                if let Some(handler) = open.filter(|_| self.random.random_bool(0.5)) {
+                    self.hurry(handler, Hurry::One)?;
+                }
+                self.tick_if_due();
+            }
         }
         Ok(())
     }
@@ -106,6 +150,9 @@ impl World {
         for _ in 0..if self.scene.expiries > 0 { self.scene.events / 8 } else { 0 } {
             self.expire();
         }
+        while !self.host.outages.is_empty() {
+            self.turn()?;
+        }
         for _ in 0..MAX_STEPS {
             self.act()?;
             if self.random.random_range(0..20) == 0 {
@@ -127,6 +174,9 @@ impl World {
                 self.tick();
                 continue;
             }
+            if self.request_what_holds()? {
+                continue;
+            }
             return self.at_rest();
         }
         Err(Fault { promise: Promise::Progress, text: format!("there is no end: {}", self.picture()) })
@@ -134,8 +184,8 @@ impl World {
 
     /// One of the steps that are possible, whichever.
     fn any_step(&mut self) -> Checked<bool> {
-        let first = self.random.random_range(0..7);
-        for step in (first..7).chain(0..first) {
+        let first = self.random.random_range(0..11);
+        for step in (first..11).chain(0..first) {
             let done = match step {
                 0 => self.read(false)?,
                 1 => self.begin()?,
@@ -143,7 +193,11 @@ impl World {
                 3 => self.commit()?,
                 4 => self.arrive()?,
                 5 => self.learn()?,
-                _ => self.fetch(),
+                6 => self.fetch(),
+                7 => self.look(),
+                8 => self.take_in()?,
+                9 => self.take_back(),
+                _ => self.remove(),
             };
             if done {
                 return Ok(true);
@@ -156,6 +210,7 @@ impl World {
         let stuck = (0..self.host.handlers.len()).any(|handler| self.has_unread(handler));
         ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
         self.model.at_rest()?;
+        self.model.nothing_is_held(&self.server)?;
         self.host.knows_attempts(&self.model)?;
         self.host.at_rest(&self.model)
     }

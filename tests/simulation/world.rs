@@ -1,27 +1,17 @@
 //! The world: a stream, a host, the reference, and what can happen next.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use heddle::flow::shard::Rules;
 use heddle::flow::shards::Shards;
-use heddle::flow::states::State;
-use heddle::values::effects::{Effects, Message, StateChange, When};
-use heddle::values::event::Headers;
-use heddle::values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::host::{Host, Job};
-use crate::ledger::COUNTED;
-use crate::model::{Checked, Model, Promise, Retry, ensure};
+use crate::host::Host;
+use crate::model::{Checked, Model, Promise, ensure};
 use crate::sabotage::Sabotage;
-use crate::scene::{Fate, Scene};
-use crate::server::{REFUSED, Server};
-
-/// A third of what fits into a batch.
-static BULK: LazyLock<Bytes> = LazyLock::new(|| vec![0; 3 << 20].into());
+use crate::scene::Scene;
+use crate::server::Server;
 
 /// When the world begins, in milliseconds since 1970.
 const BEGINNING: u64 = 1_000_000;
@@ -50,7 +40,8 @@ impl World {
         server.fences = sabotage != Some(Sabotage::StoresLateBatches);
         let mut model = Model::new(Arc::clone(&scene));
         let handlers = some_handlers(&scene, &mut random);
-        let host = Host::acquire(&scene, "host-0".to_owned(), handlers, &mut server, &mut model)?;
+        let name = "host-0".to_owned();
+        let host = Host::acquire(&scene, name, handlers, BEGINNING, (&mut server, &mut model, sabotage))?;
         Ok(World {
             scene,
             sabotage,
@@ -140,139 +131,6 @@ impl World {
         Ok(news)
     }
 
-    /// Begins one of the runs that are ready.
-    pub(crate) fn begin(&mut self) -> Checked<bool> {
-        let Some(index) = choose(&mut self.random, self.host.ready.len()) else { return Ok(false) };
-        let mut job = self.host.ready.swap_remove(index);
-        let id = self.host.id(job.place.handler, job.sequence);
-        if let Some(failure) = self.host.condemned.remove(&id) {
-            self.ran(&job, Verdict::Failed(Box::new(failure)), 0)?;
-            return Ok(true);
-        }
-        self.model.begins(id, &job.key, job.attempt, self.now)?;
-        let state_id = (job.place.handler, job.key.clone());
-        let known = self.host.states.get(&state_id, self.now);
-        let known = known.filter(|_| !self.is(Sabotage::ForgetsStates));
-        job.state = Some(match known {
-            Some(state) => (state, false),
-            None => {
-                let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
-                let stored =
-                    self.server.state(&self.host.origins.names.state(job.place.shard, name, &job.key));
-                (stored, true)
-            }
-        });
-        self.host.running.push(job);
-        Ok(true)
-    }
-
-    /// Ends one of the runs.
-    pub(crate) fn end(&mut self) -> Checked<bool> {
-        let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
-        let job = self.host.running.swap_remove(index);
-        if job.generation != self.host.generation {
-            return Ok(true);
-        }
-        let id = self.host.id(job.place.handler, job.sequence);
-        self.model.ended(id, &job.key);
-        let (state, loaded) = job.state.clone().unwrap_or_default();
-        if loaded {
-            let state_id = (job.place.handler, job.key.clone());
-            self.host.states.loaded(state_id, state.clone(), self.now);
-        }
-        let runs = self.model.task(id)?.runs;
-        let verdict = self.verdict(&job, &state, runs);
-        let random = self.random.random();
-        self.ran(&job, verdict, random)?;
-        Ok(true)
-    }
-
-    fn verdict(&self, job: &Job, state: &State, runs: u32) -> Verdict {
-        let reason = || format!("run {runs}");
-        let (handler, sequence) = self.host.id(job.place.handler, job.sequence);
-        Verdict::Failed(Box::new(match self.scene.fate(handler, sequence) {
-            Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::trap(reason()),
-            Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::retry(reason()),
-            Fate::Hopeless => Failure::retry(reason()),
-            Fate::Deferred { runs: puts_off, delay } if runs <= puts_off => {
-                let delay = std::time::Duration::from_millis(delay.into());
-                Failure::defer(delay, reason())
-            }
-            Fate::Rejected => Failure::reject(reason()),
-            Fate::OverLimit => Failure::limit(Breach { limit: Limit::Stack, allowed: 1, used: None }),
-            fate => return Verdict::Done(self.effects(handler, sequence, fate, state)),
-        }))
-    }
-
-    fn effects(&self, handler: usize, sequence: u64, fate: Fate, state: &State) -> Effects {
-        let text = state.as_ref().and_then(|value| std::str::from_utf8(value).ok());
-        let count = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
-        let message = |subject: &str, payload: Bytes| {
-            (Message { subject: subject.into(), headers: Headers::default(), payload }, When::Now)
-        };
-        let mut messages = vec![message(COUNTED, count.to_string().into())];
-        if self.scene.is_bulky(handler, sequence) {
-            messages.push(message("out.bulk", BULK.clone()));
-        }
-        if fate == Fate::Refused {
-            messages.push(message(REFUSED, Bytes::new()));
-        }
-        let state = match fate {
-            Fate::Done { clears: true } => StateChange::Clear,
-            _ => StateChange::Set(count.to_string().into()),
-        };
-        Effects { messages, state, ..Effects::default() }
-    }
-
-    /// A run came to its verdict.
-    fn ran(&mut self, job: &Job, verdict: Verdict, random: u64) -> Checked {
-        let id = self.host.id(job.place.handler, job.sequence);
-        let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
-        let policy = handler.policy;
-        let used = self.model.task(id)?.retry.map_or(0, |retry| retry.attempts);
-        let delay = match &verdict {
-            Verdict::Failed(failure) => match failure.class {
-                CauseClass::Defer => failure.delay.map(|delay| (delay, used)),
-                CauseClass::Retry | CauseClass::Trap if used + 1 < policy.max_attempts.get() => {
-                    Some((policy.backoff.delay(used + 1, random), used + 1))
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        if let Some((delay, attempts)) = delay {
-            let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            self.model.failed(id, Retry { attempts, due: self.now + delay })?;
-        }
-        if let Verdict::Done(effects) = &verdict {
-            self.host.states.changed(&(job.place.handler, job.key.clone()), &effects.state);
-        }
-        let now = self.now;
-        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            let rules = Rules { retry: &policy, outage: false };
-            track.finished(&job.key, verdict, rules, now, random, actions);
-        });
-        Ok(())
-    }
-
-    /// Answers one of the fetches.
-    pub(crate) fn fetch(&mut self) -> bool {
-        let Some(index) = choose(&mut self.random, self.host.fetches.len()) else { return false };
-        let job = self.host.fetches.swap_remove(index);
-        if job.generation != self.host.generation {
-            return true;
-        }
-        let event = self.server.event(job.sequence);
-        if event.is_none() {
-            self.model.not_found(self.host.id(job.place.handler, job.sequence));
-        }
-        let now = self.now;
-        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            track.fetched(&job.key, job.sequence, event, now, actions);
-        });
-        true
-    }
-
     /// Time passes.
     pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
@@ -288,7 +146,8 @@ impl World {
         };
         let name = format!("host-{}", self.lives);
         self.lives += 1;
-        let next = Host::acquire(&self.scene, name, handlers, &mut self.server, &mut self.model)?;
+        let all = (&mut self.server, &mut self.model, self.sabotage);
+        let next = Host::acquire(&self.scene, name, handlers, self.now, all)?;
         let last = std::mem::replace(&mut self.host, next);
         if self.is(Sabotage::ForgetsToReread) {
             let same = self.host.handlers == last.handlers;
@@ -299,7 +158,7 @@ impl World {
             let (None, Ok(first)) = (answer, self.server.store(&late.messages)) else { continue };
             let handlers = &last.handlers;
             let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
-            self.model.stored(&late, &self.server, &last.origins.names, id_of)?;
+            self.model.stored((&late, first), &self.server, &last.origins.names, id_of)?;
             let text = || format!("batch of a dead host is stored at {first}");
             ensure(self.is(Sabotage::StoresLateBatches), Promise::ExactlyOnce, text)?;
         }

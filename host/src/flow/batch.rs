@@ -185,17 +185,11 @@ impl Builder {
         Ok(())
     }
 
-    /// Two changes of one gate in a batch become the last one. What was opened has run to its end before: of the units
-    /// in the batch, only one that closes the gate anew came after that.
+    /// Two changes of one gate in a batch become the last one.
     fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
         let origins = Arc::clone(&self.origins);
         let Some(HandlerOrigin { name, .. }) = origins.handlers.get(place.handler) else { return };
         let id = (place.handler, key.clone());
-        if gate.phase == Phase::Draining
-            && self.opened.iter().any(|(of, key, _)| *of == place && *key == id.1)
-        {
-            return;
-        }
         let open = gate.phase == Phase::Open;
         let message = BatchMessage {
             subject: origins.names.gate(place.shard, name, &key.token()),

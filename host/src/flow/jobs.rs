@@ -54,7 +54,10 @@ pub(super) enum Done {
         all: bool,
     },
     /// Requests and their dead letters are removed; where they ran, if they did.
-    Removed(Vec<(Option<Place>, u64)>),
+    Removed {
+        generation: u64,
+        requests: Vec<(Option<Place>, u64)>,
+    },
     /// A batch has come to its end; its number.
     Committed(u64, End),
     /// What a sweep of old states left; none: it failed.
@@ -220,10 +223,11 @@ pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u
 }
 
 /// Removes requests that are done, each after its dead letter.
-pub(super) async fn remove(post: Post, done: Vec<(Option<Place>, Replay)>) -> Done {
+pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
     let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.letter, replay.request)).collect();
     post.remove(&messages).await;
-    Done::Removed(done.into_iter().map(|(place, replay)| (place, replay.request)).collect())
+    let requests = done.into_iter().map(|(place, replay)| (place, replay.request)).collect();
+    Done::Removed { generation, requests }
 }
 
 /// Removes what was set aside on a subject, below a sequence.

@@ -161,6 +161,7 @@ impl Post {
                 .await
             {
                 Some(Returned::Event { event, .. }) => Some(event),
+                Some(Returned::Release { replay, .. }) => Some(released(Arc::clone(&self.stream), replay)),
                 _ => None,
             };
         }
@@ -221,6 +222,19 @@ impl Post {
         if let Err(error) = self.broker.purge_below(&self.stream, subject, below).await {
             tracing::debug!(%error, subject, "what was set aside stays for now");
         }
+    }
+}
+
+/// What stands in a lane for a request to release it.
+pub(super) fn released(stream: Arc<str>, replay: Replay) -> Event {
+    Event {
+        stream,
+        sequence: replay.request,
+        subject: "".into(),
+        time: 0,
+        headers: Headers::default(),
+        payload: Default::default(),
+        source: Source::Replay(replay),
     }
 }
 

@@ -11,13 +11,13 @@ use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact;
 use crate::flow::jobs::{self, Done, MAX_LOGGED};
 use crate::flow::reader::Read;
-use crate::flow::returns::Returned;
+use crate::flow::returns::{Returned, released};
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
 use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
-use crate::values::event::{Event, Headers, REPLAYED, Replay, Source};
+use crate::values::event::{Event, REPLAYED, Replay, Source};
 use crate::values::key::Key;
 use crate::values::settings::HandlerSettings;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
@@ -93,7 +93,7 @@ impl Engine {
 
     fn remove_requests(&mut self, done: Vec<(Option<Place>, Replay)>) {
         if !done.is_empty() {
-            self.jobs.spawn(jobs::remove(self.post(), done));
+            self.jobs.spawn(jobs::remove(self.post(), self.generation, done));
         }
     }
 
@@ -120,14 +120,15 @@ impl Engine {
                         track.taken_back(&key, events, all, now(), actions);
                     });
                 }
-                Done::Removed(requests) => {
+                // After a reset they may have been read again before they were removed: then they must still be known.
+                Done::Removed { generation, requests } if generation == self.generation => {
                     requests.iter().for_each(|(place, request)| self.shards.removed(*place, *request));
                     self.moved = true;
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(left) => self.compaction.ended(left, now()),
                 Done::Cleaned => self.checkpoints.ended(),
-                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Nothing => {}
+                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Removed { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
         }
@@ -204,6 +205,14 @@ impl Engine {
         }
         let now = now();
         let end = first + (batch.messages.len() as u64).saturating_sub(1);
+        // They stand before the units in the batch too: a gate may be closed again there.
+        for (place, key, gate) in &batch.opened {
+            self.shards.at(*place, &mut self.actions, |track, actions| {
+                track.gate_stored(key, gate, now, actions);
+            });
+            let subject = self.held_subject(*place, key);
+            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
+        }
         let mut requests = Vec::new();
         for Unit { place, settled, .. } in &batch.units {
             self.shards.at(*place, &mut self.actions, |track, actions| {
@@ -216,13 +225,6 @@ impl Engine {
         }
         self.returning = self.returning.saturating_sub(requests.len());
         self.remove_requests(requests);
-        for (place, key, gate) in &batch.opened {
-            self.shards.at(*place, &mut self.actions, |track, actions| {
-                track.gate_stored(key, gate, now, actions);
-            });
-            let subject = self.held_subject(*place, key);
-            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
-        }
         for (shard, id, changes) in &batch.states {
             let (replaced, bytes) = self.states.committed(id, *changes, now);
             self.compaction.wrote(*shard, replaced, bytes);
@@ -310,17 +312,4 @@ fn key_of(
         condemned.insert((handler, event.position()), failure);
         Key::new(&event.id())
     })
-}
-
-/// What stands in a lane for a request to release it.
-fn released(stream: Arc<str>, replay: Replay) -> Event {
-    Event {
-        stream,
-        sequence: replay.request,
-        subject: "".into(),
-        time: 0,
-        headers: Headers::default(),
-        payload: Default::default(),
-        source: Source::Replay(replay),
-    }
 }

@@ -134,8 +134,8 @@ impl Gates {
         self.stored.insert(key.clone(), gate.clone());
         let Some(held) = self.held.get_mut(key) else { return false };
         held.uncommitted = held.uncommitted.saturating_sub(1);
-        let begins = gate.phase == Phase::Draining && std::mem::take(&mut held.pending);
-        begins || (held.exhausted && held.uncommitted == 0)
+        // An earlier change of the gate says nothing of what was set aside after it.
+        held.uncommitted == 0 && (std::mem::take(&mut held.pending) || held.exhausted)
     }
 }
 

@@ -122,9 +122,10 @@ pub(super) async fn gates(
     let mut gates = HashMap::new();
     for message in broker.last_of_each(&settings.stream.name, &names.gates()).await? {
         let Some((_, handler, _)) = names.parse_gate(&message.subject) else { continue };
-        if let Some(gate) = Gate::decode(&message.payload).filter(|gate| gate.phase == Phase::Closed) {
-            gates.insert((handler.to_owned(), Key::new(&gate.key)), gate);
-        }
+        let Some(gate) = Gate::decode(&message.payload) else { continue };
+        // What is written meanwhile is read as well: the last one counts.
+        gates.insert((handler.to_owned(), Key::new(&gate.key)), gate);
     }
+    gates.retain(|_, gate| gate.phase == Phase::Closed);
     Ok(gates)
 }

@@ -1,0 +1,162 @@
+//! Taking over: a new host reads what the one before has left, and writes all checkpoints in its own name.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use heddle::flow::batch::{HandlerOrigin, Origins, checkpoint_message};
+use heddle::flow::commit::Commits;
+use heddle::flow::shards::{Place, PlacedGate, Plan, Shards};
+use heddle::flow::states::States;
+use heddle::values::batch::{BatchMessage, Keep};
+use heddle::values::checkpoint::{Checkpoint, Progress};
+use heddle::values::gate::Phase;
+use heddle::values::names::Names;
+use heddle::values::policy::OnDeadLetter;
+
+use crate::host::Host;
+use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId};
+use crate::returns::Returns;
+use crate::sabotage::Sabotage;
+use crate::scene::{STREAM, Scene};
+use crate::server::{Refusal, Server};
+
+impl Host {
+    /// Takes the application over from whoever had it: all checkpoints are written anew, in one batch.
+    pub(crate) fn acquire(
+        scene: &Scene,
+        name: String,
+        handlers: Vec<usize>,
+        now: u64,
+        (server, model, sabotage): (&mut Server, &mut Model, Option<Sabotage>),
+    ) -> Checked<Self> {
+        let names = Names::new("app");
+        let found = |number: &usize| scene.handlers.get(*number).map(|handler| handler.name.as_str().into());
+        let of_plan: Vec<Arc<str>> = handlers.iter().filter_map(found).collect();
+        let holds = |number: &usize| match scene.handlers.get(*number) {
+            Some(handler) if handler.holds => OnDeadLetter::HoldKey,
+            _ => OnDeadLetter::Continue,
+        };
+        let checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
+        let plan = Plan {
+            host: name.clone(),
+            shards: scene.shards,
+            handlers: of_plan.iter().map(|handler| (Arc::clone(handler), STREAM.into())).collect(),
+            streams: [(STREAM.to_owned(), 1)].into(),
+            keys: Vec::new(),
+            on_dead_letter: handlers.iter().map(holds).collect(),
+            checkpoint_bytes: scene.checkpoint_bytes,
+        };
+        let origins = Arc::new(Origins {
+            names,
+            stream: STREAM.into(),
+            host: name,
+            handlers: of_plan.into_iter().map(origin).collect(),
+            keep_dead_letters: Keep::Always,
+            max_payload: 1 << 20,
+        });
+        let mut stored: Vec<Checkpoint> =
+            checkpoints.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
+        if sabotage == Some(Sabotage::ForgetsReplays) {
+            let progress = stored.iter_mut().flat_map(|checkpoint| checkpoint.handlers.values_mut());
+            progress.for_each(|progress| progress.replayed.clear());
+        }
+        let mut gates = gates(&plan, &origins.names, server);
+        gates.retain(|_| sabotage != Some(Sabotage::ForgetsGates));
+        let known = checkpoints.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
+        let mut shards = Shards::new(plan.clone(), &stored, gates, known);
+        model.forgotten(&retries(scene, &stored));
+        let mut actions = Vec::new();
+        shards.resume(now, &mut actions);
+        Ok(Host {
+            positions: (0..handlers.len()).map(|handler| shards.low(handler, 0)).collect(),
+            commits: Commits::new(Arc::clone(&origins), checkpoints, scene.full),
+            handlers,
+            plan,
+            origins,
+            shards,
+            states: States::default(),
+            under_way: Vec::new(),
+            ready: Vec::new(),
+            running: Vec::new(),
+            fetches: Vec::new(),
+            condemned: HashMap::new(),
+            generation: 0,
+            moved: false,
+            actions,
+            returns: Returns::default(),
+            outages: BTreeSet::new(),
+            kept_back: VecDeque::new(),
+        })
+    }
+}
+
+fn origin(name: Arc<str>) -> HandlerOrigin {
+    HandlerOrigin { name, plugin: "sha256:0".to_owned(), version: None }
+}
+
+/// The retries under way that some checkpoints know.
+pub(crate) fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> {
+    let mut retries = HashMap::new();
+    for (name, progress) in checkpoints.iter().flat_map(|checkpoint| &checkpoint.handlers) {
+        let Some(handler) = scene.handlers.iter().position(|handler| handler.name == *name) else { continue };
+        for attempt in &progress.attempts {
+            let retry = Retry { attempts: attempt.attempts, due: attempt.due };
+            retries.insert((handler, attempt.position), retry);
+        }
+    }
+    retries
+}
+
+/// The gates that are not open, of the handlers that there are.
+fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
+    let mut gates = Vec::new();
+    for (subject, gate) in server.gates().filter(|(_, gate)| gate.phase != Phase::Open) {
+        let Some((shard, name, _)) = names.parse_gate(subject) else { continue };
+        let handler = plan.handlers.iter().position(|(handler, _)| **handler == *name);
+        gates.extend(handler.map(|handler| (Place { shard, handler }, gate.clone())));
+    }
+    gates
+}
+
+/// Writes all checkpoints in the name of a host, in one batch.
+fn take_over(
+    scene: &Scene,
+    host: &str,
+    handlers: &[Arc<str>],
+    names: &Names,
+    server: &mut Server,
+    model: &mut Model,
+) -> Checked<Vec<(u64, Checkpoint)>> {
+    let mut batch: Vec<BatchMessage> = Vec::new();
+    let mut checkpoints = Vec::new();
+    for shard in 0..scene.shards.get() {
+        let (fence, mut checkpoint) = stored_checkpoint(server, names, shard)?;
+        host.clone_into(&mut checkpoint.host);
+        checkpoint.shards = scene.shards.get();
+        for handler in handlers {
+            let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
+            checkpoint.handlers.entry(handler.to_string()).or_insert(beginning);
+        }
+        batch.push(checkpoint_message(names, shard, &checkpoint, fence));
+        checkpoints.push((fence, checkpoint));
+    }
+    let first = server.store(&batch).map_err(|refusal| fenced(&refusal))?;
+    for (shard, (fence, checkpoint)) in (0_u16..).zip(&mut checkpoints) {
+        *fence = first + u64::from(shard);
+        model.checkpoint(shard, checkpoint)?;
+    }
+    Ok(checkpoints)
+}
+
+fn stored_checkpoint(server: &Server, names: &Names, shard: u16) -> Checked<(u64, Checkpoint)> {
+    let Some((sequence, bytes)) = server.last(&names.checkpoint(shard)) else {
+        return Ok((0, Checkpoint::default()));
+    };
+    let damaged = |error| Fault { promise: Promise::Checkpoint, text: format!("{error}: {bytes:?}") };
+    Ok((sequence, Checkpoint::decode(&bytes).map_err(damaged)?))
+}
+
+/// With one host alive, no batch may be fenced.
+pub(crate) fn fenced(refusal: &Refusal) -> Fault {
+    Fault { promise: Promise::ExactlyOnce, text: format!("the only host is refused: {refusal:?}") }
+}

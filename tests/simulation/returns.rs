@@ -1,0 +1,300 @@
+//! What comes a second time: requests for dead letters, and what was set aside.
+//!
+//! As in the engine, a request is read and its dead letter looked up a while before it is taken in, and removals are made
+//! in steps, in between which a host may die.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use heddle::flow::shard::Admission;
+use heddle::flow::shards::Place;
+use heddle::values::event::{Event, Headers, REPLAYED, Replay, SET_ASIDE, Source};
+use heddle::values::gate::Phase;
+use heddle::values::key::Key;
+use rand::RngExt;
+
+use crate::host::Host;
+use crate::model::Checked;
+use crate::sabotage::Sabotage;
+use crate::scene::STREAM;
+use crate::server::{Request, Server, Wish};
+use crate::world::{World, choose};
+
+/// Events that are taken back at once, at the most.
+const TAKE_BACK: usize = 32;
+
+/// A look for what was set aside.
+#[derive(Debug)]
+pub(crate) struct TakeBack {
+    pub(crate) generation: u64,
+    pub(crate) place: Place,
+    pub(crate) key: Key,
+    pub(crate) next: u64,
+}
+
+/// What was set aside and has run.
+#[derive(Debug)]
+pub(crate) struct Forget {
+    pub(crate) subject: String,
+    pub(crate) below: u64,
+}
+
+/// A request that is done, to be removed after its dead letter.
+#[derive(Debug, Clone)]
+struct Removal {
+    generation: u64,
+    place: Place,
+    replay: Replay,
+    /// Whether the first of both is removed.
+    begun: bool,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+enum Returned {
+    Event { handler: usize, event: Event },
+    Release { handler: usize, token: String, replay: Replay },
+    Gone { request: u64 },
+}
+
+/// What of all this is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Returns {
+    /// The next request to be read.
+    next: u64,
+    /// Requests that were read.
+    read: VecDeque<Returned>,
+    removals: Vec<Removal>,
+    pub(crate) take_back: Vec<TakeBack>,
+    pub(crate) forget: Vec<Forget>,
+}
+
+impl Returns {
+    pub(crate) fn remove(&mut self, place: Place, replay: Replay, generation: u64) {
+        self.removals.push(Removal { generation, place, replay, begun: false });
+    }
+
+    /// All requests are read again.
+    pub(crate) fn begin_anew(&mut self) {
+        self.next = 0;
+        self.read.clear();
+    }
+}
+
+impl World {
+    /// Somebody asks for a dead letter, or for a key to be released.
+    pub(crate) fn request(&mut self) -> Checked {
+        let releases = self.random.random_range(0..5) == 0;
+        if self.random.random_range(0..8) == 0 {
+            let closed = self.server.gates().filter(|(_, gate)| gate.phase == Phase::Closed);
+            let subjects: Vec<String> = closed.map(|(subject, _)| subject.to_owned()).collect();
+            let index = choose(&mut self.random, subjects.len());
+            return index.and_then(|index| subjects.get(index)).map_or(Ok(()), |it| self.release(it));
+        }
+        let letters: Vec<u64> = self.server.letters().map(|letter| letter.sequence).collect();
+        let Some(index) = choose(&mut self.random, letters.len()) else { return Ok(()) };
+        self.replay(letters.get(index).copied().unwrap_or_default(), releases)
+    }
+
+    /// Asks for a dead letter; only one that closed a gate can be released.
+    fn replay(&mut self, letter: u64, releases: bool) -> Checked {
+        let Some(known) = self.server.letter(letter) else { return Ok(()) };
+        let (name, times) = (known.handler().to_owned(), known.replays() + 1);
+        let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
+        let Some((handler, (_, event))) = handler.zip(known.place()) else { return Ok(()) };
+        let id = known.event_id();
+        let holds = self.server.gates().any(|(subject, gate)| {
+            let of_handler =
+                self.host.origins.names.parse_gate(subject).is_some_and(|(_, other, _)| *other == name);
+            of_handler && gate.phase == Phase::Closed && gate.event == id
+        });
+        let wish = Wish::Letter { letter, release: releases && holds };
+        match self.server.request(Request { handler: name, wish }) {
+            Some(request) => self.model.requested((handler, event), request, times, event),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for the key of a gate to be released.
+    fn release(&mut self, gate: &str) -> Checked {
+        let Some((shard, name, token)) = self.host.origins.names.parse_gate(gate) else { return Ok(()) };
+        let wish = Wish::Key { token: token.to_owned() };
+        let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
+        let of_key = |handler| {
+            let mut tasks = self.model.of_stream(handler, shard);
+            tasks.find(|(_, task)| task.key.token() == token).map(|(sequence, _)| (handler, sequence))
+        };
+        let Some(like) = handler.and_then(of_key) else { return Ok(()) };
+        match self.server.request(Request { handler: name.to_owned(), wish }) {
+            Some(request) => self.model.requested(like, request, 0, 0),
+            None => Ok(()),
+        }
+    }
+
+    /// At the end every key that is held is asked for. Whether there was one.
+    pub(crate) fn request_what_holds(&mut self) -> Checked<bool> {
+        let before = self.server.requests.len();
+        let closed = self.server.gates().filter(|(_, gate)| gate.phase == Phase::Closed);
+        let closed: Vec<_> = closed.map(|(subject, gate)| (subject.to_owned(), gate.clone())).collect();
+        for (subject, gate) in closed {
+            let name = self.host.origins.names.parse_gate(&subject).map_or("", |(_, name, _)| name);
+            let closes = |letter: &&heddle::values::letter::Letter| {
+                letter.handler() == name && letter.event_id() == gate.event
+            };
+            match self.server.letters().filter(closes).last().map(|letter| letter.sequence) {
+                Some(letter) => {
+                    let releases = self.random.random_range(0..6) == 0;
+                    self.replay(letter, releases)?;
+                }
+                None => self.release(&subject)?,
+            }
+        }
+        Ok(self.server.requests.len() > before)
+    }
+
+    /// The next request is read, and its dead letter.
+    pub(crate) fn look(&mut self) -> bool {
+        let next = self.host.returns.next;
+        let Some((sequence, request)) = self.server.requests.range(next..).next() else { return false };
+        let returned = self.host.resolve(*sequence, request, &self.server);
+        self.host.returns.next = *sequence + 1;
+        self.host.returns.read.extend(returned);
+        true
+    }
+
+    /// A request that was read is handed to the shards.
+    pub(crate) fn take_in(&mut self) -> Checked<bool> {
+        let Some(returned) = self.host.returns.read.pop_front() else { return Ok(false) };
+        let generation = self.host.generation;
+        let (handler, event, key) = match returned {
+            Returned::Gone { request } => {
+                let replay = Replay { request, ..Replay::default() };
+                self.model.dropped(request);
+                self.host.returns.remove(Place::default(), replay, generation);
+                return Ok(true);
+            }
+            Returned::Event { handler, event } => {
+                let number = self.host.id(handler, 0).0;
+                let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
+                let Some(key) = key else { return Ok(true) };
+                (handler, event, key)
+            }
+            Returned::Release { handler, token, replay } => {
+                let gates = self.host.shards.stored_gates();
+                let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
+                let gate = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token);
+                let Some((_, gate)) = gate else {
+                    self.model.dropped(replay.request);
+                    self.host.returns.remove(Place::default(), replay, generation);
+                    return Ok(true);
+                };
+                (handler, released(replay), Key::new(&gate.key))
+            }
+        };
+        let place = Place { shard: key.shard(self.host.shards.count()), handler };
+        let (position, replay) = (event.position(), event.replay().unwrap_or_default());
+        let (shards, actions) = (&mut self.host.shards, &mut self.host.actions);
+        let admission = shards.read(handler, Arc::new(event), key, self.now, actions);
+        self.model.admitted(self.host.id(handler, position), admission)?;
+        if admission == Admission::Known {
+            self.host.returns.remove(place, replay, generation);
+        }
+        Ok(true)
+    }
+
+    /// A look for what was set aside comes back.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let Some(index) = choose(&mut self.random, self.host.returns.take_back.len()) else { return false };
+        let TakeBack { generation, place, key, next } = self.host.returns.take_back.swap_remove(index);
+        if generation != self.host.generation {
+            return true;
+        }
+        let most = self.random.random_range(1..=TAKE_BACK);
+        let subject = self.host.held_subject(place, &key);
+        let found = self.server.set_aside(&subject, next).take(most);
+        let events = found.filter_map(|(at, _)| self.server.taken_back(at).map(Arc::new));
+        let events: Vec<Arc<Event>> = events.collect();
+        let all = events.len() < most || self.is(Sabotage::OpensTooEarly);
+        let number = self.host.id(place.handler, 0).0;
+        self.model.taken_back(number, events.iter().map(|event| event.position()));
+        let now = self.now;
+        self.host.shards.at(place, &mut self.host.actions, |track, actions| {
+            track.taken_back(&key, events, all, now, actions);
+        });
+        true
+    }
+
+    /// One of two steps is made to remove a request, or what has run after it was set aside is removed.
+    pub(crate) fn remove(&mut self) -> bool {
+        if let Some(Forget { subject, below }) = self.host.returns.forget.pop() {
+            self.server.forget(&subject, below);
+            return true;
+        }
+        let Some(index) = choose(&mut self.random, self.host.returns.removals.len()) else { return false };
+        let letter_first = !self.is(Sabotage::RemovesRequestsFirst);
+        let Some(removal) = self.host.returns.removals.get_mut(index) else { return false };
+        let Replay { request, letter, .. } = removal.replay;
+        if removal.begun == letter_first {
+            self.server.requests.remove(&request);
+            self.model.removed(request);
+        } else {
+            self.server.remove_letter(letter);
+        }
+        if !std::mem::replace(&mut removal.begun, true) {
+            return true;
+        }
+        let Removal { place, generation, .. } = self.host.returns.removals.swap_remove(index);
+        if generation != self.host.generation {
+            return true;
+        }
+        self.host.shards.at(place, &mut self.host.actions, |track, _| track.removed(request));
+        true
+    }
+}
+
+impl Host {
+    /// What a request asks for, as things are now; none if its handler is not there.
+    fn resolve(&self, sequence: u64, request: &Request, server: &Server) -> Option<Returned> {
+        let handler = self.plan.handlers.iter().position(|(name, _)| **name == *request.handler)?;
+        Some(match &request.wish {
+            Wish::Key { token } => {
+                let replay = Replay { request: sequence, letter: 0, times: 0, release: true };
+                Returned::Release { handler, token: token.clone(), replay }
+            }
+            Wish::Letter { letter, release } => {
+                let event = server.letter(*letter).and_then(|letter| letter.sent_again(sequence, *release));
+                event.map_or(Returned::Gone { request: sequence }, |event| Returned::Event { handler, event })
+            }
+        })
+    }
+
+    /// Reads an event again, by its position.
+    pub(crate) fn read_again(&self, position: u64, server: &Server) -> Option<Arc<Event>> {
+        if position & REPLAYED != 0 {
+            let sequence = position & !REPLAYED;
+            let request = server.requests.get(&sequence)?;
+            return match self.resolve(sequence, request, server)? {
+                Returned::Event { event, .. } => Some(Arc::new(event)),
+                Returned::Release { replay, .. } => Some(Arc::new(released(replay))),
+                Returned::Gone { .. } => None,
+            };
+        }
+        if position & SET_ASIDE != 0 {
+            return server.taken_back(position & !SET_ASIDE).map(Arc::new);
+        }
+        server.event(position)
+    }
+}
+
+/// What stands in a lane for a request to release it.
+fn released(replay: Replay) -> Event {
+    Event {
+        stream: STREAM.into(),
+        sequence: replay.request,
+        subject: "".into(),
+        time: 0,
+        headers: Headers::default(),
+        payload: Default::default(),
+        source: Source::Replay(replay),
+    }
+}

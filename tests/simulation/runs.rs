@@ -1,0 +1,193 @@
+//! Runs: what events come to, and what the shards make of it.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use heddle::flow::shard::{Action, Hurry, Rules};
+use heddle::flow::shards::Placed;
+use heddle::flow::states::State;
+use heddle::values::effects::{Effects, Message, StateChange, When};
+use heddle::values::event::Headers;
+use heddle::values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
+use rand::RngExt;
+
+use crate::host::Job;
+use crate::ledger::COUNTED;
+use crate::model::{Checked, Retry, Task};
+use crate::sabotage::Sabotage;
+use crate::scene::Fate;
+use crate::server::REFUSED;
+use crate::world::{World, choose};
+
+/// A third of what fits into a batch.
+static BULK: LazyLock<Bytes> = LazyLock::new(|| vec![0; 3 << 20].into());
+
+impl World {
+    /// Begins one of the runs that are ready.
+    pub(crate) fn begin(&mut self) -> Checked<bool> {
+        let Some(index) = choose(&mut self.random, self.host.ready.len()) else { return Ok(false) };
+        let mut job = self.host.ready.swap_remove(index);
+        let id = self.host.id(job.place.handler, job.position);
+        if let Some(failure) = self.host.condemned.remove(&id) {
+            self.ran(&job, Verdict::Failed(Box::new(failure)), 0)?;
+            return Ok(true);
+        }
+        self.model.begins(id, &job.key, job.attempt, self.now)?;
+        let state_id = (job.place.handler, job.key.clone());
+        let known = self.host.states.get(&state_id, self.now);
+        let known = known.filter(|_| !self.is(Sabotage::ForgetsStates));
+        job.state = Some(match known {
+            Some(state) => (state, false),
+            None => {
+                let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
+                let stored =
+                    self.server.state(&self.host.origins.names.state(job.place.shard, name, &job.key));
+                (stored, true)
+            }
+        });
+        self.host.running.push(job);
+        Ok(true)
+    }
+
+    /// Ends one of the runs.
+    pub(crate) fn end(&mut self) -> Checked<bool> {
+        let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
+        let job = self.host.running.swap_remove(index);
+        if job.generation != self.host.generation {
+            return Ok(true);
+        }
+        let id = self.host.id(job.place.handler, job.position);
+        self.model.ended(id, &job.key);
+        let (state, loaded) = job.state.clone().unwrap_or_default();
+        if loaded {
+            let state_id = (job.place.handler, job.key.clone());
+            self.host.states.loaded(state_id, state.clone(), self.now);
+        }
+        let Task { runs, fate, event, .. } = *self.model.task(id)?;
+        let verdict = self.verdict(&job, &state, runs, (event, fate));
+        let random = self.random.random();
+        self.ran(&job, verdict, random)?;
+        Ok(true)
+    }
+
+    fn verdict(&self, job: &Job, state: &State, runs: u32, (event, fate): (u64, Fate)) -> Verdict {
+        let reason = || format!("run {runs}");
+        let (handler, _) = self.host.id(job.place.handler, job.position);
+        Verdict::Failed(Box::new(match fate {
+            Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::trap(reason()),
+            Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::retry(reason()),
+            Fate::Hopeless => Failure::retry(reason()),
+            Fate::Deferred { runs: puts_off, delay } if runs <= puts_off => {
+                let delay = std::time::Duration::from_millis(delay.into());
+                Failure::defer(delay, reason())
+            }
+            Fate::Rejected => Failure::reject(reason()),
+            Fate::OverLimit => Failure::limit(Breach { limit: Limit::Stack, allowed: 1, used: None }),
+            fate => return Verdict::Done(self.effects((handler, event), fate, state)),
+        }))
+    }
+
+    fn effects(&self, (handler, event): (usize, u64), fate: Fate, state: &State) -> Effects {
+        let text = state.as_ref().and_then(|value| std::str::from_utf8(value).ok());
+        let count = text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) + 1;
+        let message = |subject: &str, payload: Bytes| {
+            (Message { subject: subject.into(), headers: Headers::default(), payload }, When::Now)
+        };
+        let mut messages = vec![message(COUNTED, count.to_string().into())];
+        if self.scene.is_bulky(handler, event) {
+            messages.push(message("out.bulk", BULK.clone()));
+        }
+        if fate == Fate::Refused {
+            messages.push(message(REFUSED, Bytes::new()));
+        }
+        let state = match fate {
+            Fate::Done { clears: true } => StateChange::Clear,
+            _ => StateChange::Set(count.to_string().into()),
+        };
+        Effects { messages, state, ..Effects::default() }
+    }
+
+    /// A run came to its verdict.
+    fn ran(&mut self, job: &Job, verdict: Verdict, random: u64) -> Checked {
+        let id = self.host.id(job.place.handler, job.position);
+        let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
+        let policy = handler.policy;
+        let used = self.model.task(id)?.retry.map_or(0, |retry| retry.attempts);
+        let outage = self.host.outages.contains(&job.place.handler);
+        let delay = match &verdict {
+            Verdict::Failed(failure) => match failure.class {
+                CauseClass::Retry | CauseClass::Trap | CauseClass::Limit if outage => {
+                    Some((policy.backoff.delay(used + 1, random), used))
+                }
+                CauseClass::Defer => failure.delay.map(|delay| (delay, used)),
+                CauseClass::Retry | CauseClass::Trap if used + 1 < policy.max_attempts.get() => {
+                    Some((policy.backoff.delay(used + 1, random), used + 1))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some((delay, attempts)) = delay {
+            let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            self.model.failed(id, Retry { attempts, due: self.now + delay }, outage)?;
+        }
+        if let Verdict::Done(effects) = &verdict {
+            self.host.states.changed(&(job.place.handler, job.key.clone()), &effects.state);
+        }
+        let (now, counts) = (self.now, self.is(Sabotage::CountsOutages));
+        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
+            let rules = Rules { retry: &policy, outage: outage && !counts };
+            track.finished(&job.key, verdict, rules, now, random, actions);
+        });
+        Ok(())
+    }
+
+    /// Answers one of the fetches.
+    pub(crate) fn fetch(&mut self) -> bool {
+        let Some(index) = choose(&mut self.random, self.host.fetches.len()) else { return false };
+        let job = self.host.fetches.swap_remove(index);
+        if job.generation != self.host.generation {
+            return true;
+        }
+        let event = self.host.read_again(job.position, &self.server);
+        if event.is_none() {
+            self.model.not_found(self.host.id(job.place.handler, job.position));
+        }
+        let now = self.now;
+        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
+            track.fetched(&job.key, job.position, event, now, actions);
+        });
+        true
+    }
+
+    /// What a handler depends on fails, or comes back: then nobody who waited for it need wait any longer.
+    pub(crate) fn turn(&mut self) -> Checked {
+        let Some(handler) = choose(&mut self.random, self.host.handlers.len()) else { return Ok(()) };
+        if self.host.outages.remove(&handler) {
+            return self.hurry(handler, Hurry::Probed);
+        }
+        self.host.outages.insert(handler);
+        Ok(())
+    }
+
+    /// Some lanes are woken before their time.
+    pub(crate) fn hurry(&mut self, handler: usize, which: Hurry) -> Checked {
+        let begun = self.host.actions.len();
+        self.host.shards.hurry(handler, which, self.now, &mut self.host.actions);
+        let mut running = HashSet::new();
+        for Placed { place, action } in self.host.actions.iter().skip(begun) {
+            let (key, first) = match action {
+                Action::Run { key, event, .. } => (key, event.position()),
+                Action::Fetch { key, positions } => (key, positions.first().copied().unwrap_or_default()),
+                _ => continue,
+            };
+            // What comes after the first run of a key are fetches of later events.
+            if running.insert(key.clone()) {
+                let id = self.host.id(place.handler, first);
+                self.model.hurried(id, which == Hurry::Probed, self.now)?;
+            }
+        }
+        Ok(())
+    }
+}
