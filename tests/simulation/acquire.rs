@@ -32,20 +32,8 @@ impl Host {
         let names = Names::new("app");
         let found = |number: &usize| scene.handlers.get(*number).map(|handler| handler.name.as_str().into());
         let of_plan: Vec<Arc<str>> = handlers.iter().filter_map(found).collect();
-        let holds = |number: &usize| match scene.handlers.get(*number) {
-            Some(handler) if handler.holds => OnDeadLetter::HoldKey,
-            _ => OnDeadLetter::Continue,
-        };
         let checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
-        let plan = Plan {
-            host: name.clone(),
-            shards: scene.shards,
-            handlers: of_plan.iter().map(|handler| (Arc::clone(handler), STREAM.into())).collect(),
-            streams: [(STREAM.to_owned(), 1)].into(),
-            keys: Vec::new(),
-            on_dead_letter: handlers.iter().map(holds).collect(),
-            checkpoint_bytes: scene.checkpoint_bytes,
-        };
+        let plan = plan(scene, &name, &handlers, &of_plan);
         let origins = Arc::new(Origins {
             names,
             stream: STREAM.into(),
@@ -87,6 +75,22 @@ impl Host {
             outages: BTreeSet::new(),
             kept_back: VecDeque::new(),
         })
+    }
+}
+
+fn plan(scene: &Scene, host: &str, handlers: &[usize], names: &[Arc<str>]) -> Plan {
+    let holds = |number: &usize| match scene.handlers.get(*number) {
+        Some(handler) if handler.holds => OnDeadLetter::HoldKey,
+        _ => OnDeadLetter::Continue,
+    };
+    Plan {
+        host: host.to_owned(),
+        shards: scene.shards,
+        handlers: names.iter().map(|name| (Arc::clone(name), STREAM.into())).collect(),
+        streams: [(STREAM.to_owned(), 1)].into(),
+        keys: Vec::new(),
+        on_dead_letter: handlers.iter().map(holds).collect(),
+        checkpoint_bytes: scene.checkpoint_bytes,
     }
 }
 

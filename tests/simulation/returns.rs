@@ -41,12 +41,12 @@ pub(crate) struct Forget {
 
 /// A request that is done, to be removed after its dead letter.
 #[derive(Debug, Clone)]
-struct Removal {
+pub(crate) struct Removal {
     generation: u64,
     place: Place,
-    replay: Replay,
+    pub(crate) replay: Replay,
     /// Whether the first of both is removed.
-    begun: bool,
+    pub(crate) begun: bool,
 }
 
 /// What came of a request.
@@ -64,7 +64,7 @@ pub(crate) struct Returns {
     next: u64,
     /// Requests that were read.
     read: VecDeque<Returned>,
-    removals: Vec<Removal>,
+    pub(crate) removals: Vec<Removal>,
     pub(crate) take_back: Vec<TakeBack>,
     pub(crate) forget: Vec<Forget>,
 }

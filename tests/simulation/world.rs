@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::host::Host;
 use crate::model::{Checked, Model, Promise, ensure};
+use crate::returns::Removal;
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
 use crate::server::Server;
@@ -152,6 +153,13 @@ impl World {
         if self.is(Sabotage::ForgetsToReread) {
             let same = self.host.handlers == last.handlers;
             self.host.positions = if same { last.positions } else { self.host.positions.clone() };
+        }
+        // What the last one had still to remove may yet be removed.
+        for Removal { replay, .. } in last.returns.removals.into_iter().filter(|removal| removal.begun) {
+            if self.random.random_bool(0.5) && !self.is(Sabotage::RemovesRequestsFirst) {
+                self.server.requests.remove(&replay.request);
+                self.model.removed(replay.request);
+            }
         }
         // What was under way may still arrive: it is fenced.
         for (late, answer) in last.under_way {
