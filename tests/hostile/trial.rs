@@ -72,7 +72,7 @@ pub(crate) async fn trial(name: &str, expected: Expect) {
     match expected {
         Expect::Refused(reason) => refused(&guest, reason).await,
         expected => {
-            let clean = *CLEAN.get_or_init(clean).await;
+            let clean = *CLEAN.get_or_init(measure_clean).await;
             beside_a_neighbour(&guest, expected, clean).await;
         }
     }
@@ -80,7 +80,7 @@ pub(crate) async fn trial(name: &str, expected: Expect) {
 }
 
 /// Measures the neighbour beside a handler that does nothing.
-async fn clean() -> Duration {
+async fn measure_clean() -> Duration {
     let server = Server::start().await;
     let idle = Guest::idle();
     let app = application(&idle);
@@ -101,13 +101,15 @@ async fn beside_a_neighbour(guest: &Guest, expected: Expect, clean: Duration) {
     }
     let checker = Checker::new(server.jetstream().await, "T");
     let mut load = Load::new(server.jetstream().await, guest);
-    let allowed = (2 * clean).max(FLOOR);
-    let mut latencies = Vec::new();
-    while latencies.last().is_none_or(|last| *last > allowed) {
-        assert!(latencies.len() < ROUNDS, "the neighbour's p99 is {latencies:?}, {allowed:?} are allowed");
-        latencies.push(load.round().await);
+    let mut rounds = vec![(load.round().await, clean)];
+    // The machine may have become busy since: then a clean run is slower as well.
+    while rounds.last().is_some_and(|(latency, clean)| *latency > (2 * *clean).max(FLOOR)) {
+        let (latency, clean) = (load.round().await, measure_clean().await);
+        rounds.push((latency, clean));
+        let failed = rounds.len() > ROUNDS && latency > (2 * clean).max(FLOOR);
+        assert!(!failed, "the neighbour's p99, and that of a clean run: {rounds:?}");
     }
-    println!("the neighbour's p99 is {latencies:?}, in a clean run it is {clean:?}");
+    println!("the neighbour's p99, and that of a clean run: {rounds:?}");
     let events = load.hostile_events();
     if !matches!(expected, Expect::Waits) {
         ended(&checker, events).await;

@@ -69,12 +69,7 @@ impl<'a> Outcomes<'a> {
                     else {
                         continue;
                     };
-                    self.open.remove(&request);
-                    match message.headers.get(names::replay::OUTCOME) {
-                        Some(names::replay::DEAD) => self.tally.dead += 1,
-                        _ => self.tally.done += 1,
-                    }
-                    bar.inc(1);
+                    self.end(request, message.headers.get(names::replay::OUTCOME), bar);
                 }
                 Err(_) => self.look_for_gone(bar).await?,
             }
@@ -83,21 +78,36 @@ impl<'a> Outcomes<'a> {
         Ok(())
     }
 
-    /// Requests that are no longer there and have no outcome were for dead letters that were gone.
+    fn end(&mut self, request: u64, outcome: Option<&str>, bar: &ProgressBar) {
+        self.open.remove(&request);
+        match outcome {
+            Some(names::replay::DEAD) => self.tally.dead += 1,
+            _ => self.tally.done += 1,
+        }
+        bar.inc(1);
+    }
+
+    /// Requests that are no longer there have come to their end: before this began to listen, if they have an outcome,
+    /// and else because their dead letters were gone.
     async fn look_for_gone(&mut self, bar: &ProgressBar) -> anyhow::Result<()> {
         let there = self.requests().await?;
-        let gone: Vec<u64> =
-            self.open.iter().filter(|(_, subject)| !there.contains(*subject)).map(|(r, _)| *r).collect();
-        // An outcome is stored before its request is removed: it may be on its way.
-        for request in gone {
-            let Some(subject) = self.open.get(&request) else { continue };
-            let parts = self.names.parse_replay(subject);
+        let gone: Vec<(u64, String)> = self
+            .open
+            .iter()
+            .filter(|(_, subject)| !there.contains(*subject))
+            .map(|(request, subject)| (*request, subject.clone()))
+            .collect();
+        for (request, subject) in gone {
+            let parts = self.names.parse_replay(&subject);
             let handler = parts.map(|(handler, _)| handler).unwrap_or_default();
             let outcome = self.names.replayed(handler, &request.to_string());
-            if self.broker.last(&self.settings.stream.name, &outcome).await?.is_none() {
-                self.open.remove(&request);
-                self.tally.gone += 1;
-                bar.inc(1);
+            match self.broker.last(&self.settings.stream.name, &outcome).await? {
+                Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
+                None => {
+                    self.open.remove(&request);
+                    self.tally.gone += 1;
+                    bar.inc(1);
+                }
             }
         }
         Ok(())
