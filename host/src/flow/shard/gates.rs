@@ -116,11 +116,7 @@ impl Gates {
             (Source::Held(at), _) => held.gate.next = at + 1,
             (Source::Replay(_), Outcome::Done(_)) if closed_by_it => drain(held),
             (Source::Replay(_), Outcome::Dead(_)) if closed_by_it && !hold => drain(held),
-            (Source::Replay(replay), Outcome::Released)
-                if closed_by_it || (replay.letter == 0 && held.gate.phase == Phase::Closed) =>
-            {
-                drain(held);
-            }
+            (Source::Replay(_), Outcome::Released) if held.gate.phase == Phase::Closed => drain(held),
             _ => return None,
         }
         held.uncommitted += 1;
