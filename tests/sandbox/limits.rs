@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heddle::values::verdict::{Limit, Verdict};
+use heddle::values::verdict::{Breach, Limit, Verdict};
 use serde_json::json;
 
 use crate::bench::{Bench, call, policy};
@@ -19,6 +19,7 @@ async fn each_limit_is_named_when_it_is_breached() {
     let mut policy = policy();
     policy.limits.time = Duration::from_millis(100);
     policy.limits.memory = 4 << 20;
+    policy.limits.host_calls = u64::MAX;
     let bench = Bench::new(policy).await;
     for (instruction, limit) in [
         (json!([{"spin": null}]), Limit::Time),
@@ -33,6 +34,16 @@ async fn each_limit_is_named_when_it_is_breached() {
     }
     // The plugin is as good as new afterwards.
     bench.effects(json!([{"count": null}])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_the_host_are_counted_and_bounded() {
+    let mut policy = policy();
+    policy.limits.host_calls = 100;
+    let bench = Bench::new(policy).await;
+    let verdict = bench.run(json!([{"spin_calls": null}])).await.verdict;
+    let expected = Breach { limit: Limit::HostCalls, allowed: 100, used: Some(101) };
+    assert!(matches!(&verdict, Verdict::Failed(failure) if failure.breach == Some(expected)), "{verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
