@@ -28,6 +28,7 @@ pub use observe::{ConsumerLag, Published, StreamTail};
 pub use provision::{StreamState, difference};
 
 use crate::values::event::{Event, Headers, Source};
+use crate::values::names::STATE_CLEARED;
 
 /// The oldest server that Heddle works with.
 pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 3);
@@ -75,6 +76,16 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// The state that the message holds; none if it is the mark of a cleared one.
+    pub fn into_state(self) -> Option<Bytes> {
+        (!self.is_cleared()).then_some(self.payload)
+    }
+
+    /// Whether the message is the mark of a cleared state.
+    pub fn is_cleared(&self) -> bool {
+        self.headers.get(STATE_CLEARED).is_some()
+    }
+
     /// The message as an event of `stream`.
     pub fn into_event(self, stream: &Arc<str>) -> Event {
         Event {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::jobs::Done;
 use crate::broker::{Broker, Error, Stored};
-use crate::values::names::{Names, STATE_CLEARED};
+use crate::values::names::Names;
 
 /// Less old weight than this is left alone, over all shards.
 const MIN_STALE: u64 = 50_000;
@@ -185,7 +185,7 @@ pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: S
 async fn sweep_states(broker: &Broker, stream: &str, filter: &str, end: u64) -> Result<Left, Error> {
     let (messages, first) = broker.extent(stream, filter).await?;
     // The mark of a cleared state means the same as no message at all.
-    let is_state = |message: &Stored| message.headers.get(STATE_CLEARED).is_none();
+    let is_state = |message: &Stored| !message.is_cleared();
     let carried = broker.carry(stream, filter, end, is_state).await?;
     let (mut below, mut removed) = (first, 0);
     while below < end {

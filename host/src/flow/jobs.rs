@@ -10,14 +10,13 @@ use super::returns::Post;
 use super::shards::Place;
 use super::states::State;
 use super::store::End;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Stored};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
 use crate::values::causality::{self, MAX_HOPS};
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
-use crate::values::names::STATE_CLEARED;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 /// The longest wait between two tries to read from the stream.
@@ -185,8 +184,7 @@ fn report(runner: &Runner, event: &Event, key: &Key, shard: u16, attempt: u32, r
 /// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
 /// not the handler's fault.
 async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
-    let message = persist("state", || broker.last(stream, subject)).await;
-    message.filter(|message| message.headers.get(STATE_CLEARED).is_none()).map(|message| message.payload)
+    persist("state", || broker.last(stream, subject)).await.and_then(Stored::into_state)
 }
 
 /// Where an event is read again.

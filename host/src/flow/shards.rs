@@ -192,12 +192,11 @@ impl Shards {
 
     /// A request that is done is no longer in the stream. Without a place, it is not known where it ran.
     pub fn removed(&mut self, place: Option<Place>, request: u64) {
-        for (shard, tracks) in (0_u16..).zip(&mut self.tracks) {
-            for (handler, track) in tracks.iter_mut().enumerate() {
-                if place.is_none_or(|place| place == Place { shard, handler }) {
-                    track.removed(request);
-                }
+        match place {
+            Some(place) => {
+                self.at(place, &mut Vec::new(), |track, _| track.removed(request));
             }
+            None => self.tracks.iter_mut().flatten().for_each(|track| track.removed(request)),
         }
     }
 

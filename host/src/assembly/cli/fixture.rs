@@ -62,14 +62,15 @@ struct Expectation {
 }
 
 /// Text where it is text, else Base64.
-fn encode(bytes: &[u8]) -> (Option<String>, Option<String>) {
+pub(super) fn encode(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(STANDARD.encode(bytes))),
     }
 }
 
-fn decode(text: Option<String>, base64: Option<String>) -> anyhow::Result<Option<Bytes>> {
+/// What [`encode`] gave; none if nothing is given.
+pub(super) fn decode(text: Option<String>, base64: Option<String>) -> anyhow::Result<Option<Bytes>> {
     match (text, base64) {
         (None, None) => Ok(None),
         (Some(text), None) => Ok(Some(text.into())),

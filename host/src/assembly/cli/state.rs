@@ -7,8 +7,9 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::TargetArgs;
+use crate::broker::Stored;
 use crate::values::key::Key;
-use crate::values::names::{Names, STATE_CLEARED};
+use crate::values::names::Names;
 
 /// Look at the state of a handler's key.
 #[derive(Debug, Args)]
@@ -41,10 +42,10 @@ impl Command {
         let of = Key::new(&key);
         let subject = Names::new(&settings.app).state(of.shard(settings.shards.get()), &handler, &of);
         let stored = broker.last(&settings.stream.name, &subject).await?;
-        match stored.filter(|message| message.headers.get(STATE_CLEARED).is_none()) {
-            Some(message) => {
+        match stored.and_then(Stored::into_state) {
+            Some(state) => {
                 let mut output = std::io::stdout();
-                output.write_all(&message.payload)?;
+                output.write_all(&state)?;
                 output.write_all(b"\n")?;
                 Ok(ExitCode::SUCCESS)
             }

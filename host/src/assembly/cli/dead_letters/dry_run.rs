@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::{letters, progress};
+use super::{letters, progress, state_of, whole_event};
 use crate::assembly::cli::CacheArgs;
 use crate::assembly::host;
 use crate::broker::Broker;
 use crate::sandbox::{Call, Plugin};
 use crate::values::dead_letter::header_text;
 use crate::values::letter::Letter;
-use crate::values::names::{Names, STATE_CLEARED};
 use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Verdict;
 
@@ -72,18 +71,9 @@ async fn run_one(
     settings: &Settings,
     broker: &Broker,
 ) -> anyhow::Result<Option<String>> {
-    let mut event = letter.event().context("dead letter does not say what its event was")?;
-    if letter.is_partial() {
-        let whole = broker.at(&event.stream, event.sequence).await?;
-        let whole = whole.with_context(|| format!("event {} is no longer in the stream", event.id()))?;
-        (event.headers, event.payload) = (whole.headers, whole.payload);
-    }
+    let event = whole_event(broker, letter).await?;
     let key = handler.key.key(&event)?;
-    let shard = key.shard(settings.shards.get());
-    let subject = Names::new(&settings.app).state(shard, &handler.name, &key);
-    let stored = broker.last(&settings.stream.name, &subject).await?;
-    let state = stored.filter(|message| message.headers.get(STATE_CLEARED).is_none());
-    let state = state.map(|message| message.payload);
+    let state = state_of(broker, settings, &handler.name, &key).await?;
     let run = plugin.run(Call { event: Arc::new(event), key, attempt: 1, state }).await;
     Ok(match run.verdict {
         Verdict::Done(_) => None,

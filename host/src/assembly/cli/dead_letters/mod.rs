@@ -14,12 +14,16 @@ mod wait;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use bytes::Bytes;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Stored};
 use crate::flow::acquire::members;
+use crate::values::event::Event;
+use crate::values::key::Key;
+use crate::values::letter::Letter;
 use crate::values::names::Names;
 use crate::values::settings::Settings;
 
@@ -69,6 +73,28 @@ async fn check_host(broker: &Broker, settings: &Settings, names: &Names) -> anyh
         );
     }
     Ok(())
+}
+
+/// The event of a dead letter. What did not fit into it is read from the event's stream.
+async fn whole_event(broker: &Broker, letter: &Letter) -> anyhow::Result<Event> {
+    let mut event = letter.event().context("dead letter does not say what its event was")?;
+    if letter.is_partial() {
+        let whole = broker.at(&event.stream, event.sequence).await?;
+        let whole = whole.with_context(|| format!("event {} is no longer in the stream", event.id()))?;
+        (event.headers, event.payload) = (whole.headers, whole.payload);
+    }
+    Ok(event)
+}
+
+/// The state that a key of a handler has now.
+async fn state_of(
+    broker: &Broker,
+    settings: &Settings,
+    handler: &str,
+    key: &Key,
+) -> anyhow::Result<Option<Bytes>> {
+    let subject = Names::new(&settings.app).state(key.shard(settings.shards.get()), handler, key);
+    Ok(broker.last(&settings.stream.name, &subject).await?.and_then(Stored::into_state))
 }
 
 /// `1 dead letter`, `2 dead letters`.

@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -16,14 +13,14 @@ use serde_json::json;
 
 use super::audit::audit;
 use super::select::{Filter, Selection};
-use super::{letters, progress};
+use super::{letters, progress, state_of, whole_event};
 use crate::assembly::cli::TargetArgs;
 use crate::assembly::cli::fixture::{self, Fixture};
 use crate::broker::Part;
 use crate::values::event::Headers;
 use crate::values::key::Key;
 use crate::values::letter::Letter;
-use crate::values::names::{NATS_PREFIX, Names, STATE_CLEARED, dead};
+use crate::values::names::{NATS_PREFIX, Names, dead};
 use crate::values::subject;
 
 /// Messages that are published at once.
@@ -106,22 +103,15 @@ impl Export {
 }
 
 fn row(letter: &Letter) -> Row {
-    let text = std::str::from_utf8(&letter.payload).ok().map(str::to_owned);
-    Row {
-        sequence: letter.sequence,
-        headers: letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        payload_base64: text.is_none().then(|| STANDARD.encode(&letter.payload)),
-        payload: text,
-    }
+    let (payload, payload_base64) = fixture::encode(&letter.payload);
+    let headers = letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Row { sequence: letter.sequence, headers: headers.collect(), payload, payload_base64 }
 }
 
 impl Row {
     fn letter(self) -> anyhow::Result<Letter> {
-        let payload = match (self.payload, self.payload_base64) {
-            (Some(text), None) => Bytes::from(text),
-            (None, Some(text)) => STANDARD.decode(text).context("`payload_base64`")?.into(),
-            _ => bail!("one of `payload` and `payload_base64` is needed"),
-        };
+        let payload = fixture::decode(self.payload, self.payload_base64).context("`payload`")?;
+        let payload = payload.context("one of `payload` and `payload_base64` is needed")?;
         if let Some((name, _)) = self.headers.iter().find(|(name, _)| name.starts_with(NATS_PREFIX)) {
             bail!("header `{name}` belongs to the server");
         }
@@ -192,18 +182,10 @@ impl ToFixture {
         let selection = Selection::of(self.sequence);
         let selected = selection.read(&broker, &settings, Part::Whole).await?;
         let letter = selected.first().context("checked when it was read")?;
-        let mut event = letter.event().context("dead letter does not say what its event was")?;
-        if letter.is_partial() {
-            let whole = broker.at(&event.stream, event.sequence).await?;
-            let whole = whole.with_context(|| format!("event {} is no longer in the stream", event.id()))?;
-            (event.headers, event.payload) = (whole.headers, whole.payload);
-        }
+        let event = whole_event(&broker, letter).await?;
         let key = Key::new(letter.text(dead::KEY));
-        let names = Names::new(&settings.app);
-        let of_key = names.state(key.shard(settings.shards.get()), letter.handler(), &key);
-        let stored = broker.last(&settings.stream.name, &of_key).await?;
-        let state = stored.filter(|message| message.headers.get(STATE_CLEARED).is_none());
-        let fixture = Fixture::of(letter.handler(), &key, &event, state.map(|message| message.payload));
+        let state = state_of(&broker, &settings, letter.handler(), &key).await?;
+        let fixture = Fixture::of(letter.handler(), &key, &event, state);
         let path = self.output.unwrap_or_else(|| {
             settings.folder.join("tests").join(format!("{}-{}.toml", letter.handler(), letter.sequence))
         });

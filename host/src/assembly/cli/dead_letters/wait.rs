@@ -1,6 +1,6 @@
 //! Waiting for what becomes of requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -35,6 +35,8 @@ pub(super) struct Outcomes<'a> {
     tail: StreamTail,
     /// Requests without an outcome, and their subjects.
     open: HashMap<u64, String>,
+    /// The subjects of all requests.
+    asked: HashSet<String>,
     pub(super) tally: Tally,
 }
 
@@ -45,11 +47,20 @@ impl<'a> Outcomes<'a> {
         let next = broker.stream_state(stream).await?.last + 1;
         let filter: Pattern = names.all_replayed().parse().context("the application's name is sound")?;
         let tail = broker.tail(stream, &[filter], Some(next)).await?;
-        Ok(Outcomes { broker, settings, names, tail, open: HashMap::new(), tally: Tally::default() })
+        Ok(Outcomes {
+            broker,
+            settings,
+            names,
+            tail,
+            open: HashMap::new(),
+            asked: HashSet::new(),
+            tally: Tally::default(),
+        })
     }
 
     /// A request is stored.
     pub(super) fn expect(&mut self, request: u64, subject: String) {
+        self.asked.insert(subject.clone());
         self.open.insert(request, subject);
     }
 
@@ -113,14 +124,14 @@ impl<'a> Outcomes<'a> {
         Ok(())
     }
 
-    async fn requests(&self) -> anyhow::Result<std::collections::HashSet<String>> {
+    async fn requests(&self) -> anyhow::Result<HashSet<String>> {
         let subjects = self.broker.subjects(&self.settings.stream.name, &self.names.replays()).await?;
         Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
     }
 
     /// Dead letters are removed before their requests.
     async fn removed(&self) -> anyhow::Result<()> {
-        while !self.requests().await?.is_empty() {
+        while !self.asked.is_disjoint(&self.requests().await?) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
