@@ -3,7 +3,8 @@
 //! The map, from the bottom up; nothing knows what stands below it in this list:
 //!
 //! - [`values`]: events, keys, verdicts, checkpoints, settings. No I/O, no async, no clock.
-//! - [`broker`]: NATS JetStream. [`sandbox`]: WebAssembly. Two worlds that do not know each other.
+//! - [`broker`]: NATS JetStream. [`sandbox`]: WebAssembly. [`source`]: where components come from. Three worlds that do
+//!   not know each other.
 //! - [`flow`]: carries an event from the reader to the commit.
 //! - [`assembly`]: the file, the command line, the host put together.
 //!
@@ -13,6 +14,7 @@ pub mod values;
 
 pub mod broker;
 pub mod sandbox;
+pub mod source;
 
 pub mod flow;
 

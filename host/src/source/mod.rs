@@ -1,0 +1,5 @@
+//! Source: where components come from, and when they have changed.
+//!
+//! Knows files. Refuses to know NATS, WebAssembly and what a component is for.
+
+pub mod watch;
