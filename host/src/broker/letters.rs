@@ -38,21 +38,22 @@ impl Broker {
         part: Part,
     ) -> Result<impl Stream<Item = Result<Stored, Error>> + use<>, Error> {
         let policy = DeliverPolicy::ByStartSequence { start_sequence: start.max(1) };
-        self.found(stream, filter, policy, part).await
+        self.found(stream, filter, policy, (part, PAGE)).await
     }
 
     /// The last message of every subject under `filter`.
     pub async fn last_of_each(&self, stream: &str, filter: &str) -> Result<Vec<Stored>, Error> {
-        self.found(stream, filter, DeliverPolicy::LastPerSubject, Part::Whole).await?.try_collect().await
+        let policy = DeliverPolicy::LastPerSubject;
+        self.found(stream, filter, policy, (Part::Whole, PAGE)).await?.try_collect().await
     }
 
-    /// The consumer vanishes by itself.
-    async fn found(
+    /// What a consumer delivers until there is no more, so many messages at a time. It vanishes by itself.
+    pub(super) async fn found(
         &self,
         stream: &str,
         filter: &str,
         policy: DeliverPolicy,
-        part: Part,
+        (part, page): (Part, usize),
     ) -> Result<impl Stream<Item = Result<Stored, Error>> + use<>, Error> {
         let what = format!("read the messages under `{filter}`");
         let config = pull::Config { headers_only: part == Part::Headers, ..observing(&[filter], policy) };
@@ -65,7 +66,7 @@ impl Broker {
             let what = what.clone();
             async move {
                 let failed = |cause: String| Error::request(what.as_str(), cause);
-                let page = consumer.fetch().max_messages(PAGE).messages().await;
+                let page = consumer.fetch().max_messages(page).messages().await;
                 let page = page.map_err(|e| failed(chain(&e)))?;
                 let read = page.map(|message| {
                     let message = message.map_err(|e| failed(chain(&*e)))?;

@@ -9,6 +9,7 @@ mod connect;
 mod cursor;
 mod headers;
 mod letters;
+mod objects;
 mod observe;
 mod provision;
 
@@ -24,6 +25,7 @@ pub use compact::Carried;
 pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use letters::Part;
+pub use objects::{NewObject, ObjectFacts, ObjectWatch};
 pub use observe::{ConsumerLag, Published, StreamTail};
 pub use provision::{StreamState, difference};
 
@@ -54,6 +56,16 @@ pub enum Error {
     Differs { stream: String, differences: Vec<String> },
     #[error("stream `{0}` does not exist")]
     NoStream(String),
+    #[error("object store `{0}` does not exist")]
+    NoBucket(String),
+    #[error("object `{0}` does not exist")]
+    NoObject(String),
+    #[error("object `{object}` has {size} bytes or more, and {max} are allowed")]
+    ObjectTooBig { object: String, size: u64, max: u64 },
+    #[error(
+        "object `{0}` does not have the bytes that its digest says: it was replaced while it was read, or is broken"
+    )]
+    ObjectChanged(String),
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
 }

@@ -163,11 +163,21 @@ impl Broker {
         filters: &[Pattern],
         start: Option<u64>,
     ) -> Result<StreamTail, Error> {
-        let what = || format!("follow stream `{stream}`");
         let policy = match start {
             Some(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
             None => DeliverPolicy::New,
         };
+        self.follow(stream, filters, policy).await
+    }
+
+    /// Follows a stream from where a policy says.
+    pub(super) async fn follow<F: ToString>(
+        &self,
+        stream: &str,
+        filters: &[F],
+        policy: DeliverPolicy,
+    ) -> Result<StreamTail, Error> {
+        let what = || format!("follow stream `{stream}`");
         let consumer = self.observer(stream, filters, policy, what()).await?;
         let messages = consumer
             .stream()

@@ -1,0 +1,254 @@
+//! Objects: components that lie in a JetStream object store.
+//!
+//! Promises that whoever reads an object gets the bytes that its digest says, or an error. Refuses to know what a
+//! component is. Links from one object to another are not followed: nobody could say what such a name holds.
+//!
+//! Source: ADR-20 of NATS, "JetStream based Object Stores".
+
+use std::collections::HashMap;
+
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::object_store::{Config, ObjectInfo, ObjectMetadata};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use sha2::{Digest, Sha256};
+
+use super::connect::chain;
+use super::{Broker, Error, Part, StreamTail};
+
+/// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
+const CHUNK: usize = 128 << 10;
+
+/// Chunks that are asked for at once: no more than that lies in memory beyond what was allowed.
+const PAGE: usize = 16;
+
+/// What an object's digest begins with in the store.
+const DIGEST_PREFIX: &str = "SHA-256=";
+
+/// Names of an object's metadata.
+const SIGNATURE: &str = "heddle-signature";
+const VERSION: &str = "heddle-version";
+
+/// What is known of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFacts {
+    pub name: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// In bytes.
+    pub size: u64,
+    /// The text of a minisign signature.
+    pub signature: Option<String>,
+    /// What the component says of its version.
+    pub version: Option<String>,
+}
+
+/// What is to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewObject<'a> {
+    pub name: &'a str,
+    pub wasm: &'a [u8],
+    /// The text of a minisign signature.
+    pub signature: Option<&'a str>,
+    /// What the component says of its version.
+    pub version: Option<&'a str>,
+}
+
+/// The objects of a bucket, and their changes as they come.
+pub struct ObjectWatch {
+    tail: StreamTail,
+}
+
+impl ObjectWatch {
+    /// The next object: first each that is there, then each that is stored. An object that is removed is not told.
+    ///
+    /// It never ends quietly: when it cannot go on that is an error, and a new watch begins with all that is there.
+    pub async fn next(&mut self) -> Result<ObjectFacts, Error> {
+        loop {
+            let message = self.tail.next().await?;
+            match read_info(&message.payload) {
+                Ok(Some(info)) => return Ok(info.facts),
+                Ok(None) => {}
+                // Whoever can write into the bucket could stop the watch otherwise.
+                Err(cause) => tracing::warn!(subject = message.subject, cause, "object is passed over"),
+            }
+        }
+    }
+}
+
+/// Where the bytes of an object are, beside what is known of it.
+struct Info {
+    nuid: String,
+    facts: ObjectFacts,
+}
+
+fn stream_of(bucket: &str) -> String {
+    format!("OBJ_{bucket}")
+}
+
+/// What the store says of an object; none if it was removed.
+fn read_info(payload: &[u8]) -> Result<Option<Info>, String> {
+    let info: ObjectInfo = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    if info.deleted {
+        return Ok(None);
+    }
+    facts_of(info).map(Some)
+}
+
+fn facts_of(mut info: ObjectInfo) -> Result<Info, String> {
+    if info.options.is_some_and(|options| options.link.is_some()) {
+        return Err(format!("`{}` is a link to another object, which is not followed", info.name));
+    }
+    let digest = info.digest.as_deref().and_then(hex_digest);
+    let digest = digest.ok_or_else(|| format!("`{}` has no SHA-256 digest", info.name))?;
+    let facts = ObjectFacts {
+        name: info.name,
+        digest,
+        size: info.size as u64,
+        signature: info.metadata.remove(SIGNATURE),
+        version: info.metadata.remove(VERSION),
+    };
+    Ok(Info { nuid: info.nuid, facts })
+}
+
+/// The store's digest as the rest of Heddle writes it.
+fn hex_digest(stored: &str) -> Option<String> {
+    let digest = URL_SAFE.decode(stored.strip_prefix(DIGEST_PREFIX)?).ok()?;
+    (digest.len() == 32).then(|| sha256_text(&digest))
+}
+
+fn sha256_text(digest: &[u8]) -> String {
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+impl Broker {
+    /// Stores an object, in a bucket that is made with `replicas` copies if it is missing.
+    ///
+    /// What is known of an object is written last: until then, the name holds what it held before. When this
+    /// fails half-way, what was stored of the bytes stays in the bucket and belongs to nobody.
+    pub async fn put_object(
+        &self,
+        bucket: &str,
+        replicas: usize,
+        object: NewObject<'_>,
+    ) -> Result<ObjectFacts, Error> {
+        let what = || format!("store object `{bucket}/{}`", object.name);
+        self.make_bucket(bucket, replicas).await?;
+        let store = self.jetstream.get_object_store(bucket).await;
+        let store = store.map_err(|e| Error::request(what(), chain(&e)))?;
+        let attached = [(SIGNATURE, object.signature), (VERSION, object.version)];
+        let attached =
+            attached.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.to_owned())));
+        let metadata = ObjectMetadata {
+            name: object.name.to_owned(),
+            chunk_size: Some(CHUNK.min(self.max_payload())),
+            metadata: HashMap::from_iter(attached),
+            ..ObjectMetadata::default()
+        };
+        let mut bytes = object.wasm;
+        let info = store.put(metadata, &mut bytes).await.map_err(|e| Error::request(what(), chain(&e)))?;
+        facts_of(info).map(|info| info.facts).map_err(|cause| Error::request(what(), cause))
+    }
+
+    async fn make_bucket(&self, bucket: &str, replicas: usize) -> Result<(), Error> {
+        if self.stream_facts(&stream_of(bucket)).await?.is_some() {
+            return Ok(());
+        }
+        let config = Config {
+            bucket: bucket.to_owned(),
+            description: Some("plugins of Heddle".to_owned()),
+            num_replicas: replicas,
+            ..Config::default()
+        };
+        // Of two who make it at once, the second is told that it is there as it wants it.
+        let made = self.jetstream.create_object_store(config).await;
+        made.map_err(|e| Error::request(format!("create object store `{bucket}`"), chain(&e)))?;
+        tracing::info!(bucket, "object store is created");
+        Ok(())
+    }
+
+    /// What is known of an object; none if it or its bucket does not exist.
+    pub async fn object(&self, bucket: &str, name: &str) -> Result<Option<ObjectFacts>, Error> {
+        Ok(self.object_info(bucket, name).await?.map(|info| info.facts))
+    }
+
+    async fn object_info(&self, bucket: &str, name: &str) -> Result<Option<Info>, Error> {
+        let stream = stream_of(bucket);
+        if self.stream_facts(&stream).await?.is_none() {
+            return Ok(None);
+        }
+        // Read from the leader: a follower may not have heard of an object that a watch has just told.
+        let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
+        let Some(message) = self.last(&stream, &subject).await? else { return Ok(None) };
+        read_info(&message.payload)
+            .map_err(|cause| Error::request(format!("read object `{bucket}/{name}`"), cause))
+    }
+
+    /// The bytes of an object, which are those that its digest says.
+    pub async fn read_object(&self, bucket: &str, name: &str, max_bytes: u64) -> Result<Bytes, Error> {
+        let object = || format!("{bucket}/{name}");
+        let too_big = |size| Error::ObjectTooBig { object: object(), size, max: max_bytes };
+        let info = self.object_info(bucket, name).await?;
+        let Info { nuid, facts } = info.ok_or_else(|| Error::NoObject(object()))?;
+        if facts.size > max_bytes {
+            return Err(too_big(facts.size));
+        }
+        let filter = format!("$O.{bucket}.C.{nuid}");
+        let chunks = self.found(&stream_of(bucket), &filter, DeliverPolicy::All, (Part::Whole, PAGE)).await?;
+        let wasm = chunks.try_fold(Vec::new(), |mut wasm, chunk| {
+            wasm.extend_from_slice(&chunk.payload);
+            // The sizes that were announced may be wrong.
+            let size = wasm.len() as u64;
+            let read = if size > max_bytes { Err(too_big(size)) } else { Ok(wasm) };
+            std::future::ready(read)
+        });
+        let wasm = wasm.await?;
+        if sha256_text(&Sha256::digest(&wasm)) != facts.digest {
+            return Err(Error::ObjectChanged(object()));
+        }
+        Ok(wasm.into())
+    }
+
+    /// Watches the objects of a bucket, which must exist.
+    pub async fn watch_objects(&self, bucket: &str) -> Result<ObjectWatch, Error> {
+        let stream = stream_of(bucket);
+        if self.stream_facts(&stream).await?.is_none() {
+            return Err(Error::NoBucket(bucket.to_owned()));
+        }
+        let filters = [format!("$O.{bucket}.M.>")];
+        let tail = self.follow(&stream, &filters, DeliverPolicy::LastPerSubject).await?;
+        Ok(ObjectWatch { tail })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stores_digest_becomes_hexadecimal() {
+        let text = format!("{DIGEST_PREFIX}{}", URL_SAFE.encode(Sha256::digest(b"abc")));
+        let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex_digest(&text).as_deref(), Some(expected));
+        for wrong in ["", "SHA-256=", "SHA-256=YWJj", "SHA-512=YWJj", "SHA-256=?"] {
+            assert_eq!(hex_digest(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn links_and_objects_without_a_digest_are_faults_and_removed_ones_are_not() {
+        let read = |more: &str| {
+            let text = format!(r#"{{"name":"n","bucket":"b","nuid":"x","size":1,"chunks":1{more}}}"#);
+            read_info(text.as_bytes()).map(|info| info.map(|info| info.facts.name))
+        };
+        let digest = format!(r#","digest":"SHA-256={}""#, URL_SAFE.encode([0; 32]));
+        assert_eq!(read(&digest), Ok(Some("n".to_owned())));
+        assert_eq!(read(r#","deleted":true"#), Ok(None));
+        assert!(read("").is_err_and(|cause| cause.contains("no SHA-256 digest")));
+        let link = r#","options":{"link":{"bucket":"b","name":"m"}}"#;
+        assert!(read(link).is_err_and(|cause| cause.contains("is a link")));
+    }
+}
