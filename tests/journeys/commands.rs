@@ -154,7 +154,7 @@ async fn publish_tail_status_and_state_show_a_running_application() {
 #[tokio::test]
 async fn every_command_teaches_itself() {
     let app = App::contrary("");
-    for command in ["run", "dev", "check", "graph", "invoke", "publish", "tail", "status", "state"] {
+    for command in ["run", "dev", "check", "graph", "invoke", "push", "publish", "tail", "status", "state"] {
         let output = app.output(&[command, "--help"]).await;
         assert!(output.status.success(), "{command}");
         assert!(text(&output.stdout).contains("Usage:"), "{command}");

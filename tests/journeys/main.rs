@@ -10,5 +10,6 @@ mod holding;
 mod killed;
 mod order;
 mod outage;
+mod push;
 mod reading;
 mod stream;

@@ -138,7 +138,8 @@ async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if wasm.len() as u64 > MAX_COMPONENT { Err(Error::TooBig(MAX_COMPONENT)) } else { Ok(wasm) }
 }
 
-fn check_header(wasm: &[u8]) -> Result<(), Error> {
+/// Looks whether a file begins as a component does.
+pub fn check_header(wasm: &[u8]) -> Result<(), Error> {
     const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     match wasm.get(..8) {

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 pub use artifact::Digest;
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, compile_here};
-pub use engine::{Sandbox, SandboxSettings};
+pub use engine::{Sandbox, SandboxSettings, check_header};
 pub use plugin::Plugin;
 
 use crate::values::effects::Allowance;

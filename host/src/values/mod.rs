@@ -5,6 +5,7 @@
 pub mod event;
 pub mod key;
 pub mod names;
+pub mod object;
 pub mod subject;
 
 pub mod effects;

@@ -1,4 +1,4 @@
-//! Audit: a line in the stream for everything that is done to dead letters.
+//! Audit: a line in the stream for everything that an operator does.
 
 use std::time::SystemTime;
 

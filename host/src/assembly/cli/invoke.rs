@@ -14,7 +14,7 @@ use super::fixture::{self, Given};
 use super::{CacheArgs, FileArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
-use crate::sandbox::{Call, Policy, Run, Sandbox, SandboxSettings};
+use crate::sandbox::{Call, Policy, Run};
 use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
 use crate::values::key::Key;
 use crate::values::policy::{Instances, Limits};
@@ -78,13 +78,7 @@ impl Command {
                 None => Bytes::copy_from_slice(text.as_bytes()),
             }),
         };
-        let workshop = self.cache.workshop()?;
-        let sandbox = Sandbox::new(SandboxSettings {
-            instances: 4,
-            max_memory: policy.limits.memory,
-            artifacts: workshop.artifacts,
-            compiler: workshop.compiler,
-        })?;
+        let sandbox = self.cache.sandbox(policy.limits.memory)?;
         let plugin = sandbox.admit(&self.plugin, Arc::new(policy)).await?;
         let call = Call { event: Arc::new(event), key, attempt: self.attempt, state };
         let run = plugin.run(call).await;
@@ -107,7 +101,7 @@ impl Command {
                     .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
                 (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))
             }
-            None => (everything(), None),
+            None => (everything("invoke", Limits::default()), None),
         };
         for pair in &self.set {
             let (name, value) =
@@ -118,10 +112,10 @@ impl Command {
     }
 }
 
-fn everything() -> Policy {
-    let limits = Limits::default();
+/// A policy under which everything may be published.
+pub(super) fn everything(handler: &str, limits: Limits) -> Policy {
     Policy {
-        handler: "invoke".into(),
+        handler: handler.into(),
         allowance: Allowance {
             publishes: vec![">".parse().expect("`>` is a pattern")],
             messages: limits.messages,

@@ -1,5 +1,6 @@
 //! The command line. One module for each command; this one holds what they share.
 
+mod audit;
 mod check;
 mod dead_letters;
 mod dev;
@@ -7,6 +8,7 @@ mod fixture;
 mod graph;
 mod invoke;
 mod publish;
+mod push;
 mod run;
 mod state;
 mod status;
@@ -25,7 +27,8 @@ use super::host::Workshop;
 use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
 use crate::flow::{acquire, engine};
-use crate::sandbox;
+use crate::sandbox::{self, Sandbox, SandboxSettings};
+use crate::values::object;
 use crate::values::settings::Settings;
 
 /// Where `heddle dev` keeps what it needs, beside `heddle.toml`.
@@ -60,6 +63,7 @@ enum Command {
     Check(check::Command),
     Graph(graph::Command),
     Invoke(invoke::Command),
+    Push(push::Command),
     Publish(publish::Command),
     Tail(tail::Command),
     Status(status::Command),
@@ -100,6 +104,12 @@ struct CacheArgs {
 impl CacheArgs {
     fn workshop(&self) -> anyhow::Result<Workshop> {
         Workshop::new(self.cache.clone())
+    }
+
+    /// A sandbox for one plugin that may use so many bytes of memory.
+    fn sandbox(&self, max_memory: u64) -> anyhow::Result<Sandbox> {
+        let Workshop { artifacts, compiler } = self.workshop()?;
+        Ok(Sandbox::new(SandboxSettings { instances: 4, max_memory, artifacts, compiler })?)
     }
 }
 
@@ -179,6 +189,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             Command::Check(command) => command.run().await,
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
+            Command::Push(command) => done(command.run().await),
             Command::Publish(command) => done(command.run().await),
             Command::Tail(command) => done(command.run().await),
             Command::Status(command) => done(command.run().await),
@@ -222,8 +233,9 @@ fn explain(error: &anyhow::Error) -> String {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<config::Error>() || error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>()
-    {
+    let faulty_file = error.is::<config::Error>() || error.is::<object::Error>();
+    let faulty_plugin = error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>();
+    if faulty_file || faulty_plugin {
         return 2;
     }
     if error.is::<Abandoned>() {

@@ -8,12 +8,12 @@ use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::audit::audit;
 use super::release::request_release;
 use super::select::Selection;
 use super::wait::Outcomes;
 use super::{check_host, letters, progress};
 use crate::assembly::cli::TargetArgs;
+use crate::assembly::cli::audit::audit;
 use crate::broker::{Broker, Part};
 use crate::values::gate::{Gate, Phase};
 use crate::values::key::Key;

@@ -1,6 +1,5 @@
 //! `heddle dead-letters`: what failed for good, and what can be done about it.
 
-mod audit;
 mod discard;
 mod dry_run;
 mod edit;

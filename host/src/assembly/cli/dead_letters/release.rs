@@ -6,11 +6,11 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::audit::audit;
 use super::discard::gates;
 use super::wait::Outcomes;
 use super::{check_host, progress};
 use crate::assembly::cli::TargetArgs;
+use crate::assembly::cli::audit::audit;
 use crate::broker::Broker;
 use crate::values::event::Headers;
 use crate::values::key::Key;

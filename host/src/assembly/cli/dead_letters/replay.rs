@@ -11,10 +11,10 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::audit::audit;
 use super::select::Selection;
 use super::wait::{Outcomes, Tally};
 use super::{check_host, dry_run, edit, letters, progress};
+use crate::assembly::cli::audit::audit;
 use crate::assembly::cli::{CacheArgs, TargetArgs};
 use crate::broker::{self, Broker, Part};
 use crate::values::event::Headers;

@@ -11,10 +11,10 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::audit::audit;
 use super::select::{Filter, Selection};
 use super::{letters, progress, state_of, whole_event};
 use crate::assembly::cli::TargetArgs;
+use crate::assembly::cli::audit::audit;
 use crate::assembly::cli::fixture::{self, Fixture};
 use crate::broker::Part;
 use crate::values::event::Headers;

@@ -1,0 +1,168 @@
+//! `heddle push`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use serde_json::json;
+
+use super::audit::audit;
+use super::invoke::everything;
+use super::{CacheArgs, TargetArgs};
+use crate::broker::{Broker, NewObject};
+use crate::sandbox::{self, Digest};
+use crate::values::object::{Object, SCHEME};
+use crate::values::policy::Limits;
+use crate::values::settings::Settings;
+
+/// The most that a signature's file may have, in bytes: it has two comments and two short lines.
+const MAX_SIGNATURE: usize = 4 << 10;
+
+/// What a plugin may use when its first instance is made: more than most handlers allow, for it is not known which one
+/// will run it.
+const LIMITS: (u64, Duration) = (1 << 30, Duration::from_secs(10));
+
+/// Put a plugin into an object store of the server.
+///
+/// The component is checked first as a host would do it: compiled, compared with the world `heddle:plugin`, and made an
+/// instance of. It is then stored under its name, which is the newest one from now on; a host whose file names it
+/// without a tag takes it up. With --tag it is stored under NAME:TAG too. That one stays when a newer plugin is pushed
+/// under the name, until something else is pushed with the same tag.
+///
+/// A file `FILE.minisig` beside the component goes along as its signature.
+///
+/// The bucket is created if it is missing, with as many copies as the application's stream has. What was done is written
+/// into the audit of the application.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The component.
+    file: PathBuf,
+    /// What it is called: letters, digits, `.`, `_` and `-`, in parts divided by `/`.
+    #[arg(long = "as", value_name = "NAME")]
+    name: String,
+    /// A tag that it is stored under as well, such as its version.
+    #[arg(long)]
+    tag: Option<String>,
+    /// The object store.
+    #[arg(long, default_value = "plugins")]
+    bucket: String,
+    /// Only look whether the file begins as a component does.
+    #[arg(long)]
+    no_check: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// What is pushed.
+struct Parcel {
+    wasm: Vec<u8>,
+    digest: Digest,
+    version: Option<String>,
+    signature: Option<String>,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let newest = Object::new(&self.bucket, &self.name, None)?;
+        let tagged = self.tag.as_deref().map(|tag| Object::new(&self.bucket, &self.name, Some(tag)));
+        let tagged = tagged.transpose()?;
+        let parcel = self.parcel().await?;
+        let (settings, broker) = self.target.connect().await?;
+        // The newest at last: a host that hears of it finds the tag there.
+        let objects: Vec<&Object> = tagged.iter().chain([&newest]).collect();
+        self.audit(&broker, &settings, &objects, &parcel).await?;
+        for object in objects {
+            let new = NewObject {
+                name: &object.stored_name(),
+                wasm: &parcel.wasm,
+                signature: parcel.signature.as_deref(),
+                version: parcel.version.as_deref(),
+            };
+            let stored = broker.put_object(object.bucket(), settings.stream.replicas, new).await?;
+            ensure!(
+                stored.digest == parcel.digest.to_string(),
+                "server has stored `{object}` with the digest {}, but {} was sent",
+                stored.digest,
+                parcel.digest
+            );
+        }
+        print(&newest, tagged.as_ref(), &parcel);
+        Ok(())
+    }
+
+    /// The component as it is in the file, checked, with what goes along.
+    async fn parcel(&self) -> anyhow::Result<Parcel> {
+        let unreadable = |cause| sandbox::Error::Unreadable { path: self.file.clone(), cause };
+        let wasm = std::fs::read(&self.file).map_err(unreadable)?;
+        sandbox::check_header(&wasm)?;
+        let digest = Digest::of(&wasm);
+        let version = if self.no_check { None } else { self.check(digest).await? };
+        Ok(Parcel { wasm, digest, version, signature: signature(&self.file)? })
+    }
+
+    /// Whether a host would take the plugin. Answers with its version.
+    async fn check(&self, digest: Digest) -> anyhow::Result<Option<String>> {
+        let (memory, time) = LIMITS;
+        let limits = Limits { memory, time, ..Limits::default() };
+        let sandbox = self.cache.sandbox(memory)?;
+        let plugin = sandbox.admit(&self.file, Arc::new(everything("push", limits))).await?;
+        ensure!(plugin.digest() == digest, "`{}` changed while it was read", self.file.display());
+        Ok(plugin.version().map(str::to_owned))
+    }
+
+    async fn audit(
+        &self,
+        broker: &Broker,
+        settings: &Settings,
+        objects: &[&Object],
+        parcel: &Parcel,
+    ) -> anyhow::Result<()> {
+        let stream = &settings.stream.name;
+        if broker.stream_facts(stream).await?.is_none() {
+            eprintln!("note: no audit is written, for stream `{stream}` does not exist yet");
+            return Ok(());
+        }
+        let details = json!({
+            "objects": objects.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "digest": parcel.digest.to_string(),
+            "version": parcel.version,
+            "signed": parcel.signature.is_some(),
+            "checked": !self.no_check,
+        });
+        audit(broker, settings, "push", details).await
+    }
+}
+
+/// The signature beside a component, if there is one.
+fn signature(component: &Path) -> anyhow::Result<Option<String>> {
+    let mut name = component.as_os_str().to_owned();
+    name.push(".minisig");
+    let path = PathBuf::from(name);
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("failed to read `{}`", path.display()))?,
+    };
+    let text = (text.len() <= MAX_SIGNATURE).then(|| String::from_utf8(text).ok()).flatten();
+    match text.filter(|text| text.starts_with("untrusted comment:")) {
+        Some(text) => Ok(Some(text)),
+        None => bail!("`{}` is not a signature of minisign", path.display()),
+    }
+}
+
+fn print(newest: &Object, tagged: Option<&Object>, parcel: &Parcel) {
+    let version = parcel.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+    let signed = if parcel.signature.is_some() { ", signed" } else { "" };
+    println!("pushed  {}{version}{signed}", tagged.unwrap_or(newest));
+    println!("size    {} bytes", parcel.wasm.len());
+    println!("digest  {}", parcel.digest);
+    println!("\nIn heddle.toml, always the newest:\n\n    plugin = \"{SCHEME}{newest}\"\n");
+    if let Some(tagged) = tagged {
+        println!("what the tag says:\n\n    plugin = \"{SCHEME}{tagged}\"\n");
+    }
+    let pinned = tagged.unwrap_or(newest);
+    println!("or this one and no other:\n\n    plugin = \"{SCHEME}{pinned}@{}\"", parcel.digest);
+}
