@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle::flow::batch::{HandlerOrigin, Origins, checkpoint_message};
+use heddle::flow::batch::{Origins, checkpoint_message};
 use heddle::flow::commit::Commits;
 use heddle::flow::shards::{Place, PlacedGate, Plan, Shards};
 use heddle::flow::states::States;
@@ -38,7 +38,7 @@ impl Host {
             names,
             stream: STREAM.into(),
             host: name,
-            handlers: of_plan.into_iter().map(origin).collect(),
+            handlers: of_plan.into_iter().collect(),
             keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         });
@@ -92,10 +92,6 @@ fn plan(scene: &Scene, host: &str, handlers: &[usize], names: &[Arc<str>]) -> Pl
         on_dead_letter: handlers.iter().map(holds).collect(),
         checkpoint_bytes: scene.checkpoint_bytes,
     }
-}
-
-fn origin(name: Arc<str>) -> HandlerOrigin {
-    HandlerOrigin { name, plugin: "sha256:0".to_owned(), version: None }
 }
 
 /// The retries under way that some checkpoints know.

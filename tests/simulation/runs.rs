@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use heddle::flow::shard::{Action, Hurry, Rules};
+use heddle::flow::shard::{Action, Blame, Hurry, Rules};
 use heddle::flow::shards::Placed;
 use heddle::flow::states::State;
 use heddle::values::effects::{Effects, Message, StateChange, When};
@@ -137,7 +137,8 @@ impl World {
         }
         let (now, counts) = (self.now, self.is(Sabotage::CountsOutages));
         self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            let rules = Rules { retry: &policy, outage: outage && !counts };
+            let blame = if outage && !counts { Blame::Outage } else { Blame::Event };
+            let rules = Rules { retry: &policy, blame, ran_by: None };
             track.finished(&job.key, verdict, rules, now, random, actions);
         });
         Ok(())

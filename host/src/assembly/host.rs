@@ -7,18 +7,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures::StreamExt;
 
-use crate::broker::{Broker, connection_name};
-use crate::flow::acquire::{acquire, started};
-use crate::flow::engine::{Engine, Parts};
+use crate::broker::Broker;
+use crate::flow::acquire::started;
+use crate::flow::registry::{self, Refusal, Sources, prepare_first};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
+use crate::source::oci;
 use crate::values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use crate::values::member::{Member, Process};
-use crate::values::names::Names;
 use crate::values::policy::MAX_CONCURRENCY;
 use crate::values::settings::{HandlerSettings, Settings};
 
-/// Plugins that are compiled at once: each takes a core.
-const COMPILATIONS: usize = 2;
+/// Plugins that are prepared at once.
+const PREPARING: usize = 8;
 
 /// Instances that the sandbox has slots for at the most.
 const MAX_INSTANCES: usize = 4_096;
@@ -49,11 +49,11 @@ fn user_cache() -> Option<PathBuf> {
     Some(cache.join("heddle").join("artifacts"))
 }
 
-/// The sandbox for some handlers.
-pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sandbox::Error> {
+/// How the sandbox for some handlers is set up.
+pub(super) fn sandbox_settings(settings: &Settings, workshop: &Workshop) -> SandboxSettings {
     let handlers = settings.handlers.len().max(1);
     let max_memory = settings.handlers.iter().map(|handler| handler.limits.memory).max().unwrap_or(0);
-    Sandbox::new(SandboxSettings {
+    SandboxSettings {
         // Twice what can run at once: an instance that ends and its successor overlap.
         // The slots' address space has an end; an event that finds none waits for one.
         instances: u32::try_from((2 * handlers * MAX_CONCURRENCY as usize).min(MAX_INSTANCES))
@@ -61,7 +61,12 @@ pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sand
         max_memory,
         artifacts: workshop.artifacts.clone(),
         compiler: workshop.compiler.clone(),
-    })
+    }
+}
+
+/// The sandbox for some handlers.
+pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sandbox::Error> {
+    Sandbox::new(sandbox_settings(settings, workshop))
 }
 
 /// What a handler's plugin may do. `max_payload` is the server's, in bytes.
@@ -83,73 +88,37 @@ pub fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize
     }
 }
 
-/// Every plugin that is not taken, by its handler.
-#[derive(Debug)]
-pub struct FaultyPlugins(pub Vec<(String, sandbox::Error)>);
-
-impl std::error::Error for FaultyPlugins {}
-
-impl std::fmt::Display for FaultyPlugins {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let lines: Vec<String> =
-            self.0.iter().map(|(handler, error)| format!("plugin of handler `{handler}`: {error}")).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-/// Admits every handler's plugin, or says everything that is wrong with any of them.
+/// Takes what every handler's source offers now, or says everything that is wrong with any of them. Without a `broker`,
+/// what is on the server is wrong.
 pub async fn admit_all(
     sandbox: &Sandbox,
     settings: &Settings,
+    broker: Option<&Broker>,
     max_payload: usize,
-) -> Result<Vec<Arc<Plugin>>, FaultyPlugins> {
+) -> Result<Vec<Arc<Plugin>>, registry::Error> {
+    let registry = &oci::Registry::new();
+    let sources = Sources { broker, registry };
     let admit = |handler: &Arc<HandlerSettings>| {
         let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));
         async move {
-            let admitted = sandbox.admit(&handler.plugin, policy).await;
-            admitted.map(Arc::new).map_err(|error| (handler.name.to_string(), error))
+            let admitted = prepare_first(sources, sandbox, (&handler.plugin, &settings.trust), policy).await;
+            admitted.map_err(|refusal| (handler.name.to_string(), refusal))
         }
     };
     let results: Vec<_> =
-        futures::stream::iter(&settings.handlers).map(admit).buffered(COMPILATIONS).collect().await;
-    let (mut plugins, mut errors) = (Vec::new(), Vec::new());
+        futures::stream::iter(&settings.handlers).map(admit).buffered(PREPARING).collect().await;
+    let (mut plugins, mut faults): (Vec<Arc<Plugin>>, Vec<(String, Refusal)>) = (Vec::new(), Vec::new());
     for result in results {
         match result {
             Ok(plugin) => plugins.push(plugin),
-            Err(error) => errors.push(error),
+            Err(fault) => faults.push(fault),
         }
     }
-    if errors.is_empty() { Ok(plugins) } else { Err(FaultyPlugins(errors)) }
+    if faults.is_empty() { Ok(plugins) } else { Err(registry::Error::Plugins(faults)) }
 }
 
-/// Connects, admits the plugins and takes the application over. Events flow once the engine runs.
-///
-/// The plugins run on `threads`: a runtime of their own.
-pub async fn start(
-    settings: Arc<Settings>,
-    workshop: &Workshop,
-    threads: tokio::runtime::Handle,
-) -> anyhow::Result<Engine> {
-    let me = this_host();
-    let connect = |role| {
-        let name = connection_name(&settings.app, &me.host, role);
-        let nats = &settings.nats;
-        async move { Broker::connect(nats, &name).await }
-    };
-    let broker = connect("commit").await?;
-    let reading = connect("read").await?;
-    let sandbox = sandbox(&settings, workshop)?;
-    let plugins = admit_all(&sandbox, &settings, broker.max_payload()).await?;
-    for (handler, plugin) in settings.handlers.iter().zip(&plugins) {
-        tracing::info!(handler = &*handler.name, plugin = %plugin.digest().short(), "plugin is admitted");
-    }
-    let names = Names::new(&settings.app);
-    let acquired = acquire(&broker, &settings, &names, &me).await?;
-    tracing::info!(app = settings.app, host = me.host, shards = settings.shards, "application is taken over");
-    Ok(Engine::new(Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me }))
-}
-
-fn this_host() -> Member {
+/// This process, as it announces itself.
+pub(super) fn this_host() -> Member {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let boot = read("/proc/sys/kernel/random/boot_id");

@@ -74,15 +74,16 @@ pub struct Acquired {
     pub aside: Vec<u64>,
 }
 
-/// Takes the application over, or says why not. Waits up to the time an announcement counts if it is not
+/// Takes the application over, whose stream is there, or says why not. The progress of handlers that are to be
+/// `forgotten` is left out. Waits up to the time an announcement counts if it is not
 /// known whether the host that had it is alive.
 pub async fn acquire(
     broker: &Broker,
     settings: &Settings,
     names: &Names,
     me: &Member,
+    forgotten: &[String],
 ) -> Result<Acquired, Error> {
-    broker.provision(&settings.stream, names).await?;
     let mut last_error = None;
     let mut starts = BTreeMap::new();
     for _ in 0..MAX_RACES {
@@ -93,7 +94,8 @@ pub async fn acquire(
         check_keys(settings, &found)?;
         let mut checkpoints = Vec::new();
         for (fence, checkpoint) in found {
-            let checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
+            let mut checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
+            checkpoint.handlers.retain(|name, _| !forgotten.contains(name));
             checkpoints.push((fence, checkpoint));
         }
         let mut batch: Vec<BatchMessage> = Vec::new();
@@ -156,6 +158,22 @@ async fn aside(broker: &Broker, settings: &Settings, names: &Names) -> Result<Ve
         aside.push(subjects.iter().map(|(_, count)| *count as u64).sum());
     }
     Ok(aside)
+}
+
+/// Removes what handlers have left whose progress is forgotten: states, held keys, versions. Their dead letters stay.
+pub async fn forget(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    forgotten: &[String],
+) -> Result<(), broker::Error> {
+    for handler in forgotten {
+        for subject in names.left_by(handler) {
+            broker.purge(&settings.stream.name, &subject).await?;
+        }
+        tracing::info!(handler, "handler is forgotten");
+    }
+    Ok(())
 }
 
 /// Every stream that is read.

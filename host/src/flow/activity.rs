@@ -101,6 +101,7 @@ impl Counters {
                 dead_letters: row.dead_letters,
                 failures: row.failures.clone(),
                 outage_since: outage_since(handler),
+                canary: None,
             };
             (row.name.to_string(), activity)
         };

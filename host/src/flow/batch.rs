@@ -46,21 +46,12 @@ pub struct Origins {
     pub names: Names,
     pub stream: Arc<str>,
     pub host: String,
-    pub handlers: Vec<HandlerOrigin>,
+    /// The names of the handlers.
+    pub handlers: Vec<Arc<str>>,
     /// How long dead letters are kept.
     pub keep_dead_letters: Keep,
     /// The largest message that the server takes, in bytes.
     pub max_payload: usize,
-}
-
-/// What dead letters and effects say of a handler.
-#[derive(Debug, Clone)]
-pub struct HandlerOrigin {
-    pub name: Arc<str>,
-    /// The plugin's digest.
-    pub plugin: String,
-    /// What the plugin says of its version.
-    pub version: Option<String>,
 }
 
 /// A batch that is to be stored.
@@ -153,10 +144,7 @@ impl Builder {
         }
         self.shards.insert(unit.place.shard);
         let origins = Arc::clone(&self.origins);
-        let Some(HandlerOrigin { name: handler, plugin, version }) = origins.handlers.get(unit.place.handler)
-        else {
-            return Ok(());
-        };
+        let Some(handler) = origins.handlers.get(unit.place.handler) else { return Ok(()) };
         let settled = &unit.settled;
         let room = if unit.minimal { 0 } else { origins.max_payload };
         match &settled.outcome {
@@ -165,7 +153,7 @@ impl Builder {
                 self.add_state(unit.place.shard, handler, state, &effects.state);
             }
             Outcome::Dead(death) => {
-                let origin = Origin { handler, plugin, version: version.as_deref(), key: &settled.key };
+                let origin = Origin { handler, plugin: settled.ran_by.as_deref(), key: &settled.key };
                 let limits = (room, origins.keep_dead_letters);
                 self.push(dead_letter(&origins.names, &settled.event, origin, death, limits));
             }
@@ -188,7 +176,7 @@ impl Builder {
     /// Two changes of one gate in a batch become the last one.
     fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
         let origins = Arc::clone(&self.origins);
-        let Some(HandlerOrigin { name, .. }) = origins.handlers.get(place.handler) else { return };
+        let Some(name) = origins.handlers.get(place.handler) else { return };
         let id = (place.handler, key.clone());
         let open = gate.phase == Phase::Open;
         let message = BatchMessage {
@@ -219,7 +207,10 @@ impl Builder {
         if effects.messages.is_empty() {
             return;
         }
-        let cause = causality::headers(&settled.event, handler);
+        let mut cause = causality::headers(&settled.event, handler);
+        if let Some(plugin) = &settled.ran_by {
+            cause.push(names::PLUGIN, &*plugin.digest);
+        }
         for (index, (message, when)) in effects.messages.iter().enumerate() {
             let mut headers = cause.clone();
             headers.extend(&message.headers);

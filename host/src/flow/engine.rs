@@ -9,12 +9,13 @@ mod outputs;
 mod regulate;
 mod setup;
 mod upkeep;
+mod versions;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,10 +23,11 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::acquire::Acquired;
 use super::activity::{Counters, Snapshot};
-use super::batch::{Batch, HandlerOrigin, Origins, Unit};
+use super::batch::{Batch, Origins, Unit};
+use super::clock::now;
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
-use super::jobs::{self, Done, Fetch, Job, LineRate, Runner};
+use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
 use super::reader::{Read, Reader};
 use super::returns::Returned;
 use super::route::Routes;
@@ -34,7 +36,7 @@ use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
 use super::states::States;
 use super::workers::{self, Queue, Task};
 use crate::broker::Broker;
-use crate::sandbox::{Plugin, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::values::batch::Keep;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::key::Key;
@@ -45,6 +47,9 @@ use crate::values::verdict::Failure;
 
 use regulate::{Regulator, Rooms};
 use setup::{plan, positions, readers};
+use versions::Fleet;
+
+pub use versions::{Change, Judged, Ties, Versions};
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
@@ -77,14 +82,29 @@ pub struct Parts {
     pub broker: Broker,
     /// For cursors, so that what is read does not wait in front of what is committed.
     pub reading: Broker,
-    /// One for each handler.
-    pub plugins: Vec<Arc<Plugin>>,
+    /// Which plugins run, and who decides about them.
+    pub ties: Ties,
     /// What the plugins run in.
-    pub sandbox: Sandbox,
+    pub sandbox: Arc<Sandbox>,
     /// Whose threads they run on: a plugin that holds them must not hold up the flow.
     pub threads: tokio::runtime::Handle,
     pub acquired: Acquired,
     pub me: Member,
+    /// Counts the engines of this host, and their resets.
+    pub generation: u64,
+    /// Where it is told, once a second, what the host does.
+    pub snapshots: watch::Sender<Snapshot>,
+}
+
+/// What the engine is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// Carry events.
+    Run,
+    /// End what runs, commit it, and leave everything to another engine of this host.
+    Pause,
+    /// The same, and take leave of the application.
+    Stop,
 }
 
 /// Carries events until it is told to stop.
@@ -95,7 +115,8 @@ pub struct Engine {
     reading: Broker,
     me: Member,
     plan: Plan,
-    runners: Vec<Arc<Runner>>,
+    fleets: Vec<Fleet>,
+    changes: mpsc::Receiver<Change>,
     readers: Vec<(Reader, Routes)>,
     shards: Shards,
     states: States,
@@ -129,7 +150,7 @@ pub struct Engine {
     dispatched: Vec<Task>,
     ends: mpsc::Receiver<Vec<Done>>,
     /// Keeps the clock that bounds the plugins' run time.
-    _sandbox: Sandbox,
+    _sandbox: Arc<Sandbox>,
     actions: Vec<Placed>,
     /// What holds each handler back.
     regulators: Vec<Regulator>,
@@ -143,21 +164,34 @@ pub struct Engine {
 impl Engine {
     /// Sets up the flow. Nothing is read before [`run`](Self::run).
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, names, broker, reading, plugins, sandbox, threads, acquired, me } = parts;
+        let Parts {
+            settings,
+            names,
+            broker,
+            reading,
+            ties,
+            sandbox,
+            threads,
+            acquired,
+            me,
+            generation,
+            snapshots,
+        } = parts;
         let plan = plan(&settings, &acquired, &me, broker.max_payload());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
-        let origins = Arc::new(origins(&settings, names, &me, &plugins, broker.max_payload()));
+        let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
         let Acquired { checkpoints: stored, stateless, gates, aside, .. } = acquired;
         let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
         let shards = Shards::new(plan.clone(), &checkpoints, gates, known);
-        let readers = readers(&settings, &plan, &shards, 0);
+        let readers = readers(&settings, &plan, &shards, generation);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&threads, &mut jobs);
         let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
         let mut engine = Engine {
-            runners: runners(&settings, &plugins, &broker),
+            fleets: fleets(&settings, ties.versions, ties.judged, &broker),
+            changes: ties.changes,
             regulators: settings.handlers.iter().zip(&aside).map(regulator).collect(),
             returns: mpsc::channel(1).1,
             returning: 0,
@@ -182,7 +216,7 @@ impl Engine {
             hurry: false,
             condemned: HashMap::new(),
             checkpoints: Checkpoints::default(),
-            generation: 0,
+            generation,
             moved: false,
             cursors: JoinSet::new(),
             jobs,
@@ -191,21 +225,16 @@ impl Engine {
             ends,
             _sandbox: sandbox,
             actions: Vec::new(),
-            snapshots: watch::Sender::default(),
+            snapshots,
         };
         engine.shards.resume(now(), &mut engine.actions);
         engine.read_requests();
         engine
     }
 
-    /// What the host does, once a second.
-    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
-        self.snapshots.subscribe()
-    }
-
-    /// Carries events until `stop` becomes true, then drains: nothing more is read or begun, what runs is
-    /// awaited for [`DRAIN_DEADLINE`], and everything finished is committed.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    /// Carries events until another course is set, then drains: nothing more is read or begun, what runs is
+    /// awaited for [`DRAIN_DEADLINE`], and everything finished is committed. The generation that it ended with.
+    pub async fn run(mut self, mut course: watch::Receiver<Course>) -> Result<u64, Error> {
         let mut balance = tokio::time::interval(BALANCE_INTERVAL);
         let mut tick = tokio::time::interval(TICK);
         let mut heartbeat = tokio::time::interval(Duration::from_secs(u64::from(TTL_SECONDS) / 3));
@@ -232,10 +261,11 @@ impl Engine {
                 _ = balance.tick() => self.balance(),
                 _ = tick.tick() => self.tick(),
                 _ = heartbeat.tick() => self.announce(),
-                stopped = stop.wait_for(|stop| *stop) => {
+                Some(change) = self.changes.recv() => self.change(change),
+                set = course.wait_for(|course| *course != Course::Run) => {
                     // A closed channel is a stop too: nobody is left who could ask for one.
-                    drop(stopped);
-                    return self.drain().await;
+                    let course = set.map_or(Course::Stop, |course| *course);
+                    return self.drain(course).await;
                 }
             }
         }
@@ -289,12 +319,6 @@ impl Engine {
     }
 }
 
-/// The host's wall clock, in milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The next delivery of any reader. Cancel-safe.
 async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize, Read) {
     let room = |handler| rooms.of(handler);
@@ -309,40 +333,34 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
     .await
 }
 
-/// What the runs of each handler need.
-fn runners(settings: &Settings, plugins: &[Arc<Plugin>], broker: &Broker) -> Vec<Arc<Runner>> {
-    let runner = |(plugin, handler): (&Arc<Plugin>, &Arc<HandlerSettings>)| {
+/// What runs the events of each handler.
+fn fleets(
+    settings: &Settings,
+    versions: Vec<Versions>,
+    judged: Vec<mpsc::Sender<Judged>>,
+    broker: &Broker,
+) -> Vec<Fleet> {
+    let fleet = |((handler, versions), judged): ((&Arc<HandlerSettings>, Versions), mpsc::Sender<Judged>)| {
         let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
-        Arc::new(Runner {
-            plugin: Arc::clone(plugin),
+        let shared = Shared {
             permits: Semaphore::new(permits),
             broker: broker.clone(),
             stream: Arc::clone(&settings.stream.name),
             lines: LineRate::default(),
-        })
+        };
+        Fleet::new(shared, versions, judged)
     };
-    plugins.iter().zip(&settings.handlers).map(runner).collect()
+    settings.handlers.iter().zip(versions).zip(judged).map(fleet).collect()
 }
 
 /// What dead letters and effects say of where they come from.
-fn origins(
-    settings: &Settings,
-    names: Names,
-    me: &Member,
-    plugins: &[Arc<Plugin>],
-    max_payload: usize,
-) -> Origins {
-    let handler = |(handler, plugin): (&Arc<HandlerSettings>, &Arc<Plugin>)| HandlerOrigin {
-        name: Arc::clone(&handler.name),
-        plugin: plugin.digest().to_string(),
-        version: plugin.version().map(str::to_owned),
-    };
+fn origins(settings: &Settings, names: Names, me: &Member, max_payload: usize) -> Origins {
     let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1);
     Origins {
         names,
         stream: Arc::clone(&settings.stream.name),
         host: me.host.clone(),
-        handlers: settings.handlers.iter().zip(plugins).map(handler).collect(),
+        handlers: settings.handlers.iter().map(|handler| Arc::clone(&handler.name)).collect(),
         keep_dead_letters: settings
             .dead_letters_max_age
             .map_or(Keep::Always, |age| Keep::Seconds(seconds(age))),

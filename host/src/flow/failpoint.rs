@@ -11,6 +11,16 @@ pub(crate) const BEFORE_REMOVAL: &str = "before-removal";
 pub(crate) const BETWEEN_REMOVALS: &str = "between-removals";
 /// A gate is committed as open, what was set aside still there.
 pub(crate) const GATE_OPENED: &str = "gate-opened";
+/// A version can run, and is not on trial yet.
+pub(crate) const BEFORE_TRIAL: &str = "before-trial";
+/// A trial is stored, and the engine does not know yet.
+pub(crate) const TRIAL_STORED: &str = "trial-stored";
+/// A trial has ended, and that is not stored yet.
+pub(crate) const TRIAL_ENDED: &str = "trial-ended";
+/// The end of a trial is stored, and the engine does not know yet.
+pub(crate) const END_STORED: &str = "end-stored";
+/// An order is carried out, and neither the engine nor who gave it knows yet.
+pub(crate) const ORDER_STORED: &str = "order-stored";
 
 /// The process comes by. Dies here if it was told to.
 #[cfg(not(feature = "failpoints"))]

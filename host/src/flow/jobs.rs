@@ -17,6 +17,7 @@ use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
+use crate::values::plugin::PluginId;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 /// The longest wait between two tries to read from the stream.
@@ -33,6 +34,7 @@ pub(super) enum Done {
         place: Place,
         key: Key,
         verdict: Verdict,
+        ran: Ran,
         /// The state, if it had to be read from the stream.
         loaded: Option<State>,
     },
@@ -67,9 +69,18 @@ pub(super) enum Done {
     Nothing,
 }
 
-/// What the runs of one handler need.
-pub(super) struct Runner {
-    pub(super) plugin: Arc<Plugin>,
+/// How an event was run.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) by: Arc<PluginId>,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// Zero if it did not come to the plugin.
+    pub(super) elapsed: Duration,
+}
+
+/// What the runs of one handler need, whatever the version of its plugin.
+pub(super) struct Shared {
     /// Bounds how many events of the handler run at once.
     pub(super) permits: Semaphore,
     pub(super) broker: Broker,
@@ -77,6 +88,18 @@ pub(super) struct Runner {
     pub(super) stream: Arc<str>,
     /// Bounds how much the plugin writes into the log.
     pub(super) lines: LineRate,
+}
+
+/// Runs the events of one handler with one version of its plugin.
+pub(super) struct Runner {
+    pub(super) plugin: Arc<Plugin>,
+    shared: Arc<Shared>,
+}
+
+impl Runner {
+    pub(super) fn new(shared: Arc<Shared>, plugin: Arc<Plugin>) -> Arc<Self> {
+        Arc::new(Runner { plugin, shared })
+    }
 }
 
 /// An event that may run.
@@ -99,7 +122,7 @@ pub(super) enum Knowledge {
 
 /// Runs an event to its verdict.
 pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
-    let _permit = runner.permits.acquire().await.expect("the permits are never closed");
+    let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
     let Job { generation, place, key, event, attempt } = job;
     let hops = causality::hops(&event);
     if hops > MAX_HOPS {
@@ -107,20 +130,22 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
             "{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?"
         );
         let verdict = Verdict::Failed(Failure::new(CauseClass::Hops, reason).into());
-        return Done::Ran { generation, place, key, verdict, loaded: None };
+        let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: Duration::ZERO };
+        return Done::Ran { generation, place, key, verdict, ran, loaded: None };
     }
     let (state, loaded) = match knowledge {
         Knowledge::Known(state) => (state, None),
         Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
         Knowledge::Stored(subject) => {
-            let state = load_state(&runner.broker, &runner.stream, &subject).await;
+            let state = load_state(&runner.shared.broker, &runner.shared.stream, &subject).await;
             (state.clone(), Some(state))
         }
     };
     let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
     let run = runner.plugin.run(call).await;
     report(&runner, &event, &key, place.shard, attempt, &run);
-    Done::Ran { generation, place, key, verdict: run.verdict, loaded }
+    let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: run.usage.elapsed };
+    Done::Ran { generation, place, key, verdict: run.verdict, ran, loaded }
 }
 
 /// Lines per second that a handler's plugin may write into the log.
@@ -161,7 +186,7 @@ fn report(runner: &Runner, event: &Event, key: &Key, shard: u16, attempt: u32, r
     let span =
         tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
     let _entered = span.enter();
-    let allowed = runner.lines.take(run.logs.len());
+    let allowed = runner.shared.lines.take(run.logs.len());
     for line in run.logs.iter().take(allowed) {
         let text = line.text.as_str();
         match line.level {
@@ -172,7 +197,7 @@ fn report(runner: &Runner, event: &Event, key: &Key, shard: u16, attempt: u32, r
             LogLevel::Error => tracing::error!(target: "heddle::plugin", "{text}"),
         }
     }
-    if run.logs_dropped > 0 && runner.lines.take(1) > 0 {
+    if run.logs_dropped > 0 && runner.shared.lines.take(1) > 0 {
         tracing::warn!(target: "heddle::plugin", dropped = run.logs_dropped, "more lines than one event may write");
     }
     if let Some(failure) = failed {

@@ -13,6 +13,7 @@ mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::values::attempt::{Decision, decide};
 use crate::values::checkpoint::Progress;
@@ -20,10 +21,11 @@ use crate::values::dead_letter::Death;
 use crate::values::event::Event;
 use crate::values::gate::{Gate, Phase};
 use crate::values::key::Key;
+use crate::values::plugin::PluginId;
 use crate::values::policy::OnDeadLetter;
-use crate::values::verdict::Verdict;
+use crate::values::verdict::{Failure, Verdict};
 
-pub use action::{Action, Admission, Held, Hurry, Outcome, Rules, Settled};
+pub use action::{Action, Admission, Blame, Held, Hurry, Outcome, Rules, Settled};
 use gates::Gates;
 use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_set_aside};
 use record::Record;
@@ -33,6 +35,9 @@ pub const WINDOW: usize = 65_536;
 
 /// What a done event takes in a checkpoint at worst, in bytes: see the Roaring format.
 const DONE_BYTES: usize = 2;
+
+/// How long an event is parked at a time.
+const PARKED: Duration = Duration::from_secs(10);
 
 /// One handler in one shard.
 #[derive(Debug)]
@@ -105,7 +110,7 @@ impl Track {
         Admission::Queued
     }
 
-    /// The event that ran came to a verdict. `random` is uniform over all of `u64`.
+    /// The event that ran came to a verdict. Whether it is parked. `random` is uniform over all of `u64`.
     pub fn finished(
         &mut self,
         key: &Key,
@@ -114,45 +119,63 @@ impl Track {
         now: u64,
         random: u64,
         actions: &mut Vec<Action>,
-    ) {
-        let Some(event) = self.lanes.get(key).and_then(Lane::first).cloned() else { return };
+    ) -> bool {
+        let Some(event) = self.lanes.get(key).and_then(Lane::first).cloned() else { return false };
         let failure = match verdict {
-            Verdict::Done(effects) => return self.end(key, event, Outcome::Done(effects), now, actions),
+            Verdict::Done(effects) => {
+                self.settle(key, (event, rules.ran_by), Outcome::Done(effects), now, actions);
+                self.advance(key, now, actions);
+                return false;
+            }
             Verdict::Failed(failure) => failure,
         };
-        let before = self.record.attempt(event.position());
-        let decision = match rules.outage && Rules::may_be_an_outage(&failure) {
-            true => {
-                let used = before.map_or(0, |attempt| attempt.attempts);
-                let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
-                Decision::Again { delay, attempts: used }
-            }
-            false => decide(rules.retry, before, &failure, now, random),
-        };
+        let (decision, forgiven) = self.decide(&event, &failure, rules, now, random);
         match decision {
             Decision::DeadLetter(why) => {
                 let (attempts, times) = self.record.history(event.position(), now);
                 let death = Death { failure, why, attempts, times };
-                self.end(key, event, Outcome::Dead(Box::new(death)), now, actions);
+                self.settle(key, (event, rules.ran_by), Outcome::Dead(Box::new(death)), now, actions);
+                self.advance(key, now, actions);
             }
             Decision::Again { delay, attempts } => {
                 let due = now.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-                self.record.failed(&event, attempts, due, &failure, now, rules.outage);
+                self.record.failed(&event, attempts, due, &failure, now, forgiven);
                 self.wait(key, due, actions);
             }
         }
+        forgiven && rules.blame == Blame::Trial
     }
 
-    /// The first event of a lane comes to its end, and the next one sets out.
-    fn end(&mut self, key: &Key, event: Arc<Event>, outcome: Outcome, now: u64, actions: &mut Vec<Action>) {
-        self.settle(key, event, outcome, now, actions);
-        self.advance(key, now, actions);
+    /// What follows from a failure, and whether the event is not to blame for it.
+    fn decide(
+        &self,
+        event: &Event,
+        failure: &Failure,
+        rules: Rules<'_>,
+        now: u64,
+        random: u64,
+    ) -> (Decision, bool) {
+        let before = self.record.attempt(event.position());
+        let used = before.map_or(0, |attempt| attempt.attempts);
+        let innocent = Rules::may_be_an_outage(failure);
+        if rules.blame == Blame::Outage && innocent {
+            let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
+            return (Decision::Again { delay, attempts: used }, true);
+        }
+        match decide(rules.retry, before, failure, now, random) {
+            // Whoever runs it once the trial is over begins anew.
+            Decision::DeadLetter(_) if rules.blame == Blame::Trial && innocent => {
+                (Decision::Again { delay: PARKED, attempts: 0 }, true)
+            }
+            decision => (decision, rules.blame == Blame::Outage),
+        }
     }
 
+    /// The first event of a lane comes to its end.
     fn settle(
         &mut self,
         key: &Key,
-        event: Arc<Event>,
+        (event, ran_by): (Arc<Event>, Option<&Arc<PluginId>>),
         outcome: Outcome,
         now: u64,
         actions: &mut Vec<Action>,
@@ -172,7 +195,8 @@ impl Track {
                 lane.queue.retain(|(position, _)| !is_set_aside(*position));
             }
         }
-        actions.push(Action::Settle(Settled { key: key.clone(), event, outcome, gate }));
+        let ran_by = ran_by.cloned();
+        actions.push(Action::Settle(Settled { key: key.clone(), event, outcome, gate, ran_by }));
     }
 
     /// Lets the lane wait and keeps what is far behind its first event as positions.

@@ -272,7 +272,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::shard::{Outcome, Rules, Settled, WINDOW};
+    use crate::flow::shard::{Blame, Outcome, Rules, Settled, WINDOW};
     use crate::values::effects::Effects;
     use crate::values::event::Headers;
     use crate::values::policy::RetryPolicy;
@@ -327,13 +327,13 @@ mod tests {
         assert_eq!(shards.held(0).full, 1, "all is read again, and the window is full");
         shards.at(place, &mut actions, |track, actions| {
             let verdict = Verdict::Done(Effects::default());
-            let rules = Rules { retry: &RetryPolicy::default(), outage: false };
+            let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
             track.finished(&Key::new("k"), verdict, rules, 0, 0, actions);
         });
         let taken = BTreeMap::from([(0, BTreeSet::from([STUCK]))]);
         let checkpoint = shards.checkpoint(0, &taken, &[end + 1], 1);
         let outcome = Outcome::Done(Effects::default());
-        let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None };
+        let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None, ran_by: None };
         shards.at(place, &mut actions, |track, actions| track.settled(&settled, 0, 0, actions));
         shards.committed(0, &checkpoint);
         assert_eq!(shards.held(0), Held::default());

@@ -9,12 +9,16 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use sha2::Digest as _;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::Error;
+
+/// What the folder may hold, in bytes: some hundred versions of the largest plugins, thousands of small ones.
+const MAX_HELD: u64 = 8 << 30;
 
 const SECRET: usize = 32;
 const TAG: usize = 32;
@@ -32,6 +36,16 @@ impl Digest {
     /// The first twelve hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.hex().chars().take(12).collect()
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes. None: it is not a digest.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64)?;
+        let mut digest = [0; 32];
+        for (index, slot) in digest.iter_mut().enumerate() {
+            *slot = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Digest(digest))
     }
 
     fn hex(&self) -> String {
@@ -77,30 +91,78 @@ impl Artifacts {
 
     /// The compiled component, if it is there and sound.
     pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
-        let bytes = fs::read(self.path(engine, digest)).ok()?;
+        let path = self.path(engine, digest);
+        let bytes = fs::read(&path).ok()?;
         let (tag, code) = bytes.split_at_checked(TAG)?;
         let expected = blake3::keyed_hash(&self.secret, code);
         if expected != <[u8; TAG]>::try_from(tag).ok()? {
             tracing::warn!(plugin = %digest.short(), "compiled plugin is damaged and will be compiled again");
             return None;
         }
+        // What was used last is removed last.
+        for path in [path, self.wasm_path(digest)] {
+            fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now())).ok();
+        }
         deserialize(engine, code).ok()
     }
 
-    /// Keeps compiled code and loads it.
-    pub(super) fn store(&self, engine: &Engine, digest: Digest, code: &[u8]) -> Result<Component, Error> {
+    /// The component of a digest, if it is there and sound.
+    pub(super) fn wasm(&self, digest: Digest) -> Option<Vec<u8>> {
+        fs::read(self.wasm_path(digest)).ok().filter(|wasm| Digest::of(wasm) == digest)
+    }
+
+    /// Keeps a component and its compiled code, and loads it.
+    pub(super) fn store(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        code: &[u8],
+        wasm: &[u8],
+    ) -> Result<Component, Error> {
         let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
         // It was compiled just now: what keeps it from being loaded is what it asks for.
         let component = deserialize(engine, code).map_err(|error| Error::TooLarge(one_line(&error)))?;
-        let write = || -> std::io::Result<()> {
+        let write = |path: PathBuf, parts: [&[u8]; 2]| -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(blake3::keyed_hash(&self.secret, code).as_bytes())?;
-            file.write_all(code)?;
-            file.persist(self.path(engine, digest))?;
+            parts.into_iter().try_for_each(|part| file.write_all(part))?;
+            file.persist(path)?;
             Ok(())
         };
-        write().map_err(|error| failed(error.to_string()))?;
+        let tag = blake3::keyed_hash(&self.secret, code);
+        write(self.wasm_path(digest), [wasm, &[]])
+            .and_then(|()| write(self.path(engine, digest), [tag.as_bytes(), code]))
+            .map_err(|error| failed(error.to_string()))?;
+        self.prune();
         Ok(component)
+    }
+
+    /// Removes what was not used for longest, if there is too much.
+    fn prune(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let fact = |entry: fs::DirEntry| {
+            let path = entry.path();
+            let ours = path.extension().is_some_and(|ending| ending == "wasm" || ending == "cwasm");
+            let facts = entry.metadata().ok().filter(|_| ours)?;
+            Some((facts.modified().ok()?, facts.len(), path))
+        };
+        let mut files: Vec<_> = entries.flatten().filter_map(fact).collect();
+        let mut held: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        if held <= MAX_HELD {
+            return;
+        }
+        files.sort_unstable();
+        for (_, bytes, path) in files {
+            // A little more, so that not every new one has to look again.
+            if held <= MAX_HELD / 8 * 7 {
+                return;
+            }
+            fs::remove_file(path).ok();
+            held = held.saturating_sub(bytes);
+        }
+    }
+
+    fn wasm_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{}.wasm", digest.hex()))
     }
 
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
@@ -174,8 +236,10 @@ mod tests {
         let engine = Engine::new(&super::super::engine::code_config()).unwrap();
         let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = Digest::of(b"some");
-        artifacts.store(&engine, digest, &code).unwrap();
+        artifacts.store(&engine, digest, &code, b"some").unwrap();
         assert!(artifacts.load(&engine, digest).is_some());
+        assert_eq!(artifacts.wasm(digest).as_deref(), Some(&b"some"[..]));
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
         let path = artifacts.path(&engine, digest);
         let mut bytes = fs::read(&path).unwrap();
         let last = bytes.len() - 1;

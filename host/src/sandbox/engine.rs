@@ -1,14 +1,16 @@
 //! The engine: one for all plugins of a host.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 
 use tokio::io::AsyncReadExt;
-use wasmparser::Payload;
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::artifact::{Artifacts, Digest};
+use super::code::{Code, check_header};
 use super::guest::{Guest, TICK};
 use super::{CompileError, Error, Plugin, Policy, bindings, compile};
 
@@ -18,8 +20,11 @@ const KEEP_RESIDENT: usize = 256 * 1024;
 /// The stack of a plugin, in bytes.
 pub(super) const WASM_STACK: usize = 1 << 20;
 
+/// Plugins that are compiled at once: each takes a core.
+const COMPILATIONS: usize = 2;
+
 /// How the sandbox is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSettings {
     /// How many instances may live at once.
     pub instances: u32,
@@ -35,11 +40,18 @@ pub struct SandboxSettings {
 pub struct Sandbox {
     engine: Engine,
     linker: Linker<Guest>,
-    artifacts: Artifacts,
-    compiler: PathBuf,
+    artifacts: Arc<Artifacts>,
+    settings: SandboxSettings,
+    compilations: Semaphore,
+    /// What is loaded, so that all handlers of one plugin share its code. A lock, because plugins are taken by several
+    /// tasks at once; it is held for a look-up.
+    loaded: Mutex<HashMap<Digest, Arc<Slot>>>,
     /// Ends the clock when the sandbox is dropped.
     _clock: mpsc::Sender<()>,
 }
+
+/// Code as long as somebody uses it. Whoever loads it holds the lock, so that it is compiled once.
+type Slot = tokio::sync::Mutex<Weak<Code>>;
 
 /// What compiled code depends on; the same in the host and in the process that compiles.
 pub(super) fn code_config() -> Config {
@@ -89,43 +101,99 @@ impl Sandbox {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(failed)?;
         bindings::Plugin::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |guest| guest)
             .map_err(failed)?;
-        let artifacts = Artifacts::open(&settings.artifacts)?;
+        let artifacts = Arc::new(Artifacts::open(&settings.artifacts)?);
         let clock = start_clock(&engine)?;
-        Ok(Sandbox { engine, linker, artifacts, compiler: settings.compiler, _clock: clock })
+        let compilations = Semaphore::new(COMPILATIONS);
+        let loaded = Mutex::default();
+        Ok(Sandbox { engine, linker, artifacts, settings, compilations, loaded, _clock: clock })
     }
 
-    /// Takes a plugin: reads it, compiles it unless that was done before, checks that it fits the world and
-    /// makes a first instance of it.
+    /// How it was set up.
+    pub fn settings(&self) -> &SandboxSettings {
+        &self.settings
+    }
+
+    /// Takes a plugin from a file, to run under a policy.
     pub async fn admit(&self, path: &Path, policy: Arc<Policy>) -> Result<Plugin, Error> {
-        let wasm = read(path).await?;
-        check_header(&wasm)?;
-        let digest = Digest::of(&wasm);
-        let component = self.component(&wasm, digest).await?;
-        let version = version(&wasm);
-        Plugin::admit(&self.engine, &self.linker, component, (digest, version), policy).await
+        let code = self.load(read(path).await?).await?;
+        self.plugin(code, policy).await
     }
 
-    async fn component(&self, wasm: &[u8], digest: Digest) -> Result<Component, Error> {
-        if let Some(component) = self.artifacts.load(&self.engine, digest) {
+    /// Code under a policy: makes a first instance of it.
+    pub async fn plugin(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
+        Plugin::admit(code, policy).await
+    }
+
+    /// Loads a component: compiles it unless that was done before, and checks that it fits the world.
+    ///
+    /// The component is kept, so that it can be [`found`](Self::stored) again.
+    pub async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Code>, Error> {
+        check_header(&wasm)?;
+        let (digest, wasm) = off_thread(move || (Digest::of(&wasm), wasm)).await?;
+        let slot = self.slot(digest);
+        let mut loaded = slot.lock().await;
+        if let Some(code) = loaded.upgrade() {
+            return Ok(code);
+        }
+        let wasm: Arc<[u8]> = wasm.into();
+        let component = self.component(&wasm, digest).await?;
+        let code = Arc::new(Code::new(&self.engine, &self.linker, component, digest, &wasm)?);
+        *loaded = Arc::downgrade(&code);
+        Ok(code)
+    }
+
+    /// Loads a component that was loaded before, on this machine. None: it is not there any more.
+    pub async fn stored(&self, digest: Digest) -> Result<Option<Arc<Code>>, Error> {
+        if let Some(code) = self.slot(digest).lock().await.upgrade() {
+            return Ok(Some(code));
+        }
+        let artifacts = Arc::clone(&self.artifacts);
+        match off_thread(move || artifacts.wasm(digest)).await? {
+            Some(wasm) => self.load(wasm).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn slot(&self, digest: Digest) -> Arc<Slot> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody uses any more is forgotten.
+        loaded.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || slot.try_lock().is_ok_and(|code| code.strong_count() > 0)
+        });
+        Arc::clone(loaded.entry(digest).or_default())
+    }
+
+    async fn component(&self, wasm: &Arc<[u8]>, digest: Digest) -> Result<Component, Error> {
+        let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
+        if let Some(component) = off_thread(move || artifacts.load(&engine, digest)).await? {
             return Ok(component);
         }
+        let _permit = self.compilations.acquire().await.expect("the permits are never closed");
         tracing::info!(plugin = %digest.short(), bytes = wasm.len(), "compiling");
-        let code = compile::compile_in_child(&self.compiler, wasm).await.map_err(|error| match error {
+        let code = compile::compile_in_child(&self.settings.compiler, wasm).await;
+        let code = code.map_err(|error| match error {
             CompileError::Invalid(text) if text.contains(ASYNC_TEXT) => Error::NeedsAsync,
             error => error.into(),
         })?;
-        self.artifacts.store(&self.engine, digest, &code)
+        let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
+        let wasm = Arc::clone(wasm);
+        off_thread(move || artifacts.store(&engine, digest, &code, &wasm)).await?
     }
+}
+
+/// Does what takes long on a thread of its own.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Engine(error.to_string()))
 }
 
 /// What the engine says of components that need async functions.
 pub(super) const ASYNC_TEXT: &str = "async feature";
 
 /// The largest component, in bytes: CPython has 18 MiB.
-const MAX_COMPONENT: u64 = 256 << 20;
+pub const MAX_COMPONENT: u64 = 256 << 20;
 
 /// Reads a component's file, which must be one.
-async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let unreadable = |cause: std::io::Error| Error::Unreadable { path: path.to_owned(), cause };
     let facts = tokio::fs::metadata(path).await.map_err(unreadable)?;
     if !facts.is_file() {
@@ -136,35 +204,6 @@ async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     // It may grow while it is read.
     file.take(MAX_COMPONENT + 1).read_to_end(&mut wasm).await.map_err(unreadable)?;
     if wasm.len() as u64 > MAX_COMPONENT { Err(Error::TooBig(MAX_COMPONENT)) } else { Ok(wasm) }
-}
-
-/// Looks whether a file begins as a component does.
-pub fn check_header(wasm: &[u8]) -> Result<(), Error> {
-    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
-    match wasm.get(..8) {
-        Some(COMPONENT) => Ok(()),
-        Some(MODULE) => Err(Error::CoreModule),
-        _ => Err(Error::NotWasm),
-    }
-}
-
-/// The text of the component's custom section `version`, which tools write there.
-///
-/// Source: the crate `wasm-metadata`, <https://docs.rs/wasm-metadata>.
-fn version(wasm: &[u8]) -> Option<String> {
-    let mut depth = 0_u32;
-    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
-        match payload.ok()? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 0 && section.name() == "version" => {
-                return std::str::from_utf8(section.data()).ok().map(str::to_owned);
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// A thread of its own, because a plugin that loops may hold every thread of the runtime.

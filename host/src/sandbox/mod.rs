@@ -9,6 +9,7 @@ mod artifact;
 mod bindings;
 mod bounded;
 mod capture;
+mod code;
 mod compile;
 mod engine;
 mod failure;
@@ -26,8 +27,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use artifact::Digest;
+pub use code::{Code, check_header};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, compile_here};
-pub use engine::{Sandbox, SandboxSettings, check_header};
+pub use engine::{MAX_COMPONENT, Sandbox, SandboxSettings, read};
 pub use plugin::Plugin;
 
 use crate::values::effects::Allowance;
@@ -61,6 +63,14 @@ pub enum Error {
     #[error("does not fit the world `heddle:plugin/plugin@0.1.0`: {0}")]
     WrongWorld(String),
     #[error(
+        "is built for the world `heddle:plugin@{0}`, this host has `heddle:plugin@{TRACK}.0`: build it with the SDK of this host"
+    )]
+    OtherTrack(String),
+    #[error(
+        "imports `{0}`, but the handler has no grant for it: add `http` to its `grants`, or build without it"
+    )]
+    NotGranted(String),
+    #[error(
         "needs the component model's async functions, which this world does not use; build without async (for JavaScript: without the async runtime)"
     )]
     NeedsAsync,
@@ -73,6 +83,22 @@ pub enum Error {
     #[error("failed to start the engine: {0}")]
     Engine(String),
 }
+
+impl Error {
+    /// Whether the same component may be taken later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::Unreadable { .. } | Error::Grant { .. } | Error::Artifacts { .. } | Error::Engine(_) => {
+                true
+            }
+            Error::Compile(error) => !matches!(error, CompileError::Invalid(_)),
+            _ => false,
+        }
+    }
+}
+
+/// The versions of the contract that go together with this host's.
+pub(crate) const TRACK: &str = "0.1";
 
 /// What a handler's plugin may do.
 #[derive(Debug, Clone)]

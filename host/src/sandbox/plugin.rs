@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::ambient::hash_seed;
 use super::artifact::Digest;
-use super::bindings::{Plugin as World, PluginPre};
+use super::bindings::Plugin as World;
 use super::bounded::{Bounded, GaveWay};
-use super::engine::ASYNC_TEXT;
+use super::code::Code;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::{Guest, lower};
 use super::limiter::Breached;
@@ -35,11 +34,8 @@ fn milliseconds(time: Duration) -> u64 {
 
 /// A plugin of one handler, ready to run.
 pub struct Plugin {
-    pre: PluginPre<Guest>,
-    digest: Digest,
-    version: Option<String>,
+    code: Arc<Code>,
     policy: Arc<Policy>,
-    uses_state: bool,
     /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
     /// section is one push or pop.
     idle: Mutex<Vec<Instance>>,
@@ -52,26 +48,10 @@ struct Instance {
 }
 
 impl Plugin {
-    pub(super) async fn admit(
-        engine: &Engine,
-        linker: &Linker<Guest>,
-        component: Component,
-        (digest, version): (Digest, Option<String>),
-        policy: Arc<Policy>,
-    ) -> Result<Self, Error> {
-        let imports: Vec<String> =
-            component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect();
-        let known = |name: &&String| !name.starts_with("heddle:plugin/") && !name.starts_with("wasi:");
-        if let Some(unknown) = imports.iter().find(known) {
-            return Err(Error::UnknownImport(unknown.clone()));
-        }
-        let wrong = |error: wasmtime::Error| {
-            let text = format!("{error:#}");
-            if text.contains(ASYNC_TEXT) { Error::NeedsAsync } else { Error::WrongWorld(text) }
-        };
-        let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(wrong)?;
-        let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
-        let plugin = Plugin { pre, digest, version, policy, uses_state, idle: Mutex::default() };
+    /// The code under a policy, if an instance of it can be made.
+    pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>) -> Result<Self, Error> {
+        code.check(&policy)?;
+        let plugin = Plugin { code, policy, idle: Mutex::default() };
         // Some mismatches of types only show when an instance is made.
         let wait = wait_limit(plugin.policy.limits.time);
         let gave_way = GaveWay::default();
@@ -90,19 +70,19 @@ impl Plugin {
         }
     }
 
-    /// The digest of the component.
-    pub fn digest(&self) -> Digest {
-        self.digest
+    /// What it runs.
+    pub fn code(&self) -> &Arc<Code> {
+        &self.code
     }
 
-    /// What the component says of its version.
-    pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+    /// The digest of the component.
+    pub fn digest(&self) -> Digest {
+        self.code.digest()
     }
 
     /// Whether the plugin can ask for its key's state.
     pub fn uses_state(&self) -> bool {
-        self.uses_state
+        self.code.uses_state()
     }
 
     /// The policy it runs under.
@@ -189,7 +169,7 @@ impl Plugin {
     async fn instantiate(&self, hash_seed: u128, gave_way: GaveWay) -> Result<Instance, Made> {
         let mut guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
         guest.gave_way = gave_way;
-        let mut store = Store::new(self.pre.engine(), guest);
+        let mut store = Store::new(self.code.pre().engine(), guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(MAX_HANDLES);
@@ -205,7 +185,7 @@ impl Plugin {
             guest.gave_way.set();
             Ok(UpdateDeadline::Yield(1))
         });
-        match self.pre.instantiate_async(&mut store).await {
+        match self.code.pre().instantiate_async(&mut store).await {
             Ok(world) => Ok(Instance { store, world, runs: 0 }),
             Err(error) => Err(Made::Failed(error, store.data().lines.take().0)),
         }

@@ -2,4 +2,6 @@
 //!
 //! Knows files. Refuses to know NATS, WebAssembly and what a component is for.
 
+pub mod oci;
+pub mod signature;
 pub mod watch;

@@ -9,6 +9,7 @@ use super::effects::{HEADER_RESERVE, MAX_HEADER_BYTES};
 use super::event::{Event, Headers};
 use super::key::Key;
 use super::names::{Names, dead};
+use super::plugin::PluginId;
 use super::subject::{self, MAX_SUBJECT};
 use super::verdict::Failure;
 
@@ -38,10 +39,8 @@ pub struct Death {
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     pub handler: &'a str,
-    /// The plugin's digest.
-    pub plugin: &'a str,
-    /// What the plugin says of its version.
-    pub version: Option<&'a str>,
+    /// The plugin that ran the event, if it ran.
+    pub plugin: Option<&'a PluginId>,
     pub key: &'a Key,
 }
 
@@ -119,9 +118,11 @@ fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> He
         headers.push(dead::FAILED_AT, rfc3339(time.saturating_mul(1_000_000)));
     }
     headers.push(dead::HANDLER, origin.handler);
-    headers.push(dead::PLUGIN, origin.plugin);
-    if let Some(version) = origin.version {
-        headers.push(dead::VERSION, header_text(version, MAX_LINE));
+    if let Some(plugin) = origin.plugin {
+        headers.push(dead::PLUGIN, &*plugin.digest);
+        if let Some(version) = &plugin.version {
+            headers.push(dead::VERSION, header_text(version, MAX_LINE));
+        }
     }
     headers.push(dead::STREAM, &*event.stream);
     headers.push(dead::SEQUENCE, event.sequence.to_string());
@@ -213,7 +214,8 @@ mod tests {
 
     fn letter_of(event: &Event, death: &Death, max_size: usize) -> BatchMessage {
         let key = Key::new("c 1");
-        let origin = Origin { handler: "credit", plugin: "sha256:00", version: Some("1.2.3"), key: &key };
+        let plugin = PluginId { digest: "sha256:00".into(), version: Some("1.2.3".into()) };
+        let origin = Origin { handler: "credit", plugin: Some(&plugin), key: &key };
         dead_letter(&Names::new("shop"), event, origin, death, (max_size, Keep::Always))
     }
 

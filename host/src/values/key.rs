@@ -8,12 +8,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::event::Event;
 
 /// The longest key in bytes. What is longer is taken for a mistake in the template.
 pub const MAX_KEY: usize = 1024;
+
+/// Tells the hash for ranks from that for shards.
+const RANK_SEED: u64 = 1;
 
 /// Tokens up to this length are kept readable; longer keys are replaced by their hash.
 const MAX_TOKEN: usize = 200;
@@ -37,6 +40,14 @@ impl Key {
     pub fn shard(&self, shards: u16) -> u16 {
         let shard = xxh3_64(self.0.as_bytes()) % u64::from(shards.max(1));
         u16::try_from(shard).expect("a remainder is below its divisor, which is a u16")
+    }
+
+    /// Where the key lies among all keys, from 0 to below 1: a version that gets a share of the keys gets those below it.
+    /// It says nothing of the key's shard.
+    pub fn rank(&self) -> f64 {
+        let hash = xxh3_64_with_seed(self.0.as_bytes(), RANK_SEED);
+        // The 53 bits that a float holds.
+        (hash >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// The key as one legal subject token: letters, digits, `-` and `_` stand for themselves, every other
@@ -301,5 +312,13 @@ mod tests {
         assert_eq!(xxh3_64(b"heddle"), 14_554_716_452_701_544_408);
         assert_eq!(Key::new("heddle").shard(16), 8);
         assert_eq!(Key::new("anything").shard(1), 0);
+    }
+
+    #[test]
+    fn a_share_of_the_keys_is_that_share_in_every_shard() {
+        let mut below = [0_u32; 4];
+        let keys = (0..40_000).map(|n| Key::new(&n.to_string()));
+        keys.filter(|key| key.rank() < 0.05).for_each(|key| below[usize::from(key.shard(4))] += 1);
+        assert!(below.iter().all(|count| (400..600).contains(count)), "{below:?}");
     }
 }

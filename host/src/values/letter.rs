@@ -98,7 +98,7 @@ mod tests {
             source: Source::Stream,
         };
         let key = Key::new("a");
-        let origin = Origin { handler: "h", plugin: "sha256:0", version: None, key: &key };
+        let origin = Origin { handler: "h", plugin: None, key: &key };
         let failure = Box::new(Failure::reject("no"));
         let death = Death { failure, why: Why::Cause, attempts: 1, times: Vec::new() };
         let message = dead_letter(&Names::new("t"), &event, origin, &death, (1 << 20, Keep::Always));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::rollout::Progress;
+
 /// How long an announcement counts, in seconds. A host renews its own every third of it.
 pub const TTL_SECONDS: u32 = 10;
 
@@ -40,6 +42,9 @@ pub struct Activity {
     /// Since when the circuit is open, in milliseconds since 1970; none: it is closed.
     #[serde(default)]
     pub outage_since: Option<u64>,
+    /// The version on trial.
+    #[serde(default)]
+    pub canary: Option<Progress>,
 }
 
 /// What a host says of itself.

@@ -10,7 +10,9 @@ pub mod subject;
 
 pub mod effects;
 pub mod fingerprint;
+pub mod plugin;
 pub mod policy;
+pub mod rollout;
 pub mod verdict;
 
 pub mod attempt;
@@ -21,6 +23,7 @@ pub mod dead_letter;
 pub mod gate;
 pub mod letter;
 pub mod member;
+pub mod order;
 
 pub mod choreography;
 pub mod settings;

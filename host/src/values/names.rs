@@ -8,6 +8,8 @@ pub const REPLY_TO: &str = "Heddle-Reply-To";
 pub const CAUSE: &str = "Heddle-Cause";
 /// The handler that published this message.
 pub const HANDLER: &str = "Heddle-Handler";
+/// The digest of the plugin that published this message.
+pub const PLUGIN: &str = "Heddle-Plugin";
 /// The id of the event that began the chain.
 pub const CORRELATION: &str = "Heddle-Correlation";
 /// How many handlers lie between the first event of the chain and this message.
@@ -228,7 +230,52 @@ impl Names {
         format!("{}replayed.>", self.internal)
     }
 
-    /// What operators did.
+    /// Everything that a handler leaves but its progress and its dead letters.
+    pub fn left_by(&self, handler: &str) -> [String; 5] {
+        let replays = format!("{}replay.{handler}.>", self.internal);
+        let gates = format!("{}gate.*.{handler}.>", self.internal);
+        [self.states_of(handler), gates, self.held_of(handler), replays, self.rollout(handler)]
+    }
+
+    /// What is remembered of the versions of a handler's plugin.
+    pub fn rollout(&self, handler: &str) -> String {
+        format!("{}plugin.{handler}", self.internal)
+    }
+
+    /// The same for all handlers.
+    pub fn rollouts(&self) -> String {
+        format!("{}plugin.*", self.internal)
+    }
+
+    /// The handler of such a subject.
+    pub fn parse_rollout<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.internal)?.strip_prefix("plugin.")
+    }
+
+    /// An order to a handler's versions; none: to the host.
+    pub fn order(&self, handler: Option<&str>) -> String {
+        match handler {
+            Some(handler) => format!("{}order.handler.{handler}", self.internal),
+            None => format!("{}order.host", self.internal),
+        }
+    }
+
+    /// All orders.
+    pub fn orders(&self) -> String {
+        format!("{}order.>", self.internal)
+    }
+
+    /// The handler of an order's subject; none: it is to the host.
+    pub fn parse_order<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.internal)?.strip_prefix("order.handler.")
+    }
+
+    /// What came of the order at a sequence.
+    pub fn answer(&self, sequence: u64) -> String {
+        format!("{}answer.{sequence}", self.internal)
+    }
+
+    /// What operators did, and which versions came and went.
     pub fn audit(&self) -> String {
         format!("{}audit", self.internal)
     }

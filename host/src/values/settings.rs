@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::key::KeyTemplate;
+use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
+use super::rollout::{CanaryPolicy, ProofPolicy};
 use super::subject::Pattern;
 
 /// One application.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub app: String,
     /// Fixed once the application has run. Default 16.
@@ -22,14 +24,23 @@ pub struct Settings {
     pub stream: StreamSettings,
     /// How long dead letters are kept. None: for ever.
     pub dead_letters_max_age: Option<Duration>,
+    /// The minisign keys whose plugins are taken. Empty: plugins need no signature.
+    pub trust: Vec<String>,
     /// In the order of the file.
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
     pub folder: PathBuf,
 }
 
+impl Settings {
+    /// The handler of a name.
+    pub fn handler(&self, name: &str) -> Option<&Arc<HandlerSettings>> {
+        self.handlers.iter().find(|handler| *handler.name == *name)
+    }
+}
+
 /// How the server is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NatsSettings {
     /// One or more servers, separated by commas. Default `nats://127.0.0.1:4222`.
     pub url: String,
@@ -43,7 +54,7 @@ pub struct NatsSettings {
 }
 
 /// TLS towards the server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TlsSettings {
     /// Whether a connection without TLS is refused. `tls://` in the URL does the same.
     pub required: bool,
@@ -54,7 +65,7 @@ pub struct TlsSettings {
 }
 
 /// The application's own stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StreamSettings {
     pub name: Arc<str>,
     /// The events.
@@ -97,11 +108,15 @@ pub struct Grants {
 }
 
 /// A name, a subscription, a plugin and a policy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HandlerSettings {
     pub name: Arc<str>,
-    /// The component's file.
-    pub plugin: PathBuf,
+    /// Where its plugin comes from.
+    pub plugin: PluginSource,
+    /// How a new version of it is tried.
+    pub canary: CanaryPolicy,
+    /// How a new version is compared with the live one first. None: it is not.
+    pub proof: Option<ProofPolicy>,
     /// The stream it reads.
     pub stream: Arc<str>,
     pub subscribe: Vec<Pattern>,

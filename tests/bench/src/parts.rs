@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use heddle::flow::batch::{HandlerOrigin, Origins, Unit};
+use heddle::flow::batch::{Origins, Unit};
 use heddle::flow::commit::{Commits, FULL_MESSAGES};
 use heddle::flow::route::Routes;
-use heddle::flow::shard::{Action, Rules, Settled};
+use heddle::flow::shard::{Action, Blame, Rules, Settled};
 use heddle::flow::shards::{Place, Placed, Plan, Shards};
 use heddle::sandbox::{Call, Plugin, Policy, Sandbox, SandboxSettings};
 use heddle::values::batch::Keep;
@@ -204,7 +204,7 @@ impl Lanes {
         self.actions.clear();
         let verdict = Verdict::Done(effects(self.payload.clone(), self.next));
         self.shards.at(place, &mut self.actions, |track, actions| {
-            let rules = Rules { retry: &RetryPolicy::default(), outage: false };
+            let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
             track.finished(&key, verdict, rules, 0, 0, actions);
         });
         self.actions.drain(..).find_map(|placed| match placed.action {
@@ -247,7 +247,7 @@ impl Batches {
             names: Names::new("bench"),
             stream: "OUT".into(),
             host: plan.host.clone(),
-            handlers: vec![HandlerOrigin { name: "h0".into(), plugin: "sha256:0".to_owned(), version: None }],
+            handlers: vec!["h0".into()],
             keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         };

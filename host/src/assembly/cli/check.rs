@@ -9,6 +9,7 @@ use super::{CacheArgs, TargetArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::broker::{self, Broker, difference};
+use crate::flow::registry;
 use crate::values::choreography::review;
 use crate::values::names::Names;
 use crate::values::settings::Settings;
@@ -52,7 +53,7 @@ impl Command {
             count => format!("{count} handlers"),
         };
         report.ok.push(format!("file: application `{}`, {handlers}", settings.app));
-        let mut max_payload = USUAL_MAX_PAYLOAD;
+        let (mut max_payload, mut server) = (USUAL_MAX_PAYLOAD, None);
         if self.offline {
             report.notes.push("stream: not checked (--offline)".to_owned());
         } else {
@@ -60,6 +61,7 @@ impl Command {
                 Ok(broker) => {
                     max_payload = broker.max_payload();
                     check_stream(&broker, &settings, &mut report).await;
+                    server = Some(broker);
                 }
                 Err(error @ broker::Error::Connect { .. }) => {
                     report.notes.push(format!("stream: not checked: {error}"));
@@ -68,16 +70,17 @@ impl Command {
             }
         }
         let sandbox = host::sandbox(&settings, &self.cache.workshop()?)?;
-        match host::admit_all(&sandbox, &settings, max_payload).await {
+        match host::admit_all(&sandbox, &settings, server.as_ref(), max_payload).await {
             Ok(plugins) => {
                 for (handler, plugin) in settings.handlers.iter().zip(plugins) {
                     report.ok.push(format!("plugin of handler `{}`: {}", handler.name, plugin.digest()));
                 }
             }
-            Err(host::FaultyPlugins(errors)) => {
+            Err(registry::Error::Plugins(errors)) => {
                 let line = |(handler, error)| format!("plugin of handler `{handler}`: {error}");
                 report.errors.extend(errors.into_iter().map(line));
             }
+            Err(error) => return Err(error.into()),
         }
         report.notes.extend(review(&settings).iter().map(|finding| format!("choreography: {finding}")));
         self.print(&report)?;

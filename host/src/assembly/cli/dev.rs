@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, asked_to_stop, run_until_signal, shared};
+use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, asked_to_stop, run_until_signal};
 use crate::assembly::config::Needs;
-use crate::assembly::host;
 use crate::assembly::server::{self, Server};
+use crate::assembly::service::Service;
 use crate::flow::activity::Snapshot;
 use crate::values::member::Activity;
 
@@ -39,7 +39,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
-        let mut settings = self.file.load(Needs::Everything)?;
+        let settings = self.file.load(Needs::Everything)?;
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
         std::fs::create_dir_all(&folder)
@@ -47,20 +47,25 @@ impl Command {
         let data = self.data.unwrap_or_else(|| folder.join("nats"));
         let program = server::find(self.nats_server.as_deref())?;
         let mut server = Server::start(&program, &data).await?;
-        settings.nats.url = server.url.clone();
         let url_file = folder.join(DEV_URL);
         let result = async {
             std::fs::write(&url_file, &server.url)
                 .with_context(|| format!("failed to write `{}`", url_file.display()))?;
-            let engine = tokio::select! {
-                engine = host::start(shared(settings), &workshop, threads) => engine?,
+            let (file, url) = (self.file.config.clone(), server.url.clone());
+            let load = move || {
+                let mut settings = self.file.load(Needs::Everything)?;
+                settings.nats.url = url.clone();
+                Ok(settings)
+            };
+            let service = tokio::select! {
+                service = Service::start(file, Box::new(load), workshop, threads) => service?,
                 () = asked_to_stop() => bail!("stopped while starting"),
             };
             println!("ready: {}", server.url);
-            let snapshots = engine.snapshots();
+            let snapshots = service.snapshots();
             let summary = tokio::task::JoinSet::from_iter([summary(snapshots.clone())]);
             let result = tokio::select! {
-                result = run_until_signal(engine) => result,
+                result = Box::pin(run_until_signal(service)) => result,
                 why = server.ended() => Err(why),
             };
             drop(summary);

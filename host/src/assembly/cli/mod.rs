@@ -17,16 +17,16 @@ mod tail;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use super::config::{self, Needs};
 use super::host::Workshop;
+use super::service::Service;
 use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
-use crate::flow::{acquire, engine};
+use crate::flow::{acquire, engine, registry};
 use crate::sandbox::{self, Sandbox, SandboxSettings};
 use crate::values::object;
 use crate::values::settings::Settings;
@@ -221,7 +221,7 @@ fn compile_plugin() -> ExitCode {
 }
 
 /// The whole chain of an error; a cause that its effect already quotes is not repeated.
-fn explain(error: &anyhow::Error) -> String {
+pub(super) fn explain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -234,7 +234,9 @@ fn explain(error: &anyhow::Error) -> String {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     let faulty_file = error.is::<config::Error>() || error.is::<object::Error>();
-    let faulty_plugin = error.is::<sandbox::Error>() || error.is::<super::host::FaultyPlugins>();
+    let faulty_plugin = matches!(error.downcast_ref(), Some(registry::Error::Plugins(_)))
+        || error.is::<registry::Refusal>()
+        || error.is::<sandbox::Error>();
     if faulty_file || faulty_plugin {
         return 2;
     }
@@ -266,19 +268,19 @@ async fn asked_to_stop() {
     }
 }
 
-/// Runs an engine until a signal; a second signal ends the process at once.
-async fn run_until_signal(engine: engine::Engine) -> anyhow::Result<()> {
+/// Runs a host until a signal; a second signal ends the process at once.
+async fn run_until_signal(service: Service) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = engine.run(stopped);
+    let running = service.run(stopped);
     tokio::pin!(running);
     let mut asked = false;
     loop {
         // Cancel-safe: signals stay pending, and the engine is only borrowed.
         let name = tokio::select! {
-            result = &mut running => return Ok(result?),
+            result = &mut running => return result,
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
         };
@@ -289,9 +291,4 @@ async fn run_until_signal(engine: engine::Engine) -> anyhow::Result<()> {
         tracing::info!(signal = name, "stopping; a second signal stops at once");
         stop.send_replace(true);
     }
-}
-
-/// The application, ready to be shared.
-fn shared(settings: Settings) -> Arc<Settings> {
-    Arc::new(settings)
 }

@@ -111,7 +111,7 @@ impl Command {
         let sandbox = self.cache.sandbox(memory)?;
         let plugin = sandbox.admit(&self.file, Arc::new(everything("push", limits))).await?;
         ensure!(plugin.digest() == digest, "`{}` changed while it was read", self.file.display());
-        Ok(plugin.version().map(str::to_owned))
+        Ok(plugin.code().id().version.as_deref().map(str::to_owned))
     }
 
     async fn audit(

@@ -2,14 +2,17 @@
 
 use clap::Args;
 
-use super::{CacheArgs, FileArgs, run_until_signal, shared};
+use super::{CacheArgs, FileArgs, run_until_signal};
 use crate::assembly::config::Needs;
-use crate::assembly::host;
+use crate::assembly::service::Service;
 
 /// Run an application against a server that is there.
 ///
 /// Creates the application's stream, or checks that the one that is there will do. Stops on SIGTERM or SIGINT: reading
 /// ends, what runs is finished and committed.
+///
+/// The file is read again when it changes, and on SIGHUP: handlers come, go and change while events flow. A file with a
+/// fault changes nothing. Plugins are swapped when their source has a new version; see `heddle plugins`.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]
@@ -23,13 +26,15 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
-        let mut settings = self.file.load(Needs::Everything)?;
-        if let Some(url) = self.url {
-            settings.nats.url = url;
-        }
-        let engine = host::start(shared(settings), &self.cache.workshop()?, threads).await?;
+        let (file, url) = (self.file.config.clone(), self.url);
+        let load = move || {
+            let mut settings = self.file.load(Needs::Everything)?;
+            settings.nats.url = url.clone().unwrap_or(settings.nats.url);
+            Ok(settings)
+        };
+        let service = Service::start(file, Box::new(load), self.cache.workshop()?, threads).await?;
         tracing::info!("running");
-        run_until_signal(engine).await?;
+        Box::pin(run_until_signal(service)).await?;
         tracing::info!("stopped");
         Ok(())
     }

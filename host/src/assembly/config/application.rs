@@ -12,6 +12,7 @@ use super::Needs;
 use super::handler;
 use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
+use crate::source::signature;
 use crate::values::effects::RESERVED_TOKENS;
 use crate::values::settings::{NatsSettings, Settings, StreamSettings, TlsSettings};
 use crate::values::subject::Pattern;
@@ -77,6 +78,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         stream: stream.as_ref().map_or_else(|| "".into(), |stream| Arc::clone(&stream.name)),
         subjects: stream.as_ref().map(|stream| stream.subjects.clone()).unwrap_or_default(),
     };
+    let trust = trust(&mut root);
     let mut handlers = Vec::new();
     if let Some(section) = root.section("handlers") {
         for (key, span, value) in section.entries() {
@@ -101,9 +103,22 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         nats,
         stream: stream?,
         dead_letters_max_age,
+        trust,
         handlers,
         folder: folder.to_owned(),
     })
+}
+
+/// The public keys of those whose plugins are taken.
+fn trust(root: &mut Section<'_>) -> Vec<String> {
+    let mut keys = Vec::new();
+    for Placed { value, span } in root.texts("trust") {
+        match signature::check_key(value) {
+            Ok(()) => keys.push(value.to_owned()),
+            Err(message) => root.fault(span, format!("`trust`: {message}")),
+        }
+    }
+    keys
 }
 
 /// Names stand in subjects and consumer names: letters, digits, `-` and `_`.

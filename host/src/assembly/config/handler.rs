@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use toml::de::DeValue;
 
 use super::application::Scope;
 use super::failure;
+use super::rollout;
 use super::section::{Placed, Section};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
@@ -25,7 +25,8 @@ const MAX_OUTPUT: u64 = 64 << 20;
 
 /// The handler, without its name. None where something that has no default is faulty.
 pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<HandlerSettings> {
-    let plugin = plugin(&mut section, scope);
+    let plugin = rollout::plugin(&mut section, scope);
+    let canary = rollout::canary(&mut section);
     let stream = section.text("stream").map_or_else(|| Arc::clone(&scope.stream), |text| text.value.into());
     let own_stream = stream == scope.stream;
     let subscribe = subscribe(&mut section, scope, own_stream);
@@ -37,10 +38,13 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     let failure = failure::resolve(&mut section);
     let limits = section.section("limits").map(limits).unwrap_or_default();
     let grants = section.section("grants").map(|section| grants(section, scope)).unwrap_or_default();
+    let proof = rollout::proof(&mut section, &grants);
     section.finish();
     Some(HandlerSettings {
         name: "".into(),
         plugin: plugin?,
+        canary,
+        proof,
         stream,
         subscribe,
         key: key?,
@@ -56,17 +60,6 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
         limits,
         grants,
     })
-}
-
-fn plugin(section: &mut Section<'_>, scope: &Scope<'_>) -> Option<PathBuf> {
-    let Placed { value, span } = section.required("plugin")?;
-    for (prefix, what) in [("object:", "object stores"), ("oci:", "registries")] {
-        if value.starts_with(prefix) {
-            section.fault(span, format!("`plugin`: {what} are not supported yet: give a file"));
-            return None;
-        }
-    }
-    Some(scope.folder.join(value))
 }
 
 fn subscribe(section: &mut Section<'_>, scope: &Scope<'_>, own_stream: bool) -> Vec<Pattern> {

@@ -6,6 +6,7 @@
 mod application;
 mod failure;
 mod handler;
+mod rollout;
 mod section;
 mod units;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::values::plugin::PluginSource;
 use crate::values::policy::Instances;
 
 const SOUND: &str = r#"
@@ -44,7 +45,7 @@ fn a_sound_file_gives_settings_with_defaults() {
     assert_eq!(settings.nats.url, "nats://127.0.0.1:4222");
     let handler = &settings.handlers[0];
     assert_eq!(&*handler.name, "credit");
-    assert_eq!(handler.plugin, Path::new("/app/credit.wasm"));
+    assert_eq!(handler.plugin, PluginSource::file("/app/credit.wasm"));
     assert_eq!(&*handler.stream, "SHOP");
     assert_eq!(handler.retry.max_attempts.get(), 7);
     assert_eq!(handler.retry.backoff.factor, 3.0);

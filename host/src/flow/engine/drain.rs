@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{DRAIN_DEADLINE, Engine, Error};
+use super::{Course, DRAIN_DEADLINE, Engine, Error};
 
 /// How long the announcement may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Stops: see [`run`](Self::run).
-    pub(super) async fn drain(mut self) -> Result<(), Error> {
+    pub(super) async fn drain(mut self, course: Course) -> Result<u64, Error> {
         self.hurry = true;
         self.ready.iter_mut().for_each(VecDeque::clear);
         let running: usize = self.running.iter().sum();
@@ -28,13 +28,16 @@ impl Engine {
         }
         // The last word on what was done.
         self.tick();
+        if course == Course::Pause {
+            return Ok(self.generation);
+        }
         let member = self.origins.names.member(&self.me.host);
         // With the server away, this may wait for ever.
         let purge = self.broker.purge(&self.origins.stream, &member);
         if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
             tracing::debug!("announcement stays until it expires");
         }
-        Ok(())
+        Ok(self.generation)
     }
 
     pub(super) async fn finish_all(&mut self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact;
-use crate::flow::jobs::{self, Done, MAX_LOGGED};
+use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
 use crate::flow::returns::{Returned, released};
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
@@ -138,18 +138,18 @@ impl Engine {
     /// Some events came to their verdicts.
     pub(super) fn ran_many(&mut self, ends: Vec<Done>) {
         for end in ends {
-            let Done::Ran { generation, place, key, verdict, loaded } = end else { continue };
+            let Done::Ran { generation, place, key, verdict, ran, loaded } = end else { continue };
             if let Some(running) = self.running.get_mut(place.handler) {
                 *running -= 1;
             }
             if generation == self.generation {
-                self.ran(place, key, verdict, loaded);
+                self.ran(place, key, verdict, ran, loaded);
             }
         }
     }
 
     /// An event came to its verdict.
-    fn ran(&mut self, place: Place, key: Key, verdict: Verdict, loaded: Option<State>) {
+    fn ran(&mut self, place: Place, key: Key, verdict: Verdict, ran: Ran, loaded: Option<State>) {
         let Some(settings) = self.settings.handlers.get(place.handler) else { return };
         let id = (place.handler, key);
         if let Some(state) = loaded {
@@ -159,10 +159,14 @@ impl Engine {
             self.states.changed(&id, &effects.state);
         }
         let retry = settings.retry;
-        let rules = Rules { retry: &retry, outage: self.regulate(place.handler, &id.1, &verdict) };
-        self.shards.at(place, &mut self.actions, |track, actions| {
-            track.finished(&id.1, verdict, rules, now(), rand::random(), actions);
+        let blame = self.blame(place.handler, &id.1, &verdict, &ran);
+        let rules = Rules { retry: &retry, blame, ran_by: Some(&ran.by) };
+        let parked = self.shards.at(place, &mut self.actions, |track, actions| {
+            track.finished(&id.1, verdict, rules, now(), rand::random(), actions)
         });
+        if parked == Some(true) {
+            self.parked(place.handler);
+        }
     }
 
     /// A batch under way has come to its end.

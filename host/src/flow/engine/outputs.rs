@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, now, positions};
 use crate::flow::failpoint;
-use crate::flow::jobs::{Done, Job, Knowledge};
+use crate::flow::jobs::{Done, Job, Knowledge, Ran};
 use crate::flow::store::{Probe, store};
 use crate::flow::workers::Task;
 use crate::values::verdict::Verdict;
@@ -37,23 +37,26 @@ impl Engine {
 
     fn begin(&mut self, job: Job) {
         let handler = job.place.handler;
-        if let Some(failure) = self.condemned.remove(&(handler, job.event.position())) {
-            let Job { generation, place, key, .. } = job;
-            let verdict = Verdict::Failed(failure.into());
-            let done = Done::Ran { generation, place, key, verdict, loaded: None };
-            self.jobs.spawn(std::future::ready(done));
-            return;
-        }
-        let (Some(runner), Some((name, _))) = (self.runners.get(handler), self.plan.handlers.get(handler))
+        let (Some(fleet), Some((name, _))) = (self.fleets.get(handler), self.plan.handlers.get(handler))
         else {
             return;
         };
+        let runner = fleet.of(&job.key);
+        if let Some(failure) = self.condemned.remove(&(handler, job.event.position())) {
+            let Job { generation, place, key, attempt, .. } = job;
+            let verdict = Verdict::Failed(failure.into());
+            let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: Duration::ZERO };
+            let done = Done::Ran { generation, place, key, verdict, ran, loaded: None };
+            self.jobs.spawn(std::future::ready(done));
+            return;
+        }
         let id = (handler, job.key.clone());
         let knowledge = match self.states.get(&id, now()) {
             Some(state) => Knowledge::Known(state),
             None => Knowledge::Stored(self.origins.names.state(job.place.shard, name, &job.key)),
         };
-        self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
+        let runner = Arc::clone(runner);
+        self.dispatched.push(Task { runner, job, knowledge });
     }
 
     /// How long the next batch still waits; none: it does not wait, or there is none.

@@ -145,10 +145,7 @@ impl Engine {
     pub(super) fn regulate(&mut self, handler: HandlerIx, key: &Key, verdict: &Verdict) -> bool {
         let failed = match verdict {
             Verdict::Done(_) => false,
-            Verdict::Failed(failure) => {
-                self.counters.failed(handler, failure);
-                failure.class == CauseClass::Host || Rules::may_be_an_outage(failure)
-            }
+            Verdict::Failed(failure) => failure.class == CauseClass::Host || Rules::may_be_an_outage(failure),
         };
         let Some(regulator) = self.regulators.get_mut(handler) else { return false };
         let change = regulator.circuit.ended(key, failed, now(), rand::random());

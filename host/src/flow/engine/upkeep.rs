@@ -32,6 +32,7 @@ impl Engine {
             // Nobody waits for a commit now.
             self.compact(u64::MAX);
         }
+        self.judge();
         self.warn_of_full_windows();
         let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
@@ -47,7 +48,13 @@ impl Engine {
     fn activity(&self) -> BTreeMap<String, Activity> {
         let outage =
             |handler| self.regulators.get(handler).and_then(|of: &Regulator| of.circuit.open_since());
-        self.counters.activity(&self.shards, outage)
+        let mut activity = self.counters.activity(&self.shards, outage);
+        for (of_handler, fleet) in self.plan.handlers.iter().zip(&self.fleets) {
+            if let Some(activity) = activity.get_mut(&*of_handler.0) {
+                activity.canary = fleet.progress();
+            }
+        }
+        activity
     }
 
     /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.

@@ -7,6 +7,7 @@ use crate::values::effects::Effects;
 use crate::values::event::Event;
 use crate::values::gate::Gate;
 use crate::values::key::Key;
+use crate::values::plugin::PluginId;
 use crate::values::policy::RetryPolicy;
 use crate::values::verdict::{CauseClass, Failure};
 
@@ -37,6 +38,8 @@ pub struct Settled {
     pub outcome: Outcome,
     /// What becomes of the key's gate, if anything.
     pub gate: Option<Gate>,
+    /// The plugin that ran it, if it ran.
+    pub ran_by: Option<Arc<PluginId>>,
 }
 
 /// The ends of an event, as far as its lane is concerned.
@@ -63,8 +66,20 @@ pub enum Admission {
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     pub retry: &'a RetryPolicy,
-    /// The handler's circuit is open: what fails is not counted.
-    pub outage: bool,
+    pub blame: Blame,
+    /// The plugin that ran the event.
+    pub ran_by: Option<&'a Arc<PluginId>>,
+}
+
+/// What else than an event may be to blame for its failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Nothing.
+    Event,
+    /// What the handler depends on: its circuit is open, and what fails is not counted.
+    Outage,
+    /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
+    Trial,
 }
 
 /// Which lanes that wait are woken before their time.
@@ -72,7 +87,7 @@ pub struct Rules<'a> {
 pub enum Hurry {
     /// Any one.
     One,
-    /// Those whose first event failed while the circuit was open.
+    /// Those whose first event failed while the circuit was open, or is parked.
     Probed,
 }
 

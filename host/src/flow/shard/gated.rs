@@ -60,7 +60,7 @@ impl Track {
         if let Some(event) = first.as_ref().filter(|e| e.replay().is_some_and(|replay| replay.release)) {
             let pending = self.gates.get(key).is_some_and(|held| held.gate.phase == Phase::Draining);
             if !pending {
-                self.settle(key, Arc::clone(event), Outcome::Released, now, actions);
+                self.settle(key, (Arc::clone(event), None), Outcome::Released, now, actions);
                 return true;
             }
         }
@@ -69,7 +69,7 @@ impl Track {
         match held.gate.phase {
             Phase::Closed => {
                 let Some(event) = first.filter(|event| event.source == Source::Stream) else { return false };
-                self.settle(key, event, Outcome::SetAside, now, actions);
+                self.settle(key, (event, None), Outcome::SetAside, now, actions);
                 true
             }
             Phase::Draining if held.pending || held.looking || takes_back => false,

@@ -1,0 +1,514 @@
+//! The keeper of one handler's versions: a task that takes what the source offers, hears how trials end, and carries out
+//! orders, one after the other. Whatever it decides is in the ledger before the engine hears of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+
+use super::ledger::{Fenced, Ledger, answer};
+use super::prepare::{Look, Prepared};
+use super::supply::Stamp;
+use super::{Error, Refusal, Tools};
+use crate::flow::clock::now;
+use crate::flow::engine::{Change, Judged, Versions};
+use crate::flow::failpoint;
+use crate::flow::shards::HandlerIx;
+use crate::flow::trial::Judgement;
+use crate::sandbox::{Digest, Plugin};
+use crate::values::order::{Answer, Order};
+use crate::values::plugin::{PluginPlace, short};
+use crate::values::rollout::{Found, Hope, Rollout, Stage, Welcome};
+use crate::values::settings::HandlerSettings;
+
+/// How often a registry is asked what a reference names: it tells nobody.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Handlers that are opened at once.
+const OPENING: usize = 16;
+
+/// Something for a keeper to do.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Its source may offer something else.
+    Look,
+    Order {
+        sequence: u64,
+        order: Order,
+    },
+}
+
+/// Decides about the versions of one handler.
+pub(super) struct Keeper {
+    handler: HandlerIx,
+    settings: Arc<HandlerSettings>,
+    ledger: Ledger,
+    stamp: Stamp,
+    versions: Versions,
+    judged: mpsc::Receiver<Judged>,
+    /// When the source is to be looked at again by itself, in milliseconds since 1970.
+    again: Option<u64>,
+    /// The last reason why nothing was taken: it is told once.
+    told: String,
+}
+
+type Opened = (Keeper, Versions, mpsc::Sender<Judged>);
+
+impl Keeper {
+    /// The keepers of all handlers, or every reason why some cannot begin.
+    pub(super) async fn open_all(tools: &Arc<Tools>) -> Result<Vec<Opened>, Error> {
+        let open = |handler| Keeper::open(tools, handler);
+        let opened = futures::stream::iter(0..tools.settings.handlers.len()).map(open).buffered(OPENING);
+        let opened: Vec<Result<Opened, Failed>> = opened.collect().await;
+        let (mut keepers, mut faults) = (Vec::new(), Vec::new());
+        for opened in opened {
+            match opened {
+                Ok(keeper) => keepers.push(keeper),
+                Err(Failed::Plugin(handler, refusal)) => faults.push((handler, refusal)),
+                Err(Failed::Other(error)) => return Err(error),
+            }
+        }
+        if faults.is_empty() { Ok(keepers) } else { Err(Error::Plugins(faults)) }
+    }
+
+    async fn open(tools: &Arc<Tools>, handler: HandlerIx) -> Result<Opened, Failed> {
+        let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
+        let ledger = Ledger::open(tools, &settings.name).await.map_err(Failed::Other)?;
+        let live = remembered(tools, handler, &ledger.rollout, ledger.rollout.live.as_deref()).await;
+        let canary = remembered(tools, handler, &ledger.rollout, ledger.rollout.canary.as_deref()).await;
+        let settings = Arc::clone(settings);
+        let mut opening = Opening { tools, handler, settings, ledger, again: None };
+        let (stamp, versions) = opening.choose(live, canary).await?;
+        let (judges, judged) = mpsc::channel(1);
+        let Opening { settings, ledger, again, .. } = opening;
+        let keeper = Keeper {
+            handler,
+            settings,
+            ledger,
+            stamp,
+            versions: versions.clone(),
+            judged,
+            again,
+            told: String::new(),
+        };
+        Ok((keeper, versions, judges))
+    }
+
+    /// Decides until nobody listens any more.
+    pub(super) async fn run(
+        mut self,
+        tools: Arc<Tools>,
+        mut inputs: mpsc::Receiver<Input>,
+        changes: mpsc::Sender<Change>,
+    ) {
+        if let Err(Fenced) = self.follow(&tools, &mut inputs, &changes).await {
+            tracing::error!(
+                handler = &*self.settings.name,
+                "another host decides about the versions of this handler"
+            );
+        }
+    }
+
+    async fn follow(
+        &mut self,
+        tools: &Arc<Tools>,
+        inputs: &mut mpsc::Receiver<Input>,
+        changes: &mpsc::Sender<Change>,
+    ) -> Result<(), Fenced> {
+        let mut preparing: Option<BoxFuture<'static, (Stamp, Prepared)>> = None;
+        // What may have changed since it was looked at first.
+        let mut stale = true;
+        loop {
+            if std::mem::take(&mut stale) && preparing.is_none() {
+                preparing = Some(self.look(tools).boxed());
+            }
+            let idle = preparing.is_none();
+            let rest = self.rest();
+            // Every arm is cancel-safe: a channel gives its value only when it is chosen, and what is prepared is kept.
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    None => return Ok(()),
+                    Some(Input::Look) => stale = true,
+                    Some(Input::Order { sequence, order }) => {
+                        stale |= self.order(tools, changes, sequence, order).await?;
+                    }
+                },
+                Some(judged) = self.judged.recv() => self.end_trial(tools, changes, judged).await?,
+                (stamp, prepared) = async { preparing.as_mut().expect("it is asked for below").await }, if !idle => {
+                    preparing = None;
+                    self.stamp = stamp;
+                    self.take(tools, changes, prepared).await?;
+                }
+                () = tokio::time::sleep(rest), if idle => {
+                    self.again = None;
+                    stale = true;
+                }
+            }
+        }
+    }
+
+    fn look(&self, tools: &Arc<Tools>) -> impl Future<Output = (Stamp, Prepared)> + use<> {
+        // A version that rests is the same offer as before.
+        let stamp = if self.told.is_empty() { self.stamp.clone() } else { Stamp::default() };
+        let look = Look {
+            tools: Arc::clone(tools),
+            handler: self.handler,
+            stamp,
+            rollout: self.ledger.rollout.clone(),
+            live: Some(Arc::clone(&self.versions.live)),
+        };
+        look.prepare()
+    }
+
+    /// How long until the source is looked at by itself.
+    fn rest(&self) -> Duration {
+        let asked = matches!(self.settings.plugin.place, PluginPlace::Oci(_)).then_some(POLL);
+        let again = self.again.map(|again| Duration::from_millis(again.saturating_sub(now())));
+        asked.into_iter().chain(again).min().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// Takes what was prepared, if it still is to be taken.
+    async fn take(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        prepared: Prepared,
+    ) -> Result<(), Fenced> {
+        match prepared {
+            Prepared::Nothing => {
+                self.told.clear();
+                self.ledger.change(tools, |rollout| rollout.fault = None).await
+            }
+            Prepared::Unwelcome(found, welcome) => {
+                self.unwelcome(&found, welcome);
+                Ok(())
+            }
+            Prepared::Refused(found, refusal) => {
+                self.again = refuse(tools, &mut self.ledger, found, &refusal, &mut self.told).await?;
+                Ok(())
+            }
+            Prepared::Ready(found, plugin, proved) => {
+                self.told.clear();
+                match self.ledger.rollout.welcome(&found.digest, now()) {
+                    Welcome::Take => self.try_out(tools, changes, &found, plugin, proved).await,
+                    Welcome::Known => Ok(()),
+                    // An order came meanwhile.
+                    unwelcome => {
+                        self.unwelcome(&found, unwelcome);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    fn unwelcome(&mut self, found: &Found, welcome: Welcome) {
+        let why = match welcome {
+            Welcome::Rest(again) => {
+                self.again = Some(again);
+                "it failed on trial and rests".to_owned()
+            }
+            Welcome::Pinned => "the live version is pinned".to_owned(),
+            Welcome::Refused(reason) => reason,
+            Welcome::Known | Welcome::Take => return,
+        };
+        let text = format!("{} {why}", found.digest);
+        if text != self.told {
+            let plugin = short(&found.digest);
+            tracing::warn!(handler = &*self.settings.name, plugin, why, "version is not taken");
+            self.told = text;
+        }
+    }
+
+    /// A version that can run goes on trial.
+    async fn try_out(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        found: &Found,
+        plugin: Arc<Plugin>,
+        proved: Option<String>,
+    ) -> Result<(), Fenced> {
+        failpoint::hit(failpoint::BEFORE_TRIAL);
+        self.ledger.change(tools, |rollout| begin_trial(rollout, found, proved)).await?;
+        failpoint::hit(failpoint::TRIAL_STORED);
+        let policy = self.settings.canary;
+        let share = policy.share * 100.0;
+        tracing::info!(
+            handler = &*self.settings.name,
+            plugin = short(&found.digest),
+            share,
+            "version is on trial"
+        );
+        self.versions.canary = Some((plugin, policy));
+        self.tell(changes).await;
+        Ok(())
+    }
+
+    /// The trial of a version has ended.
+    async fn end_trial(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        judged: Judged,
+    ) -> Result<(), Fenced> {
+        let Some((plugin, _)) = self.versions.canary.take_if(|(plugin, _)| is(plugin, &judged.digest)) else {
+            // It was taken off trial meanwhile.
+            return Ok(());
+        };
+        let (handler, digest) = (&*self.settings.name, &*judged.digest);
+        failpoint::hit(failpoint::TRIAL_ENDED);
+        match judged.judgement {
+            Judgement::Promote => {
+                let proved =
+                    |rollout: &Rollout| rollout.version(digest).and_then(|version| version.reason.clone());
+                let reason = proved(&self.ledger.rollout);
+                self.ledger
+                    .change(tools, |rollout| rollout.leave(digest, Stage::Live, reason, now()))
+                    .await?;
+                tracing::info!(handler, plugin = short(digest), "version is live");
+                self.versions.live = plugin;
+            }
+            Judgement::RollBack(reason) => {
+                tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back");
+                self.ledger.change(tools, |rollout| rollout.set_back(digest, reason, now())).await?;
+                self.again = self.ledger.rollout.version(digest).and_then(|version| version.again);
+                self.stamp = Stamp::default();
+            }
+        }
+        failpoint::hit(failpoint::END_STORED);
+        self.tell(changes).await;
+        Ok(())
+    }
+
+    async fn tell(&self, changes: &mpsc::Sender<Change>) {
+        // An engine that has ended asks again when it begins.
+        changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
+    }
+
+    /// Carries out an order and answers it. Whether the source is to be looked at again.
+    async fn order(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        sequence: u64,
+        order: Order,
+    ) -> Result<bool, Fenced> {
+        let stream = &tools.settings.stream.name;
+        if sequence <= self.ledger.rollout.order {
+            // It was carried out before the host started.
+            tools.broker.delete(stream, sequence).await.ok();
+            return Ok(false);
+        }
+        let (done, text) = match self.carry_out(tools, sequence, &order).await? {
+            Ok(text) => (true, text),
+            Err(text) => (false, text),
+        };
+        failpoint::hit(failpoint::ORDER_STORED);
+        self.tell(changes).await;
+        tracing::info!(handler = &*self.settings.name, done, text, "order is carried out");
+        answer(&tools.broker, &tools.names, stream, sequence, &Answer { done, text }).await;
+        // What was not taken before may be now.
+        (self.stamp, self.told) = Default::default();
+        Ok(matches!(order, Order::Unpin))
+    }
+
+    /// What was done, or why it could not be.
+    async fn carry_out(
+        &mut self,
+        tools: &Tools,
+        sequence: u64,
+        order: &Order,
+    ) -> Result<Result<String, String>, Fenced> {
+        let (mut next, text) = match self.ledger.rollout.ordered(order, now()) {
+            Ok(next) => next,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut live = Arc::clone(&self.versions.live);
+        if let Some(digest) = next.live.as_deref().filter(|digest| !is(&live, digest)) {
+            live = match remembered(tools, self.handler, &next, Some(digest)).await {
+                Some(plugin) => plugin,
+                None => {
+                    let version = short(digest);
+                    return Ok(Err(format!(
+                        "cannot run {version}: it is no longer at hand, or no longer allowed"
+                    )));
+                }
+            };
+        }
+        next.order = sequence;
+        let trial = next.canary.clone();
+        self.ledger.change(tools, |rollout| *rollout = next).await?;
+        self.versions.live = live;
+        self.versions.canary.take_if(|(plugin, _)| trial.is_none_or(|trial| !is(plugin, &trial)));
+        Ok(Ok(text))
+    }
+}
+
+/// Why a handler cannot begin.
+enum Failed {
+    Plugin(String, Refusal),
+    Other(Error),
+}
+
+impl From<Fenced> for Failed {
+    fn from(Fenced: Fenced) -> Self {
+        Failed::Other(Error::Ledger {
+            handler: String::new(),
+            cause: "another host has written it".to_owned(),
+        })
+    }
+}
+
+/// A handler that begins.
+struct Opening<'a> {
+    tools: &'a Arc<Tools>,
+    handler: HandlerIx,
+    settings: Arc<HandlerSettings>,
+    ledger: Ledger,
+    again: Option<u64>,
+}
+
+impl Opening<'_> {
+    /// The versions to begin with: those that are remembered, and what the source offers now.
+    async fn choose(
+        &mut self,
+        live: Option<Arc<Plugin>>,
+        canary: Option<Arc<Plugin>>,
+    ) -> Result<(Stamp, Versions), Failed> {
+        if live.is_none() && self.ledger.rollout.live.is_some() {
+            tracing::warn!(
+                handler = &*self.settings.name,
+                "the version that was live is no longer at hand, or no longer allowed: what the source offers goes live at once"
+            );
+        }
+        if live.is_none() || (canary.is_none() && self.ledger.rollout.canary.is_some()) {
+            self.forget_what_is_gone(live.is_none()).await?;
+        }
+        let policy = self.settings.canary;
+        let on_trial = canary.map(|plugin| (plugin, policy));
+        // A proof takes its time, and the live version can do without it.
+        if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.proof.is_some()) {
+            return Ok((Stamp::default(), Versions { live, canary: on_trial }));
+        }
+        let look = Look {
+            tools: Arc::clone(self.tools),
+            handler: self.handler,
+            stamp: Stamp::default(),
+            rollout: self.ledger.rollout.clone(),
+            live: live.clone(),
+        };
+        let (stamp, prepared) = look.prepare().await;
+        match (prepared, live) {
+            (Prepared::Ready(found, plugin, proved), Some(live)) => {
+                self.ledger.change(self.tools, |rollout| begin_trial(rollout, &found, proved)).await?;
+                Ok((stamp, Versions { live, canary: Some((plugin, policy)) }))
+            }
+            (Prepared::Ready(found, plugin, _), None) => {
+                self.ledger
+                    .change(self.tools, |rollout| rollout.enter(&found, Stage::Live, None, now()))
+                    .await?;
+                Ok((stamp, Versions { live: plugin, canary: None }))
+            }
+            (Prepared::Refused(found, refusal), Some(live)) => {
+                let mut told = String::new();
+                self.again = refuse(self.tools, &mut self.ledger, found, &refusal, &mut told).await?;
+                Ok((stamp, Versions { live, canary: None }))
+            }
+            (Prepared::Refused(_, refusal), None) => {
+                Err(Failed::Plugin(self.settings.name.to_string(), refusal))
+            }
+            (Prepared::Nothing | Prepared::Unwelcome(..), Some(live)) => {
+                Ok((Stamp::default(), Versions { live, canary: None }))
+            }
+            (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
+                unreachable!("with nothing remembered as live, everything is welcome")
+            }
+        }
+    }
+
+    /// With nothing to run, whatever the source offers is to be taken.
+    async fn forget_what_is_gone(&mut self, live: bool) -> Result<(), Fenced> {
+        self.ledger
+            .change(self.tools, |rollout| {
+                rollout.canary = None;
+                if live {
+                    *rollout = Rollout { order: rollout.order, ..Rollout::default() };
+                }
+            })
+            .await
+    }
+}
+
+fn is(plugin: &Plugin, digest: &str) -> bool {
+    *plugin.code().id().digest == *digest
+}
+
+fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
+    if let Some(before) = rollout.canary.take() {
+        rollout.leave(
+            &before,
+            Stage::Retired,
+            Some("a newer version came before its trial ended".to_owned()),
+            now(),
+        );
+    }
+    rollout.fault = None;
+    rollout.enter(found, Stage::Canary, proved, now());
+}
+
+/// Notes that a version, or a source without one, is refused. When it may be tried again, in milliseconds since 1970.
+async fn refuse(
+    tools: &Tools,
+    ledger: &mut Ledger,
+    found: Option<Found>,
+    refusal: &Refusal,
+    told: &mut String,
+) -> Result<Option<u64>, Fenced> {
+    let reason = refusal.to_string();
+    let digest = found.as_ref().map(|found| found.digest.clone());
+    let text = format!("{digest:?} {reason}");
+    if *told != text {
+        let plugin = digest.as_deref().map(short);
+        tracing::error!(handler = &*ledger.handler, plugin, reason, "version is refused; the live one stays");
+        *told = text;
+    }
+    let Some(found) = found else {
+        ledger.change(tools, |rollout| rollout.fault = Some(reason)).await?;
+        return Ok(Some(now() + AGAIN));
+    };
+    let hope = refusal.hope();
+    ledger.change(tools, |rollout| rollout.refuse(&found, reason, hope, now())).await?;
+    let again = ledger.rollout.version(&found.digest).and_then(|version| version.again);
+    Ok(again.filter(|_| hope == Hope::Time))
+}
+
+/// After so long a source that gave nothing is asked again, in milliseconds.
+const AGAIN: u64 = 5_000;
+
+/// A version that is remembered, ready to run. None: it is no longer at hand, or may not run any more.
+async fn remembered(
+    tools: &Tools,
+    handler: HandlerIx,
+    rollout: &Rollout,
+    digest: Option<&str>,
+) -> Option<Arc<Plugin>> {
+    let version = rollout.version(digest?)?;
+    let trust = &tools.settings.trust;
+    if !trust.is_empty() && !version.signed_by.as_ref().is_some_and(|key| trust.contains(key)) {
+        tracing::warn!(plugin = short(&version.digest), "version is not signed by anybody in `trust`");
+        return None;
+    }
+    let policy = Arc::clone(tools.policies.get(handler)?);
+    let loaded = tools.sandbox.stored(Digest::parse(&version.digest)?).await;
+    let plugin = match loaded {
+        Ok(code) => tools.sandbox.plugin(code?, policy).await,
+        Err(error) => Err(error),
+    };
+    plugin
+        .map(Arc::new)
+        .map_err(|error| tracing::warn!(%error, plugin = short(&version.digest), "version cannot run"))
+        .ok()
+}

@@ -1,0 +1,104 @@
+//! Preparing a version: verified, compiled, checked and proved, beside the flow of events.
+
+use std::sync::Arc;
+
+use super::proof;
+use super::supply::{Sources, Stamp, verify};
+use super::{Refusal, Tools};
+use crate::flow::clock;
+use crate::flow::shards::HandlerIx;
+use crate::sandbox::{Digest, Plugin, Policy, Sandbox};
+use crate::values::plugin::PluginSource;
+use crate::values::rollout::{Found, Rollout, Welcome};
+use crate::values::settings::HandlerSettings;
+
+/// What came of a look at a source.
+pub(super) enum Prepared {
+    /// It offers what it offered before, or what runs already.
+    Nothing,
+    /// It offers a version that is not to be taken now.
+    Unwelcome(Found, Welcome),
+    /// A version that can run; what its proof showed.
+    Ready(Found, Arc<Plugin>, Option<String>),
+    Refused(Option<Found>, Refusal),
+}
+
+/// A look at a handler's source.
+pub(super) struct Look {
+    pub(super) tools: Arc<Tools>,
+    pub(super) handler: HandlerIx,
+    pub(super) stamp: Stamp,
+    pub(super) rollout: Rollout,
+    /// The version that a new one is compared with.
+    pub(super) live: Option<Arc<Plugin>>,
+}
+
+impl Look {
+    /// Prepares what the source offers. The stamp is that of the offer.
+    pub(super) async fn prepare(self) -> (Stamp, Prepared) {
+        let Some((settings, policy)) = self.parts() else { return (self.stamp, Prepared::Nothing) };
+        let sources = Sources::from(&*self.tools);
+        let (offer, stamp) = match sources.offer(&settings.plugin, &self.stamp).await {
+            Ok(Some(offered)) => offered,
+            Ok(None) => return (self.stamp, Prepared::Nothing),
+            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+        };
+        let digest = Digest::of(&offer.wasm).to_string();
+        let source = settings.plugin.to_string();
+        let mut found = Found { digest, version: None, source, signed_by: None };
+        match self.rollout.welcome(&found.digest, clock::now()) {
+            Welcome::Take => {}
+            Welcome::Known => return (stamp, Prepared::Nothing),
+            unwelcome => return (stamp, Prepared::Unwelcome(found, unwelcome)),
+        }
+        match verify(&settings.plugin, &offer, &found.digest, &self.tools.settings.trust) {
+            Ok(key) => found.signed_by = key,
+            Err(refusal) => return (stamp, Prepared::Refused(Some(found), refusal)),
+        }
+        tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
+        match self.admit(offer.wasm, &mut found, policy).await {
+            Ok((plugin, proved)) => (stamp, Prepared::Ready(found, plugin, proved)),
+            Err(refusal) => (stamp, Prepared::Refused(Some(found), refusal)),
+        }
+    }
+
+    fn parts(&self) -> Option<(Arc<HandlerSettings>, Arc<Policy>)> {
+        let settings = self.tools.settings.handlers.get(self.handler)?;
+        Some((Arc::clone(settings), Arc::clone(self.tools.policies.get(self.handler)?)))
+    }
+
+    async fn admit(
+        &self,
+        wasm: Vec<u8>,
+        found: &mut Found,
+        policy: Arc<Policy>,
+    ) -> Result<(Arc<Plugin>, Option<String>), Refusal> {
+        let code = self.tools.sandbox.load(wasm).await?;
+        found.version = code.id().version.as_deref().map(str::to_owned);
+        let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
+        let settings = self.tools.settings.handlers.get(self.handler);
+        let Some((wanted, live)) = settings.and_then(|settings| settings.proof).zip(self.live.clone()) else {
+            return Ok((plugin, None));
+        };
+        let proof = proof::run(&self.tools, self.handler, (live.code(), &code), wanted).await?;
+        match wanted.must_match && !proof.differences.is_empty() {
+            true => Err(Refusal::Proof(proof.to_string())),
+            false => Ok((plugin, Some(proof.to_string()))),
+        }
+    }
+}
+
+/// What a handler's source offers now, verified and ready to run under a policy. For whoever looks at one version, without
+/// a host.
+pub async fn prepare_first(
+    sources: Sources<'_>,
+    sandbox: &Sandbox,
+    (source, trust): (&PluginSource, &[String]),
+    policy: Arc<Policy>,
+) -> Result<Arc<Plugin>, Refusal> {
+    let offered = sources.offer(source, &Stamp::default()).await?;
+    let (offer, _) = offered.expect("there was no offer before");
+    verify(source, &offer, &Digest::of(&offer.wasm).to_string(), trust)?;
+    let code = sandbox.load(offer.wasm).await?;
+    Ok(Arc::new(sandbox.plugin(code, policy).await?))
+}

@@ -1,0 +1,213 @@
+//! Proof: a new version runs the last events of its handler beside the live one. What both would have done is compared,
+//! and nothing of it is stored.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::{Refusal, SourceError, Tools};
+use crate::broker;
+use crate::flow::shards::HandlerIx;
+use crate::sandbox::{Call, Code, Plugin};
+use crate::values::effects::{Effects, Message, StateChange};
+use crate::values::key::Key;
+use crate::values::rollout::ProofPolicy;
+use crate::values::settings::HandlerSettings;
+use crate::values::verdict::Verdict;
+
+/// Differences that are told in words.
+const TOLD: usize = 5;
+
+/// How far back the first look goes, for each event that is wanted.
+const STRIDE: u64 = 4;
+
+/// What a proof showed.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    events: usize,
+    differ: usize,
+    /// The first ones, in words.
+    pub(super) differences: Vec<String>,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Proof { events, differ, differences } = self;
+        if *differ == 0 {
+            return write!(f, "proved with {events} events: no difference");
+        }
+        write!(f, "of {events} events, {differ} differ: {}", differences.join("; "))?;
+        if *differ > differences.len() { f.write_str("; …") } else { Ok(()) }
+    }
+}
+
+/// Runs the last events of a handler with the live and with a new version, on the threads of the plugins.
+pub(super) async fn run(
+    tools: &Arc<Tools>,
+    handler: HandlerIx,
+    (live, new): (&Arc<Code>, &Arc<Code>),
+    wanted: ProofPolicy,
+) -> Result<Proof, Refusal> {
+    let Some((settings, policy)) = tools.settings.handlers.get(handler).zip(tools.policies.get(handler))
+    else {
+        return Ok(Proof::default());
+    };
+    let mut both = Vec::new();
+    for code in [live, new] {
+        both.push(tools.sandbox.plugin(Arc::clone(code), Arc::clone(policy)).await?);
+    }
+    let (new, live) = both.pop().zip(both.pop()).expect("two were made");
+    let shadow = Shadow {
+        tools: Arc::clone(tools),
+        settings: Arc::clone(settings),
+        live,
+        new,
+        states: HashMap::new(),
+    };
+    let mut running = JoinSet::new();
+    running.spawn_on(shadow.run(wanted.events.into()), &tools.threads);
+    match running.join_next().await {
+        Some(Ok(proof)) => Ok(proof.map_err(SourceError::Broker)?),
+        Some(Err(error)) => Err(crate::sandbox::Error::Engine(error.to_string()).into()),
+        None => Ok(Proof::default()),
+    }
+}
+
+struct Shadow {
+    tools: Arc<Tools>,
+    settings: Arc<HandlerSettings>,
+    live: Plugin,
+    new: Plugin,
+    /// As the live version leaves them.
+    states: HashMap<Key, Option<Bytes>>,
+}
+
+impl Shadow {
+    async fn run(mut self, wanted: u64) -> Result<Proof, broker::Error> {
+        let mut proof = Proof::default();
+        let (stream, filters) = (Arc::clone(&self.settings.stream), self.settings.subscribe.clone());
+        let broker = self.tools.broker.clone();
+        let (start, mut left) = start(&broker, &stream, &self.settings, wanted).await?;
+        let mut events = broker.tail(&stream, &filters, Some(start)).await?;
+        while left > 0 {
+            let stored = events.next().await?;
+            left -= 1;
+            if left >= wanted || self.tools.names.is_internal(&stored.subject) {
+                continue;
+            }
+            let event = Arc::new(stored.into_event(&stream));
+            let Ok(key) = self.settings.key.key(&event) else { continue };
+            let state = self.state(&key).await?;
+            let call = Call { event: Arc::clone(&event), key: key.clone(), attempt: 1, state };
+            let before = self.live.run(call.clone()).await.verdict;
+            let after = self.new.run(call).await.verdict;
+            proof.events += 1;
+            if let Some(difference) = difference(&before, &after) {
+                proof.differ += 1;
+                if proof.differences.len() < TOLD {
+                    proof.differences.push(format!("{}: {difference}", event.id()));
+                }
+            }
+            self.keep(key, before);
+            // Events go before.
+            tokio::task::yield_now().await;
+        }
+        Ok(proof)
+    }
+
+    /// The state that the key has now, or that the live version has left here.
+    async fn state(&mut self, key: &Key) -> Result<Option<Bytes>, broker::Error> {
+        if !self.live.uses_state() && !self.new.uses_state() {
+            return Ok(None);
+        }
+        if let Some(state) = self.states.get(key) {
+            return Ok(state.clone());
+        }
+        let Tools { names, settings, broker, .. } = &*self.tools;
+        let subject = names.state(key.shard(settings.shards.get()), &self.settings.name, key);
+        let stored = broker.last(&settings.stream.name, &subject).await?;
+        let state = stored.and_then(broker::Stored::into_state);
+        self.states.insert(key.clone(), state.clone());
+        Ok(state)
+    }
+
+    fn keep(&mut self, key: Key, verdict: Verdict) {
+        let Verdict::Done(effects) = verdict else { return };
+        match effects.state {
+            StateChange::Keep => {}
+            StateChange::Set(value) => {
+                self.states.insert(key, Some(value));
+            }
+            StateChange::Clear => {
+                self.states.insert(key, None);
+            }
+        }
+    }
+}
+
+/// Where to begin to read so that at least `wanted` events come, if there are as many; and how many will come.
+async fn start(
+    broker: &broker::Broker,
+    stream: &str,
+    settings: &HandlerSettings,
+    wanted: u64,
+) -> Result<(u64, u64), broker::Error> {
+    let state = broker.stream_state(stream).await?;
+    let mut back = wanted.saturating_mul(STRIDE);
+    loop {
+        let start = state.last.saturating_sub(back).max(state.first);
+        let there = broker.count_from(stream, &settings.subscribe, start).await?.pending;
+        if there >= wanted || start <= state.first {
+            return Ok((start, there));
+        }
+        back = back.saturating_mul(STRIDE);
+    }
+}
+
+/// What is different between two ends of an event, if anything is.
+fn difference(before: &Verdict, after: &Verdict) -> Option<String> {
+    match (before, after) {
+        (Verdict::Done(before), Verdict::Done(after)) => of_effects(before, after),
+        (Verdict::Failed(before), Verdict::Failed(after)) if before.kind() == after.kind() => None,
+        _ => Some(format!("{} → {}", word(before), word(after))),
+    }
+}
+
+fn word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Done(_) => "done".to_owned(),
+        Verdict::Failed(failure) => format!("{} ({})", failure.kind(), failure.message),
+    }
+}
+
+fn of_effects(before: &Effects, after: &Effects) -> Option<String> {
+    let (old, new) = (before.messages.len(), after.messages.len());
+    if old != new {
+        return Some(format!("{old} messages → {new}"));
+    }
+    for (index, (old, new)) in before.messages.iter().zip(&after.messages).enumerate() {
+        if let Some(what) = of_messages(&old.0, &new.0) {
+            return Some(format!("message {}: {what}", index + 1));
+        }
+        if old.1 != new.1 {
+            return Some(format!("message {}: another time", index + 1));
+        }
+    }
+    if before.replies != after.replies {
+        return Some("another reply".to_owned());
+    }
+    (before.state != after.state).then(|| "another state".to_owned())
+}
+
+fn of_messages(old: &Message, new: &Message) -> Option<String> {
+    if old.subject != new.subject {
+        return Some(format!("subject {} → {}", old.subject, new.subject));
+    }
+    if old.headers != new.headers {
+        return Some("other headers".to_owned());
+    }
+    (old.payload != new.payload).then(|| "another payload".to_owned())
+}

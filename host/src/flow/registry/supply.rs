@@ -1,0 +1,85 @@
+//! Supply: what a handler's source offers at the moment.
+
+use super::{Refusal, SourceError, Tools};
+use crate::sandbox::{self, MAX_COMPONENT};
+use crate::source::oci;
+use crate::values::plugin::{PluginPlace, PluginSource};
+
+/// A component as its source gives it.
+pub(super) struct Offer {
+    pub(super) wasm: Vec<u8>,
+    /// Its signature, as minisign writes it.
+    pub(super) signature: Option<String>,
+}
+
+/// What tells an offer from the one before it without reading the component, where the source says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Stamp(Option<String>);
+
+/// Where sources are asked.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// None: the server is not to be asked.
+    pub broker: Option<&'a crate::broker::Broker>,
+    pub registry: &'a oci::Registry,
+}
+
+impl<'a> From<&'a Tools> for Sources<'a> {
+    fn from(tools: &'a Tools) -> Self {
+        Sources { broker: Some(&tools.broker), registry: &tools.registry }
+    }
+}
+
+impl Sources<'_> {
+    /// What the source offers, unless it is what had this stamp. None: it is.
+    pub(super) async fn offer(
+        &self,
+        source: &PluginSource,
+        before: &Stamp,
+    ) -> Result<Option<(Offer, Stamp)>, SourceError> {
+        match &source.place {
+            PluginPlace::File(path) => {
+                let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
+                let mut beside = path.clone().into_os_string();
+                beside.push(".minisig");
+                let signature = tokio::fs::read_to_string(beside).await.ok();
+                Ok(Some((Offer { wasm, signature }, Stamp(None))))
+            }
+            PluginPlace::Object(object) => {
+                let broker = self.broker.ok_or_else(|| SourceError::Offline(source.to_string()))?;
+                let (bucket, name) = (object.bucket(), object.stored_name());
+                let facts = broker.object(bucket, &name).await?;
+                let facts = facts.ok_or_else(|| SourceError::NoObject(object.clone()))?;
+                let stamp =
+                    Stamp(Some(format!("{} {}", facts.digest, facts.signature.as_deref().unwrap_or(""))));
+                if stamp == *before {
+                    return Ok(None);
+                }
+                let wasm = broker.read_object(bucket, &name, MAX_COMPONENT).await?;
+                Ok(Some((Offer { wasm: wasm.into(), signature: facts.signature }, stamp)))
+            }
+            PluginPlace::Oci(reference) => {
+                let reference: oci::Reference = reference.parse()?;
+                let stamp = Stamp(Some(self.registry.digest(&reference).await?));
+                if stamp == *before {
+                    return Ok(None);
+                }
+                let pulled = self.registry.pull(&reference, MAX_COMPONENT).await?;
+                Ok(Some((Offer { wasm: pulled.wasm, signature: pulled.signature }, stamp)))
+            }
+        }
+    }
+}
+
+/// What a source's refusal has to do with.
+pub(super) fn verify(
+    source: &PluginSource,
+    offer: &Offer,
+    digest: &str,
+    trust: &[String],
+) -> Result<Option<String>, Refusal> {
+    if let Some(wanted) = source.digest.as_deref().filter(|wanted| *wanted != digest) {
+        return Err(Refusal::Digest { found: digest.to_owned(), wanted: wanted.to_owned() });
+    }
+    Ok(crate::source::signature::verify(&offer.wasm, offer.signature.as_deref(), trust)?)
+}

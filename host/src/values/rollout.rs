@@ -1,0 +1,352 @@
+//! Rollout: how a new version of a handler's plugin takes over, and what is remembered of each.
+//!
+//! A version is *found*, *verified*, *compiled*, *checked* and, if the handler asks for it, *proved*. Then it is on trial
+//! with a share of the keys (*canary*), goes *live*, and is *retired* by the next one. At every step it can be *refused*.
+//! What is remembered is the last message on `_heddle.<app>.plugin.<handler>`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Versions of a handler that are remembered.
+const REMEMBERED: usize = 32;
+
+/// How long a version that was rolled back by itself waits before it is tried again; each time twice as long.
+const FIRST_REST: Duration = Duration::from_secs(60);
+
+/// The longest such wait.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// How a new version is tried before every key gets it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CanaryPolicy {
+    /// The share of the keys that it gets, above 0 and at most 1. Default 1.
+    pub share: f64,
+    /// How many events it handles on trial. Default 100.
+    pub events: u32,
+    /// The share of its events that may fail, beyond the share of the live version's. Default 0.5.
+    pub max_failures: f64,
+    /// How often as long as the live version its runs may take, in the median. None, the default: as long as they like.
+    pub max_slowdown: Option<f64>,
+}
+
+impl Default for CanaryPolicy {
+    fn default() -> Self {
+        CanaryPolicy { share: 1.0, events: 100, max_failures: 0.5, max_slowdown: None }
+    }
+}
+
+/// How a new version is compared with the live one before it handles anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProofPolicy {
+    /// How many of the handler's last events both versions run.
+    pub events: u32,
+    /// Whether a difference refuses the new version.
+    pub must_match: bool,
+}
+
+/// How far a version has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// It is being verified, compiled, checked and proved.
+    Preparing,
+    /// It handles a share of the keys.
+    Canary,
+    Live,
+    /// Another version took over.
+    Retired,
+    /// It failed on trial, or somebody went back to another version.
+    RolledBack,
+    /// It never handled an event.
+    Refused,
+}
+
+impl Stage {
+    /// The stage as commands show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Preparing => "preparing",
+            Stage::Canary => "canary",
+            Stage::Live => "live",
+            Stage::Retired => "retired",
+            Stage::RolledBack => "rolled back",
+            Stage::Refused => "refused",
+        }
+    }
+}
+
+/// One version of a handler's plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// What the component says of its version.
+    pub version: Option<String>,
+    /// Where it came from.
+    pub source: String,
+    /// The trusted key that signed it.
+    #[serde(default)]
+    pub signed_by: Option<String>,
+    pub stage: Stage,
+    /// Since when it is at this stage, in milliseconds since 1970.
+    pub since: u64,
+    /// Why it was refused or rolled back, or what its proof showed.
+    pub reason: Option<String>,
+    /// How often it failed on trial.
+    #[serde(default)]
+    pub setbacks: u32,
+    /// When it may be tried again, in milliseconds since 1970. None: not by itself.
+    #[serde(default)]
+    pub again: Option<u64>,
+}
+
+/// What is remembered of a handler's versions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The digest of the live version. None: the handler has never run.
+    pub live: Option<String>,
+    /// The digest of the version on trial.
+    pub canary: Option<String>,
+    /// Whether the live version stays, whatever its source offers.
+    #[serde(default)]
+    pub pinned: bool,
+    /// By the time of their last change, the newest last.
+    pub versions: Vec<Version>,
+    /// The sequence of the last order that was carried out.
+    #[serde(default)]
+    pub order: u64,
+    /// Why nothing can be had of the handler's source at present.
+    #[serde(default)]
+    pub fault: Option<String>,
+}
+
+/// What becomes of a version that a source offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Welcome {
+    /// It is live or on trial already.
+    Known,
+    /// It is prepared.
+    Take,
+    /// The live version is pinned.
+    Pinned,
+    /// It was rolled back and may be tried again at this time, in milliseconds since 1970.
+    Rest(u64),
+    /// It was rolled back by somebody, or was refused for good.
+    Refused(String),
+}
+
+impl Rollout {
+    /// What is known of a version.
+    pub fn version(&self, digest: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.digest == digest)
+    }
+
+    /// The version that was live before the one that is, if it may take over again.
+    pub fn previous(&self) -> Option<&Version> {
+        self.versions.iter().rev().find(|version| version.stage == Stage::Retired)
+    }
+
+    /// What becomes of a version that the source offers.
+    pub fn welcome(&self, digest: &str, now: u64) -> Welcome {
+        if self.live.as_deref() == Some(digest) || self.canary.as_deref() == Some(digest) {
+            return Welcome::Known;
+        }
+        if self.pinned {
+            return Welcome::Pinned;
+        }
+        let Some(known) = self.version(digest) else { return Welcome::Take };
+        match (known.stage, known.again) {
+            (Stage::Refused | Stage::RolledBack, Some(again)) if again > now => Welcome::Rest(again),
+            (Stage::Refused | Stage::RolledBack, None) => {
+                Welcome::Refused(known.reason.clone().unwrap_or_default())
+            }
+            _ => Welcome::Take,
+        }
+    }
+
+    /// A version comes to a stage. What was at that stage before leaves it if there can be only one.
+    pub fn enter(&mut self, found: &Found, stage: Stage, reason: Option<String>, now: u64) {
+        let digest = found.digest.as_str();
+        match stage {
+            Stage::Live => {
+                if let Some(before) = self.live.take().filter(|live| live != digest) {
+                    self.leave(&before, Stage::Retired, None, now);
+                }
+                self.live = Some(digest.to_owned());
+                self.canary.take_if(|canary| canary == digest);
+            }
+            Stage::Canary => self.canary = Some(digest.to_owned()),
+            _ => {
+                self.canary.take_if(|canary| canary == digest);
+                self.live.take_if(|live| live == digest);
+            }
+        }
+        let before = self.versions.iter().position(|version| version.digest == digest);
+        let before = before.map(|index| self.versions.remove(index));
+        self.versions.push(Version {
+            digest: found.digest.clone(),
+            version: found.version.clone().or(before.as_ref().and_then(|before| before.version.clone())),
+            source: found.source.clone(),
+            signed_by: found
+                .signed_by
+                .clone()
+                .or(before.as_ref().and_then(|before| before.signed_by.clone())),
+            stage,
+            since: now,
+            reason,
+            setbacks: before.map_or(0, |before| before.setbacks),
+            again: None,
+        });
+        self.forget();
+    }
+
+    /// A version that is known comes to another stage.
+    pub fn leave(&mut self, digest: &str, stage: Stage, reason: Option<String>, now: u64) {
+        let Some(version) = self.version(digest) else { return };
+        let Version { digest, version, source, signed_by, .. } = version.clone();
+        self.enter(&Found { digest, version, source, signed_by }, stage, reason, now);
+    }
+
+    /// A version failed on trial: it rests, each time for longer, and may then be tried again.
+    pub fn set_back(&mut self, digest: &str, reason: String, now: u64) {
+        self.leave(digest, Stage::RolledBack, Some(reason), now);
+        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+            version.setbacks = version.setbacks.saturating_add(1);
+            version.again = Some(now.saturating_add(rest(version.setbacks)));
+        }
+    }
+
+    /// A version is refused.
+    pub fn refuse(&mut self, found: &Found, reason: String, hope: Hope, now: u64) {
+        let before = self.version(&found.digest).map_or(0, |version| version.setbacks);
+        self.enter(found, Stage::Refused, Some(reason), now);
+        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == found.digest) {
+            match hope {
+                Hope::None => {}
+                Hope::Outside => version.again = Some(now),
+                Hope::Time => {
+                    version.setbacks = before.saturating_add(1);
+                    version.again = Some(now.saturating_add(rest(version.setbacks)));
+                }
+            }
+        }
+    }
+
+    /// Remembers the last ones, and always those that count.
+    fn forget(&mut self) {
+        let mut surplus = self.versions.len().saturating_sub(REMEMBERED);
+        let (live, canary) = (self.live.clone(), self.canary.clone());
+        self.versions.retain(|version| {
+            let digest = Some(version.digest.as_str());
+            let counts = digest == live.as_deref() || digest == canary.as_deref();
+            if surplus == 0 || counts {
+                return true;
+            }
+            surplus -= 1;
+            false
+        });
+    }
+}
+
+/// Whether a version that is refused may be taken later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hope {
+    /// Never: it is at fault itself.
+    None,
+    /// As soon as something else changes, such as its signature.
+    Outside,
+    /// After a rest.
+    Time,
+}
+
+/// The wait after so many setbacks, in milliseconds.
+fn rest(setbacks: u32) -> u64 {
+    let factor = 2_u32.saturating_pow(setbacks.saturating_sub(1));
+    let rest = FIRST_REST.saturating_mul(factor).min(LONGEST_REST);
+    u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A version as its source gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// What the component says of its version; none as long as it was not read.
+    pub version: Option<String>,
+    pub source: String,
+    /// The trusted key that signed it.
+    pub signed_by: Option<String>,
+}
+
+/// The state of a version on trial, as its host announces it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub digest: String,
+    /// Events that it has handled.
+    pub events: u32,
+    /// How many of them failed.
+    pub failures: u32,
+    /// How many it is to handle.
+    pub wanted: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(digest: &str) -> Found {
+        Found { digest: digest.into(), version: None, source: "x.wasm".into(), signed_by: None }
+    }
+
+    #[test]
+    fn a_version_that_takes_over_retires_the_one_before() {
+        let mut rollout = Rollout::default();
+        assert_eq!(rollout.welcome("a", 0), Welcome::Take);
+        rollout.enter(&found("a"), Stage::Live, None, 1);
+        rollout.enter(&found("b"), Stage::Canary, None, 2);
+        assert_eq!((rollout.welcome("a", 2), rollout.welcome("b", 2)), (Welcome::Known, Welcome::Known));
+        rollout.leave("b", Stage::Live, None, 3);
+        assert_eq!((rollout.live.as_deref(), rollout.canary.as_deref()), (Some("b"), None));
+        assert_eq!(rollout.previous().map(|version| &*version.digest), Some("a"));
+        assert_eq!(rollout.welcome("a", 4), Welcome::Take, "an earlier version may come back");
+    }
+
+    #[test]
+    fn a_version_that_fails_on_trial_rests_longer_each_time() {
+        let mut rollout = Rollout::default();
+        rollout.enter(&found("a"), Stage::Live, None, 0);
+        let mut now = 0;
+        for rest in [60_000, 120_000, 240_000] {
+            rollout.enter(&found("b"), Stage::Canary, None, now);
+            rollout.set_back("b", "traps".into(), now);
+            assert_eq!(rollout.welcome("b", now), Welcome::Rest(now + rest));
+            now += rest;
+            assert_eq!(rollout.welcome("b", now), Welcome::Take);
+        }
+        assert_eq!(rollout.live.as_deref(), Some("a"));
+        (0..20).for_each(|_| rollout.set_back("b", "traps".into(), now));
+        assert_eq!(rollout.welcome("b", now), Welcome::Rest(now + 3_600_000));
+    }
+
+    #[test]
+    fn what_is_refused_is_taken_again_only_if_there_is_hope() {
+        let mut rollout = Rollout::default();
+        rollout.refuse(&found("a"), "not a component".into(), Hope::None, 5);
+        assert_eq!(rollout.welcome("a", u64::MAX), Welcome::Refused("not a component".into()));
+        rollout.refuse(&found("b"), "no signature".into(), Hope::Outside, 5);
+        assert_eq!(rollout.welcome("b", 5), Welcome::Take);
+        rollout.refuse(&found("c"), "no memory".into(), Hope::Time, 5);
+        assert_eq!(rollout.welcome("c", 5), Welcome::Rest(60_005));
+    }
+
+    #[test]
+    fn old_versions_are_forgotten_but_never_the_live_one() {
+        let mut rollout = Rollout::default();
+        rollout.enter(&found("live"), Stage::Live, None, 0);
+        (0..100).for_each(|n| rollout.refuse(&found(&n.to_string()), String::new(), Hope::None, n));
+        assert_eq!(rollout.versions.len(), REMEMBERED);
+        assert!(rollout.version("live").is_some() && rollout.version("99").is_some());
+        assert!(rollout.version("0").is_none());
+    }
+}
