@@ -1,12 +1,9 @@
 //! Audit: a line in the stream for everything that an operator does.
 
-use std::time::SystemTime;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::broker::Broker;
-use crate::values::dead_letter::rfc3339;
-use crate::values::event::Headers;
+use crate::flow::registry;
 use crate::values::names::Names;
 use crate::values::settings::Settings;
 
@@ -17,16 +14,7 @@ pub(super) async fn audit(
     operation: &str,
     details: Value,
 ) -> anyhow::Result<()> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let line = json!({
-        "time": rfc3339(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
-        "operation": operation,
-        "by": who(),
-        "details": details,
-    });
-    let subject = Names::new(&settings.app).audit();
-    broker.publish_kept(&subject, &Headers::default(), line.to_string().into()).await?;
-    Ok(())
+    Ok(registry::audit(broker, &Names::new(&settings.app), operation, &who(), details).await?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "who runs a command stands in the environment")]

@@ -7,18 +7,21 @@ mod dev;
 mod fixture;
 mod graph;
 mod invoke;
+mod orders;
+mod plugins;
 mod publish;
 mod push;
 mod run;
 mod state;
 mod status;
+mod table;
 mod tail;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 
 use super::config::{self, Needs};
@@ -26,8 +29,10 @@ use super::host::Workshop;
 use super::service::Service;
 use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
+use crate::flow::acquire::members;
 use crate::flow::{acquire, engine, registry};
 use crate::sandbox::{self, Sandbox, SandboxSettings};
+use crate::values::names::Names;
 use crate::values::object;
 use crate::values::settings::Settings;
 
@@ -67,6 +72,12 @@ enum Command {
     Publish(publish::Command),
     Tail(tail::Command),
     Status(status::Command),
+    Plugins(plugins::Command),
+    #[command(name = "rollback")]
+    RollBack(orders::RollBack),
+    Pin(orders::Pin),
+    Unpin(orders::Unpin),
+    Reload(orders::Reload),
     State(state::Command),
     #[command(alias = "dl")]
     DeadLetters(dead_letters::Command),
@@ -136,6 +147,17 @@ impl TargetArgs {
     }
 }
 
+/// Whether a host runs the application that can do what is asked for.
+async fn check_host(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<()> {
+    if members(broker, &settings.stream.name, names).await?.is_empty() {
+        bail!(
+            "no host runs application `{}`: start it first, or give --no-wait and it is done once one runs",
+            settings.app
+        );
+    }
+    Ok(())
+}
+
 /// The server of a `heddle dev` that runs in this folder.
 fn dev_url(folder: &Path) -> Option<String> {
     let url = std::fs::read_to_string(folder.join(DEV_FOLDER).join(DEV_URL)).ok()?;
@@ -193,6 +215,11 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             Command::Publish(command) => done(command.run().await),
             Command::Tail(command) => done(command.run().await),
             Command::Status(command) => done(command.run().await),
+            Command::Plugins(command) => done(command.run().await),
+            Command::RollBack(command) => done(command.run().await),
+            Command::Pin(command) => done(command.run().await),
+            Command::Unpin(command) => done(command.run().await),
+            Command::Reload(command) => done(command.run().await),
             Command::State(command) => command.run().await,
             Command::DeadLetters(command) => Box::pin(command.run()).await,
             Command::CompilePlugin => Ok(compile_plugin()),

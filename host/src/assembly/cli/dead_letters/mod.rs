@@ -13,13 +13,12 @@ mod wait;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::broker::{Broker, Stored};
-use crate::flow::acquire::members;
 use crate::values::event::Event;
 use crate::values::key::Key;
 use crate::values::letter::Letter;
@@ -61,17 +60,6 @@ impl Command {
             Action::Fixture(command) => command.run().await,
         }
     }
-}
-
-/// Fails if nobody would do what is asked for.
-async fn check_host(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<()> {
-    if members(broker, &settings.stream.name, names).await?.is_empty() {
-        bail!(
-            "no host runs application `{}`: start it first, or give --no-wait and it is done once one runs",
-            settings.app
-        );
-    }
-    Ok(())
 }
 
 /// The event of a dead letter. What did not fit into it is read from the event's stream.

@@ -7,10 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::discard::gates;
+use super::progress;
 use super::wait::Outcomes;
-use super::{check_host, progress};
-use crate::assembly::cli::TargetArgs;
 use crate::assembly::cli::audit::audit;
+use crate::assembly::cli::{TargetArgs, check_host};
 use crate::broker::Broker;
 use crate::values::event::Headers;
 use crate::values::key::Key;

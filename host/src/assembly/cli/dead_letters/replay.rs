@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::select::Selection;
 use super::wait::{Outcomes, Tally};
-use super::{check_host, dry_run, edit, letters, progress};
+use super::{dry_run, edit, letters, progress};
 use crate::assembly::cli::audit::audit;
-use crate::assembly::cli::{CacheArgs, TargetArgs};
+use crate::assembly::cli::{CacheArgs, TargetArgs, check_host};
 use crate::broker::{self, Broker, Part};
 use crate::values::event::Headers;
 use crate::values::letter::Letter;

@@ -1,0 +1,148 @@
+//! `heddle rollback`, `heddle pin`, `heddle unpin` and `heddle reload`: orders to the host that runs.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::audit::audit;
+use super::{TargetArgs, check_host};
+use crate::broker::Broker;
+use crate::values::event::Headers;
+use crate::values::names::Names;
+use crate::values::order::{Answer, Order};
+use crate::values::settings::Settings;
+
+/// How often it is looked for an answer.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Answers that are looked for until it is looked whether a host still runs.
+const POLLS: u32 = 100;
+
+/// What all orders have in common.
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Do not wait for the host; it may be one that starts later.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Go back to an earlier version of a handler's plugin.
+///
+/// If a version is on trial, the trial ends and the live version stays. Otherwise the version that was live before takes
+/// over, or the one that is named. Events go on in order. The version that leaves does not come back by itself, even if
+/// its source still offers it: give `heddle pin` for that, or a new version.
+#[derive(Debug, Args)]
+pub(super) struct RollBack {
+    handler: String,
+    /// The first digits of a digest, as `heddle plugins HANDLER` shows them.
+    #[arg(long, value_name = "DIGEST")]
+    to: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Keep a handler at a version, whatever its source offers.
+///
+/// Without DIGEST it stays with the live version; a trial that is under way ends. With one, it goes there at once,
+/// without proof and trial.
+#[derive(Debug, Args)]
+pub(super) struct Pin {
+    handler: String,
+    /// The first digits of a digest, as `heddle plugins HANDLER` shows them.
+    digest: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Let a handler follow its source again.
+#[derive(Debug, Args)]
+pub(super) struct Unpin {
+    handler: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Have the running host read its file again.
+///
+/// It does so by itself when the file changes, and on SIGHUP; this waits for what comes of it. A file with a fault changes
+/// nothing.
+///
+/// A handler that the file no longer has keeps its progress and its states, for the case that it comes back. With --forget
+/// they are removed; its dead letters stay.
+#[derive(Debug, Args)]
+pub(super) struct Reload {
+    /// Remove the progress and the states of a handler that the file no longer has. May be given several times.
+    #[arg(long, value_name = "HANDLER")]
+    forget: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl RollBack {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::RollBack { to: self.to }).await
+    }
+}
+
+impl Pin {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::Pin { to: self.digest }).await
+    }
+}
+
+impl Unpin {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::Unpin).await
+    }
+}
+
+impl Reload {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        self.common.give(None, Order::Reload { forget: self.forget }).await
+    }
+}
+
+impl Common {
+    async fn give(self, handler: Option<&str>, order: Order) -> anyhow::Result<()> {
+        let (settings, broker) = self.target.connect().await?;
+        let names = Names::new(&settings.app);
+        if let Some(name) = handler.filter(|name| settings.handler(name).is_none()) {
+            bail!("the file has no handler `{name}`");
+        }
+        if !self.no_wait {
+            check_host(&broker, &settings, &names).await?;
+        }
+        audit(&broker, &settings, "order", json!({ "handler": handler, "order": &order })).await?;
+        let payload = serde_json::to_vec(&order)?.into();
+        let sent = broker.send_kept(&names.order(handler), &Headers::default(), payload, None).await?;
+        let sequence = sent.await?.context("the server has not stored the order")?;
+        let who = handler.map_or_else(|| "host".to_owned(), |handler| format!("handler `{handler}`"));
+        if self.no_wait {
+            println!("{who}: order is stored; it is carried out by the host that runs, or by the next one");
+            return Ok(());
+        }
+        let Answer { done, text } = wait(&broker, &settings, &names, sequence).await?;
+        if !done {
+            bail!("{who}: {text}");
+        }
+        println!("{who}: {text}");
+        Ok(())
+    }
+}
+
+/// Waits for the answer as long as a host runs.
+async fn wait(broker: &Broker, settings: &Settings, names: &Names, sequence: u64) -> anyhow::Result<Answer> {
+    loop {
+        for _ in 0..POLLS {
+            if let Some(stored) = broker.last(&settings.stream.name, &names.answer(sequence)).await? {
+                return Ok(serde_json::from_slice(&stored.payload)?);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        check_host(broker, settings, names).await?;
+    }
+}

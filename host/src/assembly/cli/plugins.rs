@@ -1,0 +1,151 @@
+//! `heddle plugins`.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+
+use super::{TargetArgs, table};
+use crate::flow::acquire::members;
+use crate::values::dead_letter::rfc3339;
+use crate::values::names::Names;
+use crate::values::plugin::short;
+use crate::values::rollout::{Progress, Rollout, Version};
+
+/// The longest reason in the table, in characters.
+const MAX_REASON: usize = 100;
+
+/// Show which versions of the plugins run, and those that came before.
+///
+/// A version is verified, compiled, checked and, with `proof`, run in the shadow of the live one; then it is on trial
+/// (`canary`) and goes live, or is rolled back. With a HANDLER, every version is shown that is remembered, the newest
+/// first, with the reason why it was refused or rolled back.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Show all versions of this handler.
+    handler: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print one JSON document, with all versions of every handler.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    handler: String,
+    /// Where its plugin comes from; none: the file no longer has the handler.
+    source: Option<String>,
+    #[serde(flatten)]
+    rollout: Rollout,
+    /// How far the version on trial has come, as its host last said.
+    trial: Option<Progress>,
+}
+
+impl Command {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let (settings, broker) = self.target.connect().await?;
+        let names = Names::new(&settings.app);
+        let stream = &settings.stream.name;
+        if broker.stream_facts(stream).await?.is_none() {
+            bail!("stream `{stream}` does not exist: the application has not run yet");
+        }
+        let mut trials: BTreeMap<String, Progress> = BTreeMap::new();
+        for (_, member) in members(&broker, stream, &names).await? {
+            let trial =
+                |(name, activity): (String, crate::values::member::Activity)| Some((name, activity.canary?));
+            trials.extend(member.handlers.into_iter().filter_map(trial));
+        }
+        let mut rows = Vec::new();
+        for message in broker.last_of_each(stream, &names.rollouts()).await? {
+            let Some(name) = names.parse_rollout(&message.subject) else { continue };
+            let rollout: Rollout = serde_json::from_slice(&message.payload)?;
+            let trial = trials.remove(name).filter(|trial| Some(&trial.digest) == rollout.canary.as_ref());
+            let source = settings.handler(name).map(|handler| handler.plugin.to_string());
+            // One that is written meanwhile comes again.
+            rows.retain(|row: &Row| row.handler != name);
+            rows.push(Row { handler: name.to_owned(), source, rollout, trial });
+        }
+        if let Some(name) = &self.handler {
+            rows.retain(|row| row.handler == *name);
+            if rows.is_empty() {
+                bail!("no version of handler `{name}` is known: it has not run yet");
+            }
+        }
+        rows.sort_by(|a, b| a.handler.cmp(&b.handler));
+        match (self.json, self.handler) {
+            (true, _) => println!("{}", serde_json::to_string_pretty(&rows)?),
+            (false, Some(_)) => rows.iter().for_each(print_history),
+            (false, None) => print_overview(&rows),
+        }
+        Ok(())
+    }
+}
+
+fn print_overview(rows: &[Row]) {
+    let header = ["handler", "live", "version", "since", "trial", "source"].map(str::to_owned);
+    let line = |row: &Row| {
+        let live = row.rollout.live.as_deref();
+        let version = live.and_then(|live| row.rollout.version(live));
+        let pinned = if row.rollout.pinned { " (pinned)" } else { "" };
+        [
+            row.handler.clone(),
+            format!("{}{pinned}", live.map_or("-", short)),
+            version.and_then(|version| version.version.clone()).unwrap_or_else(|| "-".to_owned()),
+            version.map_or_else(|| "-".to_owned(), |version| time(version.since)),
+            trial(row),
+            row.source.clone().unwrap_or_else(|| "not in the file".to_owned()),
+        ]
+    };
+    table::print(&std::iter::once(header).chain(rows.iter().map(line)).collect::<Vec<_>>());
+    for row in rows {
+        if let Some(fault) = &row.rollout.fault {
+            println!("{}: nothing can be had of its source: {fault}", row.handler);
+        }
+        // What came last was not taken: that is what somebody wants to know.
+        let last = row.rollout.versions.last().filter(|last| Some(&last.digest) != row.rollout.live.as_ref());
+        if let Some((last, reason)) = last.and_then(|last| Some((last, last.reason.as_ref()?))) {
+            println!("{}: {} {}: {reason}", row.handler, short(&last.digest), last.stage.as_str());
+        }
+    }
+}
+
+fn trial(row: &Row) -> String {
+    let Some(canary) = &row.rollout.canary else { return "-".to_owned() };
+    match &row.trial {
+        None => short(canary).to_owned(),
+        Some(Progress { events, failures, wanted, .. }) => {
+            format!("{} {events}/{wanted} events, {failures} failed", short(canary))
+        }
+    }
+}
+
+fn print_history(row: &Row) {
+    let header = ["digest", "version", "stage", "since", "reason"].map(str::to_owned);
+    let line = |version: &Version| {
+        let reason = version.reason.clone().unwrap_or_default();
+        let again =
+            version.again.map(|again| format!("; tried again at {}", time(again))).unwrap_or_default();
+        [
+            short(&version.digest).to_owned(),
+            version.version.clone().unwrap_or_else(|| "-".to_owned()),
+            version.stage.as_str().to_owned(),
+            time(version.since),
+            reason.chars().take(MAX_REASON).collect::<String>() + &again,
+        ]
+    };
+    let lines = row.rollout.versions.iter().rev().map(line);
+    table::print(&std::iter::once(header).chain(lines).collect::<Vec<_>>());
+    if row.rollout.pinned {
+        println!("pinned: what the source offers is not taken before `heddle unpin {}`", row.handler);
+    }
+    if let Some(fault) = &row.rollout.fault {
+        println!("nothing can be had of the source: {fault}");
+    }
+}
+
+/// Milliseconds since 1970, to the second.
+fn time(milliseconds: u64) -> String {
+    rfc3339(milliseconds / 1000 * 1_000_000_000)
+}
