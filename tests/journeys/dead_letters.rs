@@ -116,7 +116,7 @@ async fn a_replayed_dead_letter_takes_effect_once_and_is_then_removed() {
     assert_eq!(checker.count("_heddle.t.replay.>").await, Some(0));
     let (code, text) = run(&app, &url, &["replay", "--handler", "h"]).await;
     assert_eq!((code, text.trim()), (0, "no dead letter is selected"));
-    let audit = checker.rows("_heddle.t.audit").await;
+    let audit = checker.audit().await;
     assert_eq!(audit.len(), 1, "{audit:?}");
     assert!(audit[0].payload.contains("\"operation\":\"replay\""), "{audit:?}");
     assert_eq!(host.stop().await, 0);
@@ -236,7 +236,7 @@ async fn dead_letters_can_be_discarded_exported_and_imported() {
     assert_eq!(code, 1);
     assert!(text.contains("line 3"), "{text}");
     let operations: Vec<String> =
-        checker.rows("_heddle.t.audit").await.into_iter().map(|r| r.payload).collect();
+        checker.audit().await.into_iter().map(|r| r.payload).collect();
     assert!(operations[0].contains("\"reason\":\"tests\""), "{operations:?}");
     assert_eq!(host.stop().await, 0);
 }

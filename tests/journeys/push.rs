@@ -101,7 +101,7 @@ async fn a_tag_stays_when_something_newer_is_pushed_and_every_push_is_audited() 
         let wasm = broker.read_object("plugins", name, facts.size).await.unwrap();
         assert!(wasm == std::fs::read(file).unwrap(), "{name} has other bytes");
     }
-    let audit = Checker::new(server.jetstream().await, "T").rows("_heddle.t.audit").await;
+    let audit = Checker::new(server.jetstream().await, "T").audit().await;
     assert_eq!(audit.len(), 2, "{audit:?}");
     for part in ["\"operation\":\"push\"", "\"plugins/p:1\",\"plugins/p\"", &digest(&old), "\"checked\":true"]
     {

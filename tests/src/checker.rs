@@ -79,6 +79,12 @@ impl Checker {
         acks.try_for_each(|_| std::future::ready(Ok(()))).await.expect("the server takes all events");
     }
 
+    /// What operators did to the application `t`; what its host did is left out.
+    pub async fn audit(&self) -> Vec<Row> {
+        let rows = self.rows("_heddle.t.audit").await;
+        rows.into_iter().filter(|row| !row.payload.contains("\"by\":\"host\"")).collect()
+    }
+
     /// All messages under a subject prefix, in the order of the stream.
     pub async fn rows(&self, prefix: &str) -> Vec<Row> {
         let Ok(mut stream) = self.jetstream.get_stream(&self.stream).await else { return Vec::new() };

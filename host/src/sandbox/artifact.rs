@@ -89,8 +89,8 @@ impl Artifacts {
         Ok(Artifacts { folder: folder.to_owned(), secret })
     }
 
-    /// The compiled component, if it is there and sound.
-    pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+    /// The compiled component, if it is there and sound. The component itself is kept too.
+    pub(super) fn load(&self, engine: &Engine, digest: Digest, wasm: &[u8]) -> Option<Component> {
         let path = self.path(engine, digest);
         let bytes = fs::read(&path).ok()?;
         let (tag, code) = bytes.split_at_checked(TAG)?;
@@ -103,7 +103,18 @@ impl Artifacts {
         for path in [path, self.wasm_path(digest)] {
             fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now())).ok();
         }
+        if !self.wasm_path(digest).exists() {
+            // Without it, nobody could go back to this version.
+            self.write(self.wasm_path(digest), [wasm, &[]]).ok();
+        }
         deserialize(engine, code).ok()
+    }
+
+    fn write(&self, path: PathBuf, parts: [&[u8]; 2]) -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        parts.into_iter().try_for_each(|part| file.write_all(part))?;
+        file.persist(path)?;
+        Ok(())
     }
 
     /// The component of a digest, if it is there and sound.
@@ -122,15 +133,9 @@ impl Artifacts {
         let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
         // It was compiled just now: what keeps it from being loaded is what it asks for.
         let component = deserialize(engine, code).map_err(|error| Error::TooLarge(one_line(&error)))?;
-        let write = |path: PathBuf, parts: [&[u8]; 2]| -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            parts.into_iter().try_for_each(|part| file.write_all(part))?;
-            file.persist(path)?;
-            Ok(())
-        };
         let tag = blake3::keyed_hash(&self.secret, code);
-        write(self.wasm_path(digest), [wasm, &[]])
-            .and_then(|()| write(self.path(engine, digest), [tag.as_bytes(), code]))
+        self.write(self.wasm_path(digest), [wasm, &[]])
+            .and_then(|()| self.write(self.path(engine, digest), [tag.as_bytes(), code]))
             .map_err(|error| failed(error.to_string()))?;
         self.prune();
         Ok(component)
@@ -237,7 +242,7 @@ mod tests {
         let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = Digest::of(b"some");
         artifacts.store(&engine, digest, &code, b"some").unwrap();
-        assert!(artifacts.load(&engine, digest).is_some());
+        assert!(artifacts.load(&engine, digest, b"some").is_some());
         assert_eq!(artifacts.wasm(digest).as_deref(), Some(&b"some"[..]));
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
         let path = artifacts.path(&engine, digest);
@@ -245,6 +250,6 @@ mod tests {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
-        assert!(artifacts.load(&engine, digest).is_none());
+        assert!(artifacts.load(&engine, digest, b"some").is_none());
     }
 }

@@ -165,7 +165,8 @@ impl Sandbox {
 
     async fn component(&self, wasm: &Arc<[u8]>, digest: Digest) -> Result<Component, Error> {
         let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
-        if let Some(component) = off_thread(move || artifacts.load(&engine, digest)).await? {
+        let bytes = Arc::clone(wasm);
+        if let Some(component) = off_thread(move || artifacts.load(&engine, digest, &bytes)).await? {
             return Ok(component);
         }
         let _permit = self.compilations.acquire().await.expect("the permits are never closed");

@@ -83,7 +83,11 @@ impl Ledger {
             .filter(|version| self.rollout.version(&version.digest) != Some(*version))
             .map(|version| json!(version))
             .collect();
+        let pinned = self.rollout.pinned != rollout.pinned;
         self.rollout = rollout;
+        if changed.is_empty() && !pinned {
+            return Ok(());
+        }
         let details =
             json!({ "handler": &*self.handler, "pinned": self.rollout.pinned, "versions": changed });
         if let Err(error) = audit(&tools.broker, &tools.names, "version", "host", details).await {
