@@ -5,19 +5,19 @@
 //! file that is still being written is not reported until it has stood still for a while. What is in the files is the
 //! caller's to compare: a file that was only touched is reported too.
 
+mod alarm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
 use tokio::sync::mpsc;
+
+use alarm::Alarm;
 
 /// How long a file stands still before it counts as written.
 const REST: Duration = Duration::from_millis(100);
@@ -135,15 +135,13 @@ struct Sight {
 impl Scope {
     fn look(&self) -> Sight {
         let mut sight = Sight::default();
-        // A tree may contain a link to a folder that contains the link.
-        let mut visited = BTreeSet::new();
         for path in &self.paths {
             sight.folders.extend(way(path));
             match std::fs::metadata(path) {
                 Ok(facts) if facts.is_file() => {
                     sight.files.insert(path.clone(), Fingerprint::of(&facts));
                 }
-                Ok(facts) if facts.is_dir() && self.deep => sight.walk(path, &facts, &mut visited),
+                Ok(facts) if facts.is_dir() && self.deep => sight.walk(path, &facts, &mut BTreeSet::new()),
                 // What is not there, or cannot be looked at, may be there at the next look.
                 Ok(_) | Err(_) => {}
             }
@@ -153,6 +151,7 @@ impl Scope {
 }
 
 impl Sight {
+    /// A tree may contain a link to a folder that contains the link: what was visited is not visited again.
     fn walk(&mut self, folder: &Path, facts: &Metadata, visited: &mut BTreeSet<(u64, u64)>) {
         if !visited.insert((facts.dev(), facts.ino())) {
             return;
@@ -316,87 +315,6 @@ impl Looker {
 fn gather(woken: &Receiver<()>, pause: Duration) {
     let until = Instant::now() + pause;
     while let Ok(()) = woken.recv_timeout(until.saturating_duration_since(Instant::now())) {}
-}
-
-/// The system's notifications.
-struct Alarm {
-    watcher: RecommendedWatcher,
-    folders: BTreeSet<PathBuf>,
-    /// Something was removed or renamed: it may have been a watched folder, and another may have its name now.
-    moved: Arc<AtomicBool>,
-    complained: bool,
-}
-
-impl Alarm {
-    /// None where the system gives no notifications.
-    fn new(wake: SyncSender<()>) -> Option<Self> {
-        let moved = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&moved);
-        let notice = move |event: notify::Result<notify::Event>| {
-            if event.as_ref().is_ok_and(|event| is_only_read(&event.kind)) {
-                return;
-            }
-            if event.map_or(true, |event| event.need_rescan() || moves(&event.kind)) {
-                flag.store(true, Ordering::Release);
-            }
-            // Where it is full, a look is to come.
-            wake.try_send(()).ok();
-        };
-        match notify::recommended_watcher(notice) {
-            Ok(watcher) => Some(Alarm { watcher, folders: BTreeSet::new(), moved, complained: false }),
-            Err(error) => {
-                tracing::warn!("files are looked at every {LOOK_ANYWAY:?}, without notifications: {error}");
-                None
-            }
-        }
-    }
-
-    /// Watches these folders and no others. Whether one of them may not have been watched until now.
-    fn set(&mut self, folders: &BTreeSet<PathBuf>) -> bool {
-        for folder in self.folders.difference(folders) {
-            // A folder that is gone is not watched any more.
-            self.watcher.unwatch(folder).ok();
-        }
-        self.folders.retain(|folder| folders.contains(folder));
-        // To watch a folder once more does no harm.
-        let all = self.moved.swap(false, Ordering::AcqRel);
-        let mut new = false;
-        for folder in folders {
-            if !all && self.folders.contains(folder) {
-                continue;
-            }
-            match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
-                Ok(()) => {
-                    new = true;
-                    self.folders.insert(folder.clone());
-                }
-                Err(error) => {
-                    self.folders.remove(folder);
-                    self.complain(folder, &error);
-                }
-            }
-        }
-        new
-    }
-
-    /// Once: the next one would say the same.
-    fn complain(&mut self, folder: &Path, error: &notify::Error) {
-        // A folder that has just gone is no reason.
-        if !self.complained && folder.is_dir() {
-            self.complained = true;
-            let folder = folder.display();
-            tracing::warn!("`{folder}` is looked at every {LOOK_ANYWAY:?}, without notifications: {error}");
-        }
-    }
-}
-
-/// Reading changes nothing. Our own looks are among what is notified.
-fn is_only_read(kind: &EventKind) -> bool {
-    matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
-}
-
-fn moves(kind: &EventKind) -> bool {
-    matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)))
 }
 
 #[cfg(test)]

@@ -245,6 +245,17 @@ async fn a_tree_is_watched_with_everything_below_but_what_is_made() {
 }
 
 #[tokio::test]
+async fn a_file_below_two_watched_folders_is_reported_for_both() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("real")).unwrap();
+    symlink("real", at("link")).unwrap();
+    let mut watch = Watch::trees([at("real"), at("link")]).unwrap();
+    fs::write(at("real/a.rs"), "new").unwrap();
+    reports(&mut watch, &[&at("real/a.rs"), &at("link/a.rs")]).await;
+}
+
+#[tokio::test]
 async fn a_report_that_is_not_awaited_to_its_end_is_not_lost() {
     let folder = folder();
     let file = folder.path().join("a.wasm");
