@@ -235,8 +235,7 @@ async fn dead_letters_can_be_discarded_exported_and_imported() {
     let (code, text) = run(&app, &url, &["import", "bad.jsonl"]).await;
     assert_eq!(code, 1);
     assert!(text.contains("line 3"), "{text}");
-    let operations: Vec<String> =
-        checker.audit().await.into_iter().map(|r| r.payload).collect();
+    let operations: Vec<String> = checker.audit().await.into_iter().map(|r| r.payload).collect();
     assert!(operations[0].contains("\"reason\":\"tests\""), "{operations:?}");
     assert_eq!(host.stop().await, 0);
 }

@@ -3,6 +3,7 @@
 mod commands;
 mod containment;
 mod dead_letters;
+mod dev_build;
 mod effects;
 mod exactly_once;
 mod failure;

@@ -118,12 +118,29 @@ publishes = ["out.>"]
         self.spawn_as(self.command(&["run", "--url", url]))
     }
 
+    /// Starts `heddle dev`. What it says on standard output stands in its log, too.
+    pub fn dev(&self) -> Host {
+        let (mut command, file) = (self.command(&["dev"]), self.log_file());
+        command.stdout(file.1.try_clone().expect("a second handle of the log file"));
+        self.spawn_with(command, file)
+    }
+
     fn spawn_as(&self, mut command: Command) -> Host {
+        command.stdout(Stdio::null());
+        self.spawn_with(command, self.log_file())
+    }
+
+    /// A new log file.
+    fn log_file(&self) -> (PathBuf, File) {
         let number = self.hosts.get();
         self.hosts.set(number + 1);
         let log = self.folder.path().join(format!("host-{number}.log"));
         let file = File::create(&log).expect("a log file");
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("heddle starts");
+        (log, file)
+    }
+
+    fn spawn_with(&self, mut command: Command, (log, file): (PathBuf, File)) -> Host {
+        let child = command.stderr(file).spawn().expect("heddle starts");
         Host { child, log }
     }
 

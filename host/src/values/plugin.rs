@@ -1,7 +1,7 @@
 //! Plugins as the flow names them: where a handler's comes from, and which one ran.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::object::{Object, SCHEME};
@@ -26,6 +26,14 @@ pub enum PluginPlace {
 }
 
 impl PluginSource {
+    /// The file, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.place {
+            PluginPlace::File(path) => Some(path),
+            PluginPlace::Object(_) | PluginPlace::Oci(_) => None,
+        }
+    }
+
     /// A file, whatever its digest.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         PluginSource { place: PluginPlace::File(path.into()), digest: None }

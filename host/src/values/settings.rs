@@ -107,6 +107,24 @@ pub struct Grants {
     pub http: Vec<String>,
 }
 
+/// How a plugin is built while it is developed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// Run in the application's folder.
+    pub command: BuildCommand,
+    /// Files, and folders with everything below: a change calls for a build.
+    pub watch: Vec<PathBuf>,
+}
+
+/// What builds a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildCommand {
+    /// A line for `sh`.
+    Shell(String),
+    /// A program that is run without a shell.
+    Program { program: String, arguments: Vec<String> },
+}
+
 /// A name, a subscription, a plugin and a policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerSettings {
@@ -117,6 +135,8 @@ pub struct HandlerSettings {
     pub canary: CanaryPolicy,
     /// How a new version is compared with the live one first. None: it is not.
     pub proof: Option<ProofPolicy>,
+    /// None: it is not built here. Only `heddle dev` builds.
+    pub build: Option<Build>,
     /// The stream it reads.
     pub stream: Arc<str>,
     pub subscribe: Vec<Pattern>,

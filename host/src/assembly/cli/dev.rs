@@ -1,5 +1,7 @@
 //! `heddle dev`.
 
+mod build;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, asked_to_stop, run_until_signal};
 use crate::assembly::config::Needs;
@@ -14,6 +17,7 @@ use crate::assembly::server::{self, Server};
 use crate::assembly::service::Service;
 use crate::flow::activity::Snapshot;
 use crate::values::member::Activity;
+use build::Builds;
 
 /// Where the output is not a terminal, a line is written this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -22,7 +26,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 ///
 /// Finds `nats-server` on the PATH, starts it on a free port of the loopback interface with its data beside the
 /// application, runs the application and stops both at the end. Other commands in the same folder (`heddle publish`,
-/// `heddle tail`, `heddle status`) find the server by themselves.
+/// `heddle tail`, `heddle status`) find the server by themselves. Plugins with a `build` in the file are built when they
+/// are missing, and whenever their sources change.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]
@@ -39,7 +44,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
-        let settings = self.file.load(Needs::Everything)?;
+        let settings = self.file.load(Needs::Sources)?;
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
         std::fs::create_dir_all(&folder)
@@ -48,7 +53,9 @@ impl Command {
         let program = server::find(self.nats_server.as_deref())?;
         let mut server = Server::start(&program, &data).await?;
         let url_file = folder.join(DEV_URL);
-        let result = async {
+        // Ends with this function, whatever happens.
+        let mut building = JoinSet::new();
+        let result = Box::pin(async {
             std::fs::write(&url_file, &server.url)
                 .with_context(|| format!("failed to write `{}`", url_file.display()))?;
             let (file, url) = (self.file.config.clone(), server.url.clone());
@@ -57,13 +64,22 @@ impl Command {
                 settings.nats.url = url.clone();
                 Ok(settings)
             };
+            let builds = Builds::of(&settings)?;
+            let start = async {
+                if let Some(builds) = &builds {
+                    builds.make_missing().await?;
+                }
+                Service::start(file, Box::new(load), workshop, threads).await
+            };
+            // Cancel-safe: a build that is given up is killed, and a host that is given up runs nothing yet.
             let service = tokio::select! {
-                service = Service::start(file, Box::new(load), workshop, threads) => service?,
+                service = start => service?,
                 () = asked_to_stop() => bail!("stopped while starting"),
             };
+            building.extend(builds.map(build_until_asked));
             println!("ready: {}", server.url);
             let snapshots = service.snapshots();
-            let summary = tokio::task::JoinSet::from_iter([summary(snapshots.clone())]);
+            let summary = JoinSet::from_iter([summary(snapshots.clone())]);
             let result = tokio::select! {
                 result = Box::pin(run_until_signal(service)) => result,
                 why = server.ended() => Err(why),
@@ -71,8 +87,10 @@ impl Command {
             drop(summary);
             println!("stopped: {}", totals(&snapshots.borrow()));
             result
-        }
+        })
         .await;
+        // Aborted is not yet ended: its processes must not be left behind.
+        building.shutdown().await;
         if std::io::stderr().is_terminal() {
             eprintln!();
         }
@@ -80,6 +98,34 @@ impl Command {
         std::fs::remove_file(&url_file).ok();
         let stopped = server.stop().await;
         result.and(stopped)
+    }
+}
+
+/// Builds until the first signal: what is left of the machine then is for the end.
+async fn build_until_asked(builds: Builds) {
+    tokio::select! {
+        () = builds.run() => {}
+        () = asked_to_stop() => {}
+    }
+}
+
+/// Says a line in the place of the summary, which comes again below it.
+fn say(line: &str) {
+    clear_summary();
+    // Without a reader, there is nobody to say it to.
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// The same for what is wrong.
+fn complain(text: &str) {
+    clear_summary();
+    writeln!(std::io::stderr(), "{text}").ok();
+}
+
+fn clear_summary() {
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        write!(terminal, "\r\x1b[2K").ok();
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Scope<'a> {
     pub(super) subjects: Vec<Pattern>,
 }
 
-/// With a machine that need not have everything, faults of the machine do not count.
+/// With a machine that need not have everything, faults of what it need not have do not count.
 pub(super) fn resolve(
     document: &Spanned<DeTable<'_>>,
     folder: &Path,
@@ -40,9 +40,11 @@ pub(super) fn resolve(
     let faults = FaultList::default();
     let settings = resolve_all(document, folder, &faults);
     let mut faults = faults.into_inner();
-    if needs == Needs::File {
-        faults.retain(|fault| fault.blame == Blame::File);
-    }
+    faults.retain(|fault| match fault.blame {
+        Blame::File => true,
+        Blame::Machine => needs != Needs::File,
+        Blame::Sources => needs == Needs::Sources,
+    });
     match settings {
         Some(settings) if faults.is_empty() => Ok(settings),
         _ => Err(faults),

@@ -9,6 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::application::Scope;
+use super::build;
 use super::failure;
 use super::rollout;
 use super::section::{Placed, Section};
@@ -27,6 +28,7 @@ const MAX_OUTPUT: u64 = 64 << 20;
 pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<HandlerSettings> {
     let plugin = rollout::plugin(&mut section, scope);
     let canary = rollout::canary(&mut section);
+    let build = section.section("build").and_then(|section| build::resolve(section, scope));
     let stream = section.text("stream").map_or_else(|| Arc::clone(&scope.stream), |text| text.value.into());
     let own_stream = stream == scope.stream;
     let subscribe = subscribe(&mut section, scope, own_stream);
@@ -43,6 +45,7 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     Some(HandlerSettings {
         name: "".into(),
         plugin: plugin?,
+        build,
         canary,
         proof,
         stream,

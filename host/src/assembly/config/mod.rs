@@ -4,6 +4,7 @@
 //! known, the nearest one that is. Nothing later sees the file's text.
 
 mod application;
+mod build;
 mod failure;
 mod handler;
 mod rollout;
@@ -75,6 +76,8 @@ impl fmt::Display for Faults {
 /// What must be sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
+    /// The file, and what it names, with the sources of the plugins. For whoever builds them, too.
+    Sources,
     /// The file, and what it names: secrets, environment variables, folders. For whoever runs the application.
     Everything,
     /// The file alone. For whoever looks at the application from another machine.

@@ -23,6 +23,8 @@ pub(super) enum Blame {
     File,
     /// In the machine: something that the file names is not there. Only a host needs it.
     Machine,
+    /// In the machine, and only whoever builds plugins needs it.
+    Sources,
 }
 
 /// Faults of all sections of a file.
@@ -58,6 +60,11 @@ impl<'a> Section<'a> {
     /// Something that the file names is not there.
     pub(super) fn missing(&self, span: Range<usize>, message: impl Into<String>) {
         self.faults.borrow_mut().push(Fault { span, message: message.into(), blame: Blame::Machine });
+    }
+
+    /// Something that a plugin is built from is not there.
+    pub(super) fn unbuildable(&self, span: Range<usize>, message: impl Into<String>) {
+        self.faults.borrow_mut().push(Fault { span, message: message.into(), blame: Blame::Sources });
     }
 
     /// Where the section begins.

@@ -114,6 +114,44 @@ fn a_missing_section_is_named() {
 }
 
 #[test]
+fn a_build_is_a_line_for_the_shell_or_a_program() {
+    use crate::values::settings::BuildCommand;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    let with = |build: &str| {
+        parse(&format!("{SOUND}\n[handlers.credit.build]\n{build}\n"), folder.path(), Needs::Sources)
+    };
+    let built = |build: &str| with(build).unwrap().handlers[0].build.clone().unwrap();
+    let line = built("command = \"make credit\"\nwatch = \"src\"");
+    assert_eq!(line.command, BuildCommand::Shell("make credit".to_owned()));
+    assert_eq!(line.watch, [folder.path().join("src")]);
+    let program = BuildCommand::Program { program: "make".to_owned(), arguments: vec!["a b".to_owned()] };
+    assert_eq!(built("command = [\"make\", \"a b\"]\nwatch = [\"src\"]").command, program);
+    for (build, message) in [
+        ("watch = [\"src\"]", "`command` is missing in [handlers.credit.build]"),
+        ("command = \" \"\nwatch = \"src\"", "`command` needs a program to run"),
+        ("command = []\nwatch = \"src\"", "`command` needs a program to run"),
+        ("command = 5\nwatch = \"src\"", "`command` is of type integer"),
+        ("command = \"make\"", "`watch` is missing in [handlers.credit.build]"),
+        ("command = \"make\"\nwatch = []", "`watch` needs at least one file or folder"),
+        ("command = \"make\"\nwatch = \"scr\"", "scr` does not exist"),
+        ("comand = \"make\"\ncommand = \"make\"\nwatch = \"src\"", "did you mean `command`?"),
+    ] {
+        let faults = with(build).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].message.contains(message), "{faults:?} for {build}");
+    }
+    assert_eq!(parse(SOUND, folder.path(), Needs::Sources).unwrap().handlers[0].build, None);
+}
+
+#[test]
+fn only_whoever_builds_needs_the_sources() {
+    let text = format!("{SOUND}\n[handlers.credit.build]\ncommand = \"make\"\nwatch = \"none\"\n");
+    let with = |needs| parse(&text, Path::new("/app"), needs);
+    assert!(with(Needs::Everything).is_ok() && with(Needs::File).is_ok());
+    assert_eq!(with(Needs::Sources).unwrap_err().len(), 1);
+}
+
+#[test]
 fn a_missing_secret_is_a_fault_and_a_present_one_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
