@@ -20,6 +20,7 @@ const WALLS: [(&str, &[&str]); 6] = [
             "async_nats",
             "wasmtime",
             "wasmtime_wasi",
+            "oci_client",
             "tokio",
             "futures",
             "std::fs",
@@ -34,9 +35,20 @@ const WALLS: [(&str, &[&str]); 6] = [
     ),
     (
         "broker",
-        &["crate::sandbox", "crate::source", "crate::flow", "crate::assembly", "wasmtime", "wasmtime_wasi"],
+        &[
+            "crate::sandbox",
+            "crate::source",
+            "crate::flow",
+            "crate::assembly",
+            "wasmtime",
+            "wasmtime_wasi",
+            "oci_client",
+        ],
     ),
-    ("sandbox", &["crate::broker", "crate::source", "crate::flow", "crate::assembly", "async_nats"]),
+    (
+        "sandbox",
+        &["crate::broker", "crate::source", "crate::flow", "crate::assembly", "async_nats", "oci_client"],
+    ),
     (
         "source",
         &[
@@ -47,10 +59,11 @@ const WALLS: [(&str, &[&str]); 6] = [
             "async_nats",
             "wasmtime",
             "wasmtime_wasi",
+            "std::env",
         ],
     ),
-    ("flow", &["crate::assembly", "async_nats", "wasmtime", "wasmtime_wasi", "std::env"]),
-    ("assembly", &["async_nats", "wasmtime", "wasmtime_wasi"]),
+    ("flow", &["crate::assembly", "async_nats", "wasmtime", "wasmtime_wasi", "oci_client", "std::env"]),
+    ("assembly", &["async_nats", "wasmtime", "wasmtime_wasi", "oci_client"]),
 ];
 
 /// What nobody may name.

@@ -11,7 +11,6 @@ use crate::broker::Broker;
 use crate::flow::acquire::started;
 use crate::flow::registry::{self, Refusal, Sources, prepare_first};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
-use crate::source::oci;
 use crate::values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use crate::values::member::{Member, Process};
 use crate::values::policy::MAX_CONCURRENCY;
@@ -96,7 +95,7 @@ pub async fn admit_all(
     broker: Option<&Broker>,
     max_payload: usize,
 ) -> Result<Vec<Arc<Plugin>>, registry::Error> {
-    let registry = &oci::Registry::new();
+    let registry = &super::registry::registry();
     let sources = Sources { broker, registry };
     let admit = |handler: &Arc<HandlerSettings>| {
         let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod host;
+pub mod registry;
 pub mod server;
 pub mod service;
 pub mod telemetry;

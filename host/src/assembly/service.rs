@@ -22,7 +22,6 @@ use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
 use crate::flow::registry::{HostOrder, Registry, Tools, answer};
 use crate::sandbox::{Plugin, Sandbox};
-use crate::source::oci;
 use crate::source::watch::Watch;
 use crate::values::member::Member;
 use crate::values::names::Names;
@@ -135,7 +134,7 @@ impl Service {
             names: names.clone(),
             broker: self.broker.clone(),
             sandbox: Arc::clone(&sandbox),
-            registry: oci::Registry::new(),
+            registry: super::registry::registry(),
             threads: self.threads.clone(),
         });
         // Whoever has the application now decides about its versions.

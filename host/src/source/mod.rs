@@ -1,6 +1,7 @@
-//! Source: where components come from, and when they have changed.
+//! Source: where components come from, when they have changed, and who has signed them.
 //!
-//! Knows files. Refuses to know NATS, WebAssembly and what a component is for.
+//! Knows files and registries; the only module that names `oci_client`. Refuses to know NATS, WebAssembly and what a
+//! component is for.
 
 pub mod oci;
 pub mod signature;
