@@ -6,6 +6,7 @@
 mod checker;
 mod host;
 mod proxy;
+mod registry;
 mod server;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use checker::{Checker, Row};
 pub use host::{App, Host};
 pub use proxy::Proxy;
+pub use registry::OciRegistry;
 pub use server::{CONFIG, MEMORY, Server};
 
 /// How long a condition may take to come true before a test fails.

@@ -77,7 +77,7 @@ enum Chore {
     ///
     /// All four are run whatever the others say.
     Check,
-    /// Set up what the other chores need: wasm target, nats-server, guests.
+    /// Set up what the other chores need: wasm target, nats-server, OCI registry, guests.
     Setup {
         #[command(flatten)]
         environment: Environment,
@@ -90,6 +90,9 @@ struct Environment {
     /// The nats-server to use [default: the one in PATH, or else one that is installed below target/nats]
     #[arg(long, env = "HEDDLE_NATS_SERVER", value_name = "FILE")]
     nats_server: Option<PathBuf>,
+    /// The OCI registry that tests talk to [default: the docker-registry in PATH, or else one below target/registry]
+    #[arg(long, env = "HEDDLE_OCI_REGISTRY", value_name = "FILE")]
+    oci_registry: Option<PathBuf>,
 }
 
 /// How large a demo is, and what comes after it.

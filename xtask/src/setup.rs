@@ -1,7 +1,8 @@
-//! What the other chores need: the wasm target, a nats-server, and the guests. What is there already is left
-//! alone.
+//! What the other chores need: the wasm target, a nats-server, an OCI registry, and the guests. What is there already is
+//! left alone.
 
 mod guests;
+mod registry;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ const WASM: &str = "wasm32-wasip2";
 pub(crate) struct Machine {
     /// The nats-server, by its full path.
     pub(crate) nats_server: PathBuf,
+    /// The OCI registry, by its full path, if one can be had.
+    pub(crate) oci_registry: Option<PathBuf>,
 }
 
 /// Sets up all that is missing.
@@ -28,9 +31,14 @@ pub(crate) fn run(environment: &Environment) -> Result<Machine> {
     step("nats-server");
     let nats_server = server::find_or_install(environment.nats_server.as_deref())?;
     eprintln!("{}", nats_server.display());
+    step("OCI registry");
+    let oci_registry = registry::find_or_install(environment.oci_registry.as_deref())?;
+    if let Some(registry) = &oci_registry {
+        eprintln!("{}", registry.display());
+    }
     step("guests");
     guests::build(WASM)?;
-    Ok(Machine { nats_server })
+    Ok(Machine { nats_server, oci_registry })
 }
 
 /// Adds the wasm target to the toolchain, unless it has it.

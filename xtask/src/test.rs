@@ -18,7 +18,11 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     if !chooses_packages(arguments) {
         cargo.args(["--workspace", "--exclude", demo::FAILPOINTS]);
     }
-    let tests = run_command(cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server));
+    cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server);
+    if let Some(registry) = &machine.oci_registry {
+        cargo.env("HEDDLE_OCI_REGISTRY", registry);
+    }
+    let tests = run_command(&mut cargo);
     let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::run(machine, &["--quick".to_owned()]);
     let failed: Vec<_> = [tests, demo, bench].into_iter().filter_map(Result::err).collect();
