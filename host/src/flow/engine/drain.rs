@@ -14,7 +14,13 @@ impl Engine {
         self.hurry = true;
         self.ready.iter_mut().for_each(VecDeque::clear);
         let running: usize = self.running.iter().sum();
-        tracing::info!(running, uncommitted = self.commits.waiting(), "stopping: finishing what runs");
+        let uncommitted = self.commits.waiting();
+        match course {
+            Course::Pause => tracing::debug!(running, uncommitted, "pausing: finishing what runs"),
+            Course::Run | Course::Stop => {
+                tracing::info!(running, uncommitted, "stopping: finishing what runs")
+            }
+        }
         let drained = tokio::time::timeout(DRAIN_DEADLINE, self.finish_all()).await;
         match drained {
             Ok(result) => result?,

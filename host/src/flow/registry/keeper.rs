@@ -272,8 +272,9 @@ impl Keeper {
                 self.versions.live = plugin;
             }
             Judgement::RollBack(reason) => {
+                let why = reason.clone();
+                self.ledger.change(tools, |rollout| rollout.set_back(digest, why, now())).await?;
                 tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back");
-                self.ledger.change(tools, |rollout| rollout.set_back(digest, reason, now())).await?;
                 self.again = self.ledger.rollout.version(digest).and_then(|version| version.again);
                 self.stamp = Stamp::default();
             }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Error, Tools};
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, CommitError, Listen};
 use crate::flow::clock;
+use crate::values::batch::{BatchMessage, Keep};
 use crate::values::dead_letter::rfc3339;
 use crate::values::event::Headers;
 use crate::values::names::Names;
 use crate::values::order::Answer;
-use crate::values::rollout::Rollout;
+use crate::values::rollout::{Rollout, Version};
 
 /// How long it can be seen what came of an order, in seconds.
 const ANSWER_TTL: u32 = 3600;
@@ -57,14 +58,17 @@ impl Ledger {
         if rollout == self.rollout {
             return Ok(());
         }
-        let payload = bytes::Bytes::from(serde_json::to_vec(&rollout).expect("a rollout is plain data"));
+        let batch = self.batch(tools, &rollout);
         let stream = &tools.settings.stream.name;
         let stored = loop {
-            match self.put(&tools.broker, payload.clone()).await {
-                Ok(Some(sequence)) => break sequence,
+            let id = format!("{}-version-{:016x}", tools.settings.app, rand::random::<u64>());
+            match tools.broker.commit(stream, &id, &batch, Listen::Last).await {
+                Ok(answer) => break answer.first,
                 // Either an earlier try was stored after all, or somebody else has written.
-                Ok(None) => match tools.broker.last(stream, &self.subject).await {
-                    Ok(Some(last)) if last.payload == payload => break last.sequence,
+                Err(CommitError::Conflict(_)) => match tools.broker.last(stream, &self.subject).await {
+                    Ok(Some(last)) if batch.first().is_some_and(|put| put.payload == last.payload) => {
+                        break last.sequence;
+                    }
                     Ok(_) => return Err(Fenced),
                     Err(error) => tracing::warn!(%error, "version could not be stored; trying again"),
                 },
@@ -72,33 +76,39 @@ impl Ledger {
             }
             tokio::time::sleep(PAUSE).await;
         };
+        self.rollout = rollout;
         let before = std::mem::replace(&mut self.sequence, stored);
         if before > 0 {
             // If this fails, it stays without harm: the last one counts.
             tools.broker.delete(stream, before).await.ok();
         }
-        let changed: Vec<Value> = rollout
-            .versions
-            .iter()
-            .filter(|version| self.rollout.version(&version.digest) != Some(*version))
-            .map(|version| json!(version))
-            .collect();
-        let pinned = self.rollout.pinned != rollout.pinned;
-        self.rollout = rollout;
-        if changed.is_empty() && !pinned {
-            return Ok(());
-        }
-        let details =
-            json!({ "handler": &*self.handler, "pinned": self.rollout.pinned, "versions": changed });
-        if let Err(error) = audit(&tools.broker, &tools.names, "version", "host", details).await {
-            tracing::warn!(%error, "audit line was not stored");
-        }
         Ok(())
     }
 
-    async fn put(&self, broker: &Broker, payload: bytes::Bytes) -> Result<Option<u64>, broker::Error> {
-        broker.send_kept(&self.subject, &Headers::default(), payload, Some(self.sequence)).await?.await
+    /// What is remembered from now on, and a line that says so: both are stored, or none.
+    fn batch(&self, tools: &Tools, next: &Rollout) -> Vec<BatchMessage> {
+        let kept = |subject, payload: Vec<u8>| BatchMessage {
+            subject,
+            payload: payload.into(),
+            keep: Keep::Always,
+            ..BatchMessage::default()
+        };
+        let payload = serde_json::to_vec(next).expect("a rollout is plain data");
+        let put = BatchMessage { expected_last: Some(self.sequence), ..kept(self.subject.clone(), payload) };
+        let known = |version: &&Version| self.rollout.version(&version.digest) == Some(*version);
+        let changed: Vec<&Version> = next.versions.iter().filter(|version| !known(version)).collect();
+        if changed.is_empty() && next.pinned == self.rollout.pinned {
+            return vec![put];
+        }
+        let details = json!({ "handler": &*self.handler, "pinned": next.pinned, "versions": changed });
+        vec![put, kept(tools.names.audit(), line("version", "host", &details).into_bytes())]
     }
+}
+
+/// What was done, by whom and to what.
+fn line(operation: &str, by: &str, details: &Value) -> String {
+    let time = rfc3339(clock::now().saturating_mul(1_000_000));
+    json!({ "time": time, "operation": operation, "by": by, "details": details }).to_string()
 }
 
 /// Says what was done, by whom and to what, on `_heddle.<app>.audit`. It is kept for ever.
@@ -109,9 +119,8 @@ pub async fn audit(
     by: &str,
     details: Value,
 ) -> Result<(), broker::Error> {
-    let time = rfc3339(clock::now().saturating_mul(1_000_000));
-    let line = json!({ "time": time, "operation": operation, "by": by, "details": details });
-    broker.publish_kept(&names.audit(), &Headers::default(), line.to_string().into()).await
+    let line = line(operation, by, &details);
+    broker.publish_kept(&names.audit(), &Headers::default(), line.into()).await
 }
 
 /// Says what came of an order, and takes it away.
