@@ -6,6 +6,7 @@
 
 mod keeper;
 mod ledger;
+mod opening;
 mod prepare;
 mod proof;
 mod supply;

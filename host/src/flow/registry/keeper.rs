@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use super::ledger::{Fenced, Ledger, answer};
 use super::prepare::{Look, Prepared};
 use super::supply::Stamp;
-use super::{Error, Refusal, Tools};
+use super::{Refusal, Tools};
 use crate::flow::clock::now;
 use crate::flow::engine::{Change, Judged, Versions};
 use crate::flow::failpoint;
@@ -26,9 +26,6 @@ use crate::values::settings::HandlerSettings;
 /// How often a registry is asked what a reference names: it tells nobody.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Handlers that are opened at once.
-const OPENING: usize = 16;
-
 /// Something for a keeper to do.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -42,60 +39,19 @@ pub(super) enum Input {
 
 /// Decides about the versions of one handler.
 pub(super) struct Keeper {
-    handler: HandlerIx,
-    settings: Arc<HandlerSettings>,
-    ledger: Ledger,
-    stamp: Stamp,
-    versions: Versions,
-    judged: mpsc::Receiver<Judged>,
+    pub(super) handler: HandlerIx,
+    pub(super) settings: Arc<HandlerSettings>,
+    pub(super) ledger: Ledger,
+    pub(super) stamp: Stamp,
+    pub(super) versions: Versions,
+    pub(super) judged: mpsc::Receiver<Judged>,
     /// When the source is to be looked at again by itself, in milliseconds since 1970.
-    again: Option<u64>,
+    pub(super) again: Option<u64>,
     /// The last reason why nothing was taken: it is told once.
-    told: String,
+    pub(super) told: String,
 }
 
-type Opened = (Keeper, Versions, mpsc::Sender<Judged>);
-
 impl Keeper {
-    /// The keepers of all handlers, or every reason why some cannot begin.
-    pub(super) async fn open_all(tools: &Arc<Tools>) -> Result<Vec<Opened>, Error> {
-        let open = |handler| Keeper::open(tools, handler);
-        let opened = futures::stream::iter(0..tools.settings.handlers.len()).map(open).buffered(OPENING);
-        let opened: Vec<Result<Opened, Failed>> = opened.collect().await;
-        let (mut keepers, mut faults) = (Vec::new(), Vec::new());
-        for opened in opened {
-            match opened {
-                Ok(keeper) => keepers.push(keeper),
-                Err(Failed::Plugin(handler, refusal)) => faults.push((handler, refusal)),
-                Err(Failed::Other(error)) => return Err(error),
-            }
-        }
-        if faults.is_empty() { Ok(keepers) } else { Err(Error::Plugins(faults)) }
-    }
-
-    async fn open(tools: &Arc<Tools>, handler: HandlerIx) -> Result<Opened, Failed> {
-        let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
-        let ledger = Ledger::open(tools, &settings.name).await.map_err(Failed::Other)?;
-        let live = remembered(tools, handler, &ledger.rollout, ledger.rollout.live.as_deref()).await;
-        let canary = remembered(tools, handler, &ledger.rollout, ledger.rollout.canary.as_deref()).await;
-        let settings = Arc::clone(settings);
-        let mut opening = Opening { tools, handler, settings, ledger, again: None };
-        let (stamp, versions) = opening.choose(live, canary).await?;
-        let (judges, judged) = mpsc::channel(1);
-        let Opening { settings, ledger, again, .. } = opening;
-        let keeper = Keeper {
-            handler,
-            settings,
-            ledger,
-            stamp,
-            versions: versions.clone(),
-            judged,
-            again,
-            told: String::new(),
-        };
-        Ok((keeper, versions, judges))
-    }
-
     /// Decides until nobody listens any more.
     pub(super) async fn run(
         mut self,
@@ -348,106 +304,11 @@ impl Keeper {
     }
 }
 
-/// Why a handler cannot begin.
-enum Failed {
-    Plugin(String, Refusal),
-    Other(Error),
-}
-
-impl From<Fenced> for Failed {
-    fn from(Fenced: Fenced) -> Self {
-        Failed::Other(Error::Ledger {
-            handler: String::new(),
-            cause: "another host has written it".to_owned(),
-        })
-    }
-}
-
-/// A handler that begins.
-struct Opening<'a> {
-    tools: &'a Arc<Tools>,
-    handler: HandlerIx,
-    settings: Arc<HandlerSettings>,
-    ledger: Ledger,
-    again: Option<u64>,
-}
-
-impl Opening<'_> {
-    /// The versions to begin with: those that are remembered, and what the source offers now.
-    async fn choose(
-        &mut self,
-        live: Option<Arc<Plugin>>,
-        canary: Option<Arc<Plugin>>,
-    ) -> Result<(Stamp, Versions), Failed> {
-        if live.is_none() && self.ledger.rollout.live.is_some() {
-            tracing::warn!(
-                handler = &*self.settings.name,
-                "the version that was live is no longer at hand, or no longer allowed: what the source offers goes live at once"
-            );
-        }
-        if live.is_none() || (canary.is_none() && self.ledger.rollout.canary.is_some()) {
-            self.forget_what_is_gone(live.is_none()).await?;
-        }
-        let policy = self.settings.canary;
-        let on_trial = canary.map(|plugin| (plugin, policy));
-        // A proof takes its time, and the live version can do without it.
-        if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.proof.is_some()) {
-            return Ok((Stamp::default(), Versions { live, canary: on_trial }));
-        }
-        let look = Look {
-            tools: Arc::clone(self.tools),
-            handler: self.handler,
-            stamp: Stamp::default(),
-            rollout: self.ledger.rollout.clone(),
-            live: live.clone(),
-        };
-        let (stamp, prepared) = look.prepare().await;
-        match (prepared, live) {
-            (Prepared::Ready(found, plugin, proved), Some(live)) => {
-                self.ledger.change(self.tools, |rollout| begin_trial(rollout, &found, proved)).await?;
-                Ok((stamp, Versions { live, canary: Some((plugin, policy)) }))
-            }
-            (Prepared::Ready(found, plugin, _), None) => {
-                self.ledger
-                    .change(self.tools, |rollout| rollout.enter(&found, Stage::Live, None, now()))
-                    .await?;
-                Ok((stamp, Versions { live: plugin, canary: None }))
-            }
-            (Prepared::Refused(found, refusal), Some(live)) => {
-                let mut told = String::new();
-                self.again = refuse(self.tools, &mut self.ledger, found, &refusal, &mut told).await?;
-                Ok((stamp, Versions { live, canary: None }))
-            }
-            (Prepared::Refused(_, refusal), None) => {
-                Err(Failed::Plugin(self.settings.name.to_string(), refusal))
-            }
-            (Prepared::Nothing | Prepared::Unwelcome(..), Some(live)) => {
-                Ok((Stamp::default(), Versions { live, canary: None }))
-            }
-            (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
-                unreachable!("with nothing remembered as live, everything is welcome")
-            }
-        }
-    }
-
-    /// With nothing to run, whatever the source offers is to be taken.
-    async fn forget_what_is_gone(&mut self, live: bool) -> Result<(), Fenced> {
-        self.ledger
-            .change(self.tools, |rollout| {
-                rollout.canary = None;
-                if live {
-                    *rollout = Rollout { order: rollout.order, ..Rollout::default() };
-                }
-            })
-            .await
-    }
-}
-
 fn is(plugin: &Plugin, digest: &str) -> bool {
     *plugin.code().id().digest == *digest
 }
 
-fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
+pub(super) fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
     if let Some(before) = rollout.canary.take() {
         rollout.leave(
             &before,
@@ -461,7 +322,7 @@ fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
 }
 
 /// Notes that a version, or a source without one, is refused. When it may be tried again, in milliseconds since 1970.
-async fn refuse(
+pub(super) async fn refuse(
     tools: &Tools,
     ledger: &mut Ledger,
     found: Option<Found>,
@@ -490,7 +351,7 @@ async fn refuse(
 const AGAIN: u64 = 5_000;
 
 /// A version that is remembered, ready to run. None: it is no longer at hand, or may not run any more.
-async fn remembered(
+pub(super) async fn remembered(
     tools: &Tools,
     handler: HandlerIx,
     rollout: &Rollout,
