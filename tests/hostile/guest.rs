@@ -1,6 +1,6 @@
 //! A guest: its file under `tests/guests/hostile`, and the plugin and the events that come of it.
 //!
-//! A file ends with `.wat` (see [`component`](crate::component)), and a comment in it may add to the handler's section of
+//! A file ends with `.wat` (see [`assemble`](heddle_tests::assemble)), and a comment in it may add to the handler's section of
 //! `heddle.toml`; or it ends with `.json`, says in `about` what a comment says in the others, and has one of these:
 //! - `do`: instructions for the plugin `contrary`, where the standard library is needed; and perhaps `keys` of the events,
 //!   `inbox`: where they want an answer, and `then`: what the plugin's file contains once the host runs;
@@ -9,10 +9,8 @@
 
 use std::path::PathBuf;
 
-use heddle_tests::workspace;
+use heddle_tests::{assemble, workspace};
 use serde_json::{Value, json};
-
-use crate::component::assemble;
 
 /// What a file asks for.
 pub(crate) struct Guest {

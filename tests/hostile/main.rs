@@ -5,10 +5,9 @@
 //! is found is that guest's doing, and the tests take turns, because each measures how long the neighbour waits: two at
 //! once would measure each other. A test takes half a second, so turns cost less than a host for many guests would.
 //!
-//! [`trial`] says what is checked, [`expect`] what can become of a guest, and [`component`] how one is written.
+//! [`trial`] says what is checked, [`expect`] what can become of a guest, and [`assemble`](heddle_tests::assemble) how one is written.
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
 
-mod component;
 mod expect;
 mod guest;
 mod load;

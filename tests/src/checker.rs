@@ -119,6 +119,21 @@ impl Checker {
         rows
     }
 
+    /// The last message on a subject.
+    pub async fn last(&self, subject: &str) -> Option<Row> {
+        let stream = self.jetstream.get_stream(&self.stream).await.ok()?;
+        let message = stream.get_last_raw_message_by_subject(subject).await.ok()?;
+        let headers = message.headers.iter();
+        let first =
+            headers.filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
+        Some(Row {
+            sequence: message.sequence,
+            subject: message.subject.to_string(),
+            payload: String::from_utf8_lossy(&message.payload).into_owned(),
+            headers: first.collect(),
+        })
+    }
+
     /// How many messages there are under a subject with wildcards.
     pub async fn count(&self, filter: &str) -> Option<usize> {
         use futures::TryStreamExt;
@@ -160,7 +175,7 @@ impl Checker {
 }
 
 /// Instructions that count and publish the count.
-fn counting(key: &str, more: &[serde_json::Value]) -> serde_json::Value {
+pub(crate) fn counting(key: &str, more: &[serde_json::Value]) -> serde_json::Value {
     let mut all = more.to_vec();
     all.push(json!({ "log": { "level": "trace", "message": "ran" } }));
     all.push(json!({ "count": null }));

@@ -73,7 +73,7 @@ publishes = ["out.>"]
     fn rewrite(self, change: impl FnOnce(String) -> String) -> Self {
         let path = self.folder.path().join("heddle.toml");
         let text = std::fs::read_to_string(&path).expect("the file is there");
-        std::fs::write(&path, change(text)).expect("the file is written");
+        crate::component::replace(&path, change(text).as_bytes());
         self
     }
 
@@ -176,8 +176,20 @@ impl Host {
     }
 
     fn pid(&self) -> Pid {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        id.and_then(Pid::from_raw).expect("the host has not been awaited")
+        let id = i32::try_from(self.id()).ok();
+        id.and_then(Pid::from_raw).expect("a process has an id above 0")
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the host has not been awaited")
+    }
+
+    /// Its memory at present, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0)
     }
 
     /// Sends a signal.

@@ -3,17 +3,23 @@
 //! Everything here is real: `nats-server` and `heddle` are processes, plugins are compiled components. The
 //! checker shares no code with the host.
 
+mod assemble;
 mod checker;
+pub mod component;
+mod flow;
 mod host;
 mod proxy;
 mod registry;
 mod server;
+pub mod versions;
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use assemble::assemble;
 pub use checker::{Checker, Row};
+pub use flow::Flow;
 pub use host::{App, Host};
 pub use proxy::Proxy;
 pub use registry::OciRegistry;

@@ -19,7 +19,7 @@ use wit_parser::Resolve;
 const TEXTS: usize = 1024;
 
 /// Makes a component, or whatever else the text says.
-pub(crate) fn assemble(text: &str) -> Result<Vec<u8>> {
+pub fn assemble(text: &str) -> Result<Vec<u8>> {
     let text = expand(text)?;
     let guest = fields(&text)?;
     if let [whole] = guest.as_slice()
@@ -30,7 +30,7 @@ pub(crate) fn assemble(text: &str) -> Result<Vec<u8>> {
     let mut core = wat::parse_str(link(&guest)?).context("the guest is no module")?;
     let mut wit = Resolve::default();
     wit.push_source("heddle.wit", include_str!("../../wit/heddle.wit"))?;
-    let package = wit.push_source("wasi.wit", include_str!("wasi.wit"))?;
+    let package = wit.push_source("wasi.wit", include_str!("../hostile/wasi.wit"))?;
     let world = wit.select_world(&[package], Some("guest"))?;
     embed_component_metadata(&mut core, &wit, world, StringEncoding::UTF8)?;
     // What is wrong with a guest is for the host to find.
@@ -39,7 +39,7 @@ pub(crate) fn assemble(text: &str) -> Result<Vec<u8>> {
 
 /// The module of a guest's fields and of what they need of the library.
 fn link(guest: &[&str]) -> Result<String> {
-    let library = fields(include_str!("library.wat"))?;
+    let library = fields(include_str!("../hostile/library.wat"))?;
     let defined: BTreeSet<&str> = guest.iter().filter_map(|field| name(field)).collect();
     let (exports, library): (Vec<&str>, Vec<&str>) =
         library.into_iter().partition(|field| field.starts_with("(export"));
