@@ -14,7 +14,7 @@ guests! {
     core_module => refused("a core module, not a component"),
     no_handler => refused("does not fit the world"),
     wrong_signature => refused("does not fit the world `heddle:plugin/plugin@0.1.0`: function `handle`"),
-    wrong_version => refused("does not fit the world"),
+    wrong_version => refused("is built for the world `heddle:plugin@9.0.0`"),
     wrong_import => refused("heddle:plugin/context@0.1.0"),
     unknown_import => refused("imports `evil:host/shell@1.0.0`, which no host function answers"),
     unknown_function => refused("does not fit the world"),
