@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::engine::Ties;
 use crate::broker::Broker;
-use crate::sandbox::{Policy, Sandbox};
+use crate::sandbox::{self, Policy, Sandbox};
 use crate::source::{oci, signature, watch as files};
 use crate::values::names::Names;
 use crate::values::object::Object;
@@ -47,7 +47,7 @@ pub enum Refusal {
     #[error("{0}")]
     Signature(#[from] signature::Error),
     #[error("{0}")]
-    Sandbox(#[from] crate::sandbox::Error),
+    Sandbox(#[from] sandbox::Error),
     #[error("its proof shows differences, and `must-match` is set: {0}")]
     Proof(String),
 }
@@ -75,7 +75,11 @@ impl Refusal {
             Refusal::Sandbox(error) if error.may_pass() => Hope::Time,
             // It is a file of its own, and may still be on its way.
             Refusal::Signature(_) => Hope::Outside,
-            Refusal::Sandbox(_) | Refusal::Digest { .. } | Refusal::Proof(_) => Hope::None,
+            // The application's file may come to allow it.
+            Refusal::Digest { .. } | Refusal::Proof(_) | Refusal::Sandbox(sandbox::Error::NotGranted(_)) => {
+                Hope::Outside
+            }
+            Refusal::Sandbox(_) => Hope::None,
         }
     }
 }
