@@ -84,6 +84,8 @@ impl Service {
         workshop: Workshop,
         threads: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
+        // From the first one on, SIGHUP does not end the process; the file is about to be read anyway.
+        drop(signal(SignalKind::hangup())?);
         let settings = Arc::new(load()?);
         let me = this_host();
         let connect = |role| {

@@ -300,6 +300,8 @@ async fn run_until_signal(service: Service) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Not earlier: whoever reads it may send a signal.
+    tracing::info!("running");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = service.run(stopped);
     tokio::pin!(running);

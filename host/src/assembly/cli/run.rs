@@ -33,7 +33,6 @@ impl Command {
             Ok(settings)
         };
         let service = Service::start(file, Box::new(load), self.cache.workshop()?, threads).await?;
-        tracing::info!("running");
         Box::pin(run_until_signal(service)).await?;
         tracing::info!("stopped");
         Ok(())
