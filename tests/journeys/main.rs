@@ -14,4 +14,6 @@ mod order;
 mod outage;
 mod push;
 mod reading;
+mod refusals;
 mod stream;
+mod versions;
