@@ -17,3 +17,4 @@ mod reading;
 mod refusals;
 mod stream;
 mod versions;
+mod versions_killed;
