@@ -15,6 +15,7 @@ mod outage;
 mod push;
 mod reading;
 mod refusals;
+mod reload;
 mod stream;
 mod versions;
 mod versions_killed;
