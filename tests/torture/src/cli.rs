@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::swap::{self, Plan};
+
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask torture")]
+struct Cli {
+    #[command(subcommand)]
+    campaign: Campaign,
+}
+
+#[derive(Debug, Subcommand)]
+enum Campaign {
+    /// Replace a plugin's file again and again under load, also by what is no good.
+    Swap(Options),
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// How often the file is replaced
+    #[arg(long, default_value_t = 10_000)]
+    swaps: usize,
+    /// Events a second
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// The share of the files that are no good
+    #[arg(long, default_value_t = 0.1)]
+    bad: f64,
+    /// Different good versions
+    #[arg(long, default_value_t = 64)]
+    versions: u64,
+    /// Seconds without swaps, before and after those with them
+    #[arg(long, default_value_t = 60)]
+    quiet: u64,
+    /// What everything is drawn from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Keep the server's data on disk: the full size writes more than fits in memory
+    #[arg(long)]
+    disk: bool,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let Campaign::Swap(options) = Cli::parse().campaign;
+    let result = tokio::runtime::Runtime::new()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(options)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    let plan = Plan {
+        swaps: options.swaps,
+        rate: options.rate,
+        bad: options.bad,
+        versions: options.versions,
+        keys: 1_000,
+        quiet: std::time::Duration::from_secs(options.quiet),
+        seed: options.seed.unwrap_or_else(rand::random),
+        disk: options.disk,
+    };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} swaps · {elapsed} · {wide_msg}");
+    let bar = ProgressBar::new(plan.swaps as u64);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let report = swap::run(&plan, &|swaps, what| {
+        bar.set_position(swaps as u64);
+        bar.set_message(what);
+    })
+    .await?;
+    bar.finish_and_clear();
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    ensure!(report.is_sound(), "the campaign with seed {} found faults", plan.seed);
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! The campaigns in their small size.
+
+use std::time::Duration;
+
+use heddle_torture::swap::{Plan, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_swaps_under_load_lose_repeat_and_reorder_nothing() {
+    let plan = Plan {
+        swaps: 40,
+        rate: 1_000,
+        bad: 0.2,
+        versions: 6,
+        keys: 200,
+        quiet: Duration::from_secs(1),
+        seed: 1,
+        disk: false,
+    };
+    let report = run(&plan, &|_, _| {}).await.expect("the campaign comes to its end");
+    println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain data"));
+    assert!(report.is_sound());
+}
