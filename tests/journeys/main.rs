@@ -16,6 +16,7 @@ mod push;
 mod reading;
 mod refusals;
 mod reload;
+mod sources;
 mod stream;
 mod versions;
 mod versions_killed;

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
@@ -20,7 +20,7 @@ use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, forget};
 use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
-use crate::flow::registry::{HostOrder, Registry, Tools, answer};
+use crate::flow::registry::{HostOrder, LOOKS, Registry, Tools, answer};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::source::watch::Watch;
 use crate::values::member::Member;
@@ -138,6 +138,7 @@ impl Service {
             sandbox: Arc::clone(&sandbox),
             registry: super::registry::registry(),
             threads: self.threads.clone(),
+            looks: Semaphore::new(LOOKS),
         });
         // Whoever has the application now decides about its versions.
         self.broker.provision(&settings.stream, &names).await?;

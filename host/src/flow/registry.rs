@@ -15,7 +15,7 @@ mod watcher;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::engine::Ties;
@@ -95,7 +95,12 @@ pub struct Tools {
     pub policies: Vec<Arc<Policy>>,
     /// Whose threads plugins run on.
     pub threads: tokio::runtime::Handle,
+    /// Bounds how many components are in memory at once while they are looked at.
+    pub looks: Semaphore,
 }
+
+/// Components that are looked at, at once.
+pub const LOOKS: usize = 4;
 
 /// Why an application cannot begin.
 #[derive(Debug, Error)]

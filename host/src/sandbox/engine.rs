@@ -200,7 +200,8 @@ pub async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if !facts.is_file() {
         return Err(unreadable(std::io::Error::other("not a file")));
     }
-    let mut wasm = Vec::new();
+    let size = usize::try_from(facts.len().min(MAX_COMPONENT)).unwrap_or_default();
+    let mut wasm = Vec::with_capacity(size + 1);
     let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
     // It may grow while it is read.
     file.take(MAX_COMPONENT + 1).read_to_end(&mut wasm).await.map_err(unreadable)?;

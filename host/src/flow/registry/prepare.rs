@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::SemaphorePermit;
+
 use super::proof;
 use super::supply::{Sources, Stamp, verify};
 use super::{Refusal, Tools};
@@ -38,6 +40,7 @@ impl Look {
     pub(super) async fn prepare(self) -> (Stamp, Prepared) {
         let Some((settings, policy)) = self.parts() else { return (self.stamp, Prepared::Nothing) };
         let sources = Sources::from(&*self.tools);
+        let permit = self.tools.looks.acquire().await.expect("the permits are never closed");
         let (offer, stamp) = match sources.offer(&settings.plugin, &self.stamp).await {
             Ok(Some(offered)) => offered,
             Ok(None) => return (self.stamp, Prepared::Nothing),
@@ -56,7 +59,7 @@ impl Look {
             Err(refusal) => return (stamp, Prepared::Refused(Some(found), refusal)),
         }
         tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
-        match self.admit(offer.wasm, &mut found, policy).await {
+        match self.admit((offer.wasm, permit), &mut found, policy).await {
             Ok((plugin, proved)) => (stamp, Prepared::Ready(found, plugin, proved)),
             Err(refusal) => (stamp, Prepared::Refused(Some(found), refusal)),
         }
@@ -69,11 +72,12 @@ impl Look {
 
     async fn admit(
         &self,
-        wasm: Vec<u8>,
+        (wasm, permit): (Vec<u8>, SemaphorePermit<'_>),
         found: &mut Found,
         policy: Arc<Policy>,
     ) -> Result<(Arc<Plugin>, Option<String>), Refusal> {
         let code = self.tools.sandbox.load(wasm).await?;
+        drop(permit);
         found.version = code.id().version.as_deref().map(str::to_owned);
         let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
         let settings = self.tools.settings.handlers.get(self.handler);

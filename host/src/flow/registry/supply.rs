@@ -1,5 +1,8 @@
 //! Supply: what a handler's source offers at the moment.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use super::{Refusal, SourceError, Tools};
 use crate::sandbox::{self, MAX_COMPONENT};
 use crate::source::oci;
@@ -39,11 +42,17 @@ impl Sources<'_> {
     ) -> Result<Option<(Offer, Stamp)>, SourceError> {
         match &source.place {
             PluginPlace::File(path) => {
-                let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
                 let mut beside = path.clone().into_os_string();
                 beside.push(".minisig");
+                // Taken before the file is read: what changes meanwhile is looked at again.
+                let stamp =
+                    Stamp(Some(format!("{} {}", written(path).await, written(beside.as_ref()).await)));
+                if stamp == *before {
+                    return Ok(None);
+                }
+                let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
                 let signature = tokio::fs::read_to_string(beside).await.ok();
-                Ok(Some((Offer { wasm, signature }, Stamp(None))))
+                Ok(Some((Offer { wasm, signature }, stamp)))
             }
             PluginPlace::Object(object) => {
                 let broker = self.broker.ok_or_else(|| SourceError::Offline(source.to_string()))?;
@@ -72,7 +81,18 @@ impl Sources<'_> {
     }
 }
 
-/// What a source's refusal has to do with.
+/// What tells a file from what it was before.
+async fn written(path: &Path) -> String {
+    match tokio::fs::metadata(path).await {
+        Ok(facts) => {
+            let (device, inode, size) = (facts.dev(), facts.ino(), facts.size());
+            format!("{device}:{inode}:{size}:{}.{:09}", facts.mtime(), facts.mtime_nsec())
+        }
+        Err(_) => "none".to_owned(),
+    }
+}
+
+/// Whether an offer is what the file names, and signed by somebody who is trusted; by whom.
 pub(super) fn verify(
     source: &PluginSource,
     offer: &Offer,
