@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use heddle_tests::component::{digest, variant, with_section, with_version};
 use heddle_tests::versions::{
-    app, assert_in_turn, assert_sound, contrary, put, remembered, rollout, wait_for_stage,
+    app, assert_in_turn, assert_sound, contrary, live, put, remembered, wait_for_stage,
 };
 use heddle_tests::{App, Checker, Flow, Server, assemble, workspace};
 
@@ -36,7 +36,7 @@ impl Scene {
 
     /// Nothing was lost, repeated or reordered, and only the first version ran.
     async fn end(self, host: heddle_tests::Host) {
-        assert_eq!(rollout(&self.checker).await["live"], digest(&self.first));
+        assert_eq!(live(&self.checker).await, digest(&self.first));
         assert_sound(&self.checker, self.flow.end().await).await;
         assert_in_turn(&self.checker, &[&self.first]).await;
         assert_eq!(host.stop().await, 0);

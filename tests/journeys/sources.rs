@@ -1,7 +1,7 @@
 //! Plugins that come from the server's object store or from a registry, and orders about their versions.
 
 use heddle_tests::component::{digest, variant, with_version};
-use heddle_tests::versions::{app, assert_sound, contrary, put, remembered, rollout, shifts, wait_for_stage};
+use heddle_tests::versions::{app, assert_sound, contrary, live, put, remembered, shifts, wait_for_stage};
 use heddle_tests::{App, Checker, Flow, OciRegistry, Server};
 use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::secrets::RegistryAuth;
@@ -118,18 +118,18 @@ async fn orders_decide_which_version_runs_while_events_flow() {
 
     let (code, text) = run(&app, &url, &["rollback", "h"]).await;
     assert_eq!((code, text.contains("runs ")), (Some(0), true), "{text}");
-    assert_eq!(rollout(&checker).await["live"], digest(&first));
+    assert_eq!(live(&checker).await, digest(&first));
     assert_eq!(remembered(&checker, &newer).await["stage"], "rolled-back");
     flow.pass(40).await;
     // What was left does not come back, though its file is still there.
-    assert_eq!(rollout(&checker).await["live"], digest(&first));
+    assert_eq!(live(&checker).await, digest(&first));
 
     let (code, text) = run(&app, &url, &["pin", "h", &digest(&newer)[7..15]]).await;
     assert_eq!((code, text.contains("stays with it")), (Some(0), true), "{text}");
     let newest = variant(&first, 2);
     put(&app, &newest);
     flow.pass(60).await;
-    assert_eq!(rollout(&checker).await["live"], digest(&newer));
+    assert_eq!(live(&checker).await, digest(&newer));
     let (_, text) = run(&app, &url, &["plugins"]).await;
     assert!(text.contains("(pinned)"), "{text}");
 

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heddle_tests::component::{digest, variant, with_version};
 use heddle_tests::versions::{
-    app, assert_in_turn, assert_sound, contrary, put, remembered, rollout, shifts, wait_for_stage,
+    app, assert_in_turn, assert_sound, contrary, live, put, remembered, rollout, shifts, traps,
+    wait_for_stage,
 };
 use heddle_tests::{Checker, Flow, Server, assemble};
 use serde_json::json;
-
-/// Traps whatever the event.
-const TRAPS: &str = "(func $handle (type $event) unreachable)";
 
 /// Is done with every event without a trace.
 const IDLES: &str = "(func $handle (type $event) (call $ok))";
@@ -68,12 +66,12 @@ async fn a_version_that_fails_on_trial_is_rolled_back_and_makes_no_dead_letter()
     let checker = Checker::new(server.jetstream().await, "T");
     let mut flow = Flow::start(&server, 20, 400).await;
     flow.pass(100).await;
-    let traps = assemble(TRAPS).unwrap();
-    put(&app, &traps);
-    wait_for_stage(&checker, &traps, "rolled-back").await;
+    let bad = traps();
+    put(&app, &bad);
+    wait_for_stage(&checker, &bad, "rolled-back").await;
     flow.pass(100).await;
     // The same file once more: it is not tried again at once, nor by the next host.
-    put(&app, &traps);
+    put(&app, &bad);
     host.wait_for_line("it failed on trial and rests").await;
     assert_eq!(host.stop().await, 0);
     let host = app.start(&server.url()).await;
@@ -81,7 +79,7 @@ async fn a_version_that_fails_on_trial_is_rolled_back_and_makes_no_dead_letter()
     assert_sound(&checker, flow.end().await).await;
     assert_in_turn(&checker, &[&first]).await;
     assert_eq!(app.logs().matches("version is on trial").count(), 1, "{}", app.logs());
-    assert_eq!(rollout(&checker).await["live"], digest(&first));
+    assert_eq!(live(&checker).await, digest(&first));
     assert_eq!(host.stop().await, 0);
 }
 
@@ -94,13 +92,60 @@ async fn events_that_used_up_their_attempts_on_trial_wait_for_its_end_and_run_ag
     let app = app(&first, settings);
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    let traps = assemble(TRAPS).unwrap();
-    put(&app, &traps);
-    wait_for_stage(&checker, &traps, "canary").await;
+    let bad = traps();
+    put(&app, &bad);
+    wait_for_stage(&checker, &bad, "canary").await;
     checker.publish_counts(60, 6).await;
-    wait_for_stage(&checker, &traps, "rolled-back").await;
+    wait_for_stage(&checker, &bad, "rolled-back").await;
     assert_sound(&checker, 60).await;
     assert_in_turn(&checker, &[&first]).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+/// A version goes on trial with a backlog of events of many keys, fails with all it gets, and is rolled back.
+async fn rolled_back_under_load(bad: &[u8], settings: &str) {
+    let server = Server::start().await;
+    let first = contrary();
+    let app = app(&first, &format!("canary = {{ events = 50, max-failures = \"10%\" }}\n{settings}"));
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    put(&app, bad);
+    wait_for_stage(&checker, bad, "canary").await;
+    checker.publish_counts(3_000, 300).await;
+    wait_for_stage(&checker, bad, "rolled-back").await;
+    assert_sound(&checker, 3_000).await;
+    assert_in_turn(&checker, &[&first]).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_with_a_version_when_it_is_rolled_back_runs_again_with_the_live_one() {
+    rolled_back_under_load(&traps(), "retry = { max-attempts = 1 }").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_rejects_every_event_is_rolled_back_and_makes_no_dead_letter() {
+    let rejects = assemble("(func $handle (type $event) (call $reject (@text \"no\")))").unwrap();
+    rolled_back_under_load(&rejects, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_comes_in_an_outage_of_the_live_one_ends_it() {
+    let server = Server::start().await;
+    let down = assemble("(func $handle (type $event) (call $retry (@text \"down\")))").unwrap();
+    let settings = "canary = { events = 20 }\n\
+        outage = { keys = 5, probe = { initial = \"20ms\", max = \"50ms\" } }\n\
+        retry = { max-attempts = 100, backoff = { initial = \"10ms\", max = \"50ms\" } }";
+    let app = app(&down, settings);
+    let mut host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish_counts(400, 40).await;
+    host.wait_for_line("circuit is open").await;
+    let well = contrary();
+    put(&app, &well);
+    wait_for_stage(&checker, &well, "live").await;
+    assert_sound(&checker, 400).await;
+    assert_in_turn(&checker, &[&well]).await;
     assert_eq!(host.stop().await, 0);
 }
 

@@ -1,11 +1,8 @@
 //! Hosts that are killed amid a change of versions: the change is as if it had happened at once or not at all.
 
 use heddle_tests::component::{digest, with_version};
-use heddle_tests::versions::{app, assert_in_turn, assert_sound, contrary, put, rollout, wait_for_stage};
-use heddle_tests::{App, Checker, Flow, Host, Server, assemble};
-
-/// Traps whatever the event.
-const TRAPS: &str = "(func $handle (type $event) unreachable)";
+use heddle_tests::versions::{app, assert_in_turn, assert_sound, contrary, live, put, traps, wait_for_stage};
+use heddle_tests::{App, Checker, Flow, Host, Server};
 
 /// Starts a host that is to be killed at a place.
 async fn doomed(app: &App, server: &Server, failpoint: &str) -> Host {
@@ -54,15 +51,15 @@ async fn survives_a_bad_version(failpoint: &str) {
     let checker = Checker::new(server.jetstream().await, "T");
     let mut flow = Flow::start(&server, 20, 300).await;
     let mut host = doomed(&app, &server, failpoint).await;
-    let traps = assemble(TRAPS).unwrap();
-    put(&app, &traps);
+    let bad = traps();
+    put(&app, &bad);
     host.killed().await;
     let host = app.start(&server.url()).await;
-    wait_for_stage(&checker, &traps, "rolled-back").await;
+    wait_for_stage(&checker, &bad, "rolled-back").await;
     flow.pass(100).await;
     assert_sound(&checker, flow.end().await).await;
     assert_in_turn(&checker, &[&first]).await;
-    assert_eq!(rollout(&checker).await["live"], digest(&first));
+    assert_eq!(live(&checker).await, digest(&first));
     assert_eq!(host.stop().await, 0);
 }
 
@@ -123,7 +120,7 @@ async fn a_host_that_is_killed_when_an_order_is_stored_carries_it_out_once() {
     // The order has gone with its host, and the version that it left does not come back.
     let host = app.start(&url).await;
     flow.pass(60).await;
-    assert_eq!(rollout(&checker).await["live"], digest(&first));
+    assert_eq!(live(&checker).await, digest(&first));
     heddle_tests::wait_for("the order is taken away", || async {
         (checker.count("_heddle.t.order.>").await == Some(0)).then_some(())
     })

@@ -20,6 +20,11 @@ pub fn contrary() -> Vec<u8> {
     std::fs::read(crate::plugin("contrary")).expect("the plugins are built")
 }
 
+/// A plugin that traps whatever the event.
+pub fn traps() -> Vec<u8> {
+    crate::assemble("(func $handle (type $event) unreachable)").expect("the guest is sound")
+}
+
 /// Replaces the plugin's file.
 pub fn put(app: &App, content: &[u8]) {
     replace(&app.folder().join("plugin.wasm"), content);
@@ -29,6 +34,12 @@ pub fn put(app: &App, content: &[u8]) {
 pub async fn rollout(checker: &Checker) -> Value {
     let last = checker.last("_heddle.t.plugin.h").await;
     last.and_then(|row| serde_json::from_str(&row.payload).ok()).unwrap_or_default()
+}
+
+/// The digest of the live version.
+pub async fn live(checker: &Checker) -> String {
+    let rollout = rollout(checker).await;
+    rollout.get("live").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// What is remembered of one version.

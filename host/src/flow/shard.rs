@@ -157,10 +157,13 @@ impl Track {
     ) -> (Decision, bool) {
         let before = self.record.attempt(event.position());
         let used = before.map_or(0, |attempt| attempt.attempts);
-        let innocent = Rules::may_be_an_outage(failure);
-        if rules.blame == Blame::Outage && innocent {
+        if rules.blame == Blame::Outage && Rules::may_be_an_outage(failure) {
             let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
             return (Decision::Again { delay, attempts: used }, true);
+        }
+        let innocent = Rules::may_be_the_versions(failure);
+        if rules.blame == Blame::Gone && innocent {
+            return (Decision::Again { delay: Duration::ZERO, attempts: used }, false);
         }
         match decide(rules.retry, before, failure, now, random) {
             // Whoever runs it once the trial is over begins anew.

@@ -10,13 +10,13 @@ use tokio::sync::mpsc;
 
 use super::{Engine, now};
 use crate::flow::jobs::{Ran, Runner, Shared};
-use crate::flow::shard::{Blame, Hurry};
+use crate::flow::shard::{Blame, Hurry, Rules};
 use crate::flow::shards::HandlerIx;
 use crate::flow::trial::{Judgement, Record, Trial};
 use crate::sandbox::Plugin;
 use crate::values::key::Key;
 use crate::values::rollout::{CanaryPolicy, Progress};
-use crate::values::verdict::{CauseClass, Verdict};
+use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 /// The versions that a handler has from now on.
 pub struct Change {
@@ -84,6 +84,22 @@ impl Fleet {
 
     fn on_trial(&mut self, ran: &Ran) -> Option<&mut OnTrial> {
         self.canary.as_mut().filter(|canary| Arc::ptr_eq(canary.runner.plugin.code().id(), &ran.by))
+    }
+
+    /// A run ended: which version may be to blame if it failed.
+    fn ended(&mut self, ran: &Ran, failed: bool) -> Blame {
+        if let Some(canary) = self.on_trial(ran) {
+            canary.trial.ended(ran.attempt, failed, ran.elapsed);
+            self.judge(now());
+            return Blame::Trial;
+        }
+        if !Arc::ptr_eq(self.live.plugin.code().id(), &ran.by) {
+            return Blame::Gone;
+        }
+        if ran.elapsed > Duration::ZERO {
+            self.record.ended(ran.attempt, failed, ran.elapsed);
+        }
+        Blame::Event
     }
 
     /// Whether a trial has ended by this.
@@ -158,15 +174,17 @@ impl Engine {
             Verdict::Failed(failure) => !matches!(failure.class, CauseClass::Defer | CauseClass::Host),
         };
         let Some(fleet) = self.fleets.get_mut(handler) else { return Blame::Event };
-        if let Some(canary) = fleet.on_trial(ran) {
-            canary.trial.ended(ran.attempt, failed, ran.elapsed);
-            fleet.judge(now());
-            return Blame::Trial;
+        let blame = fleet.ended(ran, failed);
+        // Only the live version tells whether there is an outage. But whatever is tried while there is one says whether
+        // it is over: nothing else would.
+        let open =
+            self.regulators.get(handler).is_some_and(|regulator| regulator.circuit.open_since().is_some());
+        let outage = (blame == Blame::Event || open) && self.regulate(handler, key, verdict);
+        let of_outage = |failure: &Failure| blame == Blame::Event || Rules::may_be_an_outage(failure);
+        match verdict {
+            Verdict::Failed(failure) if outage && of_outage(failure) => Blame::Outage,
+            _ => blame,
         }
-        if Arc::ptr_eq(fleet.live.plugin.code().id(), &ran.by) && ran.elapsed > Duration::ZERO {
-            fleet.record.ended(ran.attempt, failed, ran.elapsed);
-        }
-        if self.regulate(handler, key, verdict) { Blame::Outage } else { Blame::Event }
     }
 
     /// An event waits for the end of a trial.

@@ -80,6 +80,8 @@ pub enum Blame {
     Outage,
     /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
     Trial,
+    /// A version of the plugin that has gone meanwhile: the one that is there now has its own try at once.
+    Gone,
 }
 
 /// Which lanes that wait are woken before their time.
@@ -120,5 +122,11 @@ impl Rules<'_> {
     /// Whether a failure may be that of something the handler depends on, rather than of the event.
     pub fn may_be_an_outage(failure: &Failure) -> bool {
         matches!(failure.class, CauseClass::Retry | CauseClass::Trap | CauseClass::Limit)
+    }
+
+    /// Whether a failure may be that of the version that ran the event, rather than of the event.
+    pub fn may_be_the_versions(failure: &Failure) -> bool {
+        matches!(failure.class, CauseClass::Reject | CauseClass::Decode | CauseClass::Effect)
+            || Self::may_be_an_outage(failure)
     }
 }

@@ -2,8 +2,9 @@
 //! its own.
 
 use anyhow::{Context as _, Result, ensure};
+use heddle_tests::App;
 use heddle_tests::component::{digest, replace, variant};
-use heddle_tests::{App, assemble};
+use heddle_tests::versions::traps;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -45,8 +46,7 @@ impl Files {
         let echo = std::fs::read(heddle_tests::plugin("echo")).context("the guests are not built")?;
         let good: Vec<Vec<u8>> = (0..versions).map(|number| variant(&echo, number)).collect();
         let digests = good.iter().map(|component| digest(component)).collect();
-        let traps = assemble("(func $handle (type $event) unreachable)")?;
-        Ok(Files { good, digests, traps, next: 1 })
+        Ok(Files { good, digests, traps: traps(), next: 1 })
     }
 
     pub(super) fn first(&self) -> &[u8] {
