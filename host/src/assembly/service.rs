@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -34,8 +34,8 @@ pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
 /// What a host is made of.
 pub struct Service {
     load: Arc<Load>,
-    /// The application's file.
-    file: PathBuf,
+    /// None while it runs.
+    calls: Option<Calls>,
     workshop: Workshop,
     threads: tokio::runtime::Handle,
     me: Member,
@@ -46,6 +46,12 @@ pub struct Service {
     /// Counts the engines, and their resets.
     generation: u64,
     now: Shift,
+}
+
+/// What calls for another look at the file.
+struct Calls {
+    file: Watch,
+    hangup: Signal,
 }
 
 /// One engine's time.
@@ -84,8 +90,8 @@ impl Service {
         workshop: Workshop,
         threads: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
-        // From the first one on, SIGHUP does not end the process; the file is about to be read anyway.
-        drop(signal(SignalKind::hangup())?);
+        // Before the file is read, so that nothing that happens to it is missed.
+        let calls = Calls { file: Watch::files([file])?, hangup: signal(SignalKind::hangup())? };
         let settings = Arc::new(load()?);
         let me = this_host();
         let connect = |role| {
@@ -97,7 +103,7 @@ impl Service {
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),
-            file,
+            calls: Some(calls),
             workshop,
             threads,
             me,
@@ -167,8 +173,7 @@ impl Service {
 
     /// Carries events until `stop` becomes true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let mut file = Watch::files([self.file.clone()])?;
-        let mut hangup = signal(SignalKind::hangup())?;
+        let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
         let mut orders = self.orders.subscribe();
         loop {
             let engine = self.now.engine.take().context("no engine was made")?;

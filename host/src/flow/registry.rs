@@ -161,12 +161,13 @@ impl Registry {
         orders: watch::Sender<Option<HostOrder>>,
         tasks: &mut JoinSet<()>,
     ) -> Result<(), files::Error> {
-        let mut inputs = Vec::new();
-        for keeper in self.keepers {
-            let (sender, receiver) = mpsc::channel(WAITING);
-            inputs.push(sender);
-            tasks.spawn(keeper.run(Arc::clone(tools), receiver, self.changes.clone()));
+        let channels = self.keepers.iter().map(|_| mpsc::channel(WAITING));
+        let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+        // First: the keepers begin with a look, and what changes after it must be told.
+        watcher::start(tools, reading, (created, cursor), (senders, orders), tasks)?;
+        for (keeper, inputs) in self.keepers.into_iter().zip(receivers) {
+            tasks.spawn(keeper.run(Arc::clone(tools), inputs, self.changes.clone()));
         }
-        watcher::start(tools, reading, (created, cursor), (inputs, orders), tasks)
+        Ok(())
     }
 }
