@@ -164,19 +164,7 @@ pub struct Engine {
 impl Engine {
     /// Sets up the flow. Nothing is read before [`run`](Self::run).
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            settings,
-            names,
-            broker,
-            reading,
-            ties,
-            sandbox,
-            threads,
-            acquired,
-            me,
-            generation,
-            snapshots,
-        } = parts;
+        let Parts { settings, names, broker, reading, ties, acquired, me, generation, .. } = parts;
         let plan = plan(&settings, &acquired, &me, broker.max_payload());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
@@ -187,7 +175,7 @@ impl Engine {
         let readers = readers(&settings, &plan, &shards, generation);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
-        let (queue, ends) = workers::start(&threads, &mut jobs);
+        let (queue, ends) = workers::start(&parts.threads, &mut jobs);
         let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
@@ -223,9 +211,9 @@ impl Engine {
             queue,
             dispatched: Vec::new(),
             ends,
-            _sandbox: sandbox,
+            _sandbox: parts.sandbox,
             actions: Vec::new(),
-            snapshots,
+            snapshots: parts.snapshots,
         };
         engine.shards.resume(now(), &mut engine.actions);
         engine.read_requests();
