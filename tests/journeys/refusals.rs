@@ -120,6 +120,23 @@ async fn a_component_that_is_dear_to_compile_delays_no_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_comes_while_another_one_is_compiled_is_not_missed() {
+    let (scene, mut host) = Scene::start("canary = { events = 50 }").await;
+    let dear = with_section(&hostile("hundred_thousand_functions"), "variant", &rand::random::<[u8; 16]>());
+    host.wait_for_line("running").await;
+    let before = host.log().matches("compiling").count();
+    put(&scene.app, &dear);
+    heddle_tests::wait_for("it is being compiled", || async {
+        (host.log().matches("compiling").count() > before).then_some(())
+    })
+    .await;
+    let newer = with_section(&scene.first, "variant", b"newer");
+    put(&scene.app, &newer);
+    wait_for_stage(&scene.checker, &newer, "live").await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_with_another_digest_than_the_file_names_is_refused() {
     let first = contrary();
     let server = Server::start().await;

@@ -77,7 +77,8 @@ impl Keeper {
         // What may have changed since it was looked at first.
         let mut stale = true;
         loop {
-            if std::mem::take(&mut stale) && preparing.is_none() {
+            // What changes while something is prepared is looked at afterwards.
+            if preparing.is_none() && std::mem::take(&mut stale) {
                 preparing = Some(self.look(tools).boxed());
             }
             let idle = preparing.is_none();

@@ -1,6 +1,7 @@
 //! Where keepers begin: with what is remembered of their handlers, and what the sources offer now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -16,6 +17,9 @@ use crate::flow::shards::HandlerIx;
 use crate::sandbox::Plugin;
 use crate::values::rollout::{Rollout, Stage};
 use crate::values::settings::HandlerSettings;
+
+/// How long a handler that has a live version waits for what its source offers, before events flow.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Handlers that are opened at once.
 const OPENING: usize = 16;
@@ -116,7 +120,17 @@ impl Opening<'_> {
             rollout: self.ledger.rollout.clone(),
             live: live.clone(),
         };
-        let (stamp, prepared) = look.prepare().await;
+        let (stamp, prepared) = match &live {
+            None => look.prepare().await,
+            Some(running) => match tokio::time::timeout(PATIENCE, look.prepare()).await {
+                Ok(prepared) => prepared,
+                // The live version need not wait for one that is dear: it is prepared while events flow.
+                Err(_) => {
+                    let live = Arc::clone(running);
+                    return Ok((Stamp::default(), Versions { live, canary: None }));
+                }
+            },
+        };
         match (prepared, live) {
             (Prepared::Ready(found, plugin, proved), Some(live)) => {
                 self.ledger.change(self.tools, |rollout| begin_trial(rollout, &found, proved)).await?;
