@@ -113,23 +113,10 @@ impl Opening<'_> {
         if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.proof.is_some()) {
             return Ok((Stamp::default(), Versions { live, canary: on_trial }));
         }
-        let look = Look {
-            tools: Arc::clone(self.tools),
-            handler: self.handler,
-            stamp: Stamp::default(),
-            rollout: self.ledger.rollout.clone(),
-            live: live.clone(),
-        };
-        let (stamp, prepared) = match &live {
-            None => look.prepare().await,
-            Some(running) => match tokio::time::timeout(PATIENCE, look.prepare()).await {
-                Ok(prepared) => prepared,
-                // The live version need not wait for one that is dear: it is prepared while events flow.
-                Err(_) => {
-                    let live = Arc::clone(running);
-                    return Ok((Stamp::default(), Versions { live, canary: None }));
-                }
-            },
+        let Some((stamp, prepared)) = self.look(live.as_ref()).await else {
+            // It is prepared while events flow.
+            let live = live.expect("only a handler with a live version does not wait");
+            return Ok((Stamp::default(), Versions { live, canary: None }));
         };
         match (prepared, live) {
             (Prepared::Ready(found, plugin, proved), Some(live)) => {
@@ -156,6 +143,21 @@ impl Opening<'_> {
             (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
                 unreachable!("with nothing remembered as live, everything is welcome")
             }
+        }
+    }
+
+    /// What the source offers now. None: there is a live version, which need not wait for one that is dear.
+    async fn look(&self, live: Option<&Arc<Plugin>>) -> Option<(Stamp, Prepared)> {
+        let look = Look {
+            tools: Arc::clone(self.tools),
+            handler: self.handler,
+            stamp: Stamp::default(),
+            rollout: self.ledger.rollout.clone(),
+            live: live.cloned(),
+        };
+        match live {
+            None => Some(look.prepare().await),
+            Some(_) => tokio::time::timeout(PATIENCE, look.prepare()).await.ok(),
         }
     }
 
