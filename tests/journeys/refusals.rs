@@ -7,7 +7,7 @@ use heddle_tests::component::{digest, variant, with_section, with_version};
 use heddle_tests::versions::{
     app, assert_in_turn, assert_sound, contrary, live, put, remembered, wait_for_stage,
 };
-use heddle_tests::{App, Checker, Flow, Server, assemble, workspace};
+use heddle_tests::{App, Checker, Flow, Host, Server, assemble, workspace};
 
 /// A guest of the hostile suite.
 fn hostile(name: &str) -> Vec<u8> {
@@ -92,18 +92,24 @@ async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
     assert_eq!(host.stop().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_is_dear_to_compile_delays_no_event() {
-    let (scene, mut host) = Scene::start("canary = { events = 50 }").await;
-    // Compiled anew in every run of the test.
+/// Puts a component in place that takes seconds to compile, and waits until that has begun.
+async fn put_dear(app: &App, host: &mut Host) -> Vec<u8> {
+    // Compiled anew in every run of the tests.
     let dear = with_section(&hostile("hundred_thousand_functions"), "variant", &rand::random::<[u8; 16]>());
     host.wait_for_line("running").await;
     let before = host.log().matches("compiling").count();
-    put(&scene.app, &dear);
+    put(app, &dear);
     heddle_tests::wait_for("it is being compiled", || async {
         (host.log().matches("compiling").count() > before).then_some(())
     })
     .await;
+    dear
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_dear_to_compile_delays_no_event() {
+    let (scene, mut host) = Scene::start("canary = { events = 50 }").await;
+    let dear = put_dear(&scene.app, &mut host).await;
     let mut waits = Vec::new();
     while !host.log().contains("version is on trial") {
         let began = Instant::now();
@@ -122,14 +128,7 @@ async fn a_component_that_is_dear_to_compile_delays_no_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_comes_while_another_one_is_compiled_is_not_missed() {
     let (scene, mut host) = Scene::start("canary = { events = 50 }").await;
-    let dear = with_section(&hostile("hundred_thousand_functions"), "variant", &rand::random::<[u8; 16]>());
-    host.wait_for_line("running").await;
-    let before = host.log().matches("compiling").count();
-    put(&scene.app, &dear);
-    heddle_tests::wait_for("it is being compiled", || async {
-        (host.log().matches("compiling").count() > before).then_some(())
-    })
-    .await;
+    put_dear(&scene.app, &mut host).await;
     let newer = with_section(&scene.first, "variant", b"newer");
     put(&scene.app, &newer);
     wait_for_stage(&scene.checker, &newer, "live").await;

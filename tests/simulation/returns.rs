@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use heddle::flow::shard::Admission;
 use heddle::flow::shards::Place;
-use heddle::values::event::{Event, Headers, REPLAYED, Replay, SET_ASIDE, Source};
+use heddle::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use heddle::values::gate::Phase;
 use heddle::values::key::Key;
 use rand::RngExt;
@@ -188,7 +188,7 @@ impl World {
                     self.host.returns.remove(Place::default(), replay, generation);
                     return Ok(true);
                 };
-                (handler, released(replay), Key::new(&gate.key))
+                (handler, Event::release(STREAM.into(), replay), Key::new(&gate.key))
             }
         };
         let place = Place { shard: key.shard(self.host.shards.count()), handler };
@@ -275,7 +275,7 @@ impl Host {
             let request = server.requests.get(&sequence)?;
             return match self.resolve(sequence, request, server)? {
                 Returned::Event { event, .. } => Some(Arc::new(event)),
-                Returned::Release { replay, .. } => Some(Arc::new(released(replay))),
+                Returned::Release { replay, .. } => Some(Arc::new(Event::release(STREAM.into(), replay))),
                 Returned::Gone { .. } => None,
             };
         }
@@ -283,18 +283,5 @@ impl Host {
             return server.taken_back(position & !SET_ASIDE).map(Arc::new);
         }
         server.event(position)
-    }
-}
-
-/// What stands in a lane for a request to release it.
-fn released(replay: Replay) -> Event {
-    Event {
-        stream: STREAM.into(),
-        sequence: replay.request,
-        subject: "".into(),
-        time: 0,
-        headers: Headers::default(),
-        payload: Default::default(),
-        source: Source::Replay(replay),
     }
 }

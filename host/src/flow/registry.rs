@@ -109,6 +109,8 @@ pub enum Error {
     Broker(#[from] crate::broker::Error),
     #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
     Ledger { handler: String, cause: String },
+    #[error("another host decides about the versions of this application")]
+    Fenced,
     #[error(transparent)]
     Watch(#[from] files::Error),
     #[error("{}", faults(.0))]

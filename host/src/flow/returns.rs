@@ -161,7 +161,9 @@ impl Post {
                 .await
             {
                 Some(Returned::Event { event, .. }) => Some(event),
-                Some(Returned::Release { replay, .. }) => Some(released(Arc::clone(&self.stream), replay)),
+                Some(Returned::Release { replay, .. }) => {
+                    Some(Event::release(Arc::clone(&self.stream), replay))
+                }
                 _ => None,
             };
         }
@@ -222,19 +224,6 @@ impl Post {
         if let Err(error) = self.broker.purge_below(&self.stream, subject, below).await {
             tracing::debug!(%error, subject, "what was set aside stays for now");
         }
-    }
-}
-
-/// What stands in a lane for a request to release it.
-pub(super) fn released(stream: Arc<str>, replay: Replay) -> Event {
-    Event {
-        stream,
-        sequence: replay.request,
-        subject: "".into(),
-        time: 0,
-        headers: Headers::default(),
-        payload: Default::default(),
-        source: Source::Replay(replay),
     }
 }
 

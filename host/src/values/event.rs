@@ -105,6 +105,19 @@ pub struct Event {
 }
 
 impl Event {
+    /// What stands in a lane for a request to release its key.
+    pub fn release(stream: Arc<str>, replay: Replay) -> Self {
+        Event {
+            stream,
+            sequence: replay.request,
+            subject: "".into(),
+            time: 0,
+            headers: Headers::default(),
+            payload: Bytes::new(),
+            source: Source::Replay(replay),
+        }
+    }
+
     /// What tells the event from all others of its handler that are under way: its sequence, or where it comes from.
     pub fn position(&self) -> u64 {
         match self.source {

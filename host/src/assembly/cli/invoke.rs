@@ -96,7 +96,7 @@ impl Command {
         let (mut policy, template) = match &self.handler {
             Some(name) => {
                 let settings = self.file.load(Needs::Everything)?;
-                let handler = settings.handlers.iter().find(|handler| *handler.name == **name);
+                let handler = settings.handler(name);
                 let handler = handler
                     .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
                 (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))

@@ -11,7 +11,7 @@ use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact;
 use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
-use crate::flow::returns::{Returned, released};
+use crate::flow::returns::Returned;
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
 use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
@@ -78,7 +78,7 @@ impl Engine {
                     return Ok(());
                 };
                 let stream = Arc::clone(&self.origins.stream);
-                (handler, released(stream, replay), Key::new(&gate.key))
+                (handler, Event::release(stream, replay), Key::new(&gate.key))
             }
         };
         let place = Place { shard: key.shard(self.shards.count()), handler };

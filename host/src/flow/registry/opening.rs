@@ -75,10 +75,7 @@ enum Failed {
 
 impl From<Fenced> for Failed {
     fn from(Fenced: Fenced) -> Self {
-        Failed::Other(Error::Ledger {
-            handler: String::new(),
-            cause: "another host has written it".to_owned(),
-        })
+        Failed::Other(Error::Fenced)
     }
 }
 
@@ -137,9 +134,9 @@ impl Opening<'_> {
             (Prepared::Refused(_, refusal), None) => {
                 Err(Failed::Plugin(self.settings.name.to_string(), refusal))
             }
-            (Prepared::Nothing | Prepared::Unwelcome(..), Some(live)) => {
-                Ok((Stamp::default(), Versions { live, canary: None }))
-            }
+            (Prepared::Nothing, Some(live)) => Ok((stamp, Versions { live, canary: None })),
+            // The keeper looks again, and says why it is not taken.
+            (Prepared::Unwelcome(..), Some(live)) => Ok((Stamp::default(), Versions { live, canary: None })),
             (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
                 unreachable!("with nothing remembered as live, everything is welcome")
             }

@@ -35,7 +35,7 @@ pub(super) async fn run(
         if plugins.contains_key(name) {
             continue;
         }
-        let handler = settings.handlers.iter().find(|handler| *handler.name == *name);
+        let handler = settings.handler(name);
         let handler = handler.with_context(|| format!("the file has no handler `{name}`"))?;
         let policy = host::policy(settings, handler, broker.max_payload());
         plugins.insert(name, (sandbox.admit(plugin, Arc::new(policy)).await?, handler));
