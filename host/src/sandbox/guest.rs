@@ -180,6 +180,20 @@ impl effects::Host for Guest {
         self.publish(m, when)
     }
 
+    fn publish_text(
+        &mut self,
+        subject: String,
+        headers: Vec<types::Header>,
+        payload: String,
+        delay_seconds: u32,
+    ) -> Answer {
+        effects::Host::publish_after(
+            self,
+            types::Message { subject, headers, payload: payload.into() },
+            delay_seconds,
+        )
+    }
+
     fn reply(&mut self, reply_headers: Vec<types::Header>, payload: Vec<u8>) -> Answer {
         let event = Arc::clone(&self.call()?.event);
         let inbox = event.header(REPLY_TO);
@@ -203,6 +217,15 @@ impl state::Host for Guest {
         Ok(self.draft.set_state(Bytes::from(value), &self.policy.allowance).map_err(refusal))
     }
 
+    fn get_text(&mut self) -> wasmtime::Result<Result<Option<String>, ()>> {
+        let value = state::Host::get(self)?;
+        Ok(value.map(String::from_utf8).transpose().map_err(drop))
+    }
+
+    fn set_text(&mut self, value: String) -> Answer {
+        state::Host::set(self, value.into())
+    }
+
     fn clear(&mut self) -> wasmtime::Result<()> {
         self.call()?;
         self.draft.clear_state();
@@ -211,6 +234,10 @@ impl state::Host for Guest {
 }
 
 impl context::Host for Guest {
+    fn payload_text(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(std::str::from_utf8(&self.event()?.payload).ok().map(str::to_owned))
+    }
+
     fn attempt(&mut self) -> wasmtime::Result<u32> {
         Ok(self.call()?.attempt)
     }
