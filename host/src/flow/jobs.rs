@@ -12,13 +12,13 @@ use super::states::State;
 use super::store::End;
 use crate::broker::{self, Broker, Stored};
 use crate::sandbox::{Call, LogLevel, Plugin, Run};
-use crate::values::causality::{self, MAX_HOPS};
+use crate::values::causality;
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
 use crate::values::plugin::PluginId;
-use crate::values::verdict::{CauseClass, Failure, Verdict};
+use crate::values::verdict::Verdict;
 
 /// The longest wait between two tries to read from the stream.
 const MAX_DELAY: Duration = Duration::from_secs(2);
@@ -124,12 +124,8 @@ pub(super) enum Knowledge {
 pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
     let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
     let Job { generation, place, key, event, attempt } = job;
-    let hops = causality::hops(&event);
-    if hops > MAX_HOPS {
-        let reason = format!(
-            "{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?"
-        );
-        let verdict = Verdict::Failed(Failure::new(CauseClass::Hops, reason).into());
+    if let Some(failure) = causality::too_many_hops(&event) {
+        let verdict = Verdict::Failed(failure.into());
         let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: Duration::ZERO };
         return Done::Ran { generation, place, key, verdict, ran, loaded: None };
     }

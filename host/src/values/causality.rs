@@ -4,16 +4,28 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::event::{Event, Headers};
 use super::names::{CAUSE, CORRELATION, HANDLER, HOPS, TRACEPARENT};
+use super::verdict::{CauseClass, Failure};
 
 /// The longest chain of events. An event at its end becomes a dead letter: the handlers go in a circle.
-pub const MAX_HOPS: u32 = 100;
+const MAX_HOPS: u32 = 100;
 
 /// The longest correlation id that is taken over from an event, in bytes.
 const MAX_CORRELATION: usize = 256;
 
 /// How many handlers lie between the first event of the chain and this one.
-pub fn hops(event: &Event) -> u32 {
+fn hops(event: &Event) -> u32 {
     event.header(HOPS).and_then(|hops| hops.parse().ok()).unwrap_or(0)
+}
+
+/// Why an event is not run: its chain is too long.
+pub fn too_many_hops(event: &Event) -> Option<Failure> {
+    let hops = hops(event);
+    (hops > MAX_HOPS).then(|| {
+        let reason = format!(
+            "{hops} handlers have passed this event on, more than {MAX_HOPS}: do they go in a circle?"
+        );
+        Failure::new(CauseClass::Hops, reason)
+    })
 }
 
 /// The id of the event that began the chain.

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::key::KeyTemplate;
+use super::event::Event;
+use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
 use super::rollout::{CanaryPolicy, ProofPolicy};
 use super::subject::Pattern;
+use super::verdict::{CauseClass, Failure};
 
 /// One application.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,4 +160,14 @@ pub struct HandlerSettings {
     pub pace: Pace,
     pub limits: Limits,
     pub grants: Grants,
+}
+
+impl HandlerSettings {
+    /// The key of an event. One without a key fails, in a lane of its own.
+    pub fn key_of(&self, event: &Event) -> (Key, Option<Failure>) {
+        match self.key.key(event) {
+            Ok(key) => (key, None),
+            Err(error) => (Key::new(&event.id()), Some(Failure::new(CauseClass::Key, error.to_string()))),
+        }
+    }
 }

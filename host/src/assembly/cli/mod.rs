@@ -16,6 +16,7 @@ mod state;
 mod status;
 mod table;
 mod tail;
+mod test;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -68,6 +69,7 @@ enum Command {
     Check(check::Command),
     Graph(graph::Command),
     Invoke(invoke::Command),
+    Test(test::Command),
     Push(push::Command),
     Publish(publish::Command),
     Tail(tail::Command),
@@ -211,6 +213,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             Command::Check(command) => command.run().await,
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
+            Command::Test(command) => Box::pin(command.run()).await,
             Command::Push(command) => done(command.run().await),
             Command::Publish(command) => done(command.run().await),
             Command::Tail(command) => done(command.run().await),
@@ -260,7 +263,8 @@ pub(super) fn explain(error: &anyhow::Error) -> String {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let faulty_file = error.is::<config::Error>() || error.is::<object::Error>();
+    let faulty_file =
+        error.is::<config::Error>() || error.is::<object::Error>() || error.is::<test::Faulty>();
     let faulty_plugin = matches!(error.downcast_ref(), Some(registry::Error::Plugins(_)))
         || error.is::<registry::Refusal>()
         || error.is::<sandbox::Error>();

@@ -304,16 +304,16 @@ impl Engine {
     }
 }
 
-/// The key of an event. One without a key becomes a dead letter in a lane of its own.
+/// The key of an event. One without a key becomes a dead letter.
 fn key_of(
     settings: &HandlerSettings,
     handler: HandlerIx,
     event: &Event,
     condemned: &mut HashMap<(HandlerIx, u64), Failure>,
 ) -> Key {
-    settings.key.key(event).unwrap_or_else(|error| {
-        let failure = Failure::new(CauseClass::Key, error.to_string());
+    let (key, failure) = settings.key_of(event);
+    if let Some(failure) = failure {
         condemned.insert((handler, event.position()), failure);
-        Key::new(&event.id())
-    })
+    }
+    key
 }

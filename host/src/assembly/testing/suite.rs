@@ -1,0 +1,313 @@
+//! Runs a test in every way in which it must come out the same: in new and in reused instances, and with keys that take
+//! their turns in other orders.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+
+use super::case::{self, Case, GivenEvent};
+use super::expect;
+use super::host::{BEGINNING, Publication, Ran, TestHost};
+use super::story::{Story, word};
+use crate::assembly::config::parse_duration;
+use crate::assembly::host::{Workshop, admit_all, policy, sandbox};
+use crate::sandbox::{Code, Sandbox};
+use crate::values::dead_letter::parse_rfc3339;
+use crate::values::effects::Effects;
+use crate::values::event::Headers;
+use crate::values::key::Key;
+use crate::values::policy::Instances;
+use crate::values::settings::{HandlerSettings, Settings};
+use crate::values::verdict::Verdict;
+
+/// The server's usual `max_payload`, in bytes.
+const MAX_PAYLOAD: usize = 1 << 20;
+
+/// In which instances a test is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Modes {
+    /// In new ones and in reused ones, which must make no difference.
+    #[default]
+    Both,
+    /// In a new one for every event.
+    Fresh,
+    /// In one that serves all events of its handler.
+    Reused,
+}
+
+/// How tests are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub modes: Modes,
+    /// How often a test is run again with keys that take their turns in another order.
+    pub shuffles: u32,
+    /// What the first of these orders comes from.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { modes: Modes::Both, shuffles: 5, seed: 1 }
+    }
+}
+
+/// What came of a test.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What is wrong; nothing: it has passed.
+    pub faults: Vec<String>,
+    /// How often a handler ran in the first of all ways.
+    pub runs: usize,
+    pub elapsed: Duration,
+}
+
+/// An application whose tests are run: its plugins are loaded once.
+pub struct Suite {
+    settings: Settings,
+    sandbox: Sandbox,
+    codes: Vec<Arc<Code>>,
+}
+
+impl Suite {
+    /// Loads the plugins.
+    ///
+    /// # Errors
+    /// A plugin is missing or faulty.
+    pub async fn load(settings: Settings, workshop: &Workshop) -> anyhow::Result<Self> {
+        let sandbox = sandbox(&settings, workshop)?;
+        let plugins = admit_all(&sandbox, &settings, None, MAX_PAYLOAD).await?;
+        let codes = plugins.iter().map(|plugin| Arc::clone(plugin.code())).collect();
+        Ok(Suite { settings, sandbox, codes })
+    }
+
+    /// Runs a test in every way that is asked for.
+    pub async fn run(&self, case: &Case, options: Options) -> Outcome {
+        let began = Instant::now();
+        let (mut faults, mut runs) = (Vec::new(), 0);
+        if let Err(error) = self.try_run(case, options, &mut faults, &mut runs).await {
+            faults.push(format!("{error:#}"));
+        }
+        Outcome { faults, runs, elapsed: began.elapsed() }
+    }
+
+    async fn try_run(
+        &self,
+        case: &Case,
+        options: Options,
+        faults: &mut Vec<String>,
+        runs: &mut usize,
+    ) -> anyhow::Result<()> {
+        let first = if options.modes == Modes::Reused { reuse() } else { Instances::Fresh };
+        let (host, story) = self.play(case, first, None).await?;
+        *runs = host.runs().len();
+        faults.extend(expect::faults(case, &story));
+        if options.modes == Modes::Both {
+            let (reused, _) = self.play(case, reuse(), None).await?;
+            faults.extend(difference(&host, &reused));
+        }
+        if !faults.is_empty() || case.events.len() < 2 {
+            return Ok(());
+        }
+        for seed in (options.seed..).take(options.shuffles as usize) {
+            let (_, story) = self.play(case, first, Some(seed)).await?;
+            let found = expect::faults(case, &story);
+            if !found.is_empty() {
+                faults.push(format!("only when keys take their turns in another order (--seed {seed}):"));
+                faults.extend(found);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An application in memory for a test.
+    ///
+    /// # Errors
+    /// The test names a handler that there is not, or an instance cannot be made.
+    pub async fn host(
+        &self,
+        case: &Case,
+        instances: Instances,
+        seed: Option<u64>,
+    ) -> anyhow::Result<TestHost> {
+        let mut settings = self.settings.clone();
+        let mut plugins = Vec::new();
+        if let Some(name) = &case.handler {
+            settings.handler(name).with_context(|| self.no_handler(name))?;
+            settings.handlers.retain(|handler| *handler.name == **name);
+        }
+        for name in case.config.keys() {
+            settings.handler(name).with_context(|| self.no_handler(name))?;
+        }
+        for handler in &mut settings.handlers {
+            let of = Arc::make_mut(handler);
+            of.instances = instances;
+            if let Some(config) = case.config.get(&*of.name) {
+                of.config.extend(config.clone());
+            }
+        }
+        for handler in &settings.handlers {
+            let all = self.settings.handlers.iter().zip(&self.codes);
+            let code = all.into_iter().find(|(of, _)| of.name == handler.name).map(|(_, code)| code);
+            let code = code.with_context(|| self.no_handler(&handler.name))?;
+            let policy = Arc::new(policy(&settings, handler, MAX_PAYLOAD));
+            plugins.push(Arc::new(self.sandbox.plugin(Arc::clone(code), policy).await?));
+        }
+        let first = case.events.first().and_then(|event| event.time.as_deref());
+        let beginning = case.start.as_deref().or(first).map(instant).transpose()?.unwrap_or(BEGINNING);
+        Ok(TestHost::new(Arc::new(settings), plugins, beginning, seed))
+    }
+
+    fn no_handler(&self, name: &str) -> String {
+        let names: Vec<&str> = self.settings.handlers.iter().map(|handler| &*handler.name).collect();
+        format!("the application has no handler `{name}`, only {}", names.join(", "))
+    }
+
+    async fn play(
+        &self,
+        case: &Case,
+        instances: Instances,
+        seed: Option<u64>,
+    ) -> anyhow::Result<(TestHost, Story)> {
+        let mut host = self.host(case, instances, seed).await?;
+        give_states(case, &mut host)?;
+        let mut events = Vec::new();
+        for (index, given) in case.events.iter().enumerate() {
+            let place = || format!("event {} `{}`", index + 1, given.subject);
+            if let Some(after) = &given.after {
+                let after = parse_duration(after).map_err(anyhow::Error::msg).with_context(place)?;
+                host.advance(after).await?;
+            } else if let Some(time) = &given.time {
+                host.advance_to(instant(time).with_context(place)?).await?;
+            } else if seed.is_none() {
+                host.settle().await?;
+            }
+            let publication = publication(case, given, host.settings()).with_context(place)?;
+            let (event, handlers) = host.publish(publication).with_context(place)?;
+            events.push((event.id(), handlers));
+        }
+        host.finish().await?;
+        let story = Story::of(&host, events);
+        Ok((host, story))
+    }
+}
+
+/// One instance for all events.
+fn reuse() -> Instances {
+    Instances::Reuse(NonZeroU32::MAX)
+}
+
+/// A time in RFC 3339, in nanoseconds since 1970.
+fn instant(text: &str) -> anyhow::Result<u64> {
+    parse_rfc3339(text).with_context(|| format!("`{text}` is not a time such as \"2026-11-01T12:00:00Z\""))
+}
+
+fn publication(case: &Case, given: &GivenEvent, settings: &Settings) -> anyhow::Result<Publication> {
+    let payload = case::bytes(given.payload.as_deref(), given.payload_base64.as_deref(), given.json.as_ref())
+        .context("`payload`")?;
+    let of_handler = case.handler.as_ref().and_then(|name| settings.handler(name));
+    Ok(Publication {
+        stream: match &given.stream {
+            Some(stream) => Some(stream.as_str().into()),
+            None => of_handler.map(|handler| Arc::clone(&handler.stream)),
+        },
+        sequence: given.sequence,
+        subject: given.subject.clone(),
+        headers: Headers::from_pairs(given.headers.0.clone()),
+        payload: payload.unwrap_or_default(),
+        key: given.key.as_deref().map(Key::new),
+    })
+}
+
+/// Gives keys the states that they have before the first event.
+fn give_states(case: &Case, host: &mut TestHost) -> anyhow::Result<()> {
+    let settings = Arc::clone(host.settings());
+    let place = |name: Option<&String>| match name.or(case.handler.as_ref()) {
+        Some(name) => {
+            let found = settings.handlers.iter().position(|handler| *handler.name == **name);
+            found.with_context(|| format!("no handler `{name}` takes part in this test"))
+        }
+        None if settings.handlers.len() == 1 => Ok(0),
+        None => bail!("a state is given: say of which `handler`"),
+    };
+    let state = case::bytes(case.state.as_deref(), case.state_base64.as_deref(), None).context("`state`")?;
+    if let (Some(state), Some(first)) = (state, case.events.first()) {
+        let handler = place(None)?;
+        let key = first_key(case, first, settings.handlers.get(handler), &settings)?;
+        host.set_state(handler, key, state);
+    }
+    for given in &case.states {
+        let handler = place(given.handler.as_ref())?;
+        let state = case::bytes(given.text.as_deref(), given.base64.as_deref(), given.json.as_ref());
+        let state = state.with_context(|| format!("state of key `{}`", given.key))?;
+        host.set_state(handler, Key::new(&given.key), state.unwrap_or_else(Bytes::new));
+    }
+    Ok(())
+}
+
+fn first_key(
+    case: &Case,
+    first: &GivenEvent,
+    handler: Option<&Arc<HandlerSettings>>,
+    settings: &Settings,
+) -> anyhow::Result<Key> {
+    if let Some(key) = &first.key {
+        return Ok(Key::new(key));
+    }
+    let publication = publication(case, first, settings)?;
+    let event = publication.as_event(settings);
+    let handler = handler.context("no handler")?;
+    handler.key.key(&event).context("`state` is given, but the first event has no key")
+}
+
+/// Where reused instances answer otherwise than new ones.
+fn difference(fresh: &TestHost, reused: &TestHost) -> Option<String> {
+    let name = |run: &Ran| {
+        let handler = fresh.settings().handlers.get(run.handler);
+        handler.map_or_else(String::new, |handler| handler.name.to_string())
+    };
+    let mut pairs = fresh.runs().iter().zip(reused.runs());
+    let (one, other) = pairs.find(|(one, other)| answer(one) != answer(other))?;
+    Some(format!(
+        "`{}` answers event `{}` otherwise in an instance that has run other events before, so it keeps something \
+         between events.\n  new instance: {}\n  reused:       {}",
+        name(one),
+        one.event.id(),
+        describe(one),
+        describe(other),
+    ))
+}
+
+/// What must not depend on the instance.
+fn answer(run: &Ran) -> (String, String, Option<&Effects>, Vec<&str>) {
+    let (reason, effects) = match &run.verdict {
+        Verdict::Done(effects) => (String::new(), Some(effects)),
+        Verdict::Failed(failure) => (failure.message.clone(), None),
+    };
+    let logs = run.logs.iter().map(|line| line.text.as_str()).collect();
+    (run.event.id(), format!("{}{reason}", word(&run.verdict)), effects, logs)
+}
+
+fn describe(run: &Ran) -> String {
+    let mut parts = vec![word(&run.verdict)];
+    match &run.verdict {
+        Verdict::Done(effects) => {
+            for (message, _) in &effects.messages {
+                let payload = String::from_utf8_lossy(&message.payload).into_owned();
+                parts.push(format!("`{}` {payload}", message.subject));
+            }
+            parts.push(format!(
+                "state {}",
+                run.state
+                    .as_ref()
+                    .map_or_else(|| "none".to_owned(), |state| String::from_utf8_lossy(state).into_owned(),)
+            ));
+        }
+        Verdict::Failed(failure) => parts.push(failure.message.clone()),
+    }
+    parts.extend(run.logs.iter().map(|line| format!("log {:?}", line.text)));
+    parts.join("; ")
+}
