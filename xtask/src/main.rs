@@ -9,6 +9,8 @@ mod setup;
 
 mod heddle;
 
+mod languages;
+
 mod demo;
 
 mod bench;
@@ -66,7 +68,8 @@ enum Chore {
     /// Starts a server of its own, fills a stream and lets each variant do the same job in turns: read an event,
     /// publish one of equal size, keep a durable counter for each key. Without options it takes about twenty minutes.
     /// `cargo xtask bench --help` shows the options: `--quick`, `--store disk|ram`, `--only NAME`, `--rounds N`,
-    /// `--json FILE`, `--plot`. What the figures mean stands in docs/performance.md.
+    /// `--json FILE`, `--plot`. `cargo xtask bench languages` compares
+    /// the languages instead, without a server. What the figures mean stands in docs/performance.md.
     #[command(disable_help_flag = true)]
     Bench {
         #[command(flatten)]
@@ -92,6 +95,9 @@ enum Chore {
     ///
     /// All four are run whatever the others say.
     Check,
+    /// Install the toolchains of JavaScript, Python, Go and C below `target/toolchains`, and build the guests and examples that
+    /// are written in them.
+    Languages,
     /// Set up what the other chores need: wasm target, nats-server, OCI registry, guests.
     Setup {
         #[command(flatten)]
@@ -140,6 +146,10 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Test { environment, arguments } => test::run(&setup::run(&environment)?, &arguments),
         Chore::Bench { environment, options } => bench::run(&setup::run(&environment)?, &options),
         Chore::Torture { environment, options } => torture::run(&setup::run(&environment)?, &options),
+        Chore::Languages => {
+            demo::build()?;
+            languages::build().map(drop)
+        }
         Chore::Check => check::run(),
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }

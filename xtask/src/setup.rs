@@ -4,6 +4,7 @@
 mod guests;
 mod registry;
 mod server;
+pub(crate) mod toolchains;
 
 use std::path::{Path, PathBuf};
 

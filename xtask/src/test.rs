@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 
 use crate::setup::Machine;
 use crate::shell::{cargo, run as run_command, step};
-use crate::{DemoSize, bench, demo};
+use crate::{DemoSize, bench, demo, languages};
 
 /// Runs everything.
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
@@ -13,6 +13,7 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     demo::build()?;
     step("host with fail points");
     run_command(&mut cargo(&["build", "--release", "-p", demo::FAILPOINTS]))?;
+    let languages = languages::build();
     step("tests");
     let mut cargo = cargo(&["test", "--release", "--no-fail-fast"]);
     if !chooses_packages(arguments) {
@@ -22,10 +23,14 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     if let Some(registry) = &machine.oci_registry {
         cargo.env("HEDDLE_OCI_REGISTRY", registry);
     }
+    if let Ok(toolchains) = &languages {
+        cargo.env("HEDDLE_TOOLCHAINS", &toolchains.bin);
+    }
     let tests = run_command(&mut cargo);
     let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::run(machine, &["--quick".to_owned()]);
-    let failed: Vec<_> = [tests, demo, bench].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> =
+        [languages.map(drop), tests, demo, bench].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }

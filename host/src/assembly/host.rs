@@ -13,8 +13,8 @@ use crate::flow::registry::{self, Refusal, Sources, prepare_first};
 use crate::sandbox::{self, Plugin, Policy, Sandbox, SandboxSettings};
 use crate::values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use crate::values::member::{Member, Process};
-use crate::values::policy::MAX_CONCURRENCY;
-use crate::values::settings::{HandlerSettings, Settings};
+use crate::values::policy::{Instances, Limits, MAX_CONCURRENCY};
+use crate::values::settings::{Grants, HandlerSettings, Settings};
 
 /// Plugins that are prepared at once.
 const PREPARING: usize = 8;
@@ -84,6 +84,25 @@ pub fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize
         instances: handler.instances,
         config: handler.config.clone(),
         grants: handler.grants.clone(),
+    }
+}
+
+/// A policy under which everything may be published.
+pub fn everything(handler: &str, limits: Limits) -> Policy {
+    Policy {
+        handler: handler.into(),
+        allowance: Allowance {
+            publishes: vec![">".parse().expect("`>` is a pattern")],
+            messages: limits.messages,
+            output: limits.output,
+            message: limits.output,
+            state: limits.state,
+            inbox_prefix: "_INBOX".into(),
+        },
+        limits,
+        instances: Instances::Fresh,
+        config: BTreeMap::new(),
+        grants: Grants::default(),
     }
 }
 

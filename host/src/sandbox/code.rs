@@ -22,6 +22,7 @@ pub struct Code {
     digest: Digest,
     id: Arc<PluginId>,
     uses_state: bool,
+    imports: Vec<String>,
     /// The interface for calls over HTTP that it imports.
     http: Option<String>,
 }
@@ -51,9 +52,9 @@ impl Code {
         };
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(wrong)?;
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
-        let http = imports.into_iter().find(|name| name.starts_with("wasi:http/outgoing-handler"));
+        let http = imports.iter().find(|name| name.starts_with("wasi:http/outgoing-handler")).cloned();
         let id = PluginId { digest: digest.to_string().into(), version: version(wasm).map(Into::into) };
-        Ok(Code { pre, digest, id: id.into(), uses_state, http })
+        Ok(Code { pre, digest, id: id.into(), uses_state, imports, http })
     }
 
     /// Whether a policy grants what the component cannot do without.
@@ -76,6 +77,11 @@ impl Code {
     /// Its digest, and what it says of its version.
     pub fn id(&self) -> &Arc<PluginId> {
         &self.id
+    }
+
+    /// The interfaces that it imports.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     /// Whether it can ask for its key's state.

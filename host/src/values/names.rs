@@ -148,6 +148,11 @@ impl Names {
         format!("{}state.{shard}.>", self.internal)
     }
 
+    /// The shard, the handler and the key's token of a state's subject.
+    pub fn parse_state<'a>(&self, subject: &'a str) -> Option<(u16, &'a str, &'a str)> {
+        self.parse_of_key(subject, "state.")
+    }
+
     /// All states.
     pub fn states(&self) -> String {
         format!("{}state.>", self.internal)
@@ -168,6 +173,11 @@ impl Names {
         format!("{}schedule.{handler}.{event_sequence}.{index}", self.internal)
     }
 
+    /// All messages that wait for their time.
+    pub fn schedules(&self) -> String {
+        format!("{}schedule.>", self.internal)
+    }
+
     /// Whether the key of this token is held for a handler. `shard` is the key's.
     pub fn gate(&self, shard: u16, handler: &str, token: &str) -> String {
         format!("{}gate.{shard}.{handler}.{token}", self.internal)
@@ -185,7 +195,11 @@ impl Names {
 
     /// Shard, handler and token of a gate's subject.
     pub fn parse_gate<'a>(&self, subject: &'a str) -> Option<(u16, &'a str, &'a str)> {
-        let rest = subject.strip_prefix(&*self.internal)?.strip_prefix("gate.")?;
+        self.parse_of_key(subject, "gate.")
+    }
+
+    fn parse_of_key<'a>(&self, subject: &'a str, kind: &str) -> Option<(u16, &'a str, &'a str)> {
+        let rest = subject.strip_prefix(&*self.internal)?.strip_prefix(kind)?;
         let mut parts = rest.splitn(3, '.');
         Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
     }

@@ -15,10 +15,9 @@ use super::{CacheArgs, FileArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::sandbox::{Call, Policy, Run};
-use crate::values::effects::{Allowance, Effects, Message, StateChange, When};
+use crate::values::effects::{Effects, Message, StateChange, When};
 use crate::values::key::Key;
-use crate::values::policy::{Instances, Limits};
-use crate::values::settings::Grants;
+use crate::values::policy::Limits;
 use crate::values::verdict::Verdict;
 
 /// Run one event through a plugin, without a server.
@@ -101,7 +100,7 @@ impl Command {
                     .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
                 (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))
             }
-            None => (everything("invoke", Limits::default()), None),
+            None => (host::everything("invoke", Limits::default()), None),
         };
         for pair in &self.set {
             let (name, value) =
@@ -109,25 +108,6 @@ impl Command {
             policy.config.insert(name.to_owned(), value.to_owned());
         }
         Ok((policy, template))
-    }
-}
-
-/// A policy under which everything may be published.
-pub(super) fn everything(handler: &str, limits: Limits) -> Policy {
-    Policy {
-        handler: handler.into(),
-        allowance: Allowance {
-            publishes: vec![">".parse().expect("`>` is a pattern")],
-            messages: limits.messages,
-            output: limits.output,
-            message: limits.output,
-            state: limits.state,
-            inbox_prefix: "_INBOX".into(),
-        },
-        limits,
-        instances: Instances::Fresh,
-        config: BTreeMap::new(),
-        grants: Grants::default(),
     }
 }
 

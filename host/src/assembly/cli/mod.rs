@@ -1,12 +1,14 @@
 //! The command line. One module for each command; this one holds what they share.
 
 mod audit;
+mod build;
 mod check;
 mod dead_letters;
 mod dev;
 mod fixture;
 mod graph;
 mod invoke;
+mod new;
 mod orders;
 mod plugins;
 mod publish;
@@ -64,6 +66,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::Command),
+    Build(build::Command),
     Run(run::Command),
     Dev(dev::Command),
     Check(check::Command),
@@ -208,12 +212,14 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = runtime.block_on(async {
         match command {
+            Command::New(command) => done(command.run()),
+            Command::Build(command) => done(Box::pin(command.run()).await),
             Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Check(command) => command.run().await,
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
-            Command::Test(command) => Box::pin(command.run()).await,
+            Command::Test(command) => Box::pin(command.run(plugins.handle().clone())).await,
             Command::Push(command) => done(command.run().await),
             Command::Publish(command) => done(command.run().await),
             Command::Tail(command) => done(command.run().await),

@@ -9,8 +9,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::audit::audit;
-use super::invoke::everything;
+
 use super::{CacheArgs, TargetArgs};
+use crate::assembly::host;
 use crate::broker::{Broker, NewObject};
 use crate::sandbox::{self, Digest};
 use crate::values::object::{Object, SCHEME};
@@ -109,7 +110,7 @@ impl Command {
         let (memory, time) = LIMITS;
         let limits = Limits { memory, time, ..Limits::default() };
         let sandbox = self.cache.sandbox(memory)?;
-        let plugin = sandbox.admit(&self.file, Arc::new(everything("push", limits))).await?;
+        let plugin = sandbox.admit(&self.file, Arc::new(host::everything("push", limits))).await?;
         ensure!(plugin.digest() == digest, "`{}` changed while it was read", self.file.display());
         Ok(plugin.code().id().version.as_deref().map(str::to_owned))
     }

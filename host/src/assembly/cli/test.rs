@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::{CacheArgs, FileArgs};
 use crate::assembly::config::Needs;
+use crate::assembly::server;
 use crate::assembly::testing::junit::{self, Tested};
-use crate::assembly::testing::{Modes, Options, Suite, case};
+use crate::assembly::testing::{Modes, Options, Stage, Suite, case};
 
 /// Where tests stand, beside the application's file.
 const FOLDER: &str = "tests";
@@ -52,6 +53,13 @@ pub(super) struct Command {
     /// What the first of these orders comes from; the next ones count up from it.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Run each test once over a real server instead: the whole host, in real time. What leaves no trace in the stream (runs,
+    /// log lines, replies) is not compared.
+    #[arg(long, conflicts_with_all = ["instances", "shuffles", "seed"])]
+    server: bool,
+    /// The nats-server to start for `--server`.
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
     /// Also write the results to this file, in JUnit's form.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -62,10 +70,20 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<ExitCode> {
         let settings = self.file.load(Needs::Everything)?;
         let files = self.files(&settings.folder)?;
-        let suite = Suite::load(settings, &self.cache.workshop()?).await?;
+        let workshop = self.cache.workshop()?;
+        let stage = match self.server {
+            false => None,
+            true => Some(Stage {
+                file: self.file.config.clone(),
+                program: server::find(self.nats_server.as_deref())?,
+                workshop: workshop.clone(),
+                threads,
+            }),
+        };
+        let suite = Suite::load(settings, &workshop).await?;
         let options = Options { modes: self.instances, shuffles: self.shuffles, seed: self.seed };
         let mut tested = Vec::new();
         for path in &files {
@@ -77,7 +95,10 @@ impl Command {
                 if self.filter.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
                     continue;
                 }
-                let outcome = suite.run(&case, options).await;
+                let outcome = match &stage {
+                    None => suite.run(&case, options).await,
+                    Some(stage) => suite.run_on_server(&case, stage).await,
+                };
                 let test = Tested { file: file.clone(), name, outcome };
                 print(&test);
                 tested.push(test);

@@ -7,8 +7,10 @@ pub mod case;
 mod expect;
 mod host;
 pub mod junit;
+mod server;
 mod story;
 mod suite;
 
 pub use host::{BEGINNING, Publication, Ran, TestHost};
+pub use server::Stage;
 pub use suite::{Modes, Options, Outcome, Suite};

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use super::case::{self, Case, GivenEvent};
 use super::expect;
 use super::host::{BEGINNING, Publication, Ran, TestHost};
+use super::server::{self, Stage};
 use super::story::{Story, word};
 use crate::assembly::config::parse_duration;
 use crate::assembly::host::{Workshop, admit_all, policy, sandbox};
+use crate::flow::shards::HandlerIx;
 use crate::sandbox::{Code, Sandbox};
 use crate::values::dead_letter::parse_rfc3339;
 use crate::values::effects::Effects;
@@ -93,6 +95,18 @@ impl Suite {
         Outcome { faults, runs, elapsed: began.elapsed() }
     }
 
+    /// Runs a test once over a real server, with the whole host and in real time. What leaves no trace in the stream is
+    /// not compared: how each run ended, log lines, replies, and states between two events of a key.
+    pub async fn run_on_server(&self, case: &Case, stage: &Stage) -> Outcome {
+        let began = Instant::now();
+        let played = async { server::play(stage, self.settings_of(case)?, case).await };
+        let (faults, runs) = match played.await {
+            Ok(story) => (expect::faults(case, &story), story.endings.len()),
+            Err(error) => (vec![format!("{error:#}")], 0),
+        };
+        Outcome { faults, runs, elapsed: began.elapsed() }
+    }
+
     async fn try_run(
         &self,
         case: &Case,
@@ -133,22 +147,11 @@ impl Suite {
         instances: Instances,
         seed: Option<u64>,
     ) -> anyhow::Result<TestHost> {
-        let mut settings = self.settings.clone();
-        let mut plugins = Vec::new();
-        if let Some(name) = &case.handler {
-            settings.handler(name).with_context(|| self.no_handler(name))?;
-            settings.handlers.retain(|handler| *handler.name == **name);
-        }
-        for name in case.config.keys() {
-            settings.handler(name).with_context(|| self.no_handler(name))?;
-        }
+        let mut settings = self.settings_of(case)?;
         for handler in &mut settings.handlers {
-            let of = Arc::make_mut(handler);
-            of.instances = instances;
-            if let Some(config) = case.config.get(&*of.name) {
-                of.config.extend(config.clone());
-            }
+            Arc::make_mut(handler).instances = instances;
         }
+        let mut plugins = Vec::new();
         for handler in &settings.handlers {
             let all = self.settings.handlers.iter().zip(&self.codes);
             let code = all.into_iter().find(|(of, _)| of.name == handler.name).map(|(_, code)| code);
@@ -159,6 +162,23 @@ impl Suite {
         let first = case.events.first().and_then(|event| event.time.as_deref());
         let beginning = case.start.as_deref().or(first).map(instant).transpose()?.unwrap_or(BEGINNING);
         Ok(TestHost::new(Arc::new(settings), plugins, beginning, seed))
+    }
+
+    /// The part of the application that a test is about.
+    fn settings_of(&self, case: &Case) -> anyhow::Result<Settings> {
+        let mut settings = self.settings.clone();
+        for name in case.handler.iter().chain(case.config.keys()) {
+            settings.handler(name).with_context(|| self.no_handler(name))?;
+        }
+        if let Some(name) = &case.handler {
+            settings.handlers.retain(|handler| *handler.name == **name);
+        }
+        for handler in &mut settings.handlers {
+            if let Some(config) = case.config.get(&*handler.name) {
+                Arc::make_mut(handler).config.extend(config.clone());
+            }
+        }
+        Ok(settings)
     }
 
     fn no_handler(&self, name: &str) -> String {
@@ -173,7 +193,9 @@ impl Suite {
         seed: Option<u64>,
     ) -> anyhow::Result<(TestHost, Story)> {
         let mut host = self.host(case, instances, seed).await?;
-        give_states(case, &mut host)?;
+        for Given { handler, key, state } in given_states(case, host.settings())? {
+            host.set_state(handler, key, state);
+        }
         let mut events = Vec::new();
         for (index, given) in case.events.iter().enumerate() {
             let place = || format!("event {} `{}`", index + 1, given.subject);
@@ -205,7 +227,11 @@ fn instant(text: &str) -> anyhow::Result<u64> {
     parse_rfc3339(text).with_context(|| format!("`{text}` is not a time such as \"2026-11-01T12:00:00Z\""))
 }
 
-fn publication(case: &Case, given: &GivenEvent, settings: &Settings) -> anyhow::Result<Publication> {
+pub(super) fn publication(
+    case: &Case,
+    given: &GivenEvent,
+    settings: &Settings,
+) -> anyhow::Result<Publication> {
     let payload = case::bytes(given.payload.as_deref(), given.payload_base64.as_deref(), given.json.as_ref())
         .context("`payload`")?;
     let of_handler = case.handler.as_ref().and_then(|name| settings.handler(name));
@@ -222,9 +248,16 @@ fn publication(case: &Case, given: &GivenEvent, settings: &Settings) -> anyhow::
     })
 }
 
-/// Gives keys the states that they have before the first event.
-fn give_states(case: &Case, host: &mut TestHost) -> anyhow::Result<()> {
-    let settings = Arc::clone(host.settings());
+/// The state of a key before the first event.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) handler: HandlerIx,
+    pub(super) key: Key,
+    pub(super) state: Bytes,
+}
+
+/// The states that a test gives. The handlers are those that take part.
+pub(super) fn given_states(case: &Case, settings: &Settings) -> anyhow::Result<Vec<Given>> {
     let place = |name: Option<&String>| match name.or(case.handler.as_ref()) {
         Some(name) => {
             let found = settings.handlers.iter().position(|handler| *handler.name == **name);
@@ -233,19 +266,20 @@ fn give_states(case: &Case, host: &mut TestHost) -> anyhow::Result<()> {
         None if settings.handlers.len() == 1 => Ok(0),
         None => bail!("a state is given: say of which `handler`"),
     };
+    let mut given = Vec::new();
     let state = case::bytes(case.state.as_deref(), case.state_base64.as_deref(), None).context("`state`")?;
     if let (Some(state), Some(first)) = (state, case.events.first()) {
         let handler = place(None)?;
-        let key = first_key(case, first, settings.handlers.get(handler), &settings)?;
-        host.set_state(handler, key, state);
+        let key = first_key(case, first, settings.handlers.get(handler), settings)?;
+        given.push(Given { handler, key, state });
     }
-    for given in &case.states {
-        let handler = place(given.handler.as_ref())?;
-        let state = case::bytes(given.text.as_deref(), given.base64.as_deref(), given.json.as_ref());
-        let state = state.with_context(|| format!("state of key `{}`", given.key))?;
-        host.set_state(handler, Key::new(&given.key), state.unwrap_or_else(Bytes::new));
+    for of in &case.states {
+        let handler = place(of.handler.as_ref())?;
+        let state = case::bytes(of.text.as_deref(), of.base64.as_deref(), of.json.as_ref());
+        let state = state.with_context(|| format!("state of key `{}`", of.key))?;
+        given.push(Given { handler, key: Key::new(&of.key), state: state.unwrap_or_default() });
     }
-    Ok(())
+    Ok(given)
 }
 
 fn first_key(

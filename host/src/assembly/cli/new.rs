@@ -1,0 +1,49 @@
+//! `heddle new`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::assembly::project::{Language, create};
+
+/// Make a project for a handler.
+///
+/// Writes a folder with a handler that counts orders, its unit test, a test for `heddle test`, a heddle.toml to run it with,
+/// and a copy of the SDK, so that nothing but the language's own tools is needed. Then says what to run next.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The project's name, which is that of the folder, the component and the handler: lower-case letters, digits and dashes.
+    name: String,
+    /// The language.
+    #[arg(long, value_enum)]
+    lang: Language,
+    /// Use the SDK at this path, a checkout of Heddle, instead of writing a copy into the project.
+    #[arg(long, value_name = "FOLDER")]
+    sdk: Option<PathBuf>,
+}
+
+impl Command {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let Command { name, lang, sdk } = self;
+        let created = create(&PathBuf::from(&name), &name, lang, sdk.as_deref())?;
+        let mut own: Vec<String> = Vec::new();
+        for file in created.files.iter().filter(|file| !file.starts_with("heddle-sdk")) {
+            own.push(format!("  {name}/{}", file.display()));
+        }
+        println!("{name}: a handler in {lang}\n\n{}", own.join("\n"));
+        if sdk.is_none() {
+            println!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project");
+        }
+        println!("\nNext:\n\n  cd {name}");
+        if let Some(install) = created.install {
+            println!("  {install}");
+        }
+        println!(
+            "  heddle build\n  heddle test\n  heddle dev\n\nand, while it runs, in a second terminal in the same folder:\n\n  \
+             heddle publish order.placed.ada '{{\"order\": \"o-1\"}}'\n\nFor an application that is there already, these lines go \
+             into its heddle.toml:\n\n{}",
+            created.handler
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! New projects.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use super::{Language, files, recipes};
+
+/// The longest name of a project.
+const MAX_NAME: usize = 64;
+
+/// Names that tools would take for something else.
+const TAKEN: [&str; 8] = ["heddle", "heddle-sdk", "test", "tests", "src", "dist", "plugin", "main"];
+
+/// A project that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// Every file, below the project's folder.
+    pub files: Vec<PathBuf>,
+    /// What is run once before the first build; none: nothing.
+    pub install: Option<&'static str>,
+    /// The lines for the file of an application that is there already.
+    pub handler: String,
+}
+
+/// Makes a project: a folder with a handler, its tests, and the SDK of its language, or with a path to an SDK that is there.
+///
+/// # Errors
+/// The name will not do, the folder is there already, or cannot be written.
+pub fn create(folder: &Path, name: &str, language: Language, sdk: Option<&Path>) -> anyhow::Result<Created> {
+    check_name(name)?;
+    if folder.exists() {
+        bail!("`{}` is there already", folder.display());
+    }
+    let sdk_path = match sdk {
+        None => files::SDK.to_owned(),
+        Some(path) => {
+            ensure!(
+                path.join("wit/heddle.wit").is_file(),
+                "`{}` holds no SDK: it has no wit/heddle.wit",
+                path.display()
+            );
+            path.canonicalize()?.display().to_string()
+        }
+    };
+    let handler = handler(name, language);
+    let values =
+        [("name", name), ("ident", &name.replace('-', "_")), ("sdk", &sdk_path), ("handler", &handler)];
+    let mut created = Vec::new();
+    let mut write = |path: &str, content: &[u8]| -> anyhow::Result<()> {
+        let file = folder.join(path);
+        let parent = file.parent().context("a file lies in a folder")?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("failed to create `{}`", parent.display()))?;
+        std::fs::write(&file, content).with_context(|| format!("failed to write `{}`", file.display()))?;
+        created.push(path.into());
+        Ok(())
+    };
+    for (path, content) in files::template(language, &values)? {
+        write(&path, content.as_bytes())?;
+    }
+    if sdk.is_none() {
+        for (path, content) in files::sdk(language)? {
+            write(&path, &content)?;
+        }
+    }
+    created.sort();
+    Ok(Created { files: created, install: recipes::install(language), handler })
+}
+
+/// A name that every tool takes: lower-case letters, digits and dashes.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    ensure!(
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(legal)
+            && !name.ends_with('-')
+            && name.len() <= MAX_NAME,
+        "`{name}` cannot name a project: it must begin with a lower-case letter and hold lower-case letters, digits and \
+         dashes only"
+    );
+    ensure!(!TAKEN.contains(&name), "`{name}` cannot name a project: tools take it for something else");
+    Ok(())
+}
+
+/// The lines of `heddle.toml` for the handler.
+fn handler(name: &str, language: Language) -> String {
+    let instances = if language.is_compiled_small() {
+        ""
+    } else {
+        "# An instance of this language is dear to make, so one serves many events.\ninstances = { reuse = 1000 }\n"
+    };
+    let watch: Vec<String> = recipes::watch(language).iter().map(|path| format!("\"{path}\"")).collect();
+    let watch = watch.join(", ");
+    format!(
+        "[handlers.{name}]\nplugin = \"dist/{name}.wasm\"\nsubscribe = [\"order.placed.*\"]\nkey = \"{{subject.2}}\"\n\
+         publishes = [\"gift.earned.*\"]\n{instances}\n# `heddle dev` builds it when it changes.\n\
+         [handlers.{name}.build]\ncommand = [\"heddle\", \"build\"]\nwatch = [{watch}]"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_a_handler_its_tests_and_the_sdk() {
+        let root = tempfile::tempdir().unwrap();
+        for language in Language::ALL {
+            let folder = root.path().join(language.template());
+            let created = create(&folder, "loyalty", language, None).unwrap();
+            for file in ["heddle.toml", "tests/gift.toml", ".gitignore", "heddle-sdk/wit/heddle.wit"] {
+                assert!(
+                    created.files.contains(&PathBuf::from(file)),
+                    "{language}: {file}: {:?}",
+                    created.files
+                );
+            }
+            assert_eq!(super::super::Project::open(&folder).unwrap().language, language);
+        }
+        let error = create(root.path(), "loyalty", Language::C, None).unwrap_err().to_string();
+        assert!(error.contains("is there already"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_a_tool_would_not_take_is_refused() {
+        for name in ["", "Loyalty", "9lives", "a_b", "a b", "../x", "heddle", "x-", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in ["loyalty", "order-2", "x"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+    }
+}
