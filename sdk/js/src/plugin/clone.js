@@ -39,8 +39,9 @@ function clone(value, known) {
   if (value instanceof Error) {
     const type = typeof globalThis[value.name] === 'function' ? globalThis[value.name] : Error;
     const copy = remember(new type(value.message));
-    copy.stack = value.stack;
-    if ('cause' in value) copy.cause = clone(value.cause, known);
+    const define = (name, own) => Object.defineProperty(copy, name, { value: own, configurable: true, writable: true });
+    define('stack', value.stack);
+    if ('cause' in value) define('cause', clone(value.cause, known));
     return copy;
   }
   if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet || value instanceof WeakRef) {

@@ -5,13 +5,11 @@ import * as context from 'heddle:plugin/context@0.1.0';
 import * as effects from 'heddle:plugin/effects@0.1.0';
 import * as lines from 'heddle:plugin/log@0.1.0';
 import * as values from 'heddle:plugin/state@0.1.0';
+import { NEVER } from './never.js';
 import { loop, reseed, unhandled } from './prelude.js';
 import { Retry, verdictOf } from '../errors.js';
 import { Event } from '../event.js';
 import { nobody, setHost } from '../host.js';
-
-export const NEVER =
-  'the handler awaits what never comes: its promise is pending, and no other promise and no timer is left that could settle it';
 
 /** The record of the event that runs. */
 let running;
@@ -75,6 +73,8 @@ function finish(answer) {
   if (answer !== undefined) {
     if (typeof answer?.then === 'function') settle(answer);
     else if (answer instanceof Error) throw answer;
+  } else if (loop.timers > 0) {
+    host.log('warn', 'the handler has ended without waiting for its timers, which are forgotten: return a promise');
   }
   loop.runJobs();
   if (unhandled.size > 0) throw unhandled.values().next().value;
@@ -85,13 +85,14 @@ function settle(promise) {
   let reason;
   Promise.resolve(promise).then(
     (answer) => {
-      if (answer instanceof Error) throw answer;
-      state = 'fulfilled';
+      state = answer instanceof Error ? 'rejected' : 'fulfilled';
+      reason = answer;
     },
-  ).catch((thrown) => {
-    state = 'rejected';
-    reason = thrown;
-  });
+    (thrown) => {
+      state = 'rejected';
+      reason = thrown;
+    },
+  );
   do loop.runJobs();
   while (state === 'pending' && loop.runTimer());
   if (state === 'rejected') throw reason;
