@@ -7,6 +7,8 @@ import { Problem, sdk } from './project.mjs';
 
 /** What stacks call the module in the engine. */
 const FILE = 'componentize-qjs:user.js';
+/** What the module that brings handler and SDK together is called. */
+const ENTRY = 'heddle-plugin.js';
 
 /**
  * The module and its map. Everything asynchronous is rewritten to generators and the `Promise` of the SDK, because the
@@ -19,7 +21,7 @@ export async function bundle(project) {
   try {
     result = await esbuild.build({
       absWorkingDir: project.folder,
-      stdin: { contents: entryOf(project), resolveDir: project.folder, sourcefile: '<plugin>' },
+      stdin: { contents: entryOf(project), resolveDir: project.folder, sourcefile: ENTRY },
       bundle: true,
       write: false,
       outfile,
@@ -87,7 +89,7 @@ async function show(esbuild, project, errors) {
 
 /** What is to be said in place of esbuild's words. */
 function explained(project, { text, location }) {
-  if (text.startsWith('No matching export') && text.includes('"default"') && location?.file === '<plugin>') {
+  if (text.startsWith('No matching export') && text.includes('"default"') && location?.file === ENTRY) {
     return {
       text: `\`${project.entry}\` has no default export, which is the handler: write \`export default function handle(event) { … }\``,
       location: null,
@@ -105,7 +107,7 @@ function explained(project, { text, location }) {
 
 /** A map as `setMap` takes it: without the SDK's own lines, each line by itself. */
 export function compact(map, base, folder) {
-  const places = map.sources.map((source) => placeOf(path.resolve(base, source), folder));
+  const places = map.sources.map((source) => placeOf(path.resolve(base, decodeURI(source)), folder));
   const sources = [...new Set(places.filter((place) => place !== undefined))];
   const at = [0, 0, 0];
   const lines = map.mappings.split(';').map((line) => {
@@ -137,6 +139,6 @@ export function compact(map, base, folder) {
 
 /** How a file is called in stacks; none if its frames are not shown. */
 function placeOf(file, folder) {
-  if (file.startsWith(sdk + path.sep) || path.basename(file) === '<plugin>') return undefined;
+  if (file.startsWith(sdk + path.sep) || path.basename(file) === ENTRY) return undefined;
   return path.relative(folder, file).replaceAll('\\', '/');
 }

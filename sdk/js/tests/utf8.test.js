@@ -1,8 +1,25 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test as once } from 'node:test';
 import { TextDecoder as OwnDecoder, TextEncoder as OwnEncoder } from '../src/plugin/utf8.js';
 
 const encoder = new OwnEncoder();
+
+/** Tests our own code, and that which the engine helps with what Node lacks. */
+function test(name, check) {
+  once(name, check);
+  once(`${name}, with the help of the engine`, (t) => {
+    Uint8Array.fromBase64 = (text) => Uint8Array.from(Buffer.from(text, 'base64'));
+    Uint8Array.prototype.toBase64 = function () {
+      return Buffer.from(this.buffer, this.byteOffset, this.byteLength).toString('base64');
+    };
+    t.after(() => {
+      delete Uint8Array.fromBase64;
+      delete Uint8Array.prototype.toBase64;
+    });
+    return check(t);
+  });
+}
+
 const hex = (bytes) => Buffer.from(bytes).toString('hex');
 
 test('every scalar value goes there and back', () => {
