@@ -48,7 +48,7 @@ export async function bundle(project) {
     });
   } catch (error) {
     if (!Array.isArray(error.errors)) throw error;
-    throw new Problem(await show(esbuild, project, error.errors));
+    throw await faultOf(esbuild, project, error.errors);
   }
   for (const warning of await esbuild.formatMessages(result.warnings, { kind: 'warning' })) console.error(warning);
   const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending)).text;
@@ -82,27 +82,32 @@ function sdkOnce() {
   };
 }
 
-async function show(esbuild, project, errors) {
-  const told = errors.map((error) => ({ ...error, ...explained(project, error) }));
-  return (await esbuild.formatMessages(told, { kind: 'error' })).join('').trim();
+async function faultOf(esbuild, project, errors) {
+  if (errors.some((error) => lacksHandler(error))) {
+    return new Problem(
+      `\`${project.entry}\` has no default export, which is the handler: write \`export default function handle(event) { … }\``,
+    );
+  }
+  const told = errors.map((error) => ({ ...error, ...explained(error) }));
+  console.error((await esbuild.formatMessages(told, { kind: 'error', color: process.stderr.isTTY })).join('').trimEnd());
+  return new Problem('');
+}
+
+function lacksHandler({ text, location }) {
+  return text.startsWith('No matching export') && text.includes('"default"') && location?.file === ENTRY;
 }
 
 /** What is to be said in place of esbuild's words. */
-function explained(project, { text, location }) {
-  if (text.startsWith('No matching export') && text.includes('"default"') && location?.file === ENTRY) {
-    return {
-      text: `\`${project.entry}\` has no default export, which is the handler: write \`export default function handle(event) { … }\``,
-      location: null,
-    };
-  }
+function explained({ text }) {
   if (text.startsWith('Top-level await')) {
     return { text: 'await cannot be used outside of a function: a plugin is loaded without waiting for anything' };
   }
-  const name = /^Could not resolve "(?:node:)?([^"]+)"/.exec(text)?.[1];
-  if (builtinModules.includes(name)) {
-    return { text: `\`${name}\` is a part of Node, which a plugin does not have`, notes: [] };
+  const missing = /^Could not resolve "(?:node:)?([^"]+)"/.exec(text)?.[1];
+  if (missing === undefined) return {};
+  if (builtinModules.includes(missing)) {
+    return { text: `\`${missing}\` is a part of Node, which a plugin does not have`, notes: [] };
   }
-  return {};
+  return missing.startsWith('.') ? {} : { text: `the package \`${missing}\` is not installed: run \`npm install ${missing}\``, notes: [] };
 }
 
 /** A map as `setMap` takes it: without the SDK's own lines, each line by itself. */

@@ -18,10 +18,10 @@ function explained(project, message, map) {
   if (message.includes('the default export is no function')) {
     return `the default export of \`${project.entry}\` is no function: write \`export default function handle(event) { … }\``;
   }
-  const [, thrown] = /Failed to evaluate JavaScript module: ([^]*)$/.exec(message) ?? [];
+  const [, thrown] = /Failed to evaluate user JavaScript module: (?:Failed to [^:]*: )?([^]*)$/.exec(message) ?? [];
   if (thrown === undefined) return message;
   setMap({ ...map });
   const title = thrown.split('\n')[0];
   const frames = framesOf({ stack: thrown }).map((frame) => `\n    ${frame}`);
-  return `the handler's modules cannot be loaded: ${title}${frames.join('')}`;
+  return `the handler's modules fail while they are loaded: ${title}${frames.join('')}`;
 }
