@@ -110,7 +110,10 @@ function explained({ text }) {
   return missing.startsWith('.') ? {} : { text: `the package \`${missing}\` is not installed: run \`npm install ${missing}\``, notes: [] };
 }
 
-/** A map as `setMap` takes it: without the SDK's own lines, each line by itself. */
+/**
+ * A map as `setMap` takes it: without the SDK's own lines, each line by itself. Of packages only the lines are kept, for
+ * their columns would be most of the map.
+ */
 export function compact(map, base, folder) {
   const places = map.sources.map((source) => placeOf(path.resolve(base, decodeURI(source)), folder));
   const sources = [...new Set(places.filter((place) => place !== undefined))];
@@ -132,6 +135,8 @@ export function compact(map, base, folder) {
         ownsNothing = true;
         continue;
       }
+      const isPackage = sources[source].startsWith('node_modules/') || sources[source].includes('/node_modules/');
+      if (isPackage && !ownsNothing && last[1] === source && last[2] === at[1]) continue;
       const next = [column, source, at[1], at[2]];
       segments.push(encodeSegment(next.map((number, i) => number - last[i])));
       last = next;
