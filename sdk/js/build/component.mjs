@@ -2,12 +2,12 @@
 // at their top is done once, when the plugin is built.
 
 import { setMap, framesOf } from '../src/stack.js';
-import { Problem, wit } from './project.mjs';
+import { Problem } from './project.mjs';
 
 export async function componentize(project, { code, map }) {
   const { componentize: make } = project.require('componentize-qjs');
   try {
-    const { component } = await make({ witPath: wit, jsSource: code, world: 'plugin', sync: true });
+    const { component } = await make({ witPath: project.wit, jsSource: code, world: 'plugin', sync: true });
     return component;
   } catch (error) {
     throw new Problem(explained(project, String(error?.message ?? error), map));

@@ -16,9 +16,6 @@ export class Problem extends Error {}
 /** The folder of the SDK, whatever links lead to it. */
 export const sdk = fs.realpathSync(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 
-/** The contract, which lies beside the SDK's parent. */
-export const wit = path.join(sdk, '../../wit');
-
 export function readProject(given) {
   if (Number(process.versions.node.split('.')[0]) < OLDEST_NODE) {
     throw new Problem(`Node ${OLDEST_NODE} or newer is needed, but this is ${process.versions.node}`);
@@ -34,9 +31,7 @@ export function readProject(given) {
   }
   const name = typeof settings.name === 'string' ? settings.name.split('/').pop() : '';
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) throw new Problem('package.json has no plain `name`, which the plugin is called by');
-  if (!fs.existsSync(path.join(wit, 'heddle.wit'))) {
-    throw new Problem(`the contract is not at ${wit}: the folders \`wit\` and \`sdk\` of Heddle must lie beside each other`);
-  }
+  const wit = contractOf(folder, settings.dependencies?.['@heddle/sdk']);
   const entry = entryOf(folder, settings.main);
   const usesTypes = /\.[mc]?tsx?$/.test(entry);
   const tools = Object.keys(TOOLS).filter((tool) => usesTypes || tool !== 'typescript');
@@ -46,6 +41,7 @@ export function readProject(given) {
     name,
     entry,
     usesTypes,
+    wit,
     work: path.join(folder, '.heddle/build'),
     result: path.join(folder, 'dist', `${name}.wasm`),
     /** The path of a file of an installed tool. */
@@ -54,6 +50,16 @@ export function readProject(given) {
   };
   checkTools(folder, tools, require);
   return project;
+}
+
+/** The contract, which lies beside the SDK's parent, or where the SDK was if npm has copied it. */
+function contractOf(folder, dependency) {
+  const origins = [sdk];
+  if (dependency?.startsWith('file:')) origins.push(path.resolve(folder, dependency.slice('file:'.length)));
+  const candidates = origins.map((origin) => path.join(origin, '../../wit'));
+  const found = candidates.find((candidate) => fs.existsSync(path.join(candidate, 'heddle.wit')));
+  if (found !== undefined) return found;
+  throw new Problem(`the contract is not at ${candidates[0]}: the folders \`wit\` and \`sdk\` of Heddle must lie beside each other`);
 }
 
 /** The handler's file, relative to the project. */
