@@ -54,7 +54,8 @@ export async function bundle(project) {
   const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending)).text;
   const map = compact(JSON.parse(text('.js.map')), path.dirname(outfile), project.folder);
   // After the last line, so that the map holds for all others.
-  return { code: `${text('.js')}__heddle_set_map(${JSON.stringify(map)});\n`, map };
+  const code = `${text('.js')}__heddle_map(${JSON.stringify(map)});\ndelete globalThis.__heddle_map;\n`;
+  return { code, map };
 }
 
 function entryOf(project) {
@@ -64,7 +65,7 @@ import ${own('plugin/prelude.js')};
 import handle from ${JSON.stringify(`./${project.entry}`)};
 import { plugin } from ${own('plugin/entry.js')};
 import { setMap } from ${own('stack.js')};
-globalThis.__heddle_set_map = setMap;
+globalThis.__heddle_map = setMap;
 export const handler = plugin(handle);
 `;
 }

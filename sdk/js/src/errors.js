@@ -94,30 +94,38 @@ export function refused(effect, thrown) {
   return typeof refusal?.tag === 'string' ? new EffectError(effect, refusal) : thrown;
 }
 
-/** What becomes of an event whose handler threw this: a case of the contract's `failure`. */
+/** What becomes of an event whose handler threw this: a case of the contract's `failure`. Never throws. */
 export function verdictOf(thrown) {
   if (thrown instanceof Defer) {
-    return { tag: 'defer', val: { delayMs: thrown.delayMs, reason: thrown.message.toWellFormed() } };
+    return { tag: 'defer', val: { delayMs: thrown.delayMs, reason: reasonOf(thrown) } };
   }
   if (thrown instanceof Reject || thrown instanceof DecodeError || thrown instanceof EffectError) {
-    return { tag: 'reject', val: thrown.message.toWellFormed() };
+    return { tag: 'reject', val: reasonOf(thrown) };
   }
   if (thrown instanceof Retry || thrown instanceof ConfigError) {
-    return { tag: 'retry', val: thrown.message.toWellFormed() };
+    return { tag: 'retry', val: reasonOf(thrown) };
   }
   return { tag: 'retry', val: report(thrown).toWellFormed() };
+}
+
+function reasonOf(error) {
+  return String(error.message).toWellFormed();
 }
 
 /** `<Kind>: <message>` in the first line, then a frame in each line. */
 function report(thrown) {
   if (!(thrown instanceof Error)) return `thrown: ${oneLine(show(thrown))}`;
-  const lines = [titleOf(thrown), ...framesOf(thrown)];
-  const seen = new Set([thrown]);
-  for (let at = thrown.cause; at instanceof Error && !seen.has(at); at = at.cause) {
-    seen.add(at);
-    lines.push(`caused by ${titleOf(at)}`, ...framesOf(at));
+  const lines = [];
+  try {
+    const seen = new Set();
+    for (let at = thrown; at instanceof Error && !seen.has(at); at = at.cause) {
+      lines.push(seen.size === 0 ? titleOf(at) : `caused by ${titleOf(at)}`, ...framesOf(at));
+      seen.add(at);
+    }
+  } catch {
+    // An error that cannot be looked at is told as far as it could be.
   }
-  return lines.join('\n');
+  return lines.join('\n') || 'Error';
 }
 
 export function titleOf(error) {

@@ -122,6 +122,23 @@ test('errors become verdicts', () => {
   assert.match(other.val, /^TypeError: boom\nat /);
 });
 
+test('whatever is thrown becomes a verdict', () => {
+  const odd = new Error('odd');
+  Object.defineProperty(odd, 'stack', {
+    get() {
+      throw new Error('no stack');
+    },
+  });
+  const broken = { toJSON: () => assert.fail() };
+  for (const thrown of [null, undefined, 5, Symbol('s'), broken, Object.create(null), odd, Object.assign(new sdk.Reject('x'), { message: 5 })]) {
+    const { verdict } = ran(() => {
+      throw thrown;
+    });
+    assert.ok(['retry', 'reject'].includes(verdict.tag));
+    assert.equal(typeof verdict.val, 'string');
+  }
+});
+
 test('refusals of the host become errors', () => {
   fake.refusal = { tag: 'not-granted', val: 'subject `secret.x` is not within' };
   const { verdict } = ran(() => sdk.publish('secret.x', 1));
