@@ -108,7 +108,9 @@ function explained({ text }) {
   if (builtinModules.includes(missing)) {
     return { text: `\`${missing}\` is a part of Node, which a plugin does not have`, notes: [] };
   }
-  return missing.startsWith('.') ? {} : { text: `the package \`${missing}\` is not installed: run \`npm install ${missing}\``, notes: [] };
+  return missing.startsWith('.')
+    ? {}
+    : { text: `the package \`${missing}\` is not installed: run \`npm install ${missing}\``, notes: [] };
 }
 
 /**

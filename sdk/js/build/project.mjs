@@ -30,7 +30,8 @@ export function readProject(given) {
     throw new Problem(`package.json cannot be read: ${error.message}`);
   }
   const name = typeof settings.name === 'string' ? settings.name.split('/').pop() : '';
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) throw new Problem('package.json has no plain `name`, which the plugin is called by');
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+    throw new Problem('package.json has no plain `name`, which the plugin is called by');
   const wit = contractOf(folder, settings.dependencies?.['@heddle/sdk']);
   const entry = entryOf(folder, settings.main);
   const usesTypes = /\.[mc]?tsx?$/.test(entry);
@@ -59,7 +60,9 @@ function contractOf(folder, dependency) {
   const candidates = origins.map((origin) => path.join(origin, '../../wit'));
   const found = candidates.find((candidate) => fs.existsSync(path.join(candidate, 'heddle.wit')));
   if (found !== undefined) return found;
-  throw new Problem(`the contract is not at ${candidates[0]}: the folders \`wit\` and \`sdk\` of Heddle must lie beside each other`);
+  throw new Problem(
+    `the contract is not at ${candidates[0]}: the folders \`wit\` and \`sdk\` of Heddle must lie beside each other`,
+  );
 }
 
 /** The handler's file, relative to the project. */

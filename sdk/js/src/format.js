@@ -13,7 +13,9 @@ export function format(values) {
   const parts = [];
   if (typeof values[0] === 'string' && values[0].includes('%')) {
     rest = values.slice(1);
-    parts.push(values[0].replace(/%[sdifjoOc%]/g, (mark) => (mark === '%%' ? '%' : rest.length > 0 ? fill(mark, rest.shift()) : mark)));
+    parts.push(
+      values[0].replace(/%[sdifjoOc%]/g, (mark) => (mark === '%%' ? '%' : rest.length > 0 ? fill(mark, rest.shift()) : mark)),
+    );
   }
   for (const value of rest) parts.push(typeof value === 'string' ? value : show(value));
   return parts.join(' ');

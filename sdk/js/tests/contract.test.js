@@ -2,19 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  config,
-  context,
-  DecodeError,
-  Defer,
-  EffectError,
-  log,
-  publish,
-  Reject,
-  reply,
-  Retry,
-  state,
-} from '../src/index.js';
+import { config, context, DecodeError, Defer, EffectError, log, publish, Reject, reply, Retry, state } from '../src/index.js';
 import { event, handler, run } from '../src/testing/index.js';
 
 function count(event) {
@@ -57,12 +45,16 @@ test('a payload that cannot be read is a reject', async () => {
 test('a state that cannot be read is a reject', async () => {
   const broken = handler(() => state.setText('nope'), { key: 'k' });
   (await broken.run(event('a'))).done();
-  const reads = (read) => run(() => {
-    state.setText('"five"');
-    read();
-  }, event('a'));
+  const reads = (read) =>
+    run(() => {
+      state.setText('"five"');
+      read();
+    }, event('a'));
   assert.match((await reads(() => state.get(Number.parse))).verdict.verdict, /done/);
-  assert.equal((await reads(() => state.get((n) => assert.fail(`${n} is no number`)))).rejected(), 'cannot decode the state: five is no number');
+  assert.equal(
+    (await reads(() => state.get((n) => assert.fail(`${n} is no number`)))).rejected(),
+    'cannot decode the state: five is no number',
+  );
   const bytes = await run(() => {
     state.setBytes(Uint8Array.of(0xff));
     assert.throws(() => state.getText(), DecodeError);
@@ -111,7 +103,10 @@ test('what is no JSON is refused with its subject', async () => {
 
 test('a handler may go on without a refused effect', async () => {
   const going = await run(() => {
-    assert.throws(() => publish('out.*', 1), (error) => error instanceof EffectError && error.kind === 'invalid');
+    assert.throws(
+      () => publish('out.*', 1),
+      (error) => error instanceof EffectError && error.kind === 'invalid',
+    );
     publish('out.x', 2);
   }, event('a'));
   assert.deepEqual(going.done().subjects, ['out.x']);
@@ -129,11 +124,23 @@ test('limits hold', async () => {
   const limited = handler(
     () => {
       publish('out.a', '1');
-      assert.deepEqual(refusal(() => publish('out.b', 'x'.repeat(100))), ['too-large', 99]);
-      assert.deepEqual(refusal(() => state.set('longer than ten bytes')), ['too-large', 10]);
+      assert.deepEqual(
+        refusal(() => publish('out.b', 'x'.repeat(100))),
+        ['too-large', 99],
+      );
+      assert.deepEqual(
+        refusal(() => state.set('longer than ten bytes')),
+        ['too-large', 10],
+      );
       publish('out.c', '1');
-      assert.deepEqual(refusal(() => publish('out.d', '1')), ['too-many', 2]);
-      assert.equal(refusal(() => state.setText('0123456789')), undefined);
+      assert.deepEqual(
+        refusal(() => publish('out.d', '1')),
+        ['too-many', 2],
+      );
+      assert.equal(
+        refusal(() => state.setText('0123456789')),
+        undefined,
+      );
     },
     { limits: { messages: 2, output: 99, state: 10 } },
   );
@@ -149,7 +156,12 @@ test('texts of refusals are those of every SDK', () => {
 test('a message carries its payload, headers and delay', async () => {
   const sent = await run(() => {
     publish('out.json', { a: [1, null] }, { headers: { Priority: 'low' }, delayMs: 1500 });
-    publish('out.text', 'plain \ud800', { headers: [['A', '1'], ['A', '2']] });
+    publish('out.text', 'plain \ud800', {
+      headers: [
+        ['A', '1'],
+        ['A', '2'],
+      ],
+    });
     publish('out.bytes', Uint8Array.of(1, 255));
     publish('out.buffer', Uint8Array.of(1, 2).buffer, { headers: new Map([['B', '3']]) });
     publish('out.view', new Uint8Array([1, 2, 3]).subarray(1));
@@ -159,7 +171,10 @@ test('a message carries its payload, headers and delay', async () => {
   assert.deepEqual(message('json').json(), { a: [1, null] });
   assert.deepEqual([message('json').header('Priority'), message('json').delayMs], ['low', 2000]);
   assert.equal(message('text').text(), 'plain \ufffd');
-  assert.deepEqual(message('text').headers, [['A', '1'], ['A', '2']]);
+  assert.deepEqual(message('text').headers, [
+    ['A', '1'],
+    ['A', '2'],
+  ]);
   assert.deepEqual([...message('bytes').payload], [1, 255]);
   assert.deepEqual([...message('buffer').payload], [1, 2]);
   assert.equal(message('buffer').header('B'), '3');
@@ -190,7 +205,12 @@ test('the context is that of the event', async () => {
     sequence: 41,
     correlation: 'SHOP/7',
     time: new Date(1500),
-    headers: [['A', '1'], ['Nats-Msg-Id', 'x'], ['a', '3'], ['A', '2']],
+    headers: [
+      ['A', '1'],
+      ['Nats-Msg-Id', 'x'],
+      ['a', '3'],
+      ['A', '2'],
+    ],
   });
   const ran = await handler((event) => {
     const { attempt, sequence, stream, handler, correlation, deadlineMs } = context;
@@ -198,7 +218,11 @@ test('the context is that of the event', async () => {
     assert.deepEqual([event.id, event.subject, event.key], ['SHOP/41', 'a.b', 'a.b']);
     assert.deepEqual([event.token(0), event.token(1), event.token(2)], ['a', 'b', undefined]);
     assert.deepEqual([event.time, event.timestamp], [new Date(1500), { seconds: 1, nanoseconds: 500_000_000 }]);
-    assert.deepEqual(event.headers, [['A', '1'], ['a', '3'], ['A', '2']]);
+    assert.deepEqual(event.headers, [
+      ['A', '1'],
+      ['a', '3'],
+      ['A', '2'],
+    ]);
     assert.deepEqual([event.header('A'), event.header('b'), event.headerValues('A')], ['1', undefined, ['1', '2']]);
     assert.deepEqual([...event.payload], [0x78]);
   }, settings).run(given);
@@ -206,7 +230,12 @@ test('the context is that of the event', async () => {
 });
 
 test('a deferral tells its delay, never shortened but by what fits', async () => {
-  const deferred = async (delayMs) => (await run(() => { throw new Defer(delayMs, 'too early'); }, event('a'))).deferred();
+  const deferred = async (delayMs) =>
+    (
+      await run(() => {
+        throw new Defer(delayMs, 'too early');
+      }, event('a'))
+    ).deferred();
   assert.deepEqual(await deferred(60_000), { delayMs: 60_000, reason: 'too early' });
   assert.equal((await deferred(1.001)).delayMs, 2);
   assert.equal((await deferred(-5)).delayMs, 0);
@@ -216,22 +245,33 @@ test('a deferral tells its delay, never shortened but by what fits', async () =>
 
 test('settings are read, and a setting that cannot be read is a retry', async () => {
   const settings = { limit: 7, half: '0.5', much: 'much', on: true, none: '' };
-  await handler(() => {
-    assert.equal(config.get('limit'), '7');
-    assert.equal(config.get('nothing'), undefined);
-    assert.equal(config.integer('limit'), 7);
-    assert.equal(config.integer('nothing') ?? 1000, 1000);
-    assert.equal(config.number('half'), 0.5);
-    assert.equal(config.boolean('on'), true);
-    assert.equal(config.parse('limit', Number), 7);
-  }, { config: settings }).run(event('a')).then((ran) => ran.done());
+  await handler(
+    () => {
+      assert.equal(config.get('limit'), '7');
+      assert.equal(config.get('nothing'), undefined);
+      assert.equal(config.integer('limit'), 7);
+      assert.equal(config.integer('nothing') ?? 1000, 1000);
+      assert.equal(config.number('half'), 0.5);
+      assert.equal(config.boolean('on'), true);
+      assert.equal(config.parse('limit', Number), 7);
+    },
+    { config: settings },
+  )
+    .run(event('a'))
+    .then((ran) => ran.done());
   for (const [read, reason] of [
     [() => config.integer('much'), 'config `much` cannot be `much`: not a whole number'],
     [() => config.integer('half'), 'config `half` cannot be `0.5`: not a whole number'],
     [() => config.number('none'), 'config `none` cannot be ``: not a number'],
     [() => config.boolean('limit'), 'config `limit` cannot be `7`: neither `true` nor `false`'],
     [() => config.parse('much', Number), 'config `much` cannot be `much`: not a number'],
-    [() => config.parse('much', () => { throw new Error('odd'); }), 'config `much` cannot be `much`: odd'],
+    [
+      () =>
+        config.parse('much', () => {
+          throw new Error('odd');
+        }),
+      'config `much` cannot be `much`: odd',
+    ],
   ]) {
     assert.equal((await handler(read, { config: settings }).run(event('a'))).retried(), reason);
   }
@@ -253,9 +293,30 @@ test('any other error is a retry with its stack', async () => {
   assert.match(reason[1], /^at deep \(.*contract\.test\.js:\d+:\d+\)$/);
   assert.ok(reason.some((line) => line === 'caused by Error: root'));
   assert.ok(reason.every((line) => !line.includes('node:')));
-  assert.equal((await run(() => { throw 'text'; }, event('a'))).retried(), 'thrown: text');
-  assert.equal((await run(() => { throw { a: 1 }; }, event('a'))).retried(), 'thrown: {"a":1}');
-  assert.match((await run(() => { throw undefined; }, event('a'))).retried(), /^thrown: undefined/);
+  assert.equal(
+    (
+      await run(() => {
+        throw 'text';
+      }, event('a'))
+    ).retried(),
+    'thrown: text',
+  );
+  assert.equal(
+    (
+      await run(() => {
+        throw { a: 1 };
+      }, event('a'))
+    ).retried(),
+    'thrown: {"a":1}',
+  );
+  assert.match(
+    (
+      await run(() => {
+        throw undefined;
+      }, event('a'))
+    ).retried(),
+    /^thrown: undefined/,
+  );
 });
 
 test('an error that is returned counts as thrown', async () => {
@@ -292,7 +353,10 @@ test('several runs at once do not mix', async () => {
     publish(`out.${event.key}`, 1);
   };
   const runs = await Promise.all(['a', 'b', 'c'].map((key) => run(slow, event(key))));
-  assert.deepEqual(runs.map((ran) => ran.subjects), [['out.a'], ['out.b'], ['out.c']]);
+  assert.deepEqual(
+    runs.map((ran) => ran.subjects),
+    [['out.a'], ['out.b'], ['out.c']],
+  );
 });
 
 test('random numbers are those of the event', async () => {
@@ -317,7 +381,9 @@ test('outside of a run there is no host', () => {
 });
 
 test('an expectation that does not hold fails the test', async () => {
-  const failed = await run(() => { throw new Reject('no'); }, event('a'));
+  const failed = await run(() => {
+    throw new Reject('no');
+  }, event('a'));
   assert.throws(() => failed.done(), /expected the verdict done, but it is reject: no/);
   const done = await run(() => {}, event('a'));
   assert.throws(() => done.rejected(), /expected the verdict reject, but it is done/);

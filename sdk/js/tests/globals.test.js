@@ -57,7 +57,16 @@ test('the console writes at its levels', () => {
   console.assert(false, 'g');
   console.dir({ h: 1 });
   console.groupEnd();
-  assert.deepEqual(lines, ['info a 1', 'info b', 'debug c', 'warn d', 'error e', 'trace f', 'error Assertion failed: g', 'info {"h":1}']);
+  assert.deepEqual(lines, [
+    'info a 1',
+    'info b',
+    'debug c',
+    'warn d',
+    'error e',
+    'trace f',
+    'error Assertion failed: g',
+    'info {"h":1}',
+  ]);
 });
 
 test('a clone shares nothing with its original', () => {

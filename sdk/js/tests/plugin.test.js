@@ -54,7 +54,7 @@ export function load(url, context, next) {
 register(`data:text/javascript,${encodeURIComponent(hooks)}`);
 
 const kept = Object.getOwnPropertyDescriptors(globalThis);
-await import('../src/plugin/prelude.js');
+const { unhandled } = await import('../src/plugin/prelude.js');
 const { plugin } = await import('../src/plugin/entry.js');
 const sdk = await import('../src/index.js');
 const own = Object.getOwnPropertyDescriptors(globalThis);
@@ -113,7 +113,10 @@ test('numbers beyond 2^31 keep their bits', () => {
 });
 
 test('errors become verdicts', () => {
-  const verdict = (thrown) => ran(() => { throw thrown; }).verdict;
+  const verdict = (thrown) =>
+    ran(() => {
+      throw thrown;
+    }).verdict;
   assert.deepEqual(verdict(new sdk.Retry('r')), { tag: 'retry', val: 'r' });
   assert.deepEqual(verdict(new sdk.Defer(1500, 'd')), { tag: 'defer', val: { delayMs: 1500, reason: 'd' } });
   assert.deepEqual(verdict(new sdk.Reject('x\ud800')), { tag: 'reject', val: 'x\ufffd' });
@@ -130,7 +133,16 @@ test('whatever is thrown becomes a verdict', () => {
     },
   });
   const broken = { toJSON: () => assert.fail() };
-  for (const thrown of [null, undefined, 5, Symbol('s'), broken, Object.create(null), odd, Object.assign(new sdk.Reject('x'), { message: 5 })]) {
+  for (const thrown of [
+    null,
+    undefined,
+    5,
+    Symbol('s'),
+    broken,
+    Object.create(null),
+    odd,
+    Object.assign(new sdk.Reject('x'), { message: 5 }),
+  ]) {
     const { verdict } = ran(() => {
       throw thrown;
     });
@@ -143,7 +155,10 @@ test('refusals of the host become errors', () => {
   fake.refusal = { tag: 'not-granted', val: 'subject `secret.x` is not within' };
   const { verdict } = ran(() => sdk.publish('secret.x', 1));
   fake.refusal = undefined;
-  assert.deepEqual(verdict, { tag: 'reject', val: 'publish on `secret.x` refused: not granted: subject `secret.x` is not within' });
+  assert.deepEqual(verdict, {
+    tag: 'reject',
+    val: 'publish on `secret.x` refused: not granted: subject `secret.x` is not within',
+  });
 });
 
 test('an event that is kept does not show the payload of another one', () => {
@@ -158,12 +173,18 @@ test('a promise is run to its end within the call', () => {
   const { calls } = ran(() => {
     sdk.publish('out.1', 1);
     return Promise.resolve()
-      .then(() => new Promise((resolve) => {
-        setTimeout(resolve, 1e9, 2);
-      }))
+      .then(
+        () =>
+          new Promise((resolve) => {
+            setTimeout(resolve, 1e9, 2);
+          }),
+      )
       .then((n) => sdk.publish(`out.${n}`, n));
   });
-  assert.deepEqual(calls.map(([, subject]) => subject), ['out.1', 'out.2']);
+  assert.deepEqual(
+    calls.map(([, subject]) => subject),
+    ['out.1', 'out.2'],
+  );
 });
 
 test('a rejected promise is the verdict', () => {
@@ -183,7 +204,11 @@ test('a rejection that nobody handles fails the event', () => {
   };
   assert.deepEqual(ran(lost).verdict, { tag: 'reject', val: 'lost' });
   assert.deepEqual(ran(() => Promise.resolve(lost())).verdict, { tag: 'reject', val: 'lost' });
-  const thrown = ran(() => queueMicrotask(() => { throw new sdk.Reject('job'); }));
+  const thrown = ran(() =>
+    queueMicrotask(() => {
+      throw new sdk.Reject('job');
+    }),
+  );
   assert.deepEqual(thrown.verdict, { tag: 'reject', val: 'job' });
 });
 
@@ -226,10 +251,31 @@ test('what is printed is logged', () => {
     console.error(new Error('bad').message);
     sdk.log.warn('w\ud800');
   });
-  assert.deepEqual(calls, [['log', 'info', 'n 1'], ['log', 'error', 'bad'], ['log', 'warn', 'w\ufffd']]);
+  assert.deepEqual(calls, [
+    ['log', 'info', 'n 1'],
+    ['log', 'error', 'bad'],
+    ['log', 'warn', 'w\ufffd'],
+  ]);
+});
+
+test('what the modules of a handler begin is done when they are loaded, or fails the build', () => {
+  asPlugin();
+  try {
+    let loaded = false;
+    Promise.resolve().then(() => {
+      loaded = true;
+    });
+    plugin(() => {});
+    assert.ok(loaded);
+    Promise.reject(new RangeError('at the top'));
+    assert.throws(() => plugin(() => {}), RangeError);
+  } finally {
+    unhandled.clear();
+    asNode();
+  }
+  assert.equal(ran(() => {}).verdict, undefined);
 });
 
 test('what is no function is no handler', () => {
   assert.throws(() => plugin({}), /the default export is no function/);
 });
-

@@ -37,7 +37,12 @@ test('jobs interleave as in every other engine', () => {
         return P.resolve(4);
       })
       .then(note);
-    P.resolve().then(() => note(1)).then(() => note(2)).then(() => note(3)).then(() => note(5)).then(() => note(6));
+    P.resolve()
+      .then(() => note(1))
+      .then(() => note(2))
+      .then(() => note(3))
+      .then(() => note(5))
+      .then(() => note(6));
   };
   const { notes } = noted(begin);
   begin(Promise, (value) => expected.push(value));
@@ -50,14 +55,22 @@ test('jobs interleave as in every other engine', () => {
 test('values, errors and thenables pass through chains', () => {
   const { notes, unhandled } = noted((Promise, note) => {
     Promise.resolve(1).then().catch().then(note);
-    Promise.reject(2).then(note).catch((reason) => note(`caught ${reason}`));
+    Promise.reject(2)
+      .then(note)
+      .catch((reason) => note(`caught ${reason}`));
     new Promise(() => {
       throw 3;
     }).catch((reason) => note(`thrown ${reason}`));
     Promise.resolve({ then: (resolve) => resolve('thenable') }).then(note);
-    Promise.resolve(5).finally(() => 'ignored').then(note);
-    Promise.reject(6).finally(() => {}).catch((reason) => note(`finally ${reason}`));
-    Promise.resolve().finally(() => Promise.reject(7)).catch((reason) => note(`instead ${reason}`));
+    Promise.resolve(5)
+      .finally(() => 'ignored')
+      .then(note);
+    Promise.reject(6)
+      .finally(() => {})
+      .catch((reason) => note(`finally ${reason}`));
+    Promise.resolve()
+      .finally(() => Promise.reject(7))
+      .catch((reason) => note(`instead ${reason}`));
   });
   assert.deepEqual(new Set(notes), new Set([1, 'caught 2', 'thrown 3', 'thenable', 5, 'finally 6', 'instead 7']));
   assert.deepEqual(unhandled, []);
@@ -96,7 +109,10 @@ test('all, allSettled, any and race', () => {
     [1, 2],
     [],
     'no',
-    [{ status: 'fulfilled', value: 1 }, { status: 'rejected', reason: 'no' }],
+    [
+      { status: 'fulfilled', value: 1 },
+      { status: 'rejected', reason: 'no' },
+    ],
     7,
     ['a', 'b'],
     'AggregateError',
@@ -104,7 +120,11 @@ test('all, allSettled, any and race', () => {
     9,
     'TypeError',
   ];
-  for (const value of expected) assert.ok(notes.some((one) => same(one, value)), JSON.stringify(value));
+  for (const value of expected)
+    assert.ok(
+      notes.some((one) => same(one, value)),
+      JSON.stringify(value),
+    );
   assert.equal(notes.length, expected.length);
   assert.deepEqual(unhandled, []);
 });
@@ -149,7 +169,9 @@ test('a rejected thenable within then is thrown into the chain', () => {
         throw 'getter';
       },
     };
-    Promise.resolve(1).then(() => bad).catch(note);
+    Promise.resolve(1)
+      .then(() => bad)
+      .catch(note);
   });
   assert.deepEqual(notes, ['getter']);
 });

@@ -34,7 +34,15 @@ test('headers of the host are refused', () => {
 });
 
 test('headers that would break the wire are refused', () => {
-  for (const [name, value] of [['', 'x'], ['a:b', 'x'], ['a b', 'x'], ['a\r\n', 'x'], ['a', 'x\r\nb: c'], ['ä', 'x'], ['a', '\0']]) {
+  for (const [name, value] of [
+    ['', 'x'],
+    ['a:b', 'x'],
+    ['a b', 'x'],
+    ['a\r\n', 'x'],
+    ['a', 'x\r\nb: c'],
+    ['ä', 'x'],
+    ['a', '\0'],
+  ]) {
     assert.ok(header(name, value) !== undefined, JSON.stringify([name, value]));
   }
 });

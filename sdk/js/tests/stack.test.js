@@ -30,13 +30,23 @@ function mapOf(sources, lines) {
 }
 
 const own = `${sdk}/src/event.js`;
-const bundled = mapOf([own, '../../src/handler.ts', '../../node_modules/left/index.js'], [
-  [],
-  [[0, 0, 4, 0]],
-  [[0, 1, 9, 2], [8, 1, 9, 20], [30, 0, 7, 0]],
-  [],
-  [[4, 2, 0, 0], [10, 1, 11, 4]],
-]);
+const bundled = mapOf(
+  [own, '../../src/handler.ts', '../../node_modules/left/index.js'],
+  [
+    [],
+    [[0, 0, 4, 0]],
+    [
+      [0, 1, 9, 2],
+      [8, 1, 9, 20],
+      [30, 0, 7, 0],
+    ],
+    [],
+    [
+      [4, 2, 0, 0],
+      [10, 1, 11, 4],
+    ],
+  ],
+);
 
 test('a map keeps the places of the user and no others', () => {
   const map = compact(bundled, '/project/.heddle/build', '/project');

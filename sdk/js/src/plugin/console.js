@@ -4,7 +4,10 @@ import { format, show } from '../format.js';
 
 /** A console. `write` takes a level and a text. */
 export function makeConsole(write) {
-  const line = (level) => (...values) => write(level, format(values));
+  const line =
+    (level) =>
+    (...values) =>
+      write(level, format(values));
   const nothing = () => {};
   return {
     log: line('info'),

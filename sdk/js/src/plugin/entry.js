@@ -41,6 +41,7 @@ export function plugin(handle) {
   // What the user's modules have begun to do while they were loaded is done before the first event.
   loop.runJobs();
   loop.clear();
+  if (unhandled.size > 0) throw unhandled.values().next().value;
   return {
     handle(raw) {
       begin(raw);

@@ -52,7 +52,12 @@ define(globalThis, {
   clearTimeout: (id) => loop.clearTimer(id),
   clearInterval: (id) => loop.clearTimer(id),
   // The clock stands still while an event runs.
-  performance: { now: () => 0, get timeOrigin() { return Date.now(); } },
+  performance: {
+    now: () => 0,
+    get timeOrigin() {
+      return Date.now();
+    },
+  },
   crypto: {
     getRandomValues: (array) => dice().fill(array),
     randomUUID: () => dice().uuid(),

@@ -27,9 +27,11 @@ export class World {
 /** Lets `handle` run in a world. Answers with its promise, or with none if it will never settle. */
 export async function enter(world, handle) {
   let settled = false;
-  const answer = worlds.run(world, async () => handle()).finally(() => {
-    settled = true;
-  });
+  const answer = worlds
+    .run(world, async () => handle())
+    .finally(() => {
+      settled = true;
+    });
   // Whoever awaits the answer hears of a failure.
   answer.catch(() => {});
   for (;;) {
@@ -145,7 +147,14 @@ globalThis.setInterval = within((w, callback, delay, ...args) => w.loop.setTimer
 globalThis.clearTimeout = within((w, id) => w.loop.clearTimer(id), clearTimeout);
 globalThis.clearInterval = within((w, id) => w.loop.clearTimer(id), clearInterval);
 Math.random = within((w) => w.random.next(), Math.random);
-for (const [name, level] of Object.entries({ log: 'info', info: 'info', debug: 'debug', trace: 'trace', warn: 'warn', error: 'error' })) {
+for (const [name, level] of Object.entries({
+  log: 'info',
+  info: 'info',
+  debug: 'debug',
+  trace: 'trace',
+  warn: 'warn',
+  error: 'error',
+})) {
   const print = console[name];
   console[name] = function (...values) {
     worlds.getStore()?.logs.push({ level, message: format(values) });

@@ -41,7 +41,10 @@ const verbs: Record<string, Verb> = {
   },
 
   count(_event, out) {
-    publish(out, state.update((count: number) => count + 1, 0));
+    publish(
+      out,
+      state.update((count: number) => count + 1, 0),
+    );
   },
 
   state(event, out) {
