@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { bundle } from './build/bundle.mjs';
 import { componentize } from './build/component.mjs';
+import { keep, keptOf, originOf } from './build/kept.mjs';
 import { Problem, readProject } from './build/project.mjs';
 import { checkTypes } from './build/types.mjs';
 
@@ -15,13 +16,21 @@ async function main(args) {
   const source = await bundle(project);
   fs.mkdirSync(project.work, { recursive: true });
   fs.writeFileSync(path.join(project.work, 'plugin.js'), source.code);
-  const component = await componentize(project, source);
-  fs.mkdirSync(path.dirname(project.result), { recursive: true });
-  // A host that watches the file must not see half of it.
-  const half = `${project.result}.new`;
-  fs.writeFileSync(half, component);
-  fs.renameSync(half, project.result);
-  console.log(`${path.relative(process.cwd(), project.result)}: ${component.length} bytes`);
+  const origin = originOf(project, source.code);
+  const kept = keptOf(project, origin);
+  const component = kept ?? (await componentize(project, source));
+  if (kept === undefined) {
+    put(project.result, component);
+    keep(project, origin, component);
+  }
+  console.log(`${path.relative(process.cwd(), project.result)}: ${component.length} bytes${kept ? ', as before' : ''}`);
+}
+
+/** Writes a file at once: a host that watches it must not see half of it. */
+function put(file, content) {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(`${file}.new`, content);
+  fs.renameSync(`${file}.new`, file);
 }
 
 function folderOf(args) {

@@ -226,7 +226,9 @@ export namespace log {
 }
 
 /** The parent of {@link Retry}, {@link Defer} and {@link Reject}. Everything the handler did is forgotten. */
-export class Failure extends Error {}
+export class Failure extends Error {
+  protected constructor(reason: unknown);
+}
 
 /** Try again after the handler's back-off, up to `max-attempts`; then the event becomes a dead letter. */
 export class Retry extends Failure {
