@@ -22,7 +22,7 @@ void *heddle_arena_grow(void *block, size_t old_size, size_t size);
 void heddle_arena_reset(void);
 
 /** What `vsnprintf` writes, in the memory of the event. */
-char *heddle_vprintf(const char *format, va_list arguments);
+HEDDLE_FORMAT(1, 0) char *heddle_vprintf(const char *format, va_list arguments);
 
 /* ---- Texts: heddle.c ---------------------------------------------------------------------------------- */
 
