@@ -53,14 +53,23 @@ HEDDLE_MUST_USE const heddle_error *heddle_event_json(const heddle_event *event,
 HEDDLE_MUST_USE const heddle_error *heddle_state_get_json(heddle_json *json);
 
 /**
- * Any member of an object. NULL values count as values.
+ * Any member of an object. JSON's `null` counts as a value.
  *
  * HEDDLE_DECODE if `object` is no object or has no such member.
  */
 HEDDLE_MUST_USE const heddle_error *heddle_json_field(heddle_json object, const char *name, heddle_json *value);
 
 /*
- * A member of an object, of one type. A string that holds a NUL is refused, because a text could not carry it.
+ * A member of an object, of one type. With NULL for the name, the value itself:
+ *
+ *     heddle_json state;
+ *     uint64_t orders = 0;
+ *     HEDDLE_TRY(heddle_state_get_json(&state));
+ *     if (state.value != NULL) {
+ *         HEDDLE_TRY(heddle_json_u64(state, NULL, &orders));
+ *     }
+ *
+ * A string that holds a NUL is refused, because a text could not carry it.
  *
  * HEDDLE_DECODE if `object` is no object, has no such member, or the member is of another type or out of range.
  */

@@ -73,6 +73,10 @@ const heddle_error *heddle_json_invalid(heddle_json json, const char *format, ..
 }
 
 const heddle_error *heddle_json_field(heddle_json object, const char *name, heddle_json *value) {
+    if (name == NULL) {
+        *value = object;
+        return object.value != NULL ? NULL : heddle_json_invalid(object, "there is no value");
+    }
     *value = (heddle_json){NULL, object.source};
     if (!yyjson_is_obj(object.value)) {
         const char *found = object.value == NULL ? "nothing" : yyjson_get_type_desc(object.value);
@@ -82,9 +86,14 @@ const heddle_error *heddle_json_field(heddle_json object, const char *name, hedd
     return value->value != NULL ? NULL : heddle_json_invalid(object, "missing field `%s`", name);
 }
 
+/** The start of an error about a field, or about the value itself. */
+static const char *about(const char *name) {
+    return name != NULL ? heddle_printf("field `%s`: ", name) : "";
+}
+
 static const heddle_error *expected(heddle_json object, const char *name, const char *what, heddle_json found) {
-    return heddle_json_invalid(object, "field `%s`: expected %s, found %s", name, what,
-                               yyjson_get_type_desc(found.value));
+    const char *type = yyjson_get_type_desc(found.value);
+    return heddle_json_invalid(object, "%sexpected %s, found %s", about(name), what, type);
 }
 
 const heddle_error *heddle_json_string(heddle_json object, const char *name, const char **value) {
@@ -98,7 +107,7 @@ const heddle_error *heddle_json_string(heddle_json object, const char *name, con
         return expected(object, name, "a string", field);
     }
     if (strlen(text) != yyjson_get_len(field.value)) {
-        return heddle_json_invalid(object, "field `%s`: a string that holds a NUL", name);
+        return heddle_json_invalid(object, "%sa string that holds a NUL", about(name));
     }
     *value = text;
     return NULL;

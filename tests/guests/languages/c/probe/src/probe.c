@@ -115,11 +115,12 @@ static heddle_verdict verdict(const heddle_event *event) {
 
 static heddle_verdict count(const heddle_event *event) {
     heddle_json state;
+    uint64_t n = 0;
     HEDDLE_TRY(heddle_state_get_json(&state));
-    if (state.value != NULL && !yyjson_is_uint(state.value)) {
-        return heddle_failed(heddle_json_invalid(state, "expected an integer"));
+    if (state.value != NULL) {
+        HEDDLE_TRY(heddle_json_u64(state, NULL, &n));
     }
-    const char *next = heddle_printf("%" PRIu64, yyjson_get_uint(state.value) + 1);
+    const char *next = heddle_printf("%" PRIu64, n + 1);
     HEDDLE_TRY(heddle_state_set_text(next));
     HEDDLE_TRY(heddle_publish_text(out(event), next));
     return HEDDLE_DONE;
