@@ -275,12 +275,12 @@ static heddle_verdict large(const heddle_event *event) {
     return HEDDLE_DONE;
 }
 
-static heddle_verdict loop(void) {
+static _Noreturn void loop(void) {
     for (volatile uint64_t turns = 0;; turns = turns + 1) {
     }
 }
 
-static heddle_verdict allocate(void) {
+static _Noreturn void allocate(void) {
     size_t size = (size_t)1 << 20;
     for (;;) {
         memset(heddle_alloc(size), 1, size);
@@ -352,8 +352,8 @@ heddle_verdict handle(const heddle_event *event) {
     if (strcmp(verb, "caught") == 0) return caught(event);
     if (strcmp(verb, "many") == 0) return many(event);
     if (strcmp(verb, "large") == 0) return large(event);
-    if (strcmp(verb, "loop") == 0) return loop();
-    if (strcmp(verb, "allocate") == 0) return allocate();
+    if (strcmp(verb, "loop") == 0) loop();
+    if (strcmp(verb, "allocate") == 0) allocate();
     if (strcmp(verb, "recurse") == 0) return recurse();
     if (strcmp(verb, "clock") == 0) return clock_now(event);
     if (strcmp(verb, "random") == 0) return random_numbers(event);
