@@ -1,0 +1,66 @@
+"""Makes a module's `handle` the handler of a plugin. Called once, at build time, after the module was loaded.
+
+What is in memory then is the start of every instance.
+"""
+
+# mypy: ignore-errors
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from heddle import _host, _run, _trace, _wasm
+
+
+def export(module: ModuleType) -> type:
+    """The class that the contract's export is looked up in."""
+    call = _run.caller(module.handle)
+    reseed = _reseeder()
+    read_event = _wasm.read_event
+    _trace.set_source(_folder(module))
+    _route_output()
+    _host.current = _wasm
+
+    class Handler:
+        def handle(self, e):
+            if reseed is not None:
+                reseed()
+            try:
+                return call(read_event(e))
+            except BaseException as error:
+                failure = _run.judge(error)
+                _trace.forget(error)
+            raise _wasm.write_failure(failure)
+
+    return Handler
+
+
+def _reseeder():
+    """Makes the numbers of `random` a matter of the event alone: the host gives every run of an event the same
+    entropy. Nothing is to be done if no module has loaded it: none can be loaded later."""
+    random = sys.modules.get("random")
+    if random is None:
+        return None
+    seed, entropy = random.seed, os.urandom
+    return lambda: seed(int.from_bytes(entropy(16), "little"))
+
+
+def _folder(module: ModuleType) -> str:
+    folder = os.path.dirname(module.__file__)
+    return os.path.dirname(folder) if hasattr(module, "__path__") else folder
+
+
+def _route_output() -> None:
+    """The host takes lines of standard output and error. Records of `logging` keep their level."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return
+
+    class Records(logging.Handler):
+        def emit(self, record):
+            _host.current.log(min(max(record.levelno // 10, 0), 4), _host.plain(self.format(record)))
+
+    logging.lastResort = Records()

@@ -1,0 +1,169 @@
+"""Makes the plugin of a project: `python -m heddle.build`, run in the project's folder with its interpreter.
+
+It checks `src/handler.py`, and writes `dist/<name>.wasm`. The name is that of `[project]` in `pyproject.toml`, or
+that of the folder. Intermediate files go to `.heddle/build`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NoReturn
+
+COMPILER = "0.25.1"
+"""The version of componentize-py that this package is made for."""
+
+ENTRY = "heddle_entry"
+
+_ENTRY_TEXT = '''\
+"""Made by `python -m heddle.build`."""
+
+import sys
+
+sys.dont_write_bytecode = True  # beside the sources, it would be for another Python than the project's
+
+import handler
+from heddle._plugin import export
+
+Handler = export(handler)
+'''
+
+_CHECK = """\
+import sys
+sys.path[:0] = sys.argv[1:]
+from heddle import build
+build.check_handler()
+"""
+
+
+class Fault(Exception):
+    """What is wrong with the project, and what to do about it."""
+
+
+def main() -> None:
+    """Builds the project in the current folder. Ends with 1 and a message if it cannot."""
+    try:
+        target = build(Path.cwd())
+    except Fault as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(1)
+    print(f"built {target}")
+
+
+def build(project: Path) -> Path:
+    """Builds a project. Returns the path of the plugin, relative to the project."""
+    source = project / "src"
+    if not (source / "handler.py").is_file() and not (source / "handler" / "__init__.py").is_file():
+        raise Fault("there is no `src/handler.py` in this folder; it must define `handle(event)`")
+    contract = find_contract(project)
+    _check_compiler()
+    _check_in_process(project, source)
+    work = project / ".heddle" / "build"
+    entry = work / "python"
+    entry.mkdir(parents=True, exist_ok=True)
+    (entry / f"{ENTRY}.py").write_text(_ENTRY_TEXT)
+    name = project_name(project)
+    made = work / f"{name}.wasm"
+    _compile(project, contract, [entry, source, _package_folder()], made)
+    target = Path("dist") / f"{name}.wasm"
+    (project / "dist").mkdir(exist_ok=True)
+    os.replace(made, project / target)
+    return target
+
+
+def find_contract(project: Path) -> Path:
+    """The folder of `heddle.wit`: that of `heddle-sdk` beside or above the project, or of the checkout around it."""
+    for folder in (project, *project.parents):
+        if (folder / "heddle-sdk" / "wit" / "heddle.wit").is_file():
+            return folder / "heddle-sdk" / "wit"
+        if (folder / "wit" / "heddle.wit").is_file() and (folder / "sdk").is_dir():
+            return folder / "wit"
+    raise Fault("found no `heddle-sdk/wit/heddle.wit` in this folder or above it; `heddle new` puts it there")
+
+
+def project_name(project: Path) -> str:
+    """The name in `pyproject.toml`, or that of the folder."""
+    file = project / "pyproject.toml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    table = re.search(r"^\[project\]\s*$(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
+    name = re.search(r"""^name\s*=\s*["']([^"'/\\]+)["']""", table.group(1), re.MULTILINE) if table else None
+    return name.group(1) if name else project.resolve().name
+
+
+def check_handler() -> None:
+    """Loads the module `handler` and checks that it can be called with an event. For a process of its own."""
+    import inspect
+    import traceback
+
+    try:
+        import handler
+    except BaseException as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent), "<"))]
+        lines = [*traceback.format_list(own), *traceback.format_exception_only(type(error), error)]
+        _refuse("`src/handler.py` cannot be loaded:\n" + "".join(lines).rstrip())
+    handle = getattr(handler, "handle", None)
+    where = os.path.relpath(handler.__file__ or "src/handler.py")
+    if handle is None:
+        _refuse(f"`{where}` does not define `handle`; write `def handle(event: Event) -> None:`")
+    if not callable(handle) or inspect.isclass(handle):
+        _refuse(f"`handle` in `{where}` is not a function but {type(handle).__name__}")
+    if inspect.isgeneratorfunction(handle) or inspect.isasyncgenfunction(handle):
+        _refuse(f"`handle` in `{where}` is a generator: it must not `yield`")
+    try:
+        inspect.signature(handle).bind(object())
+    except TypeError:
+        _refuse(f"`handle` in `{where}` must take one argument, the event: {handle.__name__}{inspect.signature(handle)}")
+
+
+def _refuse(problem: str) -> NoReturn:
+    print(problem, file=sys.stderr)
+    sys.exit(1)
+
+
+def _check_in_process(project: Path, source: Path) -> None:
+    arguments = [sys.executable, "-B", "-c", _CHECK, str(source), str(_package_folder())]
+    done = subprocess.run(arguments, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Fault(done.stderr.strip() or f"`src/handler.py` cannot be loaded (exit code {done.returncode})")
+
+
+def _check_compiler() -> None:
+    try:
+        found = metadata.version("componentize-py")
+    except metadata.PackageNotFoundError:
+        found = "not installed"
+    if found != COMPILER:
+        interpreter = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else sys.executable
+        raise Fault(
+            f"componentize-py {COMPILER} is needed, but it is {found}: "
+            f"run `{interpreter} -m pip install -r requirements.txt`"
+        )
+
+
+def _compile(project: Path, contract: Path, folders: list[Path], made: Path) -> None:
+    arguments = ["--quiet", "--wit-path", str(contract), "--world", "plugin", "componentize", ENTRY]
+    for folder in folders:
+        arguments += ["--python-path", str(folder)]
+    arguments += ["--output", str(made)]
+    run = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
+    # The compiler looks for the packages of an environment by this variable.
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", run, *arguments],
+        cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if done.returncode != 0 or not made.is_file():
+        raise Fault(f"componentize-py failed:\n{done.stdout.strip()}")
+
+
+def _package_folder() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Lets setuptools work in a temporary folder, so that an install leaves nothing behind in this one."""
+
+import tempfile
+
+from setuptools import setup
+
+scratch = tempfile.mkdtemp(prefix="heddle-sdk-")
+setup(options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}})
