@@ -79,8 +79,12 @@ def _collapsed(lines: Iterable[str]) -> list[str]:
 
 def forget(error: BaseException) -> None:
     """Lets go of the frames of an error and of those behind it, so that nothing they hold outlives the event."""
-    for one in (error, *_causes(error)):
-        one.__traceback__ = None
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one.__traceback__ is not None:
+            one.__traceback__ = None
+            waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def _frames(traceback: TracebackType | None) -> list[tuple[CodeType, int]]:

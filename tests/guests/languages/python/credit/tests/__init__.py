@@ -1,3 +1,5 @@
+"""Tests of the handler. They need neither a server nor WebAssembly: `.venv/bin/python -m unittest`."""
+
 import sys
 from pathlib import Path
 
