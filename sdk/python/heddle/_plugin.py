@@ -6,6 +6,8 @@ What is in memory then is the start of every instance.
 # mypy: ignore-errors
 from __future__ import annotations
 
+import codecs
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -15,6 +17,7 @@ from heddle import _host, _run, _trace, _wasm
 
 def export(module: ModuleType) -> type:
     """The class that the contract's export is looked up in."""
+    _preload()
     call = _run.caller(module.handle)
     reseed = _reseeder()
     read_event = _wasm.read_event
@@ -34,6 +37,14 @@ def export(module: ModuleType) -> type:
             raise _wasm.write_failure(failure)
 
     return Handler
+
+
+def _preload() -> None:
+    """Loads what the standard library loads when it is first needed. In an instance that would be too late."""
+    for name in ("_strptime", "linecache", "traceback"):
+        importlib.import_module(name)
+    for name in ("ascii", "latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "idna"):
+        codecs.lookup(name)
 
 
 def _reseeder():

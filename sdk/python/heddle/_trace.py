@@ -49,6 +49,8 @@ def headline(error: BaseException) -> str:
         text = " ".join(str(error).split("\n"))
     except Exception:
         text = "(its message cannot be made)"
+    if isinstance(error, ModuleNotFoundError) and _source is not None:
+        text += " (a plugin has what was imported while it was built: import it at the top of the module)"
     return f"{kind}: {text}" if text else kind
 
 

@@ -111,7 +111,8 @@ def check_handler() -> None:
     if handle is None:
         _refuse(f"`{where}` does not define `handle`; write `def handle(event: Event) -> None:`")
     if not callable(handle) or inspect.isclass(handle):
-        _refuse(f"`handle` in `{where}` is not a function but {type(handle).__name__}")
+        found = "a class" if inspect.isclass(handle) else f"of type {type(handle).__name__}"
+        _refuse(f"`handle` in `{where}` must be a function, but it is {found}")
     if inspect.isgeneratorfunction(handle) or inspect.isasyncgenfunction(handle):
         _refuse(f"`handle` in `{where}` is a generator: it must not `yield`")
     try:
@@ -151,14 +152,31 @@ def _compile(project: Path, contract: Path, folders: list[Path], made: Path) -> 
         arguments += ["--python-path", str(folder)]
     arguments += ["--output", str(made)]
     run = "import sys; from componentize_py import script; sys.argv[0] = 'componentize-py'; sys.exit(script())"
-    # The compiler looks for the packages of an environment by this variable.
-    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix}
+    # The compiler looks for the packages of an environment by the first variable.
+    environment = {**os.environ, "VIRTUAL_ENV": sys.prefix, "RUST_BACKTRACE": "0"}
     done = subprocess.run(
         [sys.executable, "-B", "-c", run, *arguments],
         cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     if done.returncode != 0 or not made.is_file():
-        raise Fault(f"componentize-py failed:\n{done.stdout.strip()}")
+        raise Fault(_readable(done.stdout, folders))
+
+
+def _readable(output: str, folders: list[Path]) -> str:
+    """What the compiler says, without its own stack, and with the paths of the project in place of the sandbox's."""
+    told = output.split("\nCaused by:")[0].split("\nStack backtrace:")[0].strip()
+    if "AssertionError: " not in told:
+        return f"componentize-py failed:\n{told}"
+    told = told.split("AssertionError: ", 1)[1]
+    told = re.sub(rf'  File "/0/{ENTRY}\.py".*\n(    .*\n)*', "", told)
+    for index, folder in enumerate(folders):
+        told = told.replace(f'"/{index}/', f'"{os.path.relpath(folder)}/')
+    told = told.replace("Traceback (most recent call last):\n", "").strip("\n")
+    return (
+        f"`src/handler.py` cannot be loaded in a plugin:\n{told}\n"
+        "note: a plugin holds pure Python packages and most of the standard library; it has no files and no network "
+        "while it is loaded"
+    )
 
 
 def _package_folder() -> Path:
