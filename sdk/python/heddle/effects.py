@@ -131,7 +131,7 @@ def _bytes(payload: bytes) -> bytes:
 
 
 def _on(subject: str) -> str:
-    return f"publish on `{subject}`"
+    return f"publish on `{_host.plain(str(subject))}`"
 
 
 def _refused(effect: str, refusal: _host.Refusal) -> EffectError:
