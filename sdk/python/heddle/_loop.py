@@ -80,7 +80,7 @@ class Loop(asyncio.BaseEventLoop):
                 for task in tasks:
                     task.cancel()
                 self.run_until_complete(_settled(tasks))
-            if self._asyncgens:
+            if self._asyncgens:  # type: ignore[attr-defined]
                 self.run_until_complete(self.shutdown_asyncgens())
         except NeverComes:
             pass

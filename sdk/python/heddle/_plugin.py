@@ -13,6 +13,7 @@ import sys
 from types import ModuleType
 
 from heddle import _host, _run, _trace, _wasm
+from heddle._text import plain
 
 
 def export(module: ModuleType) -> type:
@@ -72,6 +73,6 @@ def _route_output() -> None:
 
     class Records(logging.Handler):
         def emit(self, record):
-            _host.current.log(min(max(record.levelno // 10, 0), 4), _host.plain(self.format(record)))
+            _host.current.log(min(max(record.levelno // 10, 0), 4), plain(self.format(record)))
 
     logging.lastResort = Records()

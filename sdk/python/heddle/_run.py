@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Union
 
 from heddle import _trace
-from heddle._host import plain
-from heddle.errors import ConfigError, DecodeError, Defer, EffectError, Failure, Reject, Retry
+from heddle.errors import ConfigError, DecodeError, EffectError, Failure, Reject, Retry
 from heddle.event import Event
 
 Handler = Union[Callable[[Event], None], Callable[[Event], Awaitable[None]]]
@@ -44,19 +43,13 @@ def refuse(answer: object) -> None:
 def judge(error: BaseException) -> Failure:
     """What becomes of an event whose handler raised `error`."""
     error = _only(error)
-    if isinstance(error, Defer):
-        verdict: Failure = Defer(0, plain(error.reason))
-        verdict.delay_ms = error.delay_ms  # type: ignore[misc,attr-defined]
-        return verdict
-    if isinstance(error, Reject):
-        return Reject(plain(error.reason))
     if isinstance(error, Failure):
-        return Retry(plain(error.reason))
+        return error
     if isinstance(error, (DecodeError, EffectError)):
-        return Reject(plain(str(error)))
+        return Reject(error)
     if isinstance(error, ConfigError):
-        return Retry(plain(str(error)))
-    return Retry(plain(_trace.report(error)))
+        return Retry(error)
+    return Retry(_trace.report(error))
 
 
 def _only(error: BaseException) -> BaseException:

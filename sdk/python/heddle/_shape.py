@@ -35,7 +35,14 @@ def reader(shape: Any) -> Reader:
     raise TypeError(f"{shape} cannot be read from JSON")
 
 
-_NAMES = {str: "a string", bool: "true or false", int: "an integer", type(None): "null", dict: "an object", list: "a list"}
+_NAMES = {
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    type(None): "null",
+    dict: "an object",
+    list: "a list",
+}
 
 
 def _plain(shape: type) -> Reader:

@@ -100,7 +100,7 @@ def check_handler() -> None:
     import traceback
 
     try:
-        import handler
+        import handler  # type: ignore[import-not-found]
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not frame.filename.startswith((str(Path(__file__).parent), "<"))]
@@ -118,7 +118,9 @@ def check_handler() -> None:
     try:
         inspect.signature(handle).bind(object())
     except TypeError:
-        _refuse(f"`handle` in `{where}` must take one argument, the event: {handle.__name__}{inspect.signature(handle)}")
+        _refuse(
+            f"`handle` in `{where}` must take one argument, the event: {handle.__name__}{inspect.signature(handle)}"
+        )
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar, overload
 
 from heddle import _host
+from heddle._text import plain
 from heddle.errors import ConfigError
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ D = TypeVar("D")
 
 def get(name: str) -> str | None:
     """The value of a name, or `None`."""
-    return _host.current.config(_host.plain(name))
+    return _host.current.config(plain(name))
 
 
 @overload

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Union
 
 from heddle import _host, _json
+from heddle._text import plain
 from heddle.errors import MOST, EffectError, whole
 
 Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
@@ -131,7 +132,7 @@ def _bytes(payload: bytes) -> bytes:
 
 
 def _on(subject: str) -> str:
-    return f"publish on `{_host.plain(str(subject))}`"
+    return f"publish on `{plain(str(subject))}`"
 
 
 def _refused(effect: str, refusal: _host.Refusal) -> EffectError:

@@ -9,6 +9,8 @@ from datetime import timedelta
 from math import ceil, inf
 from typing import Final, Literal
 
+from heddle._text import plain
+
 Kind = Literal["not-granted", "invalid", "too-large", "too-many"]
 """Why an effect was refused."""
 
@@ -20,7 +22,7 @@ class Failure(Exception):
     """Shown to operators."""
 
     def __init__(self, reason: object) -> None:
-        self.reason = str(reason)
+        self.reason = plain(str(reason))
         super().__init__(self.reason)
 
 

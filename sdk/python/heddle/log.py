@@ -7,30 +7,31 @@ the records of the module `logging`, from the level that it is set to; that is w
 from __future__ import annotations
 
 from heddle import _host
+from heddle._text import plain
 
 TRACE, DEBUG, INFO, WARN, ERROR = range(5)
 
 
 def trace(message: object) -> None:
     """Every step."""
-    _host.current.log(TRACE, _host.plain(str(message)))
+    _host.current.log(TRACE, plain(str(message)))
 
 
 def debug(message: object) -> None:
     """For whoever looks for a fault."""
-    _host.current.log(DEBUG, _host.plain(str(message)))
+    _host.current.log(DEBUG, plain(str(message)))
 
 
 def info(message: object) -> None:
     """What happens in the ordinary course."""
-    _host.current.log(INFO, _host.plain(str(message)))
+    _host.current.log(INFO, plain(str(message)))
 
 
 def warn(message: object) -> None:
     """Something is odd and nothing is lost."""
-    _host.current.log(WARN, _host.plain(str(message)))
+    _host.current.log(WARN, plain(str(message)))
 
 
 def error(message: object) -> None:
     """Something is lost, or someone must act."""
-    _host.current.log(ERROR, _host.plain(str(message)))
+    _host.current.log(ERROR, plain(str(message)))

@@ -26,7 +26,9 @@ class Projects(unittest.TestCase):
 
     def test_the_name_is_that_of_the_project_or_of_its_folder(self):
         self.assertEqual(build.project_name(self.project), "gifts")
-        self.write("pyproject.toml", '[build-system]\nname = "no"\n\n[project]\nversion = "1"\nname = "shop"\n\n[tool.x]\n')
+        self.write(
+            "pyproject.toml", '[build-system]\nname = "no"\n\n[project]\nversion = "1"\nname = "shop"\n\n[tool.x]\n'
+        )
         self.assertEqual(build.project_name(self.project), "shop")
         self.write("pyproject.toml", '[tool.x]\nname = "no"\n')
         self.assertEqual(build.project_name(self.project), "gifts")

@@ -21,7 +21,9 @@ class Intake(unittest.TestCase):
             self.assertEqual(reason, f"a parcel weighs from 1 to 31500 g, not {weight_g} g")
 
     def test_a_parcel_goes_to_somebody(self):
-        self.assertEqual(post(parcel="p7", weight_g=1, to="").rejected(), "a parcel goes to somebody, but `to` is empty")
+        self.assertEqual(
+            post(parcel="p7", weight_g=1, to="").rejected(), "a parcel goes to somebody, but `to` is empty"
+        )
 
     def test_what_is_no_parcel_is_given_up(self):
         self.assertEqual(post(parcel="p7", to="Ada").rejected(), "cannot decode the payload: `weight_g` is missing")

@@ -17,8 +17,9 @@ What does not hold is an `AssertionError`, so it works with `unittest` and `pyte
 run handlers in several threads at once.
 """
 
+from heddle.testing.double import Limits
 from heddle.testing.event import GivenEvent, event
-from heddle.testing.handler import HandlerUnderTest, Limits, handler, run
+from heddle.testing.handler import HandlerUnderTest, handler, run
 from heddle.testing.run import LogLine, Published, Run
 
 __all__ = ["GivenEvent", "HandlerUnderTest", "Limits", "LogLine", "Published", "Run", "event", "handler", "run"]
