@@ -141,10 +141,10 @@ def _check_compiler() -> None:
     except metadata.PackageNotFoundError:
         found = "not installed"
     if found != COMPILER:
-        interpreter = os.path.relpath(sys.executable) if sys.prefix != sys.base_prefix else sys.executable
         raise Fault(
-            f"componentize-py {COMPILER} is needed, but it is {found}: "
-            f"run `{interpreter} -m pip install -r requirements.txt`"
+            f"componentize-py {COMPILER} is needed, but for `{sys.executable}` it is {found}: "
+            "run `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` once, "
+            "and build with `.venv/bin/python`"
         )
 
 
