@@ -4,5 +4,5 @@ import tempfile
 
 from setuptools import setup
 
-scratch = tempfile.mkdtemp(prefix="heddle-sdk-")
-setup(options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}})
+with tempfile.TemporaryDirectory(prefix="heddle-sdk-") as scratch:
+    setup(options={"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}})

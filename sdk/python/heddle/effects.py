@@ -105,7 +105,7 @@ def _reply(payload: bytes, headers: Headers) -> None:
 
 
 def _pairs(headers: Headers) -> list[tuple[str, str]]:
-    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    pairs = [(name, value) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)]
     for name, value in pairs:
         _check_text(name, "a header's name")
         _check_text(value, "a header's value")

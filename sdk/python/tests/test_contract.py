@@ -225,9 +225,8 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(raising(Reject(ValueError("r"))).rejected(), "r")
         self.assertEqual(raising(Defer(60, "r")).deferred(), (60_000, "r"))
         self.assertEqual(raising(Defer(timedelta(microseconds=1001), "r")).deferred(), (2, "r"))
-        self.assertEqual(
-            [raising(error(*a)).verdict for error, a in ((Retry, "r"), (Reject, "r"))], ["retry", "reject"]
-        )
+        self.assertEqual([raising(error("r")).verdict for error in (Retry, Reject)], ["retry", "reject"])
+        self.assertTrue(raising(SystemExit(3)).retried().startswith("SystemExit: 3\nat "))
 
     def test_a_deferral_is_never_shortened_but_by_what_fits(self):
         delays = [Defer(delay, "").delay_ms for delay in (0, 0.0010001, 0.3, 1.1, float("inf"), timedelta.max)]

@@ -101,14 +101,16 @@ class HandlerUnderTest:
             self._states[shown.key] = world.value
         return Run(failure, world.messages, world.answer, self._states.get(shown.key), world.logs, error)
 
-    def _enter(self, world: World, event: Event) -> Exception | None:
-        """Lets the handler run in a world, and returns what it raised."""
+    def _enter(self, world: World, event: Event) -> BaseException | None:
+        """Lets the handler run in a world, and returns what it raised. Whoever stops the tests is heard."""
         outer = _host.current
         _host.current = world
         try:
             _reseed(f"{event.id} {self._name}")
             self._call(event)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             return error
         finally:
             _host.current = outer
