@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from types import CodeType
 from typing import Any
 
+from heddle._run import NeverComes
+from heddle._trace import Frame
 from heddle.event import Event
-
-
-class NeverComes(Exception):
-    """All tasks wait, and there is no timer."""
-
-    def __init__(self, frames: list[tuple[CodeType, int]] | None = None) -> None:
-        super().__init__("the handler awaits something that never comes")
-        self.heddle_frames = frames
 
 
 def synchronous(handle: Callable[[Event], Coroutine[Any, Any, Any]]) -> Callable[[Event], Any]:
@@ -92,9 +85,9 @@ async def _settled(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _waiting(awaited: Awaitable[Any] | None) -> list[tuple[CodeType, int]]:
-    """Where a coroutine waits, the outermost frame first."""
-    frames = []
+def _waiting(awaited: Awaitable[Any] | None) -> list[Frame]:
+    """Where a coroutine waits."""
+    frames: list[Frame] = []
     while awaited is not None:
         frame = getattr(awaited, "cr_frame", None)
         if frame is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Union
 
 from heddle import _trace
@@ -11,6 +11,14 @@ from heddle.errors import ConfigError, DecodeError, EffectError, Failure, Reject
 from heddle.event import Event
 
 Handler = Union[Callable[[Event], None], Callable[[Event], Awaitable[None]]]
+
+
+class NeverComes(Exception):
+    """All tasks of a handler wait, and no timer is set."""
+
+    def __init__(self, frames: Sequence[_trace.Frame] = ()) -> None:
+        super().__init__("the handler awaits what never comes: no task is ready, and no timer is set")
+        self.frames = list(frames)
 
 
 def caller(handle: Handler) -> Callable[[Event], None]:
@@ -49,6 +57,8 @@ def judge(error: BaseException) -> Failure:
         return Reject(error)
     if isinstance(error, ConfigError):
         return Retry(error)
+    if isinstance(error, NeverComes):
+        return Retry("\n".join([str(error), *_trace.told(error.frames)]))
     return Retry(_trace.report(error))
 
 

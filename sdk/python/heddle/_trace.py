@@ -23,6 +23,9 @@ MOST_FRAMES = 40
 
 MOST_CAUSES = 10
 
+Frame = tuple[CodeType, int]
+"""A function and a line of it. Lists of them begin with the outermost."""
+
 _SDK = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _source: str | None = None
 
@@ -56,14 +59,15 @@ def headline(error: BaseException) -> str:
 
 def stack(error: BaseException) -> list[str]:
     """The frames of an error, the innermost first."""
-    extra = getattr(error, "heddle_frames", None)
     frames = _frames(error.__traceback__)
     while frames and "/asyncio/" in frames[0][0].co_filename.replace(os.sep, "/"):
         frames.pop(0)
-    lines = [_frame(code, line) for code, line in frames]
-    if extra is not None:
-        lines.extend(_frame(code, line) for code, line in extra)
-    lines = _collapsed(reversed(lines))
+    return told(frames)
+
+
+def told(frames: list[Frame]) -> list[str]:
+    """Frames as lines, the innermost first."""
+    lines = _collapsed(_frame(code, line) for code, line in reversed(frames))
     if len(lines) > MOST_FRAMES:
         half = MOST_FRAMES // 2
         lines[half:-half] = [f"… {len(lines) - 2 * half} frames left out"]
@@ -89,8 +93,8 @@ def forget(error: BaseException) -> None:
             waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
-def _frames(traceback: TracebackType | None) -> list[tuple[CodeType, int]]:
-    frames = []
+def _frames(traceback: TracebackType | None) -> list[Frame]:
+    frames: list[Frame] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if not code.co_filename.startswith(_SDK):

@@ -18,12 +18,13 @@ Kind = Literal["not-granted", "invalid", "too-large", "too-many"]
 class Failure(Exception):
     """Why an event was not handled: `Retry`, `Defer` or `Reject`. Everything the handler did is forgotten."""
 
-    reason: Final[str]
-    """Shown to operators."""
-
     def __init__(self, reason: object) -> None:
-        self.reason = plain(str(reason))
-        super().__init__(self.reason)
+        super().__init__(str(reason))
+
+    @property
+    def reason(self) -> str:
+        """Shown to operators."""
+        return plain(str(self))
 
 
 class Retry(Failure):
@@ -41,7 +42,7 @@ class Defer(Failure):
     is cut to it. A negative delay is a `ValueError`.
     """
 
-    delay_ms: Final[int]
+    delay_ms: int = 0
     """The least time until the next run, in milliseconds."""
 
     def __init__(self, delay: float | timedelta, reason: object) -> None:

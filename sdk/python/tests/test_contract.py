@@ -228,6 +228,21 @@ class Verdicts(unittest.TestCase):
         self.assertEqual([raising(error("r")).verdict for error in (Retry, Reject)], ["retry", "reject"])
         self.assertTrue(raising(SystemExit(3)).retried().startswith("SystemExit: 3\nat "))
 
+    def test_a_verdict_of_an_own_kind_is_one(self):
+        class SoldOut(Reject):
+            def __init__(self, item):
+                self.item = item
+
+            def __str__(self):
+                return f"no `{self.item}` is left"
+
+        class Night(Defer):
+            def __init__(self):
+                super().__init__(3600, "it is night")
+
+        self.assertEqual(raising(SoldOut("loom")).rejected(), "no `loom` is left")
+        self.assertEqual(raising(Night()).deferred(), (3_600_000, "it is night"))
+
     def test_a_deferral_is_never_shortened_but_by_what_fits(self):
         delays = [Defer(delay, "").delay_ms for delay in (0, 0.0010001, 0.3, 1.1, float("inf"), timedelta.max)]
         self.assertEqual(delays, [0, 2, 300, 1100, 0xFFFF_FFFF, 0xFFFF_FFFF])

@@ -73,7 +73,7 @@ class Loops(unittest.TestCase):
             await deep()
 
         first, deeper, outer = run(handle).retried().split("\n")
-        self.assertEqual(first, "NeverComes: the handler awaits something that never comes")
+        self.assertEqual(first, "the handler awaits what never comes: no task is ready, and no timer is set")
         self.assertRegex(deeper, r"^at .*deep \(tests/test_loop\.py:\d+\)$")
         self.assertRegex(outer, r"^at .*handle \(tests/test_loop\.py:\d+\)$")
 
