@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from json import JSONDecoder, JSONEncoder
 from typing import Any, NoReturn
 
 from heddle import _shape
 from heddle.errors import DecodeError
 
+DEEPEST = 512
+"""Levels of lists and objects. A plugin's stack of 1 MiB would hold some 1,500, and what exceeds it ends the instance."""
+
 
 def read(what: str, payload: bytes, shape: Any = None) -> Any:
     """The value that `payload` holds, made into `shape` if there is one. `DecodeError` if it is unreadable."""
     try:
-        value = _decode(str(payload, "utf-8"))
+        text = str(payload, "utf-8")
+        if text.count("[") + text.count("{") > DEEPEST:
+            _check_depth(text)
+        value = _decode(text)
         return value if shape is None else _shape.reader(shape)(value)
-    except RecursionError:
-        cause = "nested too deeply"
     except ValueError as error:
         cause = str(error)
     raise DecodeError(what, cause)
@@ -39,6 +44,18 @@ def write(value: object) -> str:
 
 class Unwritable(Exception):
     """A value that is no JSON."""
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} levels")
+
+
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """What a handler can rely on, and what its tests can."""
 
+import json
 import unittest
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -256,10 +257,17 @@ class Verdicts(unittest.TestCase):
         start = "cannot decode the payload: "
         self.assertEqual(read(lambda e: e.json(), b"nope"), start + "Expecting value: line 1 column 1 (char 0)")
         self.assertEqual(read(lambda e: e.json(), b"[NaN]"), start + "NaN is not JSON")
-        self.assertEqual(read(lambda e: e.json(), b"[" * 100_000)[: len(start)], start)
+        deep = start + "nested deeper than 512 levels"
+        self.assertEqual(read(lambda e: e.json(), b"[" * 100_000), deep)
+        self.assertEqual(read(lambda e: e.json(), b'{"\\"]":[' * 300), deep)
         self.assertEqual(read(lambda e: e.json(), b"\xff")[: len(start)], start)
         self.assertEqual(read(lambda e: e.text(), b"\xff")[: len(start)], start)
         self.assertEqual(raising(DecodeError("payload", "no order")).rejected(), start + "no order")
+
+    def test_a_payload_may_have_many_lists_and_brackets_in_its_texts(self):
+        text = json.dumps(["[" * 1000, '"[' * 1000, "\\[" * 1000]).encode()
+        for payload in (b"[" * 512 + b"]" * 512, b"[[]" + b",[]" * 1000 + b"]", text):
+            testing.run(lambda event: event.json() and None, event("a", payload=payload)).done()
 
     def test_a_setting_that_cannot_be_read_is_a_retry(self):
         def handle(_):
