@@ -11,7 +11,7 @@ from heddle import _shape
 from heddle.errors import DecodeError
 
 DEEPEST = 512
-"""Levels of lists and objects. A plugin's stack of 1 MiB would hold some 1,500, and what exceeds it ends the instance."""
+"""Levels of lists and objects. The 1 MiB stack of a plugin holds some 1,500; what exceeds it ends the instance."""
 
 
 def read(what: str, payload: bytes, shape: Any = None) -> Any:
