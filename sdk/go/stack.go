@@ -23,7 +23,7 @@ func panicked(value any) string {
 		if frame.Function == answer {
 			break
 		}
-		if !strings.HasPrefix(frame.Function, "runtime.") {
+		if !strings.HasPrefix(frame.Function, "runtime.") && !strings.HasPrefix(frame.Function, "heddle.") {
 			fmt.Fprintf(&text, "\n%s (%s:%d)", frame.Function, relative(frame.File), frame.Line)
 		}
 	}

@@ -18,6 +18,9 @@ const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);
 /// Log lines that are added to the message of a trap.
 const TRAP_LINES: usize = 3;
 
+/// What the line begins with by which Go's runtime says why it ends.
+const REASONS: [&str; 2] = ["fatal error: ", "panic: "];
+
 /// Folders of a source file that a frame names.
 const FRAME_PATH: usize = 3;
 
@@ -68,9 +71,12 @@ pub(super) fn failure(error: &wasmtime::Error, lines: &[LogLine]) -> Failure {
     Failure { backtrace: frames(error), logs: texts(lines), ..failure }
 }
 
-/// What a plugin prints before it traps is, in most languages, why.
+/// What a plugin prints before it traps is, in most languages, why. Go prints its stacks after the reason.
 fn with_last_words(mut message: String, lines: &[LogLine]) -> String {
-    for line in lines.iter().skip(lines.len().saturating_sub(TRAP_LINES)) {
+    let says_why = |line: &LogLine| REASONS.iter().any(|reason| line.text.starts_with(reason));
+    let last = lines.len().saturating_sub(TRAP_LINES);
+    let first = lines.iter().rposition(says_why).unwrap_or(last);
+    for line in lines.iter().skip(first).take(TRAP_LINES) {
         message.push_str(" | ");
         message.push_str(&line.text);
     }
@@ -122,5 +128,12 @@ mod tests {
         let line = |text: &str| LogLine { level: LogLevel::Info, text: text.to_owned() };
         let lines = [line("a"), line("b"), line("c"), line("d")];
         assert_eq!(with_last_words("unreachable".into(), &lines), "unreachable | b | c | d");
+    }
+
+    #[test]
+    fn the_message_of_a_trap_begins_with_the_reason_if_stacks_follow_it() {
+        let line = |text: &str| LogLine { level: LogLevel::Warn, text: text.to_owned() };
+        let lines = [line("a"), line("panic: b"), line("c"), line("d"), line("e")];
+        assert_eq!(with_last_words("unreachable".into(), &lines), "unreachable | panic: b | c | d");
     }
 }

@@ -3,8 +3,8 @@
 // Package runtime gives the generated bindings memory that the host can write to.
 //
 // Taken from the package wit/runtime of go.bytecodealliance.org/pkg v0.4.0, under the licence beside it, and
-// changed: what only resources need is left out, and so is the call that stops the clock of the WASI adapter, for
-// the build gives this module a clock that asks nobody.
+// changed: what only resources need is left out; so is the call that stops the clock of the WASI adapter, for the
+// build gives this module a clock that asks nobody; and memory before the start is not taken from the runtime.
 package runtime
 
 import (
@@ -41,10 +41,10 @@ func allocateRaw(size, align uintptr) unsafe.Pointer {
 	}
 }
 
-// The host may ask for memory before the runtime is ready. Then it is taken from below the runtime.
-//
-//go:linkname sbrk runtime.sbrk
-func sbrk(n uintptr) unsafe.Pointer
+// The WASI adapter asks for its own memory before the runtime is ready to give any, and never gives it back.
+var early [256 << 10]byte
+
+var earlyUsed uintptr
 
 var ready = false
 
@@ -74,6 +74,10 @@ func cabiRealloc(oldPointer unsafe.Pointer, oldSize, align, newSize uintptr) uns
 	if ready {
 		return Allocate(&pinner, newSize, align)
 	}
-	unaligned := sbrk(newSize + offset(newSize, align))
-	return unsafe.Add(unaligned, offset(uintptr(unaligned), align))
+	start := uintptr(unsafe.Pointer(&early)) + earlyUsed
+	earlyUsed += offset(start, align) + newSize
+	if earlyUsed > unsafe.Sizeof(early) {
+		panic("the host asks for too much memory before the start")
+	}
+	return unsafe.Pointer(start + offset(start, align))
 }
