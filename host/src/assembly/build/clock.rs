@@ -9,8 +9,9 @@ use anyhow::Context;
 /// Under this name a module imports the clock, and by doing so asks for it.
 pub(super) const MODULE: &str = "heddle_clock";
 
-/// What the clock answers in place of WASI preview1.
-pub(super) const ANSWERS: [&str; 3] = ["clock_time_get", "poll_oneoff", "sched_yield"];
+/// What the clock answers in place of WASI preview1. It cannot wait for files, so it keeps files from being such that
+/// somebody has to wait for them.
+pub(super) const ANSWERS: [&str; 4] = ["clock_time_get", "fd_fdstat_set_flags", "poll_oneoff", "sched_yield"];
 
 /// The clock as an adapter: a module that shares the memory of the one that imports it.
 pub(super) fn adapter() -> anyhow::Result<Vec<u8>> {

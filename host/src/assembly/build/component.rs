@@ -195,6 +195,7 @@ mod tests {
     const TIME: &str = r#"
         (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))
         (import "wasi_snapshot_preview1" "poll_oneoff" (func (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func (param i32 i32) (result i32)))
         (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))"#;
 
     #[test]
