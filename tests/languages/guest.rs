@@ -1,5 +1,10 @@
 //! The conformance guest of one language, in a sandbox of its own.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test"
+)]
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -111,7 +116,8 @@ pub(crate) fn policy(instances: Instances, limits: Limits) -> Policy {
 
 pub(crate) fn sandbox() -> Sandbox {
     let artifacts = workspace().join("target/test-artifacts");
-    Sandbox::new(SandboxSettings { instances: 50, max_memory: 256 << 20, artifacts, compiler: heddle() }).unwrap()
+    Sandbox::new(SandboxSettings { instances: 50, max_memory: 256 << 20, artifacts, compiler: heddle() })
+        .unwrap()
 }
 
 impl Guest {
@@ -124,7 +130,8 @@ impl Guest {
 
     /// Every event gets an instance of its own.
     pub(crate) async fn fresh(language: &str) -> Self {
-        Self::new(language, Instances::Fresh, Limits { time: Duration::from_secs(10), ..Limits::default() }).await
+        Self::new(language, Instances::Fresh, Limits { time: Duration::from_secs(10), ..Limits::default() })
+            .await
     }
 
     /// One instance serves all events.

@@ -3,6 +3,7 @@
 //! A language is supported when its guest, `tests/guests/languages/<language>/probe`, keeps every promise of `promises`.
 //! The guests are built by `cargo xtask languages`, and by `cargo xtask test`.
 
+mod bindings;
 mod guest;
 mod polyglot;
 mod promises;

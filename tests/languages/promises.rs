@@ -26,13 +26,18 @@ pub(crate) async fn a_payload_passes_unchanged(language: &str) {
 
 pub(crate) async fn a_hundred_headers_arrive_in_their_order(language: &str) {
     let guest = Guest::fresh(language).await;
-    let headers: Vec<(String, String)> = (0..100).map(|i| (format!("H-{}", i % 7), format!("{i} \u{fc}"))).collect();
+    let headers: Vec<(String, String)> =
+        (0..100).map(|i| (format!("H-{}", i % 7), format!("{i} \u{fc}"))).collect();
     let seen = guest.answer(ask("headers").headers(&headers)).await;
     let expected: Vec<Value> = headers.iter().map(|(name, value)| json!([name, value])).collect();
     assert_eq!(seen, Value::Array(expected));
     let effects = guest.effects(ask("echo").headers(&headers)).await;
-    let copied: Vec<(String, String)> =
-        effects.messages[0].0.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let copied: Vec<(String, String)> = effects.messages[0]
+        .0
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     assert_eq!(copied, headers[..64]);
 }
 
@@ -221,8 +226,11 @@ pub(crate) async fn a_refusal_can_be_caught(language: &str) {
 pub(crate) async fn messages_are_bounded(language: &str) {
     let guest = Guest::reused(language).await;
     let effects = guest.effects(ask("many").json(json!({ "n": 50 }))).await;
-    let payloads: Vec<String> =
-        effects.messages.iter().map(|(message, _)| String::from_utf8(message.payload.to_vec()).unwrap()).collect();
+    let payloads: Vec<String> = effects
+        .messages
+        .iter()
+        .map(|(message, _)| String::from_utf8(message.payload.to_vec()).unwrap())
+        .collect();
     assert_eq!(payloads, (0..50).map(|i: u32| i.to_string()).collect::<Vec<_>>());
     let failure = guest.failure(ask("many").json(json!({ "n": 500 }))).await;
     assert_eq!(failure.breach.map(|breach| breach.limit), Some(Limit::Messages), "{failure:?}");
@@ -321,12 +329,16 @@ pub(crate) async fn thousands_of_events_do_not_grow_an_instance(language: &str) 
     let mut settled = 0;
     for sequence in 1..=EVENTS {
         let name = "x".repeat(200);
-        let run = guest.run(ask("json").json(json!({ "name": name, "n": sequence })).sequence(sequence)).await;
+        let run =
+            guest.run(ask("json").json(json!({ "name": name, "n": sequence })).sequence(sequence)).await;
         let memory = run.usage.memory;
         if sequence == EVENTS / 3 {
             settled = memory;
         }
-        assert!(settled == 0 || memory <= settled * 5 / 4, "{settled} bytes became {memory} after {sequence} events");
+        assert!(
+            settled == 0 || memory <= settled * 5 / 4,
+            "{settled} bytes became {memory} after {sequence} events"
+        );
     }
     assert_eq!(guest.answer(ask("global")).await, json!(1), "one instance has served them all");
 }

@@ -59,7 +59,10 @@ fn the_sdk_for_python_keeps_its_promises() {
 
 #[test]
 fn the_sdk_for_go_keeps_its_promises() {
-    succeed(&sdk("go"), "GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off go vet ./... && GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off go test ./...");
+    succeed(
+        &sdk("go"),
+        "GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off go vet ./... && GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off go test ./...",
+    );
 }
 
 #[test]

@@ -25,7 +25,10 @@ async fn go_the_way(language: &str, install: Option<&str>, unit_test: &str) {
     }
     assert!(project.join("dist/loyalty.wasm").is_file());
     let tested = succeed(&project, "heddle test");
-    assert!(tested.contains("every third order earns a gift") && tested.contains("1 passed, 0 failed"), "{tested}");
+    assert!(
+        tested.contains("every third order earns a gift") && tested.contains("1 passed, 0 failed"),
+        "{tested}"
+    );
     succeed(&project, unit_test);
     succeed(&project, "heddle check --offline");
     handle_events(&project).await;

@@ -29,7 +29,8 @@ const HOSTCALL_TEXT: &str = "fuel allocated for hostcalls";
 
 /// A handler gave an event up by itself. If it did so because an effect had been refused, that is the cause.
 pub(super) fn given_up(asked: types::Failure, draft: &Draft, lines: &[LogLine]) -> Failure {
-    let mut failure = match asked {
+    let (asked, frames) = split(asked);
+    let failure = match asked {
         types::Failure::Retry(reason) => Failure::retry(reason),
         types::Failure::Defer(types::Deferral { delay_ms, reason }) => {
             Failure::defer(Duration::from_millis(delay_ms.into()), reason)
@@ -42,8 +43,21 @@ pub(super) fn given_up(asked: types::Failure, draft: &Draft, lines: &[LogLine]) 
             },
         },
     };
-    failure.logs = texts(lines);
-    failure
+    Failure { backtrace: frames, logs: texts(lines), ..failure }
+}
+
+/// A failure whose reason is its first line, and the lines below: an SDK puts the stack of an error there that a handler
+/// has not caught, one frame a line.
+fn split(mut asked: types::Failure) -> (types::Failure, Vec<String>) {
+    let reason = match &mut asked {
+        types::Failure::Retry(reason) | types::Failure::Reject(reason) => reason,
+        types::Failure::Defer(deferral) => &mut deferral.reason,
+    };
+    let Some(end) = reason.find('\n') else { return (asked, Vec::new()) };
+    let below = reason.split_off(end);
+    let frames = below.lines().map(|line| line.trim().trim_start_matches("at ").to_owned());
+    let frames = frames.filter(|frame| !frame.is_empty()).collect();
+    (asked, frames)
 }
 
 /// The host could not make an instance. The event waits; that is not counted as an attempt.
@@ -116,6 +130,16 @@ fn short_path(path: &str) -> String {
 mod tests {
     use super::*;
     use crate::sandbox::LogLevel;
+
+    #[test]
+    fn the_lines_below_a_reason_are_its_stack() {
+        let (asked, frames) =
+            split(types::Failure::Retry("Error: boom\n  at deep (a.js:3)\n  at run (a.js:9)\n".into()));
+        assert!(matches!(asked, types::Failure::Retry(reason) if reason == "Error: boom"));
+        assert_eq!(frames, ["deep (a.js:3)", "run (a.js:9)"]);
+        let (_, frames) = split(types::Failure::Reject("plain".into()));
+        assert!(frames.is_empty());
+    }
 
     #[test]
     fn a_path_is_shortened_to_its_end() {

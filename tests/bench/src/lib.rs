@@ -11,6 +11,8 @@ pub mod variant;
 
 pub mod native;
 
+pub mod languages;
+
 pub mod latency;
 
 pub mod failure;

@@ -1,5 +1,6 @@
 //! `heddle build`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -31,8 +32,33 @@ impl Command {
         println!("component  {}", built.file.display());
         println!("size       {} bytes", built.size);
         println!("digest     {}", built.digest);
-        let imports: Vec<&str> = built.imports.iter().map(String::as_str).collect();
-        println!("imports    {}", imports.join("\n           "));
+        for (package, interfaces) in &packages(&built.imports) {
+            println!("imports    {package}: {}", interfaces.join(", "));
+        }
         Ok(())
+    }
+}
+
+/// Interfaces by package, without versions: a component says of each one of its own.
+fn packages(imports: &BTreeSet<String>) -> BTreeMap<&str, Vec<&str>> {
+    let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for import in imports {
+        let name = import.split('@').next().unwrap_or(import);
+        let (package, interface) = name.split_once('/').unwrap_or((name, ""));
+        packages.entry(package).or_default().push(interface);
+    }
+    packages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn imports_are_told_by_package() {
+        let imports = ["heddle:plugin/log@0.1.0", "heddle:plugin/state@0.1.0", "wasi:io/poll@0.2.9"];
+        let imports = imports.map(str::to_owned).into();
+        let packages: Vec<_> = packages(&imports).into_iter().collect();
+        assert_eq!(packages, [("heddle:plugin", vec!["log", "state"]), ("wasi:io", vec!["poll"])]);
     }
 }

@@ -28,6 +28,10 @@
   (func (export "sched_yield") (result i32)
     (i32.const 0))
 
+  ;; Files cannot be made not to block: whoever reads one waits for the host, and nobody has to poll it. 58 is `notsup`.
+  (func (export "fd_fdstat_set_flags") (param $file i32) (param $flags i32) (result i32)
+    (i32.const 58))
+
   ;; How long a subscription to a clock has to wait, in nanoseconds.
   (func $wait (param $subscription i32) (result i64)
     (local $timeout i64)
@@ -42,7 +46,7 @@
         (return (i64.sub (local.get $timeout) (local.get $now)))))
     (local.get $timeout))
 
-  ;; Files are always ready. If there are none, the clock goes on to the first end of a wait.
+  ;; Files are always ready, for they block. If there are none, the clock goes on to the first end of a wait.
   (func (export "poll_oneoff") (param $in i32) (param $out i32) (param $count i32) (param $written i32) (result i32)
     (local $subscription i32)
     (local $end i32)

@@ -1,6 +1,7 @@
 //! Projects: folders in which a handler is written, in one of the languages that have an SDK.
 
 mod build;
+mod clock;
 mod component;
 mod files;
 mod new;

@@ -138,7 +138,7 @@ fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
     let core = core_file(project)?;
     let mut build = Command::new(go);
     build
-        .args(["build", "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0", "-o"])
+        .args(["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-o"])
         .arg(&core)
         .arg(".")
         .env("GOOS", "wasip1")
