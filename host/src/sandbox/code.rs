@@ -6,8 +6,8 @@ use wasmparser::Payload;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
+use super::adapter::{self, Kind, Pre};
 use super::artifact::Digest;
-use super::bindings::PluginPre;
 use super::engine::ASYNC_TEXT;
 use super::guest::Guest;
 use super::{Error, Policy, TRACK};
@@ -18,7 +18,7 @@ const CONTRACT: &str = "heddle:plugin/";
 
 /// A component, ready for any handler.
 pub struct Code {
-    pre: PluginPre<Guest>,
+    pre: Pre,
     digest: Digest,
     id: Arc<PluginId>,
     uses_state: bool,
@@ -39,18 +39,29 @@ impl Code {
         let of_type = component.component_type();
         let imports: Vec<String> = of_type.imports(engine).map(|(name, _)| name.to_owned()).collect();
         let exports: Vec<String> = of_type.exports(engine).map(|(name, _)| name.to_owned()).collect();
-        let known = |name: &&String| !name.starts_with(CONTRACT) && !name.starts_with("wasi:");
-        if let Some(unknown) = imports.iter().find(known) {
+        let unknown = |name: &&String| {
+            !name.starts_with(CONTRACT) && !name.starts_with("wasi:") && !adapter::knows(name)
+        };
+        if let Some(unknown) = imports.iter().find(unknown) {
             return Err(Error::UnknownImport(unknown.clone()));
         }
         if let Some(other) = imports.iter().chain(&exports).find_map(|name| other_track(name)) {
             return Err(Error::OtherTrack(other.to_owned()));
         }
+        for name in imports.iter().chain(&exports) {
+            if let Some(answered) = adapter::other_version(name) {
+                return Err(Error::OtherVersion { interface: name.clone(), answered });
+            }
+        }
+        let kind = Kind::of(&exports)?;
         let wrong = |error: wasmtime::Error| {
             let text = format!("{error:#}");
-            if text.contains(ASYNC_TEXT) { Error::NeedsAsync } else { Error::WrongWorld(text) }
+            if text.contains(ASYNC_TEXT) {
+                return Error::NeedsAsync;
+            }
+            Error::WrongWorld { world: kind.world(), cause: text }
         };
-        let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(wrong)?;
+        let pre = Pre::new(kind, linker, &component).map_err(wrong)?;
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
         let http = imports.iter().find(|name| name.starts_with("wasi:http/outgoing-handler")).cloned();
         let id = PluginId { digest: digest.to_string().into(), version: version(wasm).map(Into::into) };
@@ -65,7 +76,7 @@ impl Code {
         }
     }
 
-    pub(super) fn pre(&self) -> &PluginPre<Guest> {
+    pub(super) fn pre(&self) -> &Pre {
         &self.pre
     }
 

@@ -12,7 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::artifact::{Artifacts, Digest};
 use super::code::{Code, check_header};
 use super::guest::{Guest, TICK};
-use super::{CompileError, Error, Plugin, Policy, bindings, compile};
+use super::{CompileError, Error, Plugin, Policy, adapter, bindings, compile};
 
 /// Memory that stays in place between two instances of a slot: cheaper than giving it back.
 const KEEP_RESIDENT: usize = 256 * 1024;
@@ -101,6 +101,7 @@ impl Sandbox {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(failed)?;
         bindings::Plugin::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |guest| guest)
             .map_err(failed)?;
+        adapter::add_to_linker(&mut linker).map_err(failed)?;
         let artifacts = Arc::new(Artifacts::open(&settings.artifacts)?);
         let clock = start_clock(&engine)?;
         let compilations = Semaphore::new(COMPILATIONS);

@@ -5,11 +5,12 @@ use std::time::Duration;
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::LogLine;
-use super::bindings::heddle::plugin::types;
+use super::adapter::GivenUp;
+use super::bindings::heddle::plugin::types::Deferral;
 use super::engine::WASM_STACK;
 use super::limiter::Breached;
 use super::plugin::HOSTCALL_BYTES;
-use crate::values::effects::Draft;
+use crate::values::effects::{Draft, Refusal};
 use crate::values::verdict::{Breach, CauseClass, Failure, Limit};
 
 /// How long an event waits when the host has no instance for it.
@@ -28,36 +29,49 @@ const FRAME_PATH: usize = 3;
 const HOSTCALL_TEXT: &str = "fuel allocated for hostcalls";
 
 /// A handler gave an event up by itself. If it did so because an effect had been refused, that is the cause.
-pub(super) fn given_up(asked: types::Failure, draft: &Draft, lines: &[LogLine]) -> Failure {
+///
+/// A handler that rejects after a refusal gave up for it. One whose world has no word for that is taken to have done so if
+/// what it says holds the very text of the refusal: such an event would be refused again on every try. What it says
+/// otherwise may have another reason, and another try may help.
+pub(super) fn given_up(asked: GivenUp, draft: &Draft, lines: &[LogLine]) -> Failure {
     let (asked, frames) = split(asked);
-    let failure = match asked {
-        types::Failure::Retry(reason) => Failure::retry(reason),
-        types::Failure::Defer(types::Deferral { delay_ms, reason }) => {
+    let failure = match (asked, draft.refused()) {
+        (GivenUp::Retry(reason), _) => Failure::retry(reason),
+        (GivenUp::Defer(Deferral { delay_ms, reason }), _) => {
             Failure::defer(Duration::from_millis(delay_ms.into()), reason)
         }
-        types::Failure::Reject(reason) => match draft.refused() {
-            None => Failure::reject(reason),
-            Some(refusal) => match refusal.breach() {
-                Some(breach) => Failure { message: format!("{breach}; {reason}"), ..Failure::limit(breach) },
-                None => Failure::new(CauseClass::Effect, format!("{refusal}; {reason}")),
-            },
-        },
+        (GivenUp::Reject(reason), None) => Failure::reject(reason),
+        (GivenUp::Reject(reason), Some(refusal)) => refused(refusal, format!("{refusal}; {reason}"), &reason),
+        (GivenUp::Failed(reason), Some(refusal)) if reason.contains(&refusal.to_string()) => {
+            refused(refusal, reason.clone(), &reason)
+        }
+        (GivenUp::Failed(reason), _) => Failure::retry(reason),
     };
     Failure { backtrace: frames, logs: texts(lines), ..failure }
 }
 
 /// A failure whose reason is its first line, and the lines below: an SDK puts the stack of an error there that a handler
 /// has not caught, one frame a line.
-fn split(mut asked: types::Failure) -> (types::Failure, Vec<String>) {
+fn split(mut asked: GivenUp) -> (GivenUp, Vec<String>) {
     let reason = match &mut asked {
-        types::Failure::Retry(reason) | types::Failure::Reject(reason) => reason,
-        types::Failure::Defer(deferral) => &mut deferral.reason,
+        GivenUp::Retry(reason) | GivenUp::Reject(reason) => reason,
+        GivenUp::Defer(deferral) => &mut deferral.reason,
+        // What other worlds say below the first line is no stack by any agreement.
+        GivenUp::Failed(_) => return (asked, Vec::new()),
     };
     let Some(end) = reason.find('\n') else { return (asked, Vec::new()) };
     let below = reason.split_off(end);
     let frames = below.lines().map(|line| line.trim().trim_start_matches("at ").to_owned());
     let frames = frames.filter(|frame| !frame.is_empty()).collect();
     (asked, frames)
+}
+
+/// The failure of an event for which an effect was refused.
+fn refused(refusal: &Refusal, message: String, reason: &str) -> Failure {
+    match refusal.breach() {
+        Some(breach) => Failure { message: format!("{breach}; {reason}"), ..Failure::limit(breach) },
+        None => Failure::new(CauseClass::Effect, message),
+    }
 }
 
 /// The host could not make an instance. The event waits; that is not counted as an attempt.
@@ -134,10 +148,10 @@ mod tests {
     #[test]
     fn the_lines_below_a_reason_are_its_stack() {
         let (asked, frames) =
-            split(types::Failure::Retry("Error: boom\n  at deep (a.js:3)\n  at run (a.js:9)\n".into()));
-        assert!(matches!(asked, types::Failure::Retry(reason) if reason == "Error: boom"));
+            split(GivenUp::Retry("Error: boom\n  at deep (a.js:3)\n  at run (a.js:9)\n".into()));
+        assert!(matches!(asked, GivenUp::Retry(reason) if reason == "Error: boom"));
         assert_eq!(frames, ["deep (a.js:3)", "run (a.js:9)"]);
-        let (_, frames) = split(types::Failure::Reject("plain".into()));
+        let (_, frames) = split(GivenUp::Reject("plain".into()));
         assert!(frames.is_empty());
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::ambient::Ambience;
@@ -26,6 +27,9 @@ pub(super) const TICK: Duration = Duration::from_millis(2);
 /// Handles that one instance may hold.
 const MAX_RESOURCES: usize = 1_000;
 
+/// What is said to a handler that wants to send a request and wait for the answer.
+pub(super) const NO_REQUEST: &str = "Heddle has no request and reply inside a handler; publish a message, and take the answer as an event of its own";
+
 /// What one store holds.
 pub(super) struct Guest {
     policy: Arc<Policy>,
@@ -39,7 +43,7 @@ pub(super) struct Guest {
     pub(super) limiter: Limiter,
     pub(super) lines: Lines,
     ambience: Ambience,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hosts: Granted,
@@ -103,7 +107,7 @@ impl Guest {
     }
 
     /// Counts a call.
-    fn count(&mut self) -> wasmtime::Result<()> {
+    pub(super) fn count(&mut self) -> wasmtime::Result<()> {
         self.calls += 1;
         let allowed = self.policy.limits.host_calls;
         if self.calls > allowed {
@@ -113,15 +117,20 @@ impl Guest {
         Ok(())
     }
 
+    /// The run that has begun, for whoever began it.
+    pub(super) fn running(&self) -> &Call {
+        self.call.as_ref().expect("an event is handed over only in a run")
+    }
+
     /// What runs now. A plugin that calls while an instance is made gets a trap.
-    fn call(&mut self) -> wasmtime::Result<&Call> {
+    pub(super) fn call(&mut self) -> wasmtime::Result<&Call> {
         self.count()?;
         self.call
             .as_ref()
             .ok_or_else(|| wasmtime::Error::msg("imports may not be called before the first event"))
     }
 
-    fn event(&mut self) -> wasmtime::Result<&Event> {
+    pub(super) fn event(&mut self) -> wasmtime::Result<&Arc<Event>> {
         Ok(&self.call()?.event)
     }
 
@@ -133,6 +142,34 @@ impl Guest {
             payload: message.payload.into(),
         };
         Ok(self.draft.publish(message, when, &self.policy.allowance).map_err(refusal))
+    }
+
+    /// Takes a message of a world without a word for answers: on the inbox of the event's publisher it is the answer.
+    pub(super) fn send(&mut self, event: &Event, message: Message) -> Result<(), Refusal> {
+        if event.header(REPLY_TO) == Some(&*message.subject) {
+            return self.answer(event, message.headers, message.payload);
+        }
+        self.draft.publish(message, When::Now, &self.policy.allowance)
+    }
+
+    /// Takes an answer to the event's publisher.
+    pub(super) fn answer(&mut self, event: &Event, headers: Headers, payload: Bytes) -> Result<(), Refusal> {
+        self.draft.reply(event.header(REPLY_TO), headers, payload, &self.policy.allowance)
+    }
+
+    /// Refuses what cannot be an effect at all.
+    pub(super) fn refuse(&mut self, why: impl Into<String>) -> Refusal {
+        self.draft.refuse(why.into())
+    }
+
+    /// Gives the plugin a handle.
+    pub(super) fn keep<T: Send + 'static>(&mut self, entry: T) -> wasmtime::Result<Resource<T>> {
+        self.table.push(entry).map_err(|error| match error {
+            ResourceTableError::Full => {
+                wasmtime::Error::msg(format!("plugin holds {MAX_RESOURCES} handles, the most there may be"))
+            }
+            error => error.into(),
+        })
     }
 }
 
@@ -195,10 +232,8 @@ impl effects::Host for Guest {
     }
 
     fn reply(&mut self, reply_headers: Vec<types::Header>, payload: Vec<u8>) -> Answer {
-        let event = Arc::clone(&self.call()?.event);
-        let inbox = event.header(REPLY_TO);
-        let answer = self.draft.reply(inbox, headers(reply_headers), payload.into(), &self.policy.allowance);
-        Ok(answer.map_err(refusal))
+        let event = Arc::clone(self.event()?);
+        Ok(self.answer(&event, headers(reply_headers), payload.into()).map_err(refusal))
     }
 }
 

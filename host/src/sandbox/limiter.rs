@@ -22,24 +22,43 @@ fn breached(limit: Limit, allowed: usize, used: usize) -> wasmtime::Error {
 pub(super) struct Limiter {
     max: usize,
     held: usize,
+    /// What the host keeps for the plugin.
+    kept: usize,
 }
 
 impl Limiter {
     pub(super) fn new(max_bytes: u64) -> Self {
-        Limiter { max: usize::try_from(max_bytes).unwrap_or(usize::MAX), held: 0 }
+        Limiter { max: usize::try_from(max_bytes).unwrap_or(usize::MAX), held: 0, kept: 0 }
     }
 
     /// Linear memory of all memories together, in bytes.
     pub(super) fn held(&self) -> u64 {
         self.held as u64
     }
+
+    /// Counts what the host keeps for the plugin as memory of the plugin.
+    pub(super) fn keep(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let kept = self.kept.saturating_add(bytes);
+        let held = self.held.saturating_add(kept);
+        if held > self.max {
+            return Err(breached(Limit::Memory, self.max, held));
+        }
+        self.kept = kept;
+        Ok(())
+    }
+
+    /// The host no longer keeps that.
+    pub(super) fn let_go(&mut self, bytes: usize) {
+        self.kept = self.kept.saturating_sub(bytes);
+    }
 }
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let held = self.held.saturating_sub(current).saturating_add(desired);
-        if held > self.max {
-            return Err(breached(Limit::Memory, self.max, held));
+        let used = held.saturating_add(self.kept);
+        if used > self.max {
+            return Err(breached(Limit::Memory, self.max, used));
         }
         self.held = held;
         Ok(true)

@@ -4,6 +4,7 @@
 //! or log lines than its policy allows, and that a run depends on its event, its key's state and its
 //! policy alone, unless a grant opens the outside. It refuses to know where events come from.
 
+mod adapter;
 mod ambient;
 mod artifact;
 mod bindings;
@@ -57,11 +58,15 @@ pub enum Error {
     #[error("failed to compile: {0}")]
     Compile(#[from] CompileError),
     #[error(
-        "imports `{0}`, which no host function answers: only `heddle:plugin` and `wasi` interfaces may be imported"
+        "imports `{0}`, which no host function answers: only `heddle:plugin`, `wasi` and `wasmcloud:messaging` interfaces may be imported"
     )]
     UnknownImport(String),
-    #[error("does not fit the world `heddle:plugin/plugin@0.1.0`: {0}")]
-    WrongWorld(String),
+    #[error("does not fit the world `{world}`: {cause}")]
+    WrongWorld { world: &'static str, cause: String },
+    #[error("has more than one handler: it exports {}; a plugin has one", .0.join(" and "))]
+    SeveralHandlers(Vec<String>),
+    #[error("is built for `{interface}`, of which this host has version {answered}")]
+    OtherVersion { interface: String, answered: String },
     #[error(
         "is built for the world `heddle:plugin@{0}`, this host has `heddle:plugin@{TRACK}.0`: build it with the SDK of this host"
     )]

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
+use super::adapter::World;
 use super::ambient::hash_seed;
 use super::artifact::Digest;
-use super::bindings::Plugin as World;
 use super::bounded::{Bounded, GaveWay};
 use super::code::Code;
 use super::failure::{failure, given_up, not_its_fault};
-use super::guest::{Guest, lower};
+use super::guest::Guest;
 use super::limiter::Breached;
 use super::{Call, Error, LogLine, Policy, Run, Usage};
 use crate::values::policy::Instances;
@@ -62,7 +62,11 @@ impl Plugin {
                 let message = failure(&error, &lines).message;
                 // Whether the exported function has the right type shows only now.
                 Err(match message.contains("-tuple, found") || message.contains("type mismatch") {
-                    true => Error::WrongWorld(format!("function `handle`: {message}")),
+                    true => {
+                        let kind = plugin.code.pre().kind();
+                        let cause = format!("function `{}`: {message}", kind.function());
+                        Error::WrongWorld { world: kind.world(), cause }
+                    }
                     false => Error::Instantiate(message),
                 })
             }
@@ -121,12 +125,11 @@ impl Plugin {
                 return Run { logs: lines, ..Run::failed(failure) };
             }
         };
-        let event = lower(&call);
         let store = &mut instance.store;
         store.data_mut().begin(call, gave_way);
         store.set_epoch_deadline(1);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
-        let answer = instance.world.heddle_plugin_handler().call_handle(&mut *store, &event).await;
+        let answer = instance.world.handle(store).await;
         let guest = store.data_mut();
         let draft = guest.end();
         let (logs, logs_dropped) = guest.lines.take();
@@ -185,7 +188,7 @@ impl Plugin {
             guest.gave_way.set();
             Ok(UpdateDeadline::Yield(1))
         });
-        match self.code.pre().instantiate_async(&mut store).await {
+        match self.code.pre().instantiate(&mut store).await {
             Ok(world) => Ok(Instance { store, world, runs: 0 }),
             Err(error) => Err(Made::Failed(error, store.data().lines.take().0)),
         }

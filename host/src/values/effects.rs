@@ -156,6 +156,13 @@ impl Draft {
         Ok(())
     }
 
+    /// Refuses what no draft can hold.
+    pub fn refuse(&mut self, why: String) -> Refusal {
+        let refusal = Refusal::Invalid(why);
+        self.refused = Some(refusal.clone());
+        refusal
+    }
+
     /// The last refusal.
     pub fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
@@ -264,6 +271,13 @@ fn check_reserved(subject: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a header belongs to the server or the host.
+pub fn is_reserved_header(name: &str) -> bool {
+    let begins =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    begins(NATS_PREFIX) || begins(HEDDLE_PREFIX) || name.eq_ignore_ascii_case(TRACEPARENT)
+}
+
 fn check_headers(headers: &Headers) -> Result<(), Refusal> {
     if headers.len() > MAX_HEADERS {
         return Err(Refusal::Invalid(format!("more than {MAX_HEADERS} headers")));
@@ -294,9 +308,7 @@ fn check_header_name(name: &str) -> Result<(), Refusal> {
     if name.is_empty() || name.len() > 256 || !name.chars().all(legal) {
         return Err(Refusal::Invalid(format!("`{}` cannot name a header", name.escape_debug())));
     }
-    let reserved =
-        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    if reserved(NATS_PREFIX) || reserved(HEDDLE_PREFIX) || name.eq_ignore_ascii_case(TRACEPARENT) {
+    if is_reserved_header(name) {
         return Err(Refusal::Invalid(format!("header `{name}` is reserved")));
     }
     Ok(())
