@@ -58,8 +58,13 @@ impl Bench {
     }
 
     pub(crate) async fn admit(policy: Policy) -> Result<Self, Error> {
+        Self::of("contrary", policy).await
+    }
+
+    /// With another plugin than `contrary`.
+    pub(crate) async fn of(name: &str, policy: Policy) -> Result<Self, Error> {
         let sandbox = sandbox_with(workspace().join("target/test-artifacts"), heddle());
-        let plugin = sandbox.admit(&plugin("contrary"), Arc::new(policy)).await?;
+        let plugin = sandbox.admit(&plugin(name), Arc::new(policy)).await?;
         Ok(Bench { plugin, _sandbox: sandbox })
     }
 

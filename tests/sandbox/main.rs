@@ -1,8 +1,11 @@
 //! The sandbox by itself: every item of the contract exercised by a guest, determinism, limits, grants, instances and
-//! admission. No server.
+//! admission; handlers written for other worlds. No server.
 
 mod bench;
 mod contract;
 mod grants;
 mod instances;
 mod limits;
+mod wasi_messaging;
+mod wasmcloud;
+mod worlds;
