@@ -20,3 +20,4 @@ mod sources;
 mod stream;
 mod versions;
 mod versions_killed;
+mod worlds;
