@@ -19,6 +19,12 @@ guests! {
     unknown_import => refused("imports `evil:host/shell@1.0.0`, which no host function answers"),
     unknown_function => refused("does not fit the world"),
     unknown_wasi => refused("wasi:thread/spawn@0.1.0"),
+    two_handlers => refused(
+        "it exports `heddle:plugin/handler@0.1.0` and `wasmcloud:messaging/handler@0.2.0`; a plugin has one"
+    ),
+    messaging_of_another_version => refused(
+        "is built for `wasi:messaging/producer@0.3.0`, of which this host has version 0.2.0-draft"
+    ),
     hundred_thousand_functions => done(""),
     too_many_functions => refused("functions count exceeds limit"),
     huge_function => done(""),
