@@ -52,8 +52,13 @@ async fn events_pass(foreign: &str) {
             checker.publish(&format!("in.{key}"), json!([{"publish": passed_on}])).await;
         }
     };
-    publish(0..EVENTS / 2).await;
-    checker.wait_for("end.>", 10).await;
+    // Half of the events are there before the host comes back, so that it is killed amid its work.
+    publish(0..1).await;
+    checker.wait_for("end.>", 1).await;
+    assert_eq!(host.stop().await, 0);
+    publish(1..EVENTS / 2).await;
+    let host = app.start(&server.url()).await;
+    checker.wait_for("mid.>", 2).await;
     host.kill().await;
     publish(EVENTS / 2..EVENTS).await;
     let host = app.start(&server.url()).await;

@@ -1,5 +1,5 @@
 //! A handler written for the draft of `wasi:messaging` runs unchanged.
-#![expect(clippy::panic, reason = "what fails here fails a test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::num::NonZeroU32;
 
