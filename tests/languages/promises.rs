@@ -324,7 +324,7 @@ pub(crate) async fn an_unknown_verb_is_rejected(language: &str) {
 }
 
 pub(crate) async fn thousands_of_events_do_not_grow_an_instance(language: &str) {
-    const EVENTS: u64 = 3_000;
+    const EVENTS: u64 = 8_000;
     let guest = Guest::reused(language).await;
     let mut settled = 0;
     for sequence in 1..=EVENTS {
@@ -332,7 +332,7 @@ pub(crate) async fn thousands_of_events_do_not_grow_an_instance(language: &str) 
         let run =
             guest.run(ask("json").json(json!({ "name": name, "n": sequence })).sequence(sequence)).await;
         let memory = run.usage.memory;
-        if sequence == EVENTS / 3 {
+        if sequence == EVENTS / 2 {
             settled = memory;
         }
         assert!(

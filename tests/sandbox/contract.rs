@@ -14,6 +14,10 @@ use crate::bench::{Bench, TIME, effects, only_message, policy};
 const EXERCISED: &[(&str, &str)] = &[
     ("publish", "effects_are_held_back_until_done"),
     ("publish-after", "effects_are_held_back_until_done"),
+    ("publish-text", "the_functions_for_text_do_what_those_for_bytes_do"),
+    ("get-text", "the_functions_for_text_do_what_those_for_bytes_do"),
+    ("set-text", "the_functions_for_text_do_what_those_for_bytes_do"),
+    ("payload-text", "the_functions_for_text_do_what_those_for_bytes_do"),
     ("reply", "effects_are_held_back_until_done"),
     ("get", "state_and_config_are_read"),
     ("set", "effects_are_held_back_until_done"),
@@ -91,6 +95,20 @@ async fn effects_are_held_back_until_done() {
     assert!(
         matches!(bench.run(json!(failing)).await.verdict, Verdict::Failed(failure) if failure.class == CauseClass::Retry)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_functions_for_text_do_what_those_for_bytes_do() {
+    let bench = Bench::new(policy()).await;
+    let instructions = json!([{"twins": {"subject": "out.t"}}]);
+    let done = bench.effects(instructions.clone()).await;
+    let payload = json!({ "do": instructions }).to_string().len();
+    let sent: Vec<_> = done.messages.iter().map(|(m, when)| (m.payload.clone(), *when)).collect();
+    assert_eq!(sent[0], (format!("{payload}|41\u{df}").into(), When::Now));
+    assert_eq!(sent[1], ("later".into(), When::After(7)));
+    assert_eq!(done.state, StateChange::Set("41\u{df}".into()));
+    let refused = bench.cause(json!([{"twins": {"subject": "elsewhere"}}])).await;
+    assert_eq!(refused.class, CauseClass::Effect);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use heddle::sandbox::Error;
+use heddle::sandbox::{Error, Policy};
 use heddle::values::policy::Instances;
 use heddle_tests::{heddle, plugin};
 use serde_json::{Value, json};
@@ -37,6 +37,28 @@ async fn a_reused_instance_is_replaced_after_its_events_and_after_a_trap() {
     assert_eq!(seen, expected);
     bench.cause(json!([{"trap": null}])).await;
     assert_eq!(counted(&bench).await, first, "an instance lived on after a trap");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_ready_before_the_event_that_needs_it() {
+    let instances = Instances::Reuse(NonZeroU32::new(2).unwrap());
+    let bench = Bench::new(Policy { instances, ..policy() }).await;
+    let plugin = &bench.plugin;
+    plugin.warm(3).await;
+    assert_eq!(plugin.ready(), 3);
+    bench.effects(json!([{"count": null}])).await;
+    assert!(plugin.ready() == 3 && !plugin.is_short(), "it serves another event");
+    bench.effects(json!([{"count": null}])).await;
+    assert!(plugin.ready() == 2 && plugin.is_short(), "it has served its events");
+    bench.cause(json!([{"trap": null}])).await;
+    plugin.refill().await;
+    assert!(plugin.ready() == 3 && !plugin.is_short(), "what has gone is replaced");
+    let fresh = Bench::new(policy()).await;
+    fresh.plugin.warm(3).await;
+    assert!(
+        fresh.plugin.ready() == 0 && !fresh.plugin.is_short(),
+        "instances of one event are not made ahead"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

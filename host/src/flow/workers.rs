@@ -75,15 +75,18 @@ pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, 
 async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
     let mut aside: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut taken = Vec::with_capacity(TAKE);
+    let mut short: Vec<Arc<Runner>> = Vec::new();
     loop {
         queue.take(&mut taken);
         let mut ended = Vec::with_capacity(taken.len());
         for Task { runner, job, knowledge } in taken.drain(..) {
+            let keeps = runner.plugin.keeps_instances().then(|| Arc::clone(&runner));
             let mut run = jobs::run(runner, job, knowledge).boxed();
             match futures::poll!(&mut run) {
                 std::task::Poll::Ready(end) => ended.push(end),
                 std::task::Poll::Pending => aside.push(run),
             }
+            short.extend(keeps.filter(|runner| runner.plugin.is_short()));
         }
         while let Some(Some(end)) = aside.next().now_or_never() {
             ended.push(end);
@@ -97,6 +100,10 @@ async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
         }
         if !ended.is_empty() && ends.send(ended).await.is_err() {
             return Done::Nothing;
+        }
+        // Instances that have gone are replaced between events, so that none waits for one to be made.
+        for runner in short.drain(..) {
+            runner.plugin.refill().await;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A plugin that was taken: makes instances and runs events in them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
@@ -39,6 +40,8 @@ pub struct Plugin {
     /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
     /// section is one push or pop.
     idle: Mutex<Vec<Instance>>,
+    /// Instances that have gone and are to be replaced before an event needs them.
+    missing: AtomicU32,
 }
 
 struct Instance {
@@ -51,12 +54,14 @@ impl Plugin {
     /// The code under a policy, if an instance of it can be made.
     pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>) -> Result<Self, Error> {
         code.check(&policy)?;
-        let plugin = Plugin { code, policy, idle: Mutex::default() };
+        let plugin = Plugin { code, policy, idle: Mutex::default(), missing: AtomicU32::new(0) };
         // Some mismatches of types only show when an instance is made.
         let wait = wait_limit(plugin.policy.limits.time);
-        let gave_way = GaveWay::default();
-        match Bounded::new(plugin.instantiate(0, gave_way.clone()), gave_way, wait).await {
-            Some(Ok(_)) => Ok(plugin),
+        match plugin.make_ahead(wait).await {
+            Some(Ok(instance)) => {
+                plugin.put_back(instance);
+                Ok(plugin)
+            }
             Some(Err(Made::Grant(error))) => Err(error),
             Some(Err(Made::Failed(error, lines))) => {
                 let message = failure(&error, &lines).message;
@@ -94,6 +99,43 @@ impl Plugin {
         &self.policy
     }
 
+    /// Has so many instances ready, if they serve more than one event: then no event waits until one is made.
+    pub async fn warm(&self, instances: usize) {
+        if self.keeps_instances() {
+            let idle = self.idle().len();
+            let missing = u32::try_from(instances.saturating_sub(idle)).unwrap_or(u32::MAX);
+            self.missing.fetch_max(missing, Ordering::Relaxed);
+            self.refill().await;
+        }
+    }
+
+    /// Whether instances serve more than one event.
+    pub fn keeps_instances(&self) -> bool {
+        matches!(self.policy.instances, Instances::Reuse(_))
+    }
+
+    /// Whether instances have gone that [`refill`](Self::refill) would replace.
+    pub fn is_short(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) > 0
+    }
+
+    /// Replaces the instances that have gone: to be called between events rather than in one.
+    pub async fn refill(&self) {
+        let less = |missing: u32| missing.checked_sub(1);
+        while self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            match self.make_ahead(wait_limit(self.policy.limits.time)).await {
+                Some(Ok(instance)) => self.idle().push(instance),
+                // The event that needs one says why there is none.
+                Some(Err(_)) | None => self.missing.store(0, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// How many instances wait for an event.
+    pub fn ready(&self) -> usize {
+        self.idle().len()
+    }
+
     /// Runs one event to its verdict.
     pub async fn run(&self, call: Call) -> Run {
         let began = Instant::now();
@@ -102,6 +144,7 @@ impl Plugin {
         let mut run = match Bounded::new(self.execute(call, gave_way.clone()), gave_way, wait).await {
             Some(run) => run,
             None => {
+                self.lose();
                 let (allowed, used) = (milliseconds(self.policy.limits.time), milliseconds(wait));
                 let mut failure = Failure::limit(Breach { limit: Limit::Time, allowed, used: Some(used) });
                 failure.message = format!("time: waited {used} ms in host calls, {wait:?} allowed");
@@ -143,7 +186,10 @@ impl Plugin {
                     Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).into()),
                 }
             }
-            Err(error) => Verdict::Failed(failure(&error, &logs).into()),
+            Err(error) => {
+                self.lose();
+                Verdict::Failed(failure(&error, &logs).into())
+            }
         };
         Run { verdict, logs, logs_dropped, usage }
     }
@@ -151,7 +197,7 @@ impl Plugin {
     async fn take(&self, call: &Call, gave_way: &GaveWay) -> Result<Instance, Made> {
         // What failed once runs in a new instance: what earlier events left in the old one may be why.
         let first = call.attempt == 1;
-        let idle = first.then(|| self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()).flatten();
+        let idle = first.then(|| self.idle().pop()).flatten();
         match idle {
             Some(instance) => Ok(instance),
             None => {
@@ -161,12 +207,26 @@ impl Plugin {
         }
     }
 
+    /// Keeps an instance for its next event, or notes that it has gone.
     fn put_back(&self, instance: Instance) {
-        if let Instances::Reuse(times) = self.policy.instances
-            && instance.runs < times.get()
-        {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        let Instances::Reuse(times) = self.policy.instances else { return };
+        if instance.runs < times.get() { self.idle().push(instance) } else { self.lose() }
+    }
+
+    fn lose(&self) {
+        if self.keeps_instances() {
+            self.missing.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance for no event in particular. None: it waited for too long.
+    async fn make_ahead(&self, wait: Duration) -> Option<Result<Instance, Made>> {
+        let gave_way = GaveWay::default();
+        Bounded::new(self.instantiate(0, gave_way.clone()), gave_way, wait).await
     }
 
     async fn instantiate(&self, hash_seed: u128, gave_way: GaveWay) -> Result<Instance, Made> {

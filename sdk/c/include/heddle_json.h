@@ -69,11 +69,13 @@ HEDDLE_MUST_USE const heddle_error *heddle_json_field(heddle_json object, const 
  *         HEDDLE_TRY(heddle_json_u64(state, NULL, &orders));
  *     }
  *
- * A string that holds a NUL is refused, because a text could not carry it.
+ * `heddle_json_string` refuses a string that holds a NUL, because a text could not carry it; `heddle_json_bytes` takes
+ * any.
  *
  * HEDDLE_DECODE if `object` is no object, has no such member, or the member is of another type or out of range.
  */
 HEDDLE_MUST_USE const heddle_error *heddle_json_string(heddle_json object, const char *name, const char **value);
+HEDDLE_MUST_USE const heddle_error *heddle_json_bytes(heddle_json object, const char *name, heddle_bytes *value);
 HEDDLE_MUST_USE const heddle_error *heddle_json_u64(heddle_json object, const char *name, uint64_t *value);
 HEDDLE_MUST_USE const heddle_error *heddle_json_i64(heddle_json object, const char *name, int64_t *value);
 HEDDLE_MUST_USE const heddle_error *heddle_json_double(heddle_json object, const char *name, double *value);

@@ -96,7 +96,7 @@ static const heddle_error *expected(heddle_json object, const char *name, const 
     return heddle_json_invalid(object, "%sexpected %s, found %s", about(name), what, type);
 }
 
-const heddle_error *heddle_json_string(heddle_json object, const char *name, const char **value) {
+const heddle_error *heddle_json_bytes(heddle_json object, const char *name, heddle_bytes *value) {
     heddle_json field;
     const heddle_error *error = heddle_json_field(object, name, &field);
     if (error != NULL) {
@@ -106,7 +106,18 @@ const heddle_error *heddle_json_string(heddle_json object, const char *name, con
     if (text == NULL) {
         return expected(object, name, "a string", field);
     }
-    if (strlen(text) != yyjson_get_len(field.value)) {
+    *value = (heddle_bytes){(const uint8_t *)text, yyjson_get_len(field.value)};
+    return NULL;
+}
+
+const heddle_error *heddle_json_string(heddle_json object, const char *name, const char **value) {
+    heddle_bytes bytes;
+    const heddle_error *error = heddle_json_bytes(object, name, &bytes);
+    if (error != NULL) {
+        return error;
+    }
+    const char *text = (const char *)bytes.data;
+    if (strlen(text) != bytes.len) {
         return heddle_json_invalid(object, "%sa string that holds a NUL", about(name));
     }
     *value = text;

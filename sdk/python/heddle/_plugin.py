@@ -12,7 +12,7 @@ import os
 import sys
 from types import ModuleType
 
-from heddle import _host, _run, _trace, _wasm
+from heddle import _entropy, _host, _run, _trace, _wasm
 from heddle._text import plain
 
 
@@ -20,7 +20,7 @@ def export(module: ModuleType) -> type:
     """The class that the contract's export is looked up in."""
     _preload()
     call = _run.caller(module.handle)
-    reseed = _reseeder()
+    seed = _entropy.seeder()
     read_event = _wasm.read_event
     _trace.set_source(_folder(module))
     _route_output()
@@ -28,8 +28,9 @@ def export(module: ModuleType) -> type:
 
     class Handler:
         def handle(self, e):
-            if reseed is not None:
-                reseed()
+            _entropy.begin(e.id)
+            if seed is not None:
+                seed(_entropy.seed(e.id, _wasm.handler()))
             try:
                 return call(read_event(e))
             except BaseException as error:
@@ -46,16 +47,6 @@ def _preload() -> None:
         importlib.import_module(name)
     for name in ("ascii", "latin-1", "cp1252", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "idna"):
         codecs.lookup(name)
-
-
-def _reseeder():
-    """Makes the numbers of `random` a matter of the event alone: the host gives every run of an event the same
-    entropy. Nothing is to be done if no module has loaded it: none can be loaded later."""
-    random = sys.modules.get("random")
-    if random is None:
-        return None
-    seed, entropy = random.seed, os.urandom
-    return lambda: seed(int.from_bytes(entropy(16), "little"))
 
 
 def _folder(module: ModuleType) -> str:

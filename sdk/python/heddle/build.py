@@ -26,6 +26,10 @@ import sys
 
 sys.dont_write_bytecode = True  # beside the sources, it would be for another Python than the project's
 
+from heddle import _entropy
+
+_entropy.install()
+
 import handler
 from heddle._plugin import export
 

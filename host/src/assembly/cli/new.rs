@@ -1,6 +1,6 @@
 //! `heddle new`.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 
@@ -17,23 +17,18 @@ pub(super) struct Command {
     /// The language.
     #[arg(long, value_enum)]
     lang: Language,
-    /// Use the SDK at this path, a checkout of Heddle, instead of writing a copy into the project.
-    #[arg(long, value_name = "FOLDER")]
-    sdk: Option<PathBuf>,
 }
 
 impl Command {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let Command { name, lang, sdk } = self;
-        let created = create(&PathBuf::from(&name), &name, lang, sdk.as_deref())?;
+        let Command { name, lang } = self;
+        let created = create(Path::new(&name), &name, lang)?;
         let mut own: Vec<String> = Vec::new();
         for file in created.files.iter().filter(|file| !file.starts_with("heddle-sdk")) {
             own.push(format!("  {name}/{}", file.display()));
         }
         println!("{name}: a handler in {lang}\n\n{}", own.join("\n"));
-        if sdk.is_none() {
-            println!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project");
-        }
+        println!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project");
         println!("\nNext:\n\n  cd {name}");
         if let Some(install) = created.install {
             println!("  {install}");

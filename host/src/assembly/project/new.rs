@@ -23,29 +23,18 @@ pub struct Created {
     pub handler: String,
 }
 
-/// Makes a project: a folder with a handler, its tests, and the SDK of its language, or with a path to an SDK that is there.
+/// Makes a project: a folder with a handler, its tests, and the SDK of its language, so that nothing else is needed.
 ///
 /// # Errors
 /// The name will not do, the folder is there already, or cannot be written.
-pub fn create(folder: &Path, name: &str, language: Language, sdk: Option<&Path>) -> anyhow::Result<Created> {
+pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<Created> {
     check_name(name)?;
     if folder.exists() {
         bail!("`{}` is there already", folder.display());
     }
-    let sdk_path = match sdk {
-        None => files::SDK.to_owned(),
-        Some(path) => {
-            ensure!(
-                path.join("wit/heddle.wit").is_file(),
-                "`{}` holds no SDK: it has no wit/heddle.wit",
-                path.display()
-            );
-            path.canonicalize()?.display().to_string()
-        }
-    };
     let handler = handler(name, language);
     let values =
-        [("name", name), ("ident", &name.replace('-', "_")), ("sdk", &sdk_path), ("handler", &handler)];
+        [("name", name), ("ident", &name.replace('-', "_")), ("sdk", files::SDK), ("handler", &handler)];
     let mut created = Vec::new();
     let mut write = |path: &str, content: &[u8]| -> anyhow::Result<()> {
         let file = folder.join(path);
@@ -59,10 +48,8 @@ pub fn create(folder: &Path, name: &str, language: Language, sdk: Option<&Path>)
     for (path, content) in files::template(language, &values)? {
         write(&path, content.as_bytes())?;
     }
-    if sdk.is_none() {
-        for (path, content) in files::sdk(language)? {
-            write(&path, &content)?;
-        }
+    for (path, content) in files::sdk(language)? {
+        write(&path, &content)?;
     }
     created.sort();
     Ok(Created { files: created, install: recipes::install(language), handler })
@@ -108,7 +95,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for language in Language::ALL {
             let folder = root.path().join(language.template());
-            let created = create(&folder, "loyalty", language, None).unwrap();
+            let created = create(&folder, "loyalty", language).unwrap();
             for file in ["heddle.toml", "tests/gift.toml", ".gitignore", "heddle-sdk/wit/heddle.wit"] {
                 assert!(
                     created.files.contains(&PathBuf::from(file)),
@@ -118,7 +105,7 @@ mod tests {
             }
             assert_eq!(super::super::Project::open(&folder).unwrap().language, language);
         }
-        let error = create(root.path(), "loyalty", Language::C, None).unwrap_err().to_string();
+        let error = create(root.path(), "loyalty", Language::C).unwrap_err().to_string();
         assert!(error.contains("is there already"), "{error}");
     }
 

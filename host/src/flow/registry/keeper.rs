@@ -370,6 +370,9 @@ pub(super) async fn remembered(
         Ok(code) => tools.sandbox.plugin(code?, policy).await,
         Err(error) => Err(error),
     };
+    if let Ok(plugin) = &plugin {
+        plugin.warm(tools.threads.metrics().num_workers()).await;
+    }
     plugin
         .map(Arc::new)
         .map_err(|error| tracing::warn!(%error, plugin = short(&version.digest), "version cannot run"))

@@ -80,6 +80,7 @@ impl Look {
         drop(permit);
         found.version = code.id().version.as_deref().map(str::to_owned);
         let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
+        plugin.warm(self.tools.threads.metrics().num_workers()).await;
         let settings = self.tools.settings.handlers.get(self.handler);
         let Some((wanted, live)) = settings.and_then(|settings| settings.proof).zip(self.live.clone()) else {
             return Ok((plugin, None));

@@ -24,6 +24,9 @@ pub(crate) enum Instruction {
     EchoState {
         subject: String,
     },
+    Twins {
+        subject: String,
+    },
     Log {
         level: LogLevel,
         message: String,

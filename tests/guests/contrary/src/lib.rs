@@ -46,6 +46,7 @@ mod forge;
 mod instruction;
 mod ordinary;
 mod report;
+mod twins;
 
 use std::process;
 
@@ -70,6 +71,7 @@ fn perform(event: &Event, instruction: Instruction) -> Verdict {
         Instruction::SetState { text } => ordinary::set_state(&text),
         Instruction::ClearState => ordinary::clear_state(),
         Instruction::EchoState { subject } => ordinary::echo_state(subject),
+        Instruction::Twins { subject } => twins::all(&subject),
         Instruction::Log { level, message } => ordinary::log(level, &message),
         Instruction::Print { text } => ordinary::print(&text),
         Instruction::Eprint { text } => ordinary::eprint(&text),

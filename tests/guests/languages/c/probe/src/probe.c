@@ -77,15 +77,20 @@ static heddle_verdict text(const heddle_event *event) {
 }
 
 static heddle_verdict json(const heddle_event *event) {
+    static const char hello[] = "hello ";
+    const size_t before = sizeof hello - 1;
     heddle_json given;
-    const char *name;
+    heddle_bytes name;
     int64_t n;
     HEDDLE_TRY(heddle_event_json(event, &given));
-    HEDDLE_TRY(heddle_json_string(given, "name", &name));
+    HEDDLE_TRY(heddle_json_bytes(given, "name", &name));
     HEDDLE_TRY(heddle_json_i64(given, "n", &n));
+    char *greeting = heddle_alloc(before + name.len);
+    memcpy(greeting, hello, before);
+    memcpy(greeting + before, name.data, name.len);
     yyjson_mut_doc *doc = heddle_json_new();
     yyjson_mut_val *answer = heddle_json_object(doc);
-    yyjson_mut_obj_add_str(doc, answer, "greeting", heddle_printf("hello %s", name));
+    yyjson_mut_obj_add_strn(doc, answer, "greeting", greeting, before + name.len);
     yyjson_mut_obj_add_sint(doc, answer, "next", n + 1);
     HEDDLE_TRY(heddle_publish_json(out(event), doc));
     return HEDDLE_DONE;
@@ -132,9 +137,9 @@ static heddle_verdict state(const heddle_event *event) {
     HEDDLE_TRY(heddle_event_json(event, &given));
     HEDDLE_TRY(heddle_json_string(given, "op", &op));
     if (strcmp(op, "set") == 0) {
-        const char *value;
-        HEDDLE_TRY(heddle_json_string(given, "value", &value));
-        HEDDLE_TRY(heddle_state_set_text(value));
+        heddle_bytes value;
+        HEDDLE_TRY(heddle_json_bytes(given, "value", &value));
+        HEDDLE_TRY(heddle_state_set(value.data, value.len));
     } else if (strcmp(op, "set-bytes") == 0) {
         heddle_json list;
         HEDDLE_TRY(heddle_json_field(given, "value", &list));
