@@ -18,6 +18,7 @@ mod refusals;
 mod reload;
 mod sources;
 mod stream;
+mod testing;
 mod versions;
 mod versions_killed;
 mod worlds;

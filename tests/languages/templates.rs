@@ -20,7 +20,7 @@ async fn go_the_way(language: &str, install: Option<&str>, unit_test: &str) {
         succeed(&project, install);
     }
     let built = succeed(&project, "heddle build");
-    for part in ["component  ", "size       ", "digest     sha256:", "imports    heddle:plugin/"] {
+    for part in ["component  ", "size       ", "digest     sha256:", "imports    heddle:plugin: "] {
         assert!(built.contains(part), "no `{part}` in:\n{built}");
     }
     assert!(project.join("dist/loyalty.wasm").is_file());

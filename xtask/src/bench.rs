@@ -15,8 +15,8 @@ pub(crate) fn run(machine: &Machine, options: &[String]) -> Result<()> {
     if options.first().is_some_and(|what| what == LANGUAGES) {
         languages::build()?;
         step("the benchmark of the languages");
-        let mut bench = command(target().join("release/heddle-bench"));
-        return run_command(bench.args(options));
+        let mut bench = command(target().join("release/heddle-bench-languages"));
+        return run_command(bench.args(options.iter().skip(1)));
     }
     step("the benchmark");
     let mut bench = command(target().join("release/heddle-bench"));

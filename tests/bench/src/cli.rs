@@ -9,7 +9,6 @@ use heddle_tests::workspace;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure;
-use crate::languages;
 use crate::latency::LOADS;
 use crate::native::{self, Work};
 use crate::parts::{self, nanos_per_round};
@@ -33,8 +32,6 @@ struct Cli {
 enum Command {
     /// Measure Heddle against native code and against the server's own limit.
     Run(Options),
-    /// Compare the languages: the credit handler in each, in a sandbox without a server.
-    Languages(languages::Options),
     /// The work of one variant, as a process of its own.
     #[command(hide = true)]
     Native {
@@ -77,7 +74,6 @@ pub fn main() -> ExitCode {
                     result = run(options) => result,
                     () = interrupted() => bail!("interrupted"),
                 },
-                Command::Languages(options) => languages::run(options).await,
                 Command::Native { work } => native::run(work).await,
             }
         })

@@ -13,6 +13,7 @@
 //! | `{"set_state":{"text":"…"}}` | sets the state |
 //! | `{"clear_state":null}` | removes the state |
 //! | `{"echo_state":{"subject":"out.x"}}` | publishes the state as it is, with the header `state: some`, or an empty payload with `state: none` |
+//! | `{"twins": {"subject": "out.a"}}` | appends to the state as text, and publishes the payload's length and the state, at once and after 7 s |
 //! | `{"log":{"level":"info","message":"…"}}` | logs a line; levels `trace`, `debug`, `info`, `warn`, `error` |
 //! | `{"print":{"text":"…"}}`, `{"eprint":{"text":"…"}}` | writes a line to standard output or error |
 //! | `{"context":{"subject":"out.x"}}` | publishes all that can be known from inside: see `report.rs` |

@@ -8,85 +8,99 @@
 package wit_exports
 
 import (
-	"heddle/internal/bindings/exports/export_heddle_plugin_handler"
-	"heddle/internal/bindings/imports/heddle_plugin_types"
-	witRuntime "heddle/internal/wit/runtime"
-	witTypes "heddle/internal/wit/types"
-	"runtime"
-	"unsafe"
+        "runtime"
+        "heddle/internal/bindings/exports/export_heddle_plugin_handler"
+"heddle/internal/bindings/imports/heddle_plugin_types"
+witRuntime "heddle/internal/wit/runtime"
+witTypes "heddle/internal/wit/types"
+"unsafe"
 )
 
 var staticPinner = runtime.Pinner{}
-var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (5 * 4), 4))
+var exportReturnArea = uintptr(witRuntime.Allocate(&staticPinner, (5*4), 4))
 var syncExportPinner = runtime.Pinner{}
+
 
 //go:wasmexport heddle:plugin/handler@0.1.0#handle
 func wasm_export_heddle_plugin_handler_handle(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int64, arg7 int32, arg8 uintptr, arg9 uint32, arg10 uintptr, arg11 uint32) uintptr {
+        
+        pinner := &syncExportPinner
+        value := unsafe.String((*uint8)(unsafe.Pointer(arg0)), arg1)
+value0 := unsafe.String((*uint8)(unsafe.Pointer(arg2)), arg3)
+value1 := unsafe.String((*uint8)(unsafe.Pointer(arg4)), arg5)
+result := make([]heddle_plugin_types.Header, 0, arg9)
+for index := 0; index < int(arg9); index++ {
+        base := unsafe.Add(unsafe.Pointer(arg8), index * (4*4))
+        value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+value3 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
 
-	pinner := &syncExportPinner
-	value := unsafe.String((*uint8)(unsafe.Pointer(arg0)), arg1)
-	value0 := unsafe.String((*uint8)(unsafe.Pointer(arg2)), arg3)
-	value1 := unsafe.String((*uint8)(unsafe.Pointer(arg4)), arg5)
-	result := make([]heddle_plugin_types.Header, 0, arg9)
-	for index := 0; index < int(arg9); index++ {
-		base := unsafe.Add(unsafe.Pointer(arg8), index*(4*4))
-		value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-		value3 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))))
+        result = append(result, heddle_plugin_types.Header{Name: value2, Value: value3})
+}
 
-		result = append(result, heddle_plugin_types.Header{Name: value2, Value: value3})
-	}
+value4 := unsafe.Slice((*uint8)(unsafe.Pointer(arg10)), arg11)
+witRuntime.Unpin()
+result5 := export_heddle_plugin_handler.Handle(heddle_plugin_types.Event{Id: value, Subject: value0, Key: value1, Time: heddle_plugin_types.Instant{Seconds: uint64(arg6), Nanoseconds: uint32(arg7)}, Headers: result, Payload: value4})
 
-	value4 := unsafe.Slice((*uint8)(unsafe.Pointer(arg10)), arg11)
-	witRuntime.Unpin()
-	result5 := export_heddle_plugin_handler.Handle(heddle_plugin_types.Event{Id: value, Subject: value0, Key: value1, Time: heddle_plugin_types.Instant{Seconds: uint64(arg6), Nanoseconds: uint32(arg7)}, Headers: result, Payload: value4})
+switch result5.Tag() {
+case witTypes.ResultOk:
+        
+        *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(0))
 
-	switch result5.Tag() {
-	case witTypes.ResultOk:
+        
+case witTypes.ResultErr:
+        payload := result5.Err()
+        *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
 
-		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(0))
+switch payload.Tag() {
+case heddle_plugin_types.Failure_Retry:
+        payload := payload.Retry()
+        *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(0))
+utf8 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf8)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf8)))
 
-	case witTypes.ResultErr:
-		payload := result5.Err()
-		*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 0)) = int8(int32(1))
+        
 
-		switch payload.Tag() {
-		case heddle_plugin_types.Failure_Retry:
-			payload := payload.Retry()
-			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(0))
-			utf8 := unsafe.Pointer(unsafe.StringData(payload))
-			pinner.Pin(utf8)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uint32(len(payload)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf8)))
+case heddle_plugin_types.Failure_Defer:
+        payload := payload.Defer()
+        *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
+*(*int32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = int32((payload).DelayMs)
+utf86 := unsafe.Pointer(unsafe.StringData((payload).Reason))
+pinner.Pin(utf86)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4*4))) = uint32(uint32(len((payload).Reason)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uintptr(uintptr(utf86)))
 
-		case heddle_plugin_types.Failure_Defer:
-			payload := payload.Defer()
-			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(1))
-			*(*int32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = int32((payload).DelayMs)
-			utf86 := unsafe.Pointer(unsafe.StringData((payload).Reason))
-			pinner.Pin(utf86)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (4 * 4))) = uint32(uint32(len((payload).Reason)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uintptr(uintptr(utf86)))
+        
 
-		case heddle_plugin_types.Failure_Reject:
-			payload := payload.Reject()
-			*(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(2))
-			utf87 := unsafe.Pointer(unsafe.StringData(payload))
-			pinner.Pin(utf87)
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3 * 4))) = uint32(uint32(len(payload)))
-			*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2 * 4))) = uint32(uintptr(uintptr(utf87)))
+case heddle_plugin_types.Failure_Reject:
+        payload := payload.Reject()
+        *(*int8)(unsafe.Add(unsafe.Pointer(exportReturnArea), 4)) = int8(int32(2))
+utf87 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf87)
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (3*4))) = uint32(uint32(len(payload)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(exportReturnArea), (2*4))) = uint32(uintptr(uintptr(utf87)))
 
-		default:
-			panic("unreachable")
-		}
+        
 
-	default:
-		panic("unreachable")
-	}
-	return exportReturnArea
+default:
+        panic("unreachable")
+}
 
+        
+default:
+        panic("unreachable")
+}
+return exportReturnArea
+
+        
 }
 
 //go:wasmexport cabi_post_heddle:plugin/handler@0.1.0#handle
 func wasm_export_post_return_heddle_plugin_handler_handle(result uintptr) {
-	syncExportPinner.Unpin()
+        syncExportPinner.Unpin()
 }
+
+
+
+

@@ -8,109 +8,120 @@
 package heddle_plugin_context
 
 import (
-	witRuntime "heddle/internal/wit/runtime"
-	witTypes "heddle/internal/wit/types"
-	"runtime"
-	"unsafe"
+        witRuntime "heddle/internal/wit/runtime"
+witTypes "heddle/internal/wit/types"
+"unsafe"
+"runtime"
 )
 
+
 //go:wasmimport heddle:plugin/context@0.1.0 payload-text
-func wasm_import_payload_text(arg0 uintptr)
+func wasm_import_payload_text(arg0 uintptr) 
+
 
 func PayloadText() witTypes.Option[string] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (3 * 4), 4))
-	wasm_import_payload_text(returnArea)
-	var option witTypes.Option[string]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+        returnArea := uintptr(witRuntime.Allocate(pinner, (3*4), 4))
+        wasm_import_payload_text(returnArea)
+var option witTypes.Option[string]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        option = witTypes.None[string]()
+case 1:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2*4))))
 
-		option = witTypes.None[string]()
-	case 1:
-		value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4))))
-
-		option = witTypes.Some[string](value)
-	default:
-		panic("unreachable")
-	}
-	result := option
-	return result
+        option = witTypes.Some[string](value)
+default:
+        panic("unreachable")
+}
+result := option;
+return result
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 attempt
 func wasm_import_attempt() int32
 
-func Attempt() uint32 {
 
-	result := wasm_import_attempt()
-	return uint32(result)
+func Attempt() uint32 {
+        
+        
+        result := wasm_import_attempt()
+return uint32(result)
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 stream
-func wasm_import_stream(arg0 uintptr)
+func wasm_import_stream(arg0 uintptr) 
+
 
 func Stream() string {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (2 * 4), 4))
-	wasm_import_stream(returnArea)
-	value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
-	result := value
-	return result
+        returnArea := uintptr(witRuntime.Allocate(pinner, (2*4), 4))
+        wasm_import_stream(returnArea)
+value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
+result := value;
+return result
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 sequence
 func wasm_import_sequence() int64
 
-func Sequence() uint64 {
 
-	result := wasm_import_sequence()
-	return uint64(result)
+func Sequence() uint64 {
+        
+        
+        result := wasm_import_sequence()
+return uint64(result)
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 handler
-func wasm_import_handler(arg0 uintptr)
+func wasm_import_handler(arg0 uintptr) 
+
 
 func Handler() string {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (2 * 4), 4))
-	wasm_import_handler(returnArea)
-	value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
-	result := value
-	return result
+        returnArea := uintptr(witRuntime.Allocate(pinner, (2*4), 4))
+        wasm_import_handler(returnArea)
+value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
+result := value;
+return result
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 correlation
-func wasm_import_correlation(arg0 uintptr)
+func wasm_import_correlation(arg0 uintptr) 
+
 
 func Correlation() string {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (2 * 4), 4))
-	wasm_import_correlation(returnArea)
-	value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
-	result := value
-	return result
+        returnArea := uintptr(witRuntime.Allocate(pinner, (2*4), 4))
+        wasm_import_correlation(returnArea)
+value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4)))
+result := value;
+return result
 
 }
 
 //go:wasmimport heddle:plugin/context@0.1.0 deadline-ms
 func wasm_import_deadline_ms() int32
 
-func DeadlineMs() uint32 {
 
-	result := wasm_import_deadline_ms()
-	return uint32(result)
+func DeadlineMs() uint32 {
+        
+        
+        result := wasm_import_deadline_ms()
+return uint32(result)
 
 }

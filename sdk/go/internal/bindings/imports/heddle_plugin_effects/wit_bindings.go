@@ -8,11 +8,11 @@
 package heddle_plugin_effects
 
 import (
-	"heddle/internal/bindings/imports/heddle_plugin_types"
-	witRuntime "heddle/internal/wit/runtime"
-	witTypes "heddle/internal/wit/types"
-	"runtime"
-	"unsafe"
+        "heddle/internal/bindings/imports/heddle_plugin_types"
+witRuntime "heddle/internal/wit/runtime"
+witTypes "heddle/internal/wit/types"
+"unsafe"
+"runtime"
 )
 
 type Message = heddle_plugin_types.Message
@@ -20,271 +20,275 @@ type Header = heddle_plugin_types.Header
 type EffectError = heddle_plugin_types.EffectError
 
 //go:wasmimport heddle:plugin/effects@0.1.0 publish
-func wasm_import_publish(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 uintptr)
+func wasm_import_publish(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 uintptr) 
+
 
 func Publish(m heddle_plugin_types.Message) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	utf8 := unsafe.Pointer(unsafe.StringData((m).Subject))
-	pinner.Pin(utf8)
-	slice := (m).Headers
-	length := uint32(len(slice))
-	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
-	for index, element := range slice {
-		base := unsafe.Add(result, index*(4*4))
-		utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
-		pinner.Pin(utf80)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
-		utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
-		pinner.Pin(utf81)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf81)))
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        utf8 := unsafe.Pointer(unsafe.StringData((m).Subject))
+pinner.Pin(utf8)
+slice := (m).Headers
+length := uint32(len(slice))
+result := witRuntime.Allocate(pinner, uintptr(length * (4*4)), 4)
+for index, element := range slice {
+        base := unsafe.Add(result, index * (4*4))
+        utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
+pinner.Pin(utf80)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
+utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
+pinner.Pin(utf81)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uint32(len((element).Value)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uintptr(uintptr(utf81)))
 
-	}
+}
 
-	data := unsafe.Pointer(unsafe.SliceData((m).Payload))
-	pinner.Pin(data)
-	wasm_import_publish(uintptr(utf8), uint32(len((m).Subject)), uintptr(result), length, uintptr(data), uint32(len((m).Payload)), returnArea)
-	var result3 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+data := unsafe.Pointer(unsafe.SliceData((m).Payload))
+pinner.Pin(data)
+wasm_import_publish(uintptr(utf8), uint32(len((m).Subject)), uintptr(result), length, uintptr(data), uint32(len((m).Payload)), returnArea)
+var result3 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result3 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result3 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
+case 1:
+        value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value2)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value2)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result3 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result4 := result3
-	return result4
+        result3 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result4 := result3;
+return result4
 
 }
 
 //go:wasmimport heddle:plugin/effects@0.1.0 publish-after
-func wasm_import_publish_after(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr)
+func wasm_import_publish_after(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr) 
+
 
 func PublishAfter(m heddle_plugin_types.Message, delaySeconds uint32) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	utf8 := unsafe.Pointer(unsafe.StringData((m).Subject))
-	pinner.Pin(utf8)
-	slice := (m).Headers
-	length := uint32(len(slice))
-	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
-	for index, element := range slice {
-		base := unsafe.Add(result, index*(4*4))
-		utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
-		pinner.Pin(utf80)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
-		utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
-		pinner.Pin(utf81)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf81)))
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        utf8 := unsafe.Pointer(unsafe.StringData((m).Subject))
+pinner.Pin(utf8)
+slice := (m).Headers
+length := uint32(len(slice))
+result := witRuntime.Allocate(pinner, uintptr(length * (4*4)), 4)
+for index, element := range slice {
+        base := unsafe.Add(result, index * (4*4))
+        utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
+pinner.Pin(utf80)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
+utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
+pinner.Pin(utf81)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uint32(len((element).Value)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uintptr(uintptr(utf81)))
 
-	}
+}
 
-	data := unsafe.Pointer(unsafe.SliceData((m).Payload))
-	pinner.Pin(data)
-	wasm_import_publish_after(uintptr(utf8), uint32(len((m).Subject)), uintptr(result), length, uintptr(data), uint32(len((m).Payload)), int32(delaySeconds), returnArea)
-	var result3 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+data := unsafe.Pointer(unsafe.SliceData((m).Payload))
+pinner.Pin(data)
+wasm_import_publish_after(uintptr(utf8), uint32(len((m).Subject)), uintptr(result), length, uintptr(data), uint32(len((m).Payload)), int32(delaySeconds), returnArea)
+var result3 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result3 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result3 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
+case 1:
+        value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value2 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value2)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value2)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result3 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result4 := result3
-	return result4
+        result3 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result4 := result3;
+return result4
 
 }
 
 //go:wasmimport heddle:plugin/effects@0.1.0 publish-text
-func wasm_import_publish_text(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr)
+func wasm_import_publish_text(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 int32, arg7 uintptr) 
+
 
 func PublishText(subject string, headers []heddle_plugin_types.Header, payload string, delaySeconds uint32) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	utf8 := unsafe.Pointer(unsafe.StringData(subject))
-	pinner.Pin(utf8)
-	slice := headers
-	length := uint32(len(slice))
-	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
-	for index, element := range slice {
-		base := unsafe.Add(result, index*(4*4))
-		utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
-		pinner.Pin(utf80)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
-		utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
-		pinner.Pin(utf81)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf81)))
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        utf8 := unsafe.Pointer(unsafe.StringData(subject))
+pinner.Pin(utf8)
+slice := headers
+length := uint32(len(slice))
+result := witRuntime.Allocate(pinner, uintptr(length * (4*4)), 4)
+for index, element := range slice {
+        base := unsafe.Add(result, index * (4*4))
+        utf80 := unsafe.Pointer(unsafe.StringData((element).Name))
+pinner.Pin(utf80)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf80)))
+utf81 := unsafe.Pointer(unsafe.StringData((element).Value))
+pinner.Pin(utf81)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uint32(len((element).Value)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uintptr(uintptr(utf81)))
 
-	}
+}
 
-	utf82 := unsafe.Pointer(unsafe.StringData(payload))
-	pinner.Pin(utf82)
-	wasm_import_publish_text(uintptr(utf8), uint32(len(subject)), uintptr(result), length, uintptr(utf82), uint32(len(payload)), int32(delaySeconds), returnArea)
-	var result4 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+utf82 := unsafe.Pointer(unsafe.StringData(payload))
+pinner.Pin(utf82)
+wasm_import_publish_text(uintptr(utf8), uint32(len(subject)), uintptr(result), length, uintptr(utf82), uint32(len(payload)), int32(delaySeconds), returnArea)
+var result4 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result4 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result4 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
+case 1:
+        value3 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value3 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value3)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value3)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result4 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result5 := result4
-	return result5
+        result4 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result5 := result4;
+return result5
 
 }
 
 //go:wasmimport heddle:plugin/effects@0.1.0 reply
-func wasm_import_reply(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr)
+func wasm_import_reply(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr) 
+
 
 func Reply(headers []heddle_plugin_types.Header, payload []uint8) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	slice := headers
-	length := uint32(len(slice))
-	result := witRuntime.Allocate(pinner, uintptr(length*(4*4)), 4)
-	for index, element := range slice {
-		base := unsafe.Add(result, index*(4*4))
-		utf8 := unsafe.Pointer(unsafe.StringData((element).Name))
-		pinner.Pin(utf8)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8)))
-		utf80 := unsafe.Pointer(unsafe.StringData((element).Value))
-		pinner.Pin(utf80)
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3 * 4))) = uint32(uint32(len((element).Value)))
-		*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2 * 4))) = uint32(uintptr(uintptr(utf80)))
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        slice := headers
+length := uint32(len(slice))
+result := witRuntime.Allocate(pinner, uintptr(length * (4*4)), 4)
+for index, element := range slice {
+        base := unsafe.Add(result, index * (4*4))
+        utf8 := unsafe.Pointer(unsafe.StringData((element).Name))
+pinner.Pin(utf8)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)) = uint32(uint32(len((element).Name)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0)) = uint32(uintptr(uintptr(utf8)))
+utf80 := unsafe.Pointer(unsafe.StringData((element).Value))
+pinner.Pin(utf80)
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))) = uint32(uint32(len((element).Value)))
+*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4))) = uint32(uintptr(uintptr(utf80)))
 
-	}
+}
 
-	data := unsafe.Pointer(unsafe.SliceData(payload))
-	pinner.Pin(data)
-	wasm_import_reply(uintptr(result), length, uintptr(data), uint32(len(payload)), returnArea)
-	var result2 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+data := unsafe.Pointer(unsafe.SliceData(payload))
+pinner.Pin(data)
+wasm_import_reply(uintptr(result), length, uintptr(data), uint32(len(payload)), returnArea)
+var result2 witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result2 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result2 = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value)
+case 1:
+        value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result2 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result3 := result2
-	return result3
+        result2 = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result3 := result2;
+return result3
 
 }

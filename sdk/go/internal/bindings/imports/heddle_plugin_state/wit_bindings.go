@@ -8,183 +8,189 @@
 package heddle_plugin_state
 
 import (
-	"heddle/internal/bindings/imports/heddle_plugin_types"
-	witRuntime "heddle/internal/wit/runtime"
-	witTypes "heddle/internal/wit/types"
-	"runtime"
-	"unsafe"
+        "heddle/internal/bindings/imports/heddle_plugin_types"
+witRuntime "heddle/internal/wit/runtime"
+witTypes "heddle/internal/wit/types"
+"unsafe"
+"runtime"
 )
 
 type EffectError = heddle_plugin_types.EffectError
 
 //go:wasmimport heddle:plugin/state@0.1.0 get
-func wasm_import_get(arg0 uintptr)
+func wasm_import_get(arg0 uintptr) 
+
 
 func Get() witTypes.Option[[]uint8] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (3 * 4), 4))
-	wasm_import_get(returnArea)
-	var option witTypes.Option[[]uint8]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+        returnArea := uintptr(witRuntime.Allocate(pinner, (3*4), 4))
+        wasm_import_get(returnArea)
+var option witTypes.Option[[]uint8]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        option = witTypes.None[[]uint8]()
+case 1:
+        value := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2*4))))
 
-		option = witTypes.None[[]uint8]()
-	case 1:
-		value := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4))))
-
-		option = witTypes.Some[[]uint8](value)
-	default:
-		panic("unreachable")
-	}
-	result := option
-	return result
+        option = witTypes.Some[[]uint8](value)
+default:
+        panic("unreachable")
+}
+result := option;
+return result
 
 }
 
 //go:wasmimport heddle:plugin/state@0.1.0 set
-func wasm_import_set(arg0 uintptr, arg1 uint32, arg2 uintptr)
+func wasm_import_set(arg0 uintptr, arg1 uint32, arg2 uintptr) 
+
 
 func Set(value []uint8) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	data := unsafe.Pointer(unsafe.SliceData(value))
-	pinner.Pin(data)
-	wasm_import_set(uintptr(data), uint32(len(value)), returnArea)
-	var result witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        data := unsafe.Pointer(unsafe.SliceData(value))
+pinner.Pin(data)
+wasm_import_set(uintptr(data), uint32(len(value)), returnArea)
+var result witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value0)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value0)
+case 1:
+        value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result2 := result
-	return result2
+        result = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result2 := result;
+return result2
 
 }
 
 //go:wasmimport heddle:plugin/state@0.1.0 get-text
-func wasm_import_get_text(arg0 uintptr)
+func wasm_import_get_text(arg0 uintptr) 
+
 
 func GetText() witTypes.Result[witTypes.Option[string], witTypes.Unit] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (4 * 4), 4))
-	wasm_import_get_text(returnArea)
-	var result witTypes.Result[witTypes.Option[string], witTypes.Unit]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
-		var option witTypes.Option[string]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))) {
-		case 0:
+        returnArea := uintptr(witRuntime.Allocate(pinner, (4*4), 4))
+        wasm_import_get_text(returnArea)
+var result witTypes.Result[witTypes.Option[string], witTypes.Unit]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        var option witTypes.Option[string]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 4))) {
+case 0:
+        
+        option = witTypes.None[string]()
+case 1:
+        value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (3*4))))
 
-			option = witTypes.None[string]()
-		case 1:
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (2 * 4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (3 * 4))))
+        option = witTypes.Some[string](value)
+default:
+        panic("unreachable")
+}
 
-			option = witTypes.Some[string](value)
-		default:
-			panic("unreachable")
-		}
-
-		result = witTypes.Ok[witTypes.Option[string], witTypes.Unit](option)
-	case 1:
-
-		result = witTypes.Err[witTypes.Option[string], witTypes.Unit](witTypes.Unit{})
-	default:
-		panic("unreachable")
-	}
-	result0 := result
-	return result0
+        result = witTypes.Ok[witTypes.Option[string], witTypes.Unit](option)
+case 1:
+        
+        result = witTypes.Err[witTypes.Option[string], witTypes.Unit](witTypes.Unit{})
+default:
+        panic("unreachable")
+}
+result0 := result;
+return result0
 
 }
 
 //go:wasmimport heddle:plugin/state@0.1.0 set-text
-func wasm_import_set_text(arg0 uintptr, arg1 uint32, arg2 uintptr)
+func wasm_import_set_text(arg0 uintptr, arg1 uint32, arg2 uintptr) 
+
 
 func SetText(value string) witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError] {
-	pinner := &runtime.Pinner{}
-	defer pinner.Unpin()
+        pinner := &runtime.Pinner{}
+defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (16 + 2*4), 8))
-	utf8 := unsafe.Pointer(unsafe.StringData(value))
-	pinner.Pin(utf8)
-	wasm_import_set_text(uintptr(utf8), uint32(len(value)), returnArea)
-	var result witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
+        returnArea := uintptr(witRuntime.Allocate(pinner, (16+2*4), 8))
+        utf8 := unsafe.Pointer(unsafe.StringData(value))
+pinner.Pin(utf8)
+wasm_import_set_text(uintptr(utf8), uint32(len(value)), returnArea)
+var result witTypes.Result[witTypes.Unit, heddle_plugin_types.EffectError]
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+case 0:
+        
+        result = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
+case 1:
+        var variant heddle_plugin_types.EffectError
+switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
+case 0:
+        value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		result = witTypes.Ok[witTypes.Unit, heddle_plugin_types.EffectError](witTypes.Unit{})
-	case 1:
-		var variant heddle_plugin_types.EffectError
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
-		case 0:
-			value0 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorNotGranted(value0)
 
-			variant = heddle_plugin_types.MakeEffectErrorNotGranted(value0)
+case 1:
+        value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-		case 1:
-			value1 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16 + 1*4))))
+        variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
 
-			variant = heddle_plugin_types.MakeEffectErrorInvalid(value1)
+case 2:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 2:
+case 3:
+        
+        variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-			variant = heddle_plugin_types.MakeEffectErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
+default:
+        panic("unreachable")
+}
 
-		case 3:
-
-			variant = heddle_plugin_types.MakeEffectErrorTooMany(uint32(*(*int32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
-
-		default:
-			panic("unreachable")
-		}
-
-		result = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
-	default:
-		panic("unreachable")
-	}
-	result2 := result
-	return result2
+        result = witTypes.Err[witTypes.Unit, heddle_plugin_types.EffectError](variant)
+default:
+        panic("unreachable")
+}
+result2 := result;
+return result2
 
 }
 
 //go:wasmimport heddle:plugin/state@0.1.0 clear
-func wasm_import_clear()
+func wasm_import_clear() 
 
-func Clear() {
 
-	wasm_import_clear()
+func Clear()  {
+        
+        
+        wasm_import_clear()
 
 }

@@ -7,165 +7,174 @@
 
 package heddle_plugin_types
 
-import ()
+import (
+        
+)
+
 
 // One header of an event or a message. Names may repeat; values of one name keep their order.
 type Header struct {
-	Name  string
-	Value string
+        Name string
+Value string
 }
 
 // A point in time since 1970-01-01T00:00:00Z.
 type Instant struct {
-	Seconds uint64
-	// Always below 1,000,000,000.
-	Nanoseconds uint32
+        Seconds uint64
+// Always below 1,000,000,000.
+Nanoseconds uint32
 }
 
 // One message of a stream, as a handler sees it.
 type Event struct {
-	// `<stream>/<sequence>`: the same whenever this event is run again.
-	Id string
-	// The subject the event was published on.
-	Subject string
-	// The key that keeps this event in order, as the handler's `key` template gave it.
-	Key string
-	// When the stream stored the event. The wall clock reads this very time while the event runs.
-	Time Instant
-	// The headers, without those that only the server reads (`Nats-…`).
-	Headers []Header
-	Payload []uint8
+        // `<stream>/<sequence>`: the same whenever this event is run again.
+Id string
+// The subject the event was published on.
+Subject string
+// The key that keeps this event in order, as the handler's `key` template gave it.
+Key string
+// When the stream stored the event. The wall clock reads this very time while the event runs.
+Time Instant
+// The headers, without those that only the server reads (`Nats-…`).
+Headers []Header
+Payload []uint8
 }
 
 // A message that a handler publishes.
 type Message struct {
-	// A plain subject: no wildcards, within the handler's `publishes`.
-	Subject string
-	// At most 64. Names that begin with `Nats-` or `Heddle-`, in any letter case, are the host's and are
-	// refused, and so is `traceparent`, which the host sets.
-	Headers []Header
-	Payload []uint8
+        // A plain subject: no wildcards, within the handler's `publishes`.
+Subject string
+// At most 64. Names that begin with `Nats-` or `Heddle-`, in any letter case, are the host's and are
+// refused, and so is `traceparent`, which the host sets.
+Headers []Header
+Payload []uint8
 }
 
 // A wish to see the event again later.
 type Deferral struct {
-	// The least time until the next run, in milliseconds.
-	DelayMs uint32
-	// Shown to operators.
-	Reason string
+        // The least time until the next run, in milliseconds.
+DelayMs uint32
+// Shown to operators.
+Reason string
 }
 
 const (
-	// Try again after the handler's back-off, up to `max-attempts`; then the event becomes a dead letter.
-	Failure_Retry uint8 = 0
-	// Try again after at least the given delay. Not counted as an attempt, but bounded by `max-elapsed`.
-	Failure_Defer uint8 = 1
-	// Never try again: the event becomes a dead letter at once. A reason that begins with `cannot decode` says that
-	// the payload could not be read: it is counted as the cause `decode`, for which `heddle.toml` may decide
-	// otherwise.
-	Failure_Reject uint8 = 2
+// Try again after the handler's back-off, up to `max-attempts`; then the event becomes a dead letter.
+Failure_Retry uint8 = 0
+// Try again after at least the given delay. Not counted as an attempt, but bounded by `max-elapsed`.
+Failure_Defer uint8 = 1
+// Never try again: the event becomes a dead letter at once. A reason that begins with `cannot decode` says that
+// the payload could not be read: it is counted as the cause `decode`, for which `heddle.toml` may decide
+// otherwise.
+Failure_Reject uint8 = 2
 )
 
 // Why an event was not handled. Everything the handler did while it ran is forgotten.
 type Failure struct {
-	tag   uint8
-	value any
+        tag uint8
+        value any
 }
 
 func (self Failure) Tag() uint8 {
-	return self.tag
+        return self.tag
 }
 
-func (self Failure) Retry() string {
-	if self.tag != Failure_Retry {
-		panic("tag mismatch")
-	}
-	return self.value.(string)
+
+                            func (self Failure) Retry() string {
+        if self.tag != Failure_Retry {
+                panic("tag mismatch")
+        }
+        return self.value.(string)
 }
 
-func (self Failure) Defer() Deferral {
-	if self.tag != Failure_Defer {
-		panic("tag mismatch")
-	}
-	return self.value.(Deferral)
+                            func (self Failure) Defer() Deferral {
+        if self.tag != Failure_Defer {
+                panic("tag mismatch")
+        }
+        return self.value.(Deferral)
 }
 
-func (self Failure) Reject() string {
-	if self.tag != Failure_Reject {
-		panic("tag mismatch")
-	}
-	return self.value.(string)
+                            func (self Failure) Reject() string {
+        if self.tag != Failure_Reject {
+                panic("tag mismatch")
+        }
+        return self.value.(string)
 }
 
 func MakeFailureRetry(value string) Failure {
-	return Failure{Failure_Retry, value}
+        return Failure{Failure_Retry, value}
 }
 func MakeFailureDefer(value Deferral) Failure {
-	return Failure{Failure_Defer, value}
+        return Failure{Failure_Defer, value}
 }
 func MakeFailureReject(value string) Failure {
-	return Failure{Failure_Reject, value}
+        return Failure{Failure_Reject, value}
 }
 
+
+
 const (
-	// The subject is outside the handler's `publishes`; the text says which.
-	EffectError_NotGranted uint8 = 0
-	// The subject or a header cannot be published; the text says what is wrong.
-	EffectError_Invalid uint8 = 1
-	// Larger than allowed; the number is the limit in bytes: that of one message (the server's) or that
-	// of all messages and the reply together (`limits.output`). Subject, headers and payload count.
-	EffectError_TooLarge uint8 = 2
-	// More messages than allowed for one event; the number is the limit.
-	EffectError_TooMany uint8 = 3
+// The subject is outside the handler's `publishes`; the text says which.
+EffectError_NotGranted uint8 = 0
+// The subject or a header cannot be published; the text says what is wrong.
+EffectError_Invalid uint8 = 1
+// Larger than allowed; the number is the limit in bytes: that of one message (the server's) or that
+// of all messages and the reply together (`limits.output`). Subject, headers and payload count.
+EffectError_TooLarge uint8 = 2
+// More messages than allowed for one event; the number is the limit.
+EffectError_TooMany uint8 = 3
 )
 
 // Why an effect was refused. The handler may go on without it or fail the event.
 type EffectError struct {
-	tag   uint8
-	value any
+        tag uint8
+        value any
 }
 
 func (self EffectError) Tag() uint8 {
-	return self.tag
+        return self.tag
 }
 
-func (self EffectError) NotGranted() string {
-	if self.tag != EffectError_NotGranted {
-		panic("tag mismatch")
-	}
-	return self.value.(string)
+
+                            func (self EffectError) NotGranted() string {
+        if self.tag != EffectError_NotGranted {
+                panic("tag mismatch")
+        }
+        return self.value.(string)
 }
 
-func (self EffectError) Invalid() string {
-	if self.tag != EffectError_Invalid {
-		panic("tag mismatch")
-	}
-	return self.value.(string)
+                            func (self EffectError) Invalid() string {
+        if self.tag != EffectError_Invalid {
+                panic("tag mismatch")
+        }
+        return self.value.(string)
 }
 
-func (self EffectError) TooLarge() uint64 {
-	if self.tag != EffectError_TooLarge {
-		panic("tag mismatch")
-	}
-	return self.value.(uint64)
+                            func (self EffectError) TooLarge() uint64 {
+        if self.tag != EffectError_TooLarge {
+                panic("tag mismatch")
+        }
+        return self.value.(uint64)
 }
 
-func (self EffectError) TooMany() uint32 {
-	if self.tag != EffectError_TooMany {
-		panic("tag mismatch")
-	}
-	return self.value.(uint32)
+                            func (self EffectError) TooMany() uint32 {
+        if self.tag != EffectError_TooMany {
+                panic("tag mismatch")
+        }
+        return self.value.(uint32)
 }
 
 func MakeEffectErrorNotGranted(value string) EffectError {
-	return EffectError{EffectError_NotGranted, value}
+        return EffectError{EffectError_NotGranted, value}
 }
 func MakeEffectErrorInvalid(value string) EffectError {
-	return EffectError{EffectError_Invalid, value}
+        return EffectError{EffectError_Invalid, value}
 }
 func MakeEffectErrorTooLarge(value uint64) EffectError {
-	return EffectError{EffectError_TooLarge, value}
+        return EffectError{EffectError_TooLarge, value}
 }
 func MakeEffectErrorTooMany(value uint32) EffectError {
-	return EffectError{EffectError_TooMany, value}
+        return EffectError{EffectError_TooMany, value}
 }
+
+
