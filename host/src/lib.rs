@@ -8,7 +8,7 @@
 //! - [`flow`]: carries an event from the reader to the commit.
 //! - [`assembly`]: the file, the command line, the host put together.
 //!
-//! To follow one event, begin with [`flow::engine`].
+//! To follow one event, begin with [`flow::engine`]. To test handlers from Rust, begin with [`testing::TestHost`].
 
 pub mod values;
 
@@ -19,3 +19,5 @@ pub mod source;
 pub mod flow;
 
 pub mod assembly;
+
+pub use assembly::testing;

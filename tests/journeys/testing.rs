@@ -1,12 +1,15 @@
 //! `heddle test`: what it finds, and what it says.
 
-use heddle_tests::App;
+use std::time::Duration;
+
+use heddle::testing::{Publication, TestHost};
+use heddle_tests::{App, heddle};
 
 /// Writes a test file and runs it: the exit code, and all that was printed.
 async fn test(app: &App, toml: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = app.folder().join("tests");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("case.toml"), toml).unwrap();
+    std::fs::create_dir_all(&folder).expect("a folder for tests");
+    std::fs::write(folder.join("case.toml"), toml).expect("the test is written");
     let arguments: Vec<&str> = std::iter::once("test").chain(arguments.iter().copied()).collect();
     let output = app.output(&arguments).await;
     let printed = [output.stdout, output.stderr].concat();
@@ -54,20 +57,20 @@ async fn a_handler_that_keeps_something_between_events_is_found() {
 
 #[tokio::test]
 async fn time_is_virtual_for_retries_deferrals_and_delayed_messages() {
-    let app = App::contrary(
-        "[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"1h\", max = \"10h\" }\n",
-    );
+    let retry = "[handlers.h.retry]\nmax-attempts = 3\nbackoff = { initial = \"1h\", max = \"10h\" }\n";
+    let app = App::contrary(retry).with("publishes = [\"out.>\"]", "publishes = [\"out.>\", \"in.>\"]");
     let toml = [
         told("a", r#"[{"retry_until": {"attempt": 3}}, {"count": null}]"#),
         r#"expect = { verdict = "done", attempts = 3, verdicts = ["retry", "retry", "done"], state = { json = 1 } }"#.to_owned(),
-        told("b", r#"[{"defer_once": {"delay_ms": 86000000}}, {"count": null}]"#),
-        r#"expect = { verdict = "done", attempts = 1, verdicts = ["defer", "done"] }"#.to_owned(),
+        told("b", r#"[{"defer": {"delay_ms": 80000000, "reason": "tomorrow"}}]"#),
+        r#"expect = { verdict = "defer", verdicts = ["defer", "defer", "defer"], reason = "tomorrow" }"#.to_owned(),
         told("c", r#"[{"retry": {"reason": "never"}}]"#),
         r#"expect = { verdict = "retry", attempts = 3, reason = "never" }"#.to_owned(),
         told("d", r#"[{"publish_after": {"seconds": 900000, "subject": "in.e", "payload": "{\"do\": [{\"count\": null}]}"}}]"#),
         r#"expect = { messages = [{ subject = "in.e", after = "900000s" }] }"#.to_owned(),
         "[expect]\nstates = [{ handler = \"h\", key = \"e\", state = { json = 1 } }]\n".to_owned(),
-        "dead-letters = [{ handler = \"h\", subject = \"in.c\", cause = \"retry\", attempts = 3 }]\n".to_owned(),
+        "[[expect.dead-letters]]\nhandler = \"h\"\nsubject = \"in.c\"\ncause = \"retry\"\nattempts = 3\n".to_owned(),
+        "[[expect.dead-letters]]\nsubject = \"in.b\"\ncause = \"defer\"\n".to_owned(),
     ]
     .join("\n");
     let began = std::time::Instant::now();
@@ -149,4 +152,17 @@ async fn a_test_gives_the_same_over_a_real_server() {
     let (code, said) = test(&app, &wrong, &["--server"]).await;
     assert_eq!(code, Some(1));
     assert!(said.contains("state of `h` for key `a`: 5 instead of 6"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_can_be_tested_from_rust() {
+    let app = App::contrary("");
+    let mut host = TestHost::open(&app.folder().join("heddle.toml"), &heddle()).await.unwrap();
+    let later = r#"{"do": [{"count": null}, {"publish_after": {"seconds": 60, "subject": "out.a", "payload": "x"}}]}"#;
+    host.publish(Publication::new("in.a", later)).unwrap();
+    host.advance(Duration::from_secs(59)).await.unwrap();
+    assert_eq!((host.events("T").len(), host.runs().len()), (1, 1), "it is not time yet");
+    host.finish().await.unwrap();
+    assert_eq!(host.events("T").iter().map(|event| &*event.subject).collect::<Vec<_>>(), ["in.a", "out.a"]);
+    assert_eq!(host.elapsed(), Duration::from_secs(60));
 }

@@ -1,6 +1,6 @@
 //! The way of somebody new: `heddle new`, install, `heddle build`, `heddle test`, the unit test, and an event handled by
 //! `heddle dev`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -153,6 +153,11 @@ impl Names {
         self.parse_of_key(subject, "state.")
     }
 
+    /// The shard, the handler and the key's token of an event that was set aside.
+    pub fn parse_held<'a>(&self, subject: &'a str) -> Option<(u16, &'a str, &'a str)> {
+        self.parse_of_key(subject, "held.")
+    }
+
     /// All states.
     pub fn states(&self) -> String {
         format!("{}state.>", self.internal)

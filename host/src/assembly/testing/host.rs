@@ -12,14 +12,15 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::record::{Publication, Ran};
 use crate::flow::route::Routes;
 use crate::flow::shard::{Action, Blame, Outcome, Rules, Settled};
 use crate::flow::shards::{HandlerIx, Place, Placed, Plan, Shards};
-use crate::sandbox::{Call, LogLine, Plugin};
+use crate::sandbox::{Call, Plugin};
 use crate::values::causality;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::effects::{Effects, Message, StateChange, When};
-use crate::values::event::{Event, Headers, Source};
+use crate::values::event::Event;
 use crate::values::key::Key;
 use crate::values::names;
 use crate::values::settings::Settings;
@@ -33,63 +34,6 @@ pub const BEGINNING: u64 = 1_767_225_600_000_000_000;
 const MAX_RUNS: usize = 100_000;
 
 const MILLISECOND: u64 = 1_000_000;
-
-/// One run of one event by one handler.
-#[derive(Debug, Clone)]
-pub struct Ran {
-    pub event: Arc<Event>,
-    pub handler: HandlerIx,
-    pub key: Key,
-    /// From 1.
-    pub attempt: u32,
-    pub verdict: Verdict,
-    pub logs: Vec<LogLine>,
-    /// The key's state after the run.
-    pub state: Option<Bytes>,
-    /// When it ran, counted from the beginning of the test.
-    pub at: Duration,
-}
-
-/// A message that is published.
-#[derive(Debug, Clone)]
-pub struct Publication {
-    /// None: the application's own.
-    pub stream: Option<Arc<str>>,
-    /// None: the one after the last.
-    pub sequence: Option<u64>,
-    pub subject: String,
-    pub headers: Headers,
-    pub payload: Bytes,
-    /// In the place of what the handlers' templates say.
-    pub key: Option<Key>,
-}
-
-impl Publication {
-    /// A message without headers for the application's stream.
-    pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
-        Publication {
-            stream: None,
-            sequence: None,
-            subject: subject.into(),
-            headers: Headers::default(),
-            payload: payload.into(),
-            key: None,
-        }
-    }
-
-    /// The first event of its stream, were it stored now.
-    pub(super) fn as_event(&self, settings: &Settings) -> Event {
-        Event {
-            stream: self.stream.clone().unwrap_or_else(|| Arc::clone(&settings.stream.name)),
-            sequence: self.sequence.unwrap_or(1),
-            subject: self.subject.as_str().into(),
-            time: 0,
-            headers: self.headers.clone(),
-            payload: self.payload.clone(),
-            source: Source::Stream,
-        }
-    }
-}
 
 /// An application in memory.
 pub struct TestHost {

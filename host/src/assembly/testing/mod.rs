@@ -7,10 +7,12 @@ pub mod case;
 mod expect;
 mod host;
 pub mod junit;
+mod record;
 mod server;
 mod story;
 mod suite;
 
-pub use host::{BEGINNING, Publication, Ran, TestHost};
+pub use host::{BEGINNING, TestHost};
+pub use record::{Publication, Ran};
 pub use server::Stage;
 pub use suite::{Modes, Options, Outcome, Suite};

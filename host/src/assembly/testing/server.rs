@@ -24,7 +24,6 @@ use crate::broker::{Broker, Part, Stored};
 use crate::flow::activity::Snapshot;
 use crate::flow::route::Routes;
 use crate::values::event::Headers;
-use crate::values::key::Key;
 use crate::values::letter::Letter;
 use crate::values::names::{CAUSE, HANDLER, HEDDLE_PREFIX, Names, STATE_KEY, TRACEPARENT, dead, held};
 use crate::values::settings::Settings;
@@ -59,7 +58,7 @@ pub(super) async fn play(stage: &Stage, mut settings: Settings, case: &Case) -> 
     let folder = tempfile::tempdir().context("failed to make a folder for the server")?;
     let server = Server::start(&stage.program, folder.path()).await?;
     settings.nats.url = server.url.clone();
-    let story = on_server(stage, settings, case).await;
+    let story = Box::pin(on_server(stage, settings, case)).await;
     server.stop().await?;
     story
 }
@@ -198,67 +197,75 @@ fn unknown(id: &str, message: &Stored, handler: &Arc<str>) -> Ending {
     }
 }
 
+/// Where the ending of an event and a handler stands.
+type Places = BTreeMap<(String, String), usize>;
+
 /// Adds what a message says of an event, or of a state.
-fn tell(
-    story: &mut Story,
-    places: &BTreeMap<(String, String), usize>,
-    settings: &Settings,
-    names: &Names,
-    message: Stored,
-) {
+fn tell(story: &mut Story, places: &Places, settings: &Settings, names: &Names, message: Stored) {
     let place = |event: String, handler: &str| places.get(&(event, handler.to_owned())).copied();
-    let mut ending = |place: Option<usize>, change: &dyn Fn(&mut Ending)| {
-        if let Some(ending) = place.and_then(|index| story.endings.get_mut(index)) {
-            change(ending);
+    let ending = match (message.headers.get(CAUSE), message.headers.get(HANDLER)) {
+        (Some(cause), Some(handler)) if !names.is_internal(&message.subject) => {
+            place(cause.to_owned(), handler)
         }
+        _ => None,
     };
-    if let (Some(cause), Some(handler)) = (message.headers.get(CAUSE), message.headers.get(HANDLER))
-        && !names.is_internal(&message.subject)
-    {
-        let own = message
-            .headers
-            .iter()
-            .filter(|(name, _)| !name.starts_with(HEDDLE_PREFIX) && *name != TRACEPARENT);
-        let published = Published {
-            subject: message.subject.clone(),
-            headers: Headers::from_pairs(own.map(|(name, value)| (name.to_owned(), value))),
-            payload: message.payload.clone(),
-            delay: None,
-        };
-        let place = place(cause.to_owned(), handler);
-        ending(place, &|ending| ending.messages.push(published.clone()));
+    if let Some(ending) = ending.and_then(|index| story.endings.get_mut(index)) {
+        ending.messages.push(published(&message));
     }
     for of in &settings.handlers {
-        if message.subject.starts_with(names.dead_letters(&of.name).trim_end_matches('>')) {
-            let letter = Letter {
-                sequence: message.sequence,
-                stored: message.time,
-                headers: message.headers.clone(),
-                payload: Bytes::new(),
-            };
-            ending(place(letter.event_id(), letter.handler()), &|ending| {
-                let class = letter.text(dead::CAUSE_CLASS);
-                ending.verdict = match letter.headers.get(dead::LIMIT) {
-                    Some(limit) => format!("{class}:{limit}"),
-                    None => class.to_owned(),
-                };
-                ending.reason = Some(letter.text(dead::MESSAGE).to_owned());
-                ending.attempts = letter.text(dead::ATTEMPTS).parse().ok();
-            });
-        } else if message.subject.starts_with(names.held_of(&of.name).trim_end_matches('>')) {
-            let stream = message.headers.get(held::STREAM).unwrap_or_default();
-            let sequence = message.headers.get(held::SEQUENCE).unwrap_or_default();
-            ending(place(format!("{stream}/{sequence}"), &of.name), &|ending| {
+        if is_below(&message.subject, &names.dead_letters(&of.name)) {
+            let letter = letter(&message);
+            let index = place(letter.event_id(), letter.handler());
+            if let Some(ending) = index.and_then(|index| story.endings.get_mut(index)) {
+                gave_up(ending, &letter);
+            }
+        } else if names.parse_held(&message.subject).is_some_and(|(_, handler, _)| *handler == *of.name) {
+            let header = |name| message.headers.get(name).unwrap_or_default();
+            let index = place(format!("{}/{}", header(held::STREAM), header(held::SEQUENCE)), &of.name);
+            if let Some(ending) = index.and_then(|index| story.endings.get_mut(index)) {
                 ending.verdict = "held".to_owned();
-            });
+            }
         }
     }
     if let Some((_, handler, token)) = names.parse_state(&message.subject) {
         let key = message.headers.get(STATE_KEY).unwrap_or(token);
-        let id = (handler.to_owned(), Key::new(key).as_str().to_owned());
+        let id = (handler.to_owned(), key.to_owned());
         match message.clone().into_state() {
             Some(state) => story.states.insert(id, state),
             None => story.states.remove(&id),
         };
     }
+}
+
+/// Whether a subject falls under a pattern that ends with `>`.
+fn is_below(subject: &str, pattern: &str) -> bool {
+    subject.starts_with(pattern.trim_end_matches('>'))
+}
+
+/// A message as its handler gave it.
+fn published(message: &Stored) -> Published {
+    let own =
+        message.headers.iter().filter(|(name, _)| !name.starts_with(HEDDLE_PREFIX) && *name != TRACEPARENT);
+    Published {
+        subject: message.subject.clone(),
+        headers: Headers::from_pairs(own.map(|(name, value)| (name.to_owned(), value))),
+        payload: message.payload.clone(),
+        delay: None,
+    }
+}
+
+fn letter(message: &Stored) -> Letter {
+    let headers = message.headers.clone();
+    Letter { sequence: message.sequence, stored: message.time, headers, payload: Bytes::new() }
+}
+
+/// An event became a dead letter.
+fn gave_up(ending: &mut Ending, letter: &Letter) {
+    let class = letter.text(dead::CAUSE_CLASS);
+    ending.verdict = match letter.headers.get(dead::LIMIT) {
+        Some(limit) => format!("{class}:{limit}"),
+        None => class.to_owned(),
+    };
+    ending.reason = Some(letter.text(dead::MESSAGE).to_owned());
+    ending.attempts = letter.text(dead::ATTEMPTS).parse().ok();
 }

@@ -2,6 +2,7 @@
 //! their turns in other orders.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,11 @@ use bytes::Bytes;
 
 use super::case::{self, Case, GivenEvent};
 use super::expect;
-use super::host::{BEGINNING, Publication, Ran, TestHost};
+use super::host::{BEGINNING, TestHost};
+use super::record::{Publication, Ran};
 use super::server::{self, Stage};
 use super::story::{Story, word};
-use crate::assembly::config::parse_duration;
+use crate::assembly::config::{self, Needs, parse_duration};
 use crate::assembly::host::{Workshop, admit_all, policy, sandbox};
 use crate::flow::shards::HandlerIx;
 use crate::sandbox::{Code, Sandbox};
@@ -214,6 +216,19 @@ impl Suite {
         host.finish().await?;
         let story = Story::of(&host, events);
         Ok((host, story))
+    }
+}
+
+impl TestHost {
+    /// The application of a `heddle.toml`, each event in a new instance. `heddle` is the program of that name: it compiles
+    /// the plugins.
+    ///
+    /// # Errors
+    /// The file or a plugin is missing or faulty.
+    pub async fn open(file: &Path, heddle: &Path) -> anyhow::Result<Self> {
+        let workshop = Workshop { compiler: heddle.to_owned(), ..Workshop::new(None)? };
+        let suite = Suite::load(config::load(file, Needs::Everything)?, &workshop).await?;
+        suite.host(&Case::default(), Instances::Fresh, None).await
     }
 }
 
