@@ -16,7 +16,7 @@ async fn go_the_way(language: &str, install: Option<&str>, unit_test: &str) {
     golden(language, &said);
     let project = root.path().join("loyalty");
     if let Some(install) = install {
-        assert!(said.contains(&format!("\n  {install}\n")), "`heddle new` does not say `{install}`:\n{said}");
+        assert!(said.contains(&format!("\n  {install}")), "`heddle new` does not say `{install}`:\n{said}");
         succeed(&project, install);
     }
     let built = succeed(&project, "heddle build");

