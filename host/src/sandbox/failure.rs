@@ -50,8 +50,8 @@ pub(super) fn given_up(asked: GivenUp, draft: &Draft, lines: &[LogLine]) -> Fail
     Failure { backtrace: frames, logs: texts(lines), ..failure }
 }
 
-/// A failure whose reason is its first line, and the lines below: an SDK puts the stack of an error there that a handler
-/// has not caught, one frame a line.
+/// A failure whose reason is its first line, and the stack below: an SDK puts the one of an error there that a handler has
+/// not caught, one frame a line. A reason whose second line is no frame is text, whatever it holds.
 fn split(mut asked: GivenUp) -> (GivenUp, Vec<String>) {
     let reason = match &mut asked {
         GivenUp::Retry(reason) | GivenUp::Reject(reason) => reason,
@@ -59,11 +59,21 @@ fn split(mut asked: GivenUp) -> (GivenUp, Vec<String>) {
         // What other worlds say below the first line is no stack by any agreement.
         GivenUp::Failed(_) => return (asked, Vec::new()),
     };
-    let Some(end) = reason.find('\n') else { return (asked, Vec::new()) };
+    let second = reason.lines().nth(1);
+    let Some(end) = reason.find('\n').filter(|_| second.is_some_and(is_frame)) else {
+        return (asked, Vec::new());
+    };
     let below = reason.split_off(end);
     let frames = below.lines().map(|line| line.trim().trim_start_matches("at ").to_owned());
     let frames = frames.filter(|frame| !frame.is_empty()).collect();
     (asked, frames)
+}
+
+/// Whether a line names a place in a source, such as `at deep (src/handler.ts:12:5)`.
+fn is_frame(line: &str) -> bool {
+    let place = line.trim().trim_end_matches(')');
+    let number = place.rsplit_once(':').map(|(_, number)| number).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The failure of an event for which an effect was refused.
@@ -151,8 +161,15 @@ mod tests {
             split(GivenUp::Retry("Error: boom\n  at deep (a.js:3)\n  at run (a.js:9)\n".into()));
         assert!(matches!(asked, GivenUp::Retry(reason) if reason == "Error: boom"));
         assert_eq!(frames, ["deep (a.js:3)", "run (a.js:9)"]);
-        let (_, frames) = split(GivenUp::Reject("plain".into()));
-        assert!(frames.is_empty());
+        for text in ["plain", "not today\nnor tomorrow", "a\r\nNats-Rollup: all\r\n\r\n", "a\n"] {
+            let (asked, frames) = split(GivenUp::Reject(text.into()));
+            assert!(frames.is_empty() && matches!(asked, GivenUp::Reject(reason) if reason == text));
+        }
+        for frame in
+            ["    at f (src/handler.ts:196:19)", "at deep (src/handler.py:12)", "main.deep (handler.go:243)"]
+        {
+            assert!(is_frame(frame), "{frame}");
+        }
     }
 
     #[test]
