@@ -4,9 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails a test")]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use heddle_tests::workspace;
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
@@ -18,10 +19,6 @@ const GO_PACKAGE: &str = "heddle/internal/bindings";
 
 /// What the generated Go imports, and what stands in for it in our module.
 const GO_RUNTIME: (&str, &str) = ("go.bytecodealliance.org/pkg/wit/", "heddle/internal/wit/");
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 fn generate(mut generator: Box<dyn WorldGenerator>) -> Sources {
     let mut resolve = Resolve::default();

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use heddle::assembly::host::everything;
 use heddle::sandbox::{Call, LogLevel, Plugin, Policy, Run, Sandbox, SandboxSettings};
-use heddle::values::effects::{Allowance, Effects};
+use heddle::values::effects::Effects;
 use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
-use heddle::values::settings::Grants;
 use heddle::values::verdict::{Failure, Verdict};
 use heddle_tests::{heddle, workspace};
 use serde_json::Value;
@@ -97,21 +97,10 @@ pub(crate) fn component(language: &str, name: &str) -> PathBuf {
 
 /// The policy of the suite: it may publish on `out.>`.
 pub(crate) fn policy(instances: Instances, limits: Limits) -> Policy {
-    Policy {
-        handler: "probe".into(),
-        allowance: Allowance {
-            publishes: vec!["out.>".parse().unwrap()],
-            messages: limits.messages,
-            output: limits.output,
-            message: 1 << 20,
-            state: limits.state,
-            inbox_prefix: "_INBOX".into(),
-        },
-        limits,
-        instances,
-        config: BTreeMap::from([("colour".to_owned(), "blau\u{df}".to_owned())]),
-        grants: Grants::default(),
-    }
+    let config = BTreeMap::from([("colour".to_owned(), "blau\u{df}".to_owned())]);
+    let mut policy = Policy { instances, config, ..everything("probe", limits) };
+    policy.allowance.publishes = vec!["out.>".parse().unwrap()];
+    policy
 }
 
 pub(crate) fn sandbox() -> Sandbox {

@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use heddle::sandbox::{Error, Policy};
+use heddle::sandbox::{Call, Error, Policy};
 use heddle::values::policy::Instances;
 use heddle_tests::{heddle, plugin};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, only_message, policy, sandbox_with};
+use crate::bench::{Bench, call, only_message, policy, sandbox_with};
 
 async fn counted(bench: &Bench) -> Value {
     only_message(&bench.effects(json!([{"leak_static": {"subject": "out.a"}}])).await)
@@ -59,6 +59,25 @@ async fn an_instance_is_ready_before_the_event_that_needs_it() {
         fresh.plugin.ready() == 0 && !fresh.plugin.is_short(),
         "instances of one event are not made ahead"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_events_do_not_add_to_the_instances_that_are_kept() {
+    let instances = Instances::Reuse(NonZeroU32::new(100).unwrap());
+    let bench = Bench::new(Policy { instances, ..policy() }).await;
+    let plugin = &bench.plugin;
+    plugin.warm(2).await;
+    for end in [json!([{"trap": null}]), json!([{"retry": {"reason": "r"}}]), json!([{"count": null}])] {
+        for attempt in 1..=5 {
+            plugin.run(Call { attempt, ..call(7, end.clone()) }).await;
+            plugin.run(Call { attempt, ..call(8, end.clone()) }).await;
+        }
+        for _ in 0..5 {
+            plugin.run(call(9, end.clone())).await;
+        }
+        plugin.refill().await;
+        assert!(plugin.ready() <= 2 && !plugin.is_short(), "{} wait after {end}", plugin.ready());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,9 +23,6 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     if let Some(registry) = &machine.oci_registry {
         cargo.env("HEDDLE_OCI_REGISTRY", registry);
     }
-    if let Ok(toolchains) = &languages {
-        cargo.env("HEDDLE_TOOLCHAINS", &toolchains.bin);
-    }
     let tests = run_command(&mut cargo);
     let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::run(machine, &["--quick".to_owned()]);

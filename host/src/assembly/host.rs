@@ -39,6 +39,12 @@ impl Workshop {
         };
         Ok(Workshop { artifacts, compiler })
     }
+
+    /// A sandbox for one plugin that may use so many bytes of memory.
+    pub(super) fn sandbox(self, max_memory: u64) -> Result<Sandbox, sandbox::Error> {
+        let Workshop { artifacts, compiler } = self;
+        Sandbox::new(SandboxSettings { instances: 4, max_memory, artifacts, compiler })
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "where a user's cache is stands in the environment")]

@@ -40,7 +40,8 @@ pub struct Plugin {
     /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
     /// section is one push or pop.
     idle: Mutex<Vec<Instance>>,
-    /// Instances that have gone and are to be replaced before an event needs them.
+    /// Instances of these that have gone and are to be replaced before an event needs them. Those that wait, those that
+    /// run and those that miss are as many as have ever run at once.
     missing: AtomicU32,
 }
 
@@ -59,7 +60,9 @@ impl Plugin {
         let wait = wait_limit(plugin.policy.limits.time);
         match plugin.make_ahead(wait).await {
             Some(Ok(instance)) => {
-                plugin.put_back(instance);
+                if plugin.keeps_instances() {
+                    plugin.idle().push(instance);
+                }
                 Ok(plugin)
             }
             Some(Err(Made::Grant(error))) => Err(error),
@@ -121,8 +124,7 @@ impl Plugin {
 
     /// Replaces the instances that have gone: to be called between events rather than in one.
     pub async fn refill(&self) {
-        let less = |missing: u32| missing.checked_sub(1);
-        while self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+        while self.replaces_one() {
             match self.make_ahead(wait_limit(self.policy.limits.time)).await {
                 Some(Ok(instance)) => self.idle().push(instance),
                 // The event that needs one says why there is none.
@@ -141,10 +143,11 @@ impl Plugin {
         let began = Instant::now();
         let wait = wait_limit(self.policy.limits.time);
         let gave_way = GaveWay::default();
+        let kept = self.is_kept(&call);
         let mut run = match Bounded::new(self.execute(call, gave_way.clone()), gave_way, wait).await {
             Some(run) => run,
             None => {
-                self.lose();
+                self.lose(kept);
                 let (allowed, used) = (milliseconds(self.policy.limits.time), milliseconds(wait));
                 let mut failure = Failure::limit(Breach { limit: Limit::Time, allowed, used: Some(used) });
                 failure.message = format!("time: waited {used} ms in host calls, {wait:?} allowed");
@@ -157,6 +160,7 @@ impl Plugin {
 
     /// The instance lives in this future: dropping it, as a time-out does, drops the instance too.
     async fn execute(&self, call: Call, gave_way: GaveWay) -> Run {
+        let kept = self.is_kept(&call);
         let mut instance = match self.take(&call, &gave_way).await {
             Ok(instance) => instance,
             Err(Made::Grant(error)) => return Run::failed(not_its_fault(error.to_string())),
@@ -180,14 +184,16 @@ impl Plugin {
         let verdict = match answer {
             Ok(answer) => {
                 instance.runs += 1;
-                self.put_back(instance);
+                if kept {
+                    self.put_back(instance);
+                }
                 match answer {
                     Ok(()) => Verdict::Done(draft.finish()),
                     Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).into()),
                 }
             }
             Err(error) => {
-                self.lose();
+                self.lose(kept);
                 Verdict::Failed(failure(&error, &logs).into())
             }
         };
@@ -195,12 +201,13 @@ impl Plugin {
     }
 
     async fn take(&self, call: &Call, gave_way: &GaveWay) -> Result<Instance, Made> {
-        // What failed once runs in a new instance: what earlier events left in the old one may be why.
-        let first = call.attempt == 1;
-        let idle = first.then(|| self.idle().pop()).flatten();
+        let idle = if self.is_kept(call) { self.idle().pop() } else { None };
         match idle {
             Some(instance) => Ok(instance),
             None => {
+                if self.is_kept(call) {
+                    self.replaces_one();
+                }
                 let seed = hash_seed(&call.event, &self.policy.handler);
                 self.instantiate(seed, gave_way.clone()).await
             }
@@ -210,13 +217,26 @@ impl Plugin {
     /// Keeps an instance for its next event, or notes that it has gone.
     fn put_back(&self, instance: Instance) {
         let Instances::Reuse(times) = self.policy.instances else { return };
-        if instance.runs < times.get() { self.idle().push(instance) } else { self.lose() }
+        if instance.runs < times.get() { self.idle().push(instance) } else { self.lose(true) }
     }
 
-    fn lose(&self) {
-        if self.keeps_instances() {
+    /// Whether a run has one of the instances that are kept. What failed once runs in a new instance, which is not: what
+    /// earlier events left in the old one may be why.
+    fn is_kept(&self, call: &Call) -> bool {
+        self.keeps_instances() && call.attempt == 1
+    }
+
+    /// An instance has gone.
+    fn lose(&self, kept: bool) {
+        if kept {
             self.missing.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether an instance that is made now stands for one that has gone.
+    fn replaces_one(&self) -> bool {
+        let less = |missing: u32| missing.checked_sub(1);
+        self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {

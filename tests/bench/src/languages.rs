@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Parser;
+use heddle::assembly::host::everything;
 use heddle::sandbox::{Call, Plugin, Policy, Run, Sandbox, SandboxSettings};
-use heddle::values::effects::Allowance;
 use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
-use heddle::values::settings::Grants;
 use heddle::values::verdict::Verdict;
 use heddle_tests::{heddle, plugin, workspace};
 use serde::Serialize;
@@ -154,22 +153,8 @@ async fn measure(language: &'static str, component: PathBuf, options: &Options) 
 }
 
 async fn admit(sandbox: &Sandbox, component: &std::path::Path, instances: Instances) -> Result<Plugin> {
-    let limits = Limits::default();
-    let policy = Policy {
-        handler: "credit".into(),
-        allowance: Allowance {
-            publishes: vec!["credit.>".parse()?],
-            messages: limits.messages,
-            output: limits.output,
-            message: 1 << 20,
-            state: limits.state,
-            inbox_prefix: "_INBOX".into(),
-        },
-        limits,
-        instances,
-        config: BTreeMap::from([("limit".to_owned(), "1000".to_owned())]),
-        grants: Grants::default(),
-    };
+    let config = BTreeMap::from([("limit".to_owned(), "1000".to_owned())]);
+    let policy = Policy { instances, config, ..everything("credit", Limits::default()) };
     Ok(sandbox.admit(component, Arc::new(policy)).await?)
 }
 

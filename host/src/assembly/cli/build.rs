@@ -28,7 +28,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let project = Project::open(&self.folder)?;
-        let built = build(&project, self.output, &self.cache.workshop()?).await?;
+        let built = build(&project, self.output, self.cache.workshop()?).await?;
         println!("component  {}", built.file.display());
         println!("size       {} bytes", built.size);
         println!("digest     {}", built.digest);

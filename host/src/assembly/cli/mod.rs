@@ -34,7 +34,7 @@ use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
 use crate::flow::acquire::members;
 use crate::flow::{acquire, engine, registry};
-use crate::sandbox::{self, Sandbox, SandboxSettings};
+use crate::sandbox::{self, Sandbox};
 use crate::values::names::Names;
 use crate::values::object;
 use crate::values::settings::Settings;
@@ -125,8 +125,7 @@ impl CacheArgs {
 
     /// A sandbox for one plugin that may use so many bytes of memory.
     fn sandbox(&self, max_memory: u64) -> anyhow::Result<Sandbox> {
-        let Workshop { artifacts, compiler } = self.workshop()?;
-        Ok(Sandbox::new(SandboxSettings { instances: 4, max_memory, artifacts, compiler })?)
+        Ok(self.workshop()?.sandbox(max_memory)?)
     }
 }
 

@@ -9,7 +9,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::audit::audit;
-
 use super::{CacheArgs, TargetArgs};
 use crate::assembly::host;
 use crate::broker::{Broker, NewObject};

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::{Project, recipes};
 use crate::assembly::host::{Workshop, everything};
-use crate::sandbox::{Digest, Sandbox, SandboxSettings};
+use crate::sandbox::Digest;
 use crate::values::policy::Limits;
 
 /// What a build has made.
@@ -26,14 +26,12 @@ pub struct Built {
 ///
 /// # Errors
 /// A tool is missing, a step fails, or no host would take what came of it.
-pub async fn build(project: &Project, output: Option<PathBuf>, workshop: &Workshop) -> anyhow::Result<Built> {
+pub async fn build(project: &Project, output: Option<PathBuf>, workshop: Workshop) -> anyhow::Result<Built> {
     let wasm = recipes::make(project)?;
     let size = wasm.len();
     let file = output.unwrap_or_else(|| project.output());
-    let Workshop { artifacts, compiler } = workshop.clone();
     let limits = Limits::default();
-    let sandbox =
-        Sandbox::new(SandboxSettings { instances: 4, max_memory: limits.memory, artifacts, compiler })?;
+    let sandbox = workshop.sandbox(limits.memory)?;
     let code = sandbox.load(wasm.clone()).await.context("a host would not take the component")?;
     // What else it needs, a handler's grants give: only an instance shows whether it fits.
     sandbox.plugin(Arc::clone(&code), Arc::new(everything("build", limits))).await?;

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn no_template_leaves_a_name_unfilled() {
-        let values = [("name", "n"), ("ident", "n"), ("sdk", "s"), ("handler", "h")];
+        let values = [("name", "n"), ("sdk", "s"), ("handler", "h")];
         for language in Language::ALL {
             for (path, text) in template(language, &values).unwrap() {
                 assert!(!text.contains("{{") && !path.ends_with(TEMPLATE), "{path}");

@@ -35,7 +35,7 @@ pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<C
         bail!("`{}` is there already", folder.display());
     }
     let own = handler(name, language, None);
-    let values = [("name", name), ("ident", &name.replace('-', "_")), ("sdk", files::SDK), ("handler", &own)];
+    let values = [("name", name), ("sdk", files::SDK), ("handler", &own)];
     let mut created = Vec::new();
     let mut write = |path: &str, content: &[u8]| -> anyhow::Result<()> {
         let file = folder.join(path);

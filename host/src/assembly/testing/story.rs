@@ -1,12 +1,14 @@
 //! What happened in a test, whoever ran it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::host::TestHost;
+use super::record::Ran;
 use crate::flow::shard::Outcome;
+use crate::flow::shards::HandlerIx;
 use crate::values::effects::{Message, When};
 use crate::values::event::Headers;
 use crate::values::key::Key;
@@ -70,13 +72,14 @@ impl Story {
     /// What a test host has seen.
     pub(super) fn of(host: &TestHost, events: Vec<(String, usize)>) -> Self {
         let mut story = Story { events, ..Story::default() };
+        let mut all_runs: HashMap<(HandlerIx, &str, u64), Vec<&Ran>> = HashMap::new();
+        for run in host.runs() {
+            all_runs.entry((run.handler, &*run.event.stream, run.event.sequence)).or_default().push(run);
+        }
         for (handler, settled) in host.ends() {
             let Some(settings) = host.settings().handlers.get(handler) else { continue };
-            let runs: Vec<_> = host
-                .runs()
-                .iter()
-                .filter(|run| run.handler == handler && run.event.id() == settled.event.id())
-                .collect();
+            let of_event = (handler, &*settled.event.stream, settled.event.sequence);
+            let runs = all_runs.remove(&of_event).unwrap_or_default();
             let last = runs.last();
             let (verdict, reason, attempts) = match &settled.outcome {
                 Outcome::Done(_) => ("done".to_owned(), None, last.map(|run| run.attempt)),
