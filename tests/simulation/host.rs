@@ -88,7 +88,7 @@ impl Host {
                 state: None,
             };
             match action {
-                Action::Run { key, event, attempt } => {
+                Action::Run { key, event, attempt, .. } => {
                     let job = job(key, event.position(), attempt);
                     if sabotage == Some(Sabotage::BeginsTwice) && event.sequence % 5 == 0 {
                         self.ready.push(job.clone());

@@ -8,6 +8,7 @@ mod batches;
 mod gates;
 mod host;
 mod ledger;
+mod mix;
 mod model;
 mod returns;
 mod runs;

@@ -29,6 +29,7 @@ use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
 use super::reader::{Read, Reader};
+use super::regulator::Regulator;
 use super::returns::Returned;
 use super::route::Routes;
 use super::shard::Action;
@@ -45,7 +46,7 @@ use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Failure;
 
-use regulate::{Regulator, Rooms};
+use regulate::Rooms;
 use setup::{plan, positions, readers};
 use versions::Fleet;
 
@@ -176,7 +177,9 @@ impl Engine {
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
-        let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
+        let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
+            Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
+        };
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
             changes: ties.changes,
@@ -263,8 +266,8 @@ impl Engine {
     fn act(&mut self) {
         for Placed { place, action } in std::mem::take(&mut self.actions) {
             match action {
-                Action::Run { key, event, attempt } => {
-                    let job = Job { generation: self.generation, place, key, event, attempt };
+                Action::Run { key, event, attempt, fresh } => {
+                    let job = Job { generation: self.generation, place, key, event, attempt, fresh };
                     if let Some(ready) = self.ready.get_mut(place.handler) {
                         ready.push_back(job);
                     }

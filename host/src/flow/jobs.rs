@@ -11,7 +11,7 @@ use super::shards::Place;
 use super::states::State;
 use super::store::End;
 use crate::broker::{self, Broker, Stored};
-use crate::sandbox::{Call, LogLevel, Plugin, Run};
+use crate::sandbox::{Call, LogLevel, Outside, Plugin, Run};
 use crate::values::causality;
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
@@ -75,8 +75,25 @@ pub(super) struct Ran {
     pub(super) by: Arc<PluginId>,
     /// From 1.
     pub(super) attempt: u32,
+    /// Whether the event had not failed before.
+    pub(super) fresh: bool,
     /// Zero if it did not come to the plugin.
     pub(super) elapsed: Duration,
+    /// What it came to know of what it depends on.
+    pub(super) outside: Outside,
+}
+
+impl Ran {
+    /// Of an event that did not come to the plugin.
+    pub(super) fn not(by: &Arc<PluginId>, attempt: u32) -> Self {
+        Ran {
+            by: Arc::clone(by),
+            attempt,
+            fresh: false,
+            elapsed: Duration::ZERO,
+            outside: Outside::Untouched,
+        }
+    }
 }
 
 /// What the runs of one handler need, whatever the version of its plugin.
@@ -110,6 +127,8 @@ pub(super) struct Job {
     pub(super) key: Key,
     pub(super) event: Arc<Event>,
     pub(super) attempt: u32,
+    /// Whether it has not failed before.
+    pub(super) fresh: bool,
 }
 
 /// What is known of the state of a job's key.
@@ -123,10 +142,10 @@ pub(super) enum Knowledge {
 /// Runs an event to its verdict.
 pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
     let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
-    let Job { generation, place, key, event, attempt } = job;
+    let Job { generation, place, key, event, attempt, fresh } = job;
     if let Some(failure) = causality::too_many_hops(&event) {
         let verdict = Verdict::Failed(failure.into());
-        let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: Duration::ZERO };
+        let ran = Ran::not(runner.plugin.code().id(), attempt);
         return Done::Ran { generation, place, key, verdict, ran, loaded: None };
     }
     let (state, loaded) = match knowledge {
@@ -140,7 +159,8 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
     let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
     let run = runner.plugin.run(call).await;
     report(&runner, &event, &key, place.shard, attempt, &run);
-    let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: run.usage.elapsed };
+    let by = Arc::clone(runner.plugin.code().id());
+    let ran = Ran { by, attempt, fresh, elapsed: run.usage.elapsed, outside: run.usage.outside };
     Done::Ran { generation, place, key, verdict: run.verdict, ran, loaded }
 }
 

@@ -17,6 +17,7 @@ mod jobs;
 pub mod pace;
 pub mod reader;
 pub mod registry;
+pub mod regulator;
 mod returns;
 pub mod route;
 pub mod shard;

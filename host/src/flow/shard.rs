@@ -227,15 +227,25 @@ impl Track {
         }
     }
 
+    /// When the first of the lanes that wait is due, in milliseconds since 1970.
+    pub fn first_due(&self) -> Option<u64> {
+        self.lanes.values().filter_map(Lane::due).min()
+    }
+
     /// Wakes lanes that wait, whatever their time. How many there were.
     pub fn hurry(&mut self, which: Hurry, now: u64, actions: &mut Vec<Action>) -> usize {
-        let is_meant = |lane: &Lane| {
-            let first = lane.queue.front().map(|(position, _)| *position);
-            let probed = first.is_some_and(|position| self.record.failed_in_outage(position));
-            matches!(lane.head, Head::Waiting(_)) && (which == Hurry::One || probed)
+        let waiting = self.lanes.iter().filter_map(|(key, lane)| Some((lane.due()?, key, lane)));
+        let keys: Vec<Key> = match which {
+            Hurry::One => {
+                waiting.min_by_key(|(due, ..)| *due).map(|(_, key, _)| key.clone()).into_iter().collect()
+            }
+            Hurry::Probed => {
+                let failed_in_outage = |lane: &Lane| {
+                    lane.queue.front().is_some_and(|(position, _)| self.record.failed_in_outage(*position))
+                };
+                waiting.filter(|(.., lane)| failed_in_outage(lane)).map(|(_, key, _)| key.clone()).collect()
+            }
         };
-        let meant = self.lanes.iter().filter(|(_, lane)| is_meant(lane)).map(|(key, _)| key.clone());
-        let keys: Vec<Key> = meant.take(if which == Hurry::One { 1 } else { usize::MAX }).collect();
         for key in &keys {
             let Some(lane) = self.lanes.get_mut(key) else { continue };
             if let Some((position, _)) = lane.queue.front() {
@@ -301,8 +311,9 @@ impl Track {
         match slot {
             Slot::Here(event) => {
                 lane.head = Head::Running;
-                let attempt = attempt.map_or(0, |attempt| attempt.attempts).saturating_add(1);
-                actions.push(Action::Run { key: key.clone(), event: Arc::clone(event), attempt });
+                let (fresh, used) = (attempt.is_none(), attempt.map_or(0, |attempt| attempt.attempts));
+                let (key, event, attempt) = (key.clone(), Arc::clone(event), used.saturating_add(1));
+                actions.push(Action::Run { key, event, attempt, fresh });
             }
             Slot::Away | Slot::Coming => lane.head = Head::Fetching,
         }

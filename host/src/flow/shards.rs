@@ -128,15 +128,18 @@ impl Shards {
 
     /// Wakes lanes of a handler that wait, whatever their time. How many there were.
     pub fn hurry(&mut self, handler: HandlerIx, which: Hurry, now: u64, actions: &mut Vec<Placed>) -> usize {
-        let mut woken = 0;
-        for shard in 0..self.count() {
-            let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(which, now, actions);
-            woken += self.at(Place { shard, handler }, actions, wake).unwrap_or(0);
-            if woken > 0 && which == Hurry::One {
-                break;
+        let shards = match which {
+            // In turn: one that is woken again and again would keep the others from being tried.
+            Hurry::One => {
+                let tracks = (0..self.count()).zip(&self.tracks);
+                let due =
+                    tracks.filter_map(|(shard, tracks)| Some((tracks.get(handler)?.first_due()?, shard)));
+                due.min().map_or(0..0, |(_, shard)| shard..shard + 1)
             }
-        }
-        woken
+            Hurry::Probed => 0..self.count(),
+        };
+        let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(which, now, actions);
+        shards.map(|shard| self.at(Place { shard, handler }, actions, wake).unwrap_or(0)).sum()
     }
 
     /// How many shards there are.

@@ -10,6 +10,7 @@ use super::adapter::{self, Kind, Pre};
 use super::artifact::Digest;
 use super::engine::ASYNC_TEXT;
 use super::guest::Guest;
+use super::needs::Needs;
 use super::{Error, Policy, TRACK};
 use crate::values::plugin::PluginId;
 
@@ -25,6 +26,7 @@ pub struct Code {
     imports: Vec<String>,
     /// The interface for calls over HTTP that it imports.
     http: Option<String>,
+    needs: Needs,
 }
 
 impl Code {
@@ -65,7 +67,7 @@ impl Code {
         let uses_state = imports.iter().any(|name| name.starts_with("heddle:plugin/state"));
         let http = imports.iter().find(|name| name.starts_with("wasi:http/outgoing-handler")).cloned();
         let id = PluginId { digest: digest.to_string().into(), version: version(wasm).map(Into::into) };
-        Ok(Code { pre, digest, id: id.into(), uses_state, imports, http })
+        Ok(Code { pre, digest, id: id.into(), uses_state, imports, http, needs: Needs::of(wasm) })
     }
 
     /// Whether a policy grants what the component cannot do without.
@@ -74,6 +76,11 @@ impl Code {
             Some(name) if policy.grants.http.is_empty() => Err(Error::NotGranted(name.clone())),
             _ => Ok(()),
         }
+    }
+
+    /// What an instance takes of the pool.
+    pub(super) fn needs(&self) -> Needs {
+        self.needs
     }
 
     pub(super) fn pre(&self) -> &Pre {

@@ -12,6 +12,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::artifact::{Artifacts, Digest};
 use super::code::{Code, check_header};
 use super::guest::{Guest, TICK};
+use super::pool::{Capacity, Pool};
 use super::{CompileError, Error, Plugin, Policy, adapter, bindings, compile};
 
 /// Memory that stays in place between two instances of a slot: cheaper than giving it back.
@@ -42,6 +43,7 @@ pub struct Sandbox {
     linker: Linker<Guest>,
     artifacts: Arc<Artifacts>,
     settings: SandboxSettings,
+    pool: Arc<Pool>,
     compilations: Semaphore,
     /// What is loaded, so that all handlers of one plugin share its code. A lock, because plugins are taken by several
     /// tasks at once; it is held for a look-up.
@@ -67,22 +69,20 @@ pub(super) fn code_config() -> Config {
     config
 }
 
-fn pool(settings: &SandboxSettings) -> PoolingAllocationConfig {
+fn allocation(capacity: &Capacity, max_memory: u64) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
-    let count = settings.instances;
-    // A Python component has 38 core instances, a Rust one 3.
-    pool.total_component_instances(count)
-        .total_core_instances(count.saturating_mul(8).max(400))
-        .total_memories(count.saturating_mul(2).max(100))
-        .total_tables(count.saturating_mul(4).max(400))
-        .total_stacks(count)
+    pool.total_component_instances(capacity.instances)
+        .total_core_instances(capacity.core_instances)
+        .total_memories(capacity.memories)
+        .total_tables(capacity.tables)
+        .total_stacks(capacity.instances)
         .max_core_instances_per_component(200)
         .max_memories_per_component(20)
         .max_tables_per_component(100)
         .max_core_instance_size(8 << 20)
         .max_component_instance_size(8 << 20)
         .table_elements(50_000)
-        .max_memory_size(usize::try_from(settings.max_memory).unwrap_or(usize::MAX).max(64 << 20))
+        .max_memory_size(usize::try_from(max_memory).unwrap_or(usize::MAX).max(64 << 20))
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(16 * 1024)
         .pagemap_scan(Enabled::Auto);
@@ -94,7 +94,9 @@ impl Sandbox {
     pub fn new(settings: SandboxSettings) -> Result<Self, Error> {
         let failed = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let mut config = code_config();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(&settings)));
+        let capacity = Capacity::new(settings.instances);
+        let allocation = allocation(&capacity, settings.max_memory);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(allocation));
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
@@ -106,7 +108,8 @@ impl Sandbox {
         let clock = start_clock(&engine)?;
         let compilations = Semaphore::new(COMPILATIONS);
         let loaded = Mutex::default();
-        Ok(Sandbox { engine, linker, artifacts, settings, compilations, loaded, _clock: clock })
+        let pool = Pool::new(capacity);
+        Ok(Sandbox { engine, linker, artifacts, settings, pool, compilations, loaded, _clock: clock })
     }
 
     /// How it was set up.
@@ -122,7 +125,7 @@ impl Sandbox {
 
     /// Code under a policy: makes a first instance of it.
     pub async fn plugin(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
-        Plugin::admit(code, policy).await
+        Plugin::admit(code, policy, &self.pool).await
     }
 
     /// Loads a component: compiles it unless that was done before, and checks that it fits the world.

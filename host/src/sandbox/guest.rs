@@ -12,13 +12,14 @@ use super::ambient::Ambience;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
 use super::bounded::GaveWay;
 use super::capture::Lines;
-use super::http::Granted;
+use super::http::{Granted, Traffic};
 use super::limiter::{Breached, Limiter};
-use super::{Call, Error, LogLevel, Policy};
+use super::{Call, Error, LogLevel, Outside, Policy};
 use crate::values::causality;
 use crate::values::effects::{Draft, Message, Refusal, StateChange, When};
 use crate::values::event::{Event, Headers};
 use crate::values::names::REPLY_TO;
+use crate::values::settings::Grants;
 use crate::values::verdict::{Breach, Limit};
 
 /// How often the engine looks at what runs.
@@ -29,6 +30,11 @@ const MAX_RESOURCES: usize = 1_000;
 
 /// What is said to a handler that wants to send a request and wait for the answer.
 pub(super) const NO_REQUEST: &str = "Heddle has no request and reply inside a handler; publish a message, and take the answer as an event of its own";
+
+/// Whether all that a plugin can depend on outside is asked for over HTTP.
+fn is_seen(grants: &Grants) -> bool {
+    !grants.http.is_empty() && grants.files.is_empty()
+}
 
 /// What one store holds.
 pub(super) struct Guest {
@@ -69,7 +75,7 @@ impl Guest {
             table,
             wasi,
             http: WasiHttpCtx::new(),
-            hosts: Granted { hosts: policy.grants.http.clone() },
+            hosts: Granted { hosts: policy.grants.http.clone(), traffic: Traffic::default() },
             policy,
         })
     }
@@ -79,6 +85,7 @@ impl Guest {
         self.ambience.begin(&call.event, &self.policy.handler);
         self.ticks = 0;
         self.calls = 0;
+        self.hosts.traffic = Traffic::default();
         self.gave_way = gave_way;
         self.draft = Draft::default();
         self.call = Some(call);
@@ -93,6 +100,16 @@ impl Guest {
     /// What it runs under.
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What the run came to know of the outside. Only requests over HTTP are seen.
+    pub(super) fn outside(&self) -> Outside {
+        if is_seen(&self.policy.grants) { self.hosts.traffic.outside() } else { Outside::Unseen }
+    }
+
+    /// The same of a run that waited for too long.
+    pub(super) fn waited_for(grants: &Grants) -> Outside {
+        if is_seen(grants) { Outside::Failed } else { Outside::Unseen }
     }
 
     /// Run time that is used up.

@@ -17,7 +17,9 @@ mod failure;
 mod guest;
 mod http;
 mod limiter;
+mod needs;
 mod plugin;
+mod pool;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -153,6 +155,22 @@ pub struct Usage {
     pub counted: Duration,
     /// The largest linear memory, in bytes.
     pub memory: u64,
+    /// What it came to know of what it depends on.
+    pub outside: Outside,
+}
+
+/// What a run came to know of what lies outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outside {
+    /// It made no request, though requests are all that it could make.
+    #[default]
+    Untouched,
+    /// All that it asked over HTTP answered, with a status below 500.
+    Answered,
+    /// A request over HTTP failed, or was answered with a status of 500 or above.
+    Failed,
+    /// It may depend on what is not seen here: on files, or on something that only its user knows of.
+    Unseen,
 }
 
 /// How a run ended.

@@ -1,7 +1,7 @@
 //! A plugin that was taken: makes instances and runs events in them.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
@@ -14,12 +14,16 @@ use super::code::Code;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::Guest;
 use super::limiter::Breached;
+use super::pool::{Kept, Place, Pool};
 use super::{Call, Error, LogLine, Policy, Run, Usage};
 use crate::values::policy::Instances;
 use crate::values::verdict::{Breach, Failure, Limit, Verdict};
 
 /// What one host call may move into the host's memory, in bytes.
 pub(super) const HOSTCALL_BYTES: usize = 8 << 20;
+
+/// How long an instance is kept that no event has needed.
+const UNUSED: Duration = Duration::from_secs(30);
 
 /// Component-model handles of one instance.
 const MAX_HANDLES: usize = 1_000;
@@ -37,31 +41,45 @@ fn milliseconds(time: Duration) -> u64 {
 pub struct Plugin {
     code: Arc<Code>,
     policy: Arc<Policy>,
-    /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
-    /// section is one push or pop.
-    idle: Mutex<Vec<Instance>>,
+    /// The share of the pool that an instance takes.
+    share: u32,
+    /// Instances that wait for their next event.
+    kept: Arc<Kept<Instance>>,
     /// Instances of these that have gone and are to be replaced before an event needs them. Those that wait, those that
-    /// run and those that miss are as many as have ever run at once.
+    /// run and those that miss are at most as many as have ever run at once.
     missing: AtomicU32,
+    /// Instances that are kept however long no event needs them.
+    warm: AtomicUsize,
 }
 
+/// The store is dropped before the place that it takes.
 struct Instance {
     store: Store<Guest>,
     world: World,
     runs: u32,
+    _place: Place,
 }
 
 impl Plugin {
     /// The code under a policy, if an instance of it can be made.
-    pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>) -> Result<Self, Error> {
+    pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>, pool: &Arc<Pool>) -> Result<Self, Error> {
         code.check(&policy)?;
-        let plugin = Plugin { code, policy, idle: Mutex::default(), missing: AtomicU32::new(0) };
+        let too_large = || {
+            Error::TooLarge(format!(
+                "an instance takes {:?}, the pool has {:?}",
+                code.needs(),
+                pool.capacity()
+            ))
+        };
+        let share = pool.capacity().share(code.needs()).ok_or_else(too_large)?;
+        let (missing, warm) = (AtomicU32::new(0), AtomicUsize::new(0));
+        let plugin = Plugin { code, policy, share, kept: Kept::new(pool), missing, warm };
         // Some mismatches of types only show when an instance is made.
-        let wait = wait_limit(plugin.policy.limits.time);
-        match plugin.make_ahead(wait).await {
+        let place = pool.place(share).await;
+        match plugin.make_ahead(place).await {
             Some(Ok(instance)) => {
                 if plugin.keeps_instances() {
-                    plugin.idle().push(instance);
+                    plugin.kept.put(instance);
                 }
                 Ok(plugin)
             }
@@ -78,7 +96,10 @@ impl Plugin {
                     false => Error::Instantiate(message),
                 })
             }
-            None => Err(Error::Instantiate(format!("it waited for more than {wait:?}"))),
+            None => {
+                let wait = wait_limit(plugin.policy.limits.time);
+                Err(Error::Instantiate(format!("it waited for more than {wait:?}")))
+            }
         }
     }
 
@@ -102,11 +123,11 @@ impl Plugin {
         &self.policy
     }
 
-    /// Has so many instances ready, if they serve more than one event: then no event waits until one is made.
+    /// Has this number of instances ready, if they serve more than one event: then no event waits until one is made.
     pub async fn warm(&self, instances: usize) {
         if self.keeps_instances() {
-            let idle = self.idle().len();
-            let missing = u32::try_from(instances.saturating_sub(idle)).unwrap_or(u32::MAX);
+            self.warm.fetch_max(instances, Ordering::Relaxed);
+            let missing = u32::try_from(instances.saturating_sub(self.kept.count())).unwrap_or(u32::MAX);
             self.missing.fetch_max(missing, Ordering::Relaxed);
             self.refill().await;
         }
@@ -122,11 +143,16 @@ impl Plugin {
         self.missing.load(Ordering::Relaxed) > 0
     }
 
-    /// Replaces the instances that have gone: to be called between events rather than in one.
+    /// Replaces the instances that have gone: to be called between events rather than in one. It waits for no place and
+    /// takes none from others.
     pub async fn refill(&self) {
         while self.replaces_one() {
-            match self.make_ahead(wait_limit(self.policy.limits.time)).await {
-                Some(Ok(instance)) => self.idle().push(instance),
+            let made = match self.kept.pool().try_place(self.share) {
+                Some(place) => self.make_ahead(place).await,
+                None => None,
+            };
+            match made {
+                Some(Ok(instance)) => self.kept.put(instance),
                 // The event that needs one says why there is none.
                 Some(Err(_)) | None => self.missing.store(0, Ordering::Relaxed),
             }
@@ -135,35 +161,44 @@ impl Plugin {
 
     /// How many instances wait for an event.
     pub fn ready(&self) -> usize {
-        self.idle().len()
+        self.kept.count()
     }
 
-    /// Runs one event to its verdict.
+    /// Lets instances go that no event has needed for 30 s, but for those that are kept [warm](Self::warm).
+    pub fn trim(&self) {
+        self.kept.trim(UNUSED, self.warm.load(Ordering::Relaxed));
+    }
+
+    /// Runs one event to its verdict. It waits until there is a place for an instance.
     pub async fn run(&self, call: Call) -> Run {
+        let kept = self.is_kept(&call);
+        let from = match kept.then(|| self.kept.take()).flatten() {
+            Some(instance) => From::Kept(instance),
+            None => From::Place(self.kept.pool().place(self.share).await),
+        };
         let began = Instant::now();
         let wait = wait_limit(self.policy.limits.time);
         let gave_way = GaveWay::default();
-        let kept = self.is_kept(&call);
-        let mut run = match Bounded::new(self.execute(call, gave_way.clone()), gave_way, wait).await {
-            Some(run) => run,
-            None => {
-                self.lose(kept);
-                let (allowed, used) = (milliseconds(self.policy.limits.time), milliseconds(wait));
-                let mut failure = Failure::limit(Breach { limit: Limit::Time, allowed, used: Some(used) });
-                failure.message = format!("time: waited {used} ms in host calls, {wait:?} allowed");
-                Run::failed(failure)
-            }
-        };
+        let executed = Bounded::new(self.execute(call, from, gave_way.clone()), gave_way, wait).await;
+        let mut run = executed.unwrap_or_else(|| {
+            self.lose(kept);
+            let (allowed, used) = (milliseconds(self.policy.limits.time), milliseconds(wait));
+            let mut failure = Failure::limit(Breach { limit: Limit::Time, allowed, used: Some(used) });
+            failure.message = format!("time: waited {used} ms in host calls, {wait:?} allowed");
+            let usage = Usage { outside: Guest::waited_for(&self.policy.grants), ..Usage::default() };
+            Run { usage, ..Run::failed(failure) }
+        });
         run.usage.elapsed = began.elapsed();
         run
     }
 
     /// The instance lives in this future: dropping it, as a time-out does, drops the instance too.
-    async fn execute(&self, call: Call, gave_way: GaveWay) -> Run {
+    async fn execute(&self, call: Call, from: From, gave_way: GaveWay) -> Run {
         let kept = self.is_kept(&call);
-        let mut instance = match self.take(&call, &gave_way).await {
+        let mut instance = match self.instance(&call, from, &gave_way).await {
             Ok(instance) => instance,
             Err(Made::Grant(error)) => return Run::failed(not_its_fault(error.to_string())),
+            // Its needs were counted too low: it is tried again once others have ended.
             Err(Made::Failed(error, _)) if error.is::<PoolConcurrencyLimitError>() => {
                 return Run::failed(not_its_fault(error.to_string()));
             }
@@ -180,7 +215,12 @@ impl Plugin {
         let guest = store.data_mut();
         let draft = guest.end();
         let (logs, logs_dropped) = guest.lines.take();
-        let usage = Usage { counted: guest.used(), memory: guest.limiter.held(), ..Usage::default() };
+        let usage = Usage {
+            counted: guest.used(),
+            memory: guest.limiter.held(),
+            outside: guest.outside(),
+            ..Usage::default()
+        };
         let verdict = match answer {
             Ok(answer) => {
                 instance.runs += 1;
@@ -200,16 +240,15 @@ impl Plugin {
         Run { verdict, logs, logs_dropped, usage }
     }
 
-    async fn take(&self, call: &Call, gave_way: &GaveWay) -> Result<Instance, Made> {
-        let idle = if self.is_kept(call) { self.idle().pop() } else { None };
-        match idle {
-            Some(instance) => Ok(instance),
-            None => {
+    async fn instance(&self, call: &Call, from: From, gave_way: &GaveWay) -> Result<Instance, Made> {
+        match from {
+            From::Kept(instance) => Ok(instance),
+            From::Place(place) => {
                 if self.is_kept(call) {
                     self.replaces_one();
                 }
                 let seed = hash_seed(&call.event, &self.policy.handler);
-                self.instantiate(seed, gave_way.clone()).await
+                self.instantiate(seed, place, gave_way.clone()).await
             }
         }
     }
@@ -217,7 +256,7 @@ impl Plugin {
     /// Keeps an instance for its next event, or notes that it has gone.
     fn put_back(&self, instance: Instance) {
         let Instances::Reuse(times) = self.policy.instances else { return };
-        if instance.runs < times.get() { self.idle().push(instance) } else { self.lose(true) }
+        if instance.runs < times.get() { self.kept.put(instance) } else { self.lose(true) }
     }
 
     /// Whether a run has one of the instances that are kept. What failed once runs in a new instance, which is not: what
@@ -239,17 +278,14 @@ impl Plugin {
         self.missing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Instance>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An instance for no event in particular. None: it waited for too long.
-    async fn make_ahead(&self, wait: Duration) -> Option<Result<Instance, Made>> {
+    async fn make_ahead(&self, place: Place) -> Option<Result<Instance, Made>> {
         let gave_way = GaveWay::default();
-        Bounded::new(self.instantiate(0, gave_way.clone()), gave_way, wait).await
+        let wait = wait_limit(self.policy.limits.time);
+        Bounded::new(self.instantiate(0, place, gave_way.clone()), gave_way, wait).await
     }
 
-    async fn instantiate(&self, hash_seed: u128, gave_way: GaveWay) -> Result<Instance, Made> {
+    async fn instantiate(&self, hash_seed: u128, place: Place, gave_way: GaveWay) -> Result<Instance, Made> {
         let mut guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
         guest.gave_way = gave_way;
         let mut store = Store::new(self.code.pre().engine(), guest);
@@ -269,10 +305,17 @@ impl Plugin {
             Ok(UpdateDeadline::Yield(1))
         });
         match self.code.pre().instantiate(&mut store).await {
-            Ok(world) => Ok(Instance { store, world, runs: 0 }),
+            Ok(world) => Ok(Instance { store, world, runs: 0, _place: place }),
             Err(error) => Err(Made::Failed(error, store.data().lines.take().0)),
         }
     }
+}
+
+/// What an event runs in.
+enum From {
+    Kept(Instance),
+    /// An instance that is made for it.
+    Place(Place),
 }
 
 /// Why no instance was made.

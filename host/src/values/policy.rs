@@ -121,17 +121,17 @@ pub enum OnDeadLetter {
     HoldKey,
 }
 
-/// When so many keys fail that it is no longer the events' fault.
+/// When everything fails, so that it is no longer the events' fault.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutagePolicy {
-    /// What is looked at. Default 10 s.
+    /// Within which time the keys must have failed. Default 10 s.
     pub window: Duration,
-    /// The share of runs that fail, from 0 to 1. Default 0.5.
-    pub share: f64,
-    /// How many different keys must have failed. Default 20.
+    /// How many different keys must have failed, with nothing that succeeds in between. Default 20.
     pub keys: u32,
     /// How long the circuit waits before each probe. Default 500 ms, growing by 2 to 5 s.
     pub probe: Backoff,
+    /// How long the circuit may be open before failures count again. Default 24 h.
+    pub max_open: Duration,
 }
 
 impl Default for OutagePolicy {
@@ -139,9 +139,9 @@ impl Default for OutagePolicy {
         let (initial, max) = (Duration::from_millis(500), Duration::from_secs(5));
         OutagePolicy {
             window: Duration::from_secs(10),
-            share: 0.5,
             keys: 20,
             probe: Backoff { initial, factor: 2.0, max },
+            max_open: Duration::from_secs(24 * 3600),
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 
 use super::section::{Placed, Section};
-use super::units::{parse_duration, parse_rate, parse_share};
+use super::units::{parse_duration, parse_rate};
 use crate::values::policy::{
     Answer, Answers, Backoff, MAX_CONCURRENCY, OnDeadLetter, OutagePolicy, Pace, RetryPolicy,
 };
+use crate::values::settings::Grants;
 
 /// Default of `max-held`.
 const MAX_HELD: u64 = 1_000_000;
@@ -16,7 +17,7 @@ pub(super) struct Failure {
     pub(super) retry: RetryPolicy,
     pub(super) on_dead_letter: OnDeadLetter,
     pub(super) max_held: u64,
-    pub(super) outage: Option<OutagePolicy>,
+    pub(super) outage: Outage,
     pub(super) pace: Pace,
 }
 
@@ -99,30 +100,45 @@ fn parse_answer(text: &str) -> Result<Answer, String> {
     }
 }
 
-/// `outage = false` or a table.
-fn outage(section: &mut Section<'_>) -> Option<OutagePolicy> {
-    let default = OutagePolicy::default();
-    let Some(value) = section.value("outage") else { return Some(default) };
-    if let Some(wanted) = value.get_ref().as_bool() {
-        return wanted.then_some(default);
+/// What the file says of outages.
+pub(super) enum Outage {
+    /// Nothing: only what may call others depends on them.
+    Unsaid,
+    Said(Option<OutagePolicy>),
+}
+
+impl Outage {
+    pub(super) fn resolve(self, grants: &Grants) -> Option<OutagePolicy> {
+        match self {
+            Outage::Said(policy) => policy,
+            Outage::Unsaid => (!grants.http.is_empty()).then(OutagePolicy::default),
+        }
     }
-    let Some(mut table) = section.section("outage") else { return Some(default) };
-    let mut policy = default;
+}
+
+/// `outage = true`, `false` or a table.
+fn outage(section: &mut Section<'_>) -> Outage {
+    let Some(value) = section.value("outage") else { return Outage::Unsaid };
+    let mut policy = OutagePolicy::default();
+    if let Some(wanted) = value.get_ref().as_bool() {
+        return Outage::Said(wanted.then_some(policy));
+    }
+    let Some(mut table) = section.section("outage") else { return Outage::Unsaid };
     if let Some(Placed { value, span }) = table.parsed("window", parse_duration) {
         policy.window = value;
         if value.as_millis() < 100 {
             table.fault(span, "`window` should be at least 100ms");
         }
     }
-    policy.share = table.parsed("share", parse_share).map_or(policy.share, |share| share.value);
     if let Some(keys) = table.integer("keys", 1..=100_000) {
         policy.keys = u32::try_from(keys).unwrap_or(policy.keys);
     }
     if let Some(probe) = table.section("probe") {
         policy.probe = backoff(probe, policy.probe);
     }
+    policy.max_open = table.parsed("max-open", parse_duration).map_or(policy.max_open, |open| open.value);
     table.finish();
-    Some(policy)
+    Outage::Said(Some(policy))
 }
 
 fn pace(section: &mut Section<'_>) -> Pace {

@@ -58,7 +58,7 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
         retry: failure.retry,
         on_dead_letter: failure.on_dead_letter,
         max_held: failure.max_held,
-        outage: failure.outage,
+        outage: failure.outage.resolve(&grants),
         pace: failure.pace,
         limits,
         grants,

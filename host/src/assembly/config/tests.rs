@@ -187,10 +187,13 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
     let plain = &settings.handlers[0];
     assert_eq!(plain.on_dead_letter, OnDeadLetter::Continue);
     assert_eq!((plain.max_held, plain.pace.rate, plain.pace.concurrency.get()), (1_000_000, None, 64));
-    assert_eq!(plain.outage.map(|outage| outage.keys), Some(20));
+    assert_eq!(plain.outage, None, "it depends on nothing outside");
+    let text = SOUND.replace("config =", "outage = true\nconfig =");
+    let asked = parse(&text, Path::new("/app"), Needs::Everything).unwrap();
+    assert_eq!(asked.handlers[0].outage.map(|outage| outage.keys), Some(20));
     assert_eq!(plain.retry.on.memory, Answer::Once);
     assert_eq!(settings.dead_letters_max_age, None);
-    let text = SOUND.replace("config =", "on-dead-letter = \"hold-key\"\nmax-held = 5\nrate-limit = \"30/m\"\nconcurrency = 3\noutage = { share = \"80%\", keys = 7, window = \"1m\", probe = { initial = \"1s\" } }\nconfig =");
+    let text = SOUND.replace("config =", "on-dead-letter = \"hold-key\"\nmax-held = 5\nrate-limit = \"30/m\"\nconcurrency = 3\noutage = { max-open = \"2h\", keys = 7, window = \"1m\", probe = { initial = \"1s\" } }\nconfig =");
     let text = text.replace(
         "max-attempts = 7",
         "max-attempts = 7\nmax-elapsed = \"1h\"\non = { trap = \"dead-letter\", host-calls = \"retry\" }",
@@ -205,7 +208,7 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
     assert_eq!((handler.on_dead_letter, handler.max_held), (OnDeadLetter::HoldKey, 5));
     assert_eq!((handler.pace.rate, handler.pace.concurrency.get()), (Some(0.5), 3));
     let outage = handler.outage.unwrap();
-    assert_eq!((outage.share, outage.keys, outage.probe.initial.as_secs()), (0.8, 7, 1));
+    assert_eq!((outage.max_open.as_secs(), outage.keys, outage.probe.initial.as_secs()), (7200, 7, 1));
     assert_eq!((handler.retry.on.trap, handler.retry.on.host_calls), (Answer::DeadLetter, Answer::Retry));
     assert_eq!((handler.retry.max_elapsed.as_secs(), handler.limits.host_calls), (3600, 9));
     assert_eq!(settings.dead_letters_max_age.map(|age| age.as_secs()), Some(90 * 24 * 3600));
@@ -213,14 +216,14 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
 
 #[test]
 fn faults_in_what_is_done_about_failure_are_all_reported() {
-    let text = SOUND.replace("config =", "on-dead-letter = \"hold\"\nrate-limit = \"fast\"\nconcurrency = 65\noutage = { share = \"0%\", window = \"1ms\", keyz = 1 }\nconfig =");
+    let text = SOUND.replace("config =", "on-dead-letter = \"hold\"\nrate-limit = \"fast\"\nconcurrency = 65\noutage = { max-open = \"0\", window = \"1ms\", keyz = 1 }\nconfig =");
     let text = text.replace("max-attempts = 7", "on = { trap = \"sometimes\", tme = \"once\" }");
     let messages: Vec<String> = faults(&text).into_iter().map(|(_, message)| message).collect();
     for part in [
         "`hold` should be \"continue\" or \"hold-key\"",
         "`fast` is not a rate",
         "`concurrency` is 65, should be between 1 and 64",
-        "`0%` is not a share",
+        "`0` is not a duration",
         "`window` should be at least 100ms",
         "unknown key `keyz` in [handlers.credit.outage]; did you mean `keys`?",
         "`sometimes` should be \"retry\", \"once\" or \"dead-letter\"",

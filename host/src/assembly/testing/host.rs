@@ -251,7 +251,9 @@ impl TestHost {
             for Placed { place, action } in std::mem::take(&mut self.actions) {
                 let now = self.now / MILLISECOND;
                 match action {
-                    Action::Run { key, event, attempt } => self.runnable.push((place, key, event, attempt)),
+                    Action::Run { key, event, attempt, .. } => {
+                        self.runnable.push((place, key, event, attempt))
+                    }
                     Action::Settle(settled) => self.settled(place, settled)?,
                     Action::Fetch { key, positions } => self.fetch(place, &key, &positions),
                     Action::Open { key, gate } => {

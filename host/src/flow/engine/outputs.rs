@@ -21,13 +21,9 @@ impl Engine {
     /// Begins the runs that there is room for.
     pub(super) fn dispatch(&mut self) {
         for handler in 0..self.ready.len() {
-            while self.may_begin(handler) {
-                let Some(job) = self.next_job(handler) else { break };
+            while let Some(job) = self.next_job(handler) {
                 if let Some(running) = self.running.get_mut(handler) {
                     *running += 1;
-                }
-                if let Some(regulator) = self.regulators.get_mut(handler) {
-                    regulator.circuit.probe(&job.key);
                 }
                 self.begin(job);
             }
@@ -45,7 +41,7 @@ impl Engine {
         if let Some(failure) = self.condemned.remove(&(handler, job.event.position())) {
             let Job { generation, place, key, attempt, .. } = job;
             let verdict = Verdict::Failed(failure.into());
-            let ran = Ran { by: Arc::clone(runner.plugin.code().id()), attempt, elapsed: Duration::ZERO };
+            let ran = Ran::not(runner.plugin.code().id(), attempt);
             let done = Done::Ran { generation, place, key, verdict, ran, loaded: None };
             self.jobs.spawn(std::future::ready(done));
             return;

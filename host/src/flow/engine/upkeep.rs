@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, Regulator, Rooms, now, positions};
+use super::{Engine, Rooms, now, positions};
 use crate::flow::activity::Snapshot;
 use crate::flow::jobs;
+use crate::flow::regulator::Regulator;
 use crate::values::member::{Activity, TTL_SECONDS};
 
 /// How often the same warning comes again, in ticks of a second.
@@ -33,6 +34,7 @@ impl Engine {
             self.compact(u64::MAX);
         }
         self.judge();
+        self.trim();
         self.warn_of_full_windows();
         let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
@@ -46,8 +48,7 @@ impl Engine {
     }
 
     fn activity(&self) -> BTreeMap<String, Activity> {
-        let outage =
-            |handler| self.regulators.get(handler).and_then(|of: &Regulator| of.circuit.open_since());
+        let outage = |handler| self.regulators.get(handler).and_then(Regulator::open_since);
         let mut activity = self.counters.activity(&self.shards, outage);
         for (of_handler, fleet) in self.plan.handlers.iter().zip(&self.fleets) {
             if let Some(activity) = activity.get_mut(&*of_handler.0) {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Engine, now};
 use crate::flow::jobs::{Ran, Runner, Shared};
+use crate::flow::regulator::Regulator;
 use crate::flow::shard::{Blame, Hurry, Rules};
 use crate::flow::shards::HandlerIx;
 use crate::flow::trial::{Judgement, Record, Trial};
@@ -177,9 +178,8 @@ impl Engine {
         let blame = fleet.ended(ran, failed);
         // Only the live version tells whether there is an outage. But whatever is tried while there is one says whether
         // it is over: nothing else would.
-        let open =
-            self.regulators.get(handler).is_some_and(|regulator| regulator.circuit.open_since().is_some());
-        let outage = (blame == Blame::Event || open) && self.regulate(handler, key, verdict);
+        let open = self.regulators.get(handler).and_then(Regulator::open_since).is_some();
+        let outage = (blame == Blame::Event || open) && self.regulate(handler, key, verdict, ran);
         let of_outage = |failure: &Failure| blame == Blame::Event || Rules::may_be_an_outage(failure);
         match verdict {
             Verdict::Failed(failure) if outage && of_outage(failure) => Blame::Outage,
@@ -191,6 +191,16 @@ impl Engine {
     pub(super) fn parked(&mut self, handler: HandlerIx) {
         let canary = self.fleets.get_mut(handler).and_then(|fleet| fleet.canary.as_mut());
         canary.into_iter().for_each(|canary| canary.trial.parked(now()));
+    }
+
+    /// Lets instances go that no event needs.
+    pub(super) fn trim(&self) {
+        for fleet in &self.fleets {
+            fleet.live.plugin.trim();
+            if let Some(canary) = &fleet.canary {
+                canary.runner.plugin.trim();
+            }
+        }
     }
 
     /// Looks whether trials end that nothing happens to.

@@ -15,7 +15,8 @@ use crate::values::verdict::{CauseClass, Failure};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Run the event, then say [`Track::finished`](super::Track::finished).
-    Run { key: Key, event: Arc<Event>, attempt: u32 },
+    /// `fresh`: it has not failed before, not even in a way that used up no attempt.
+    Run { key: Key, event: Arc<Event>, attempt: u32, fresh: bool },
     /// Read the events again, then say [`Track::fetched`](super::Track::fetched) for each.
     Fetch { key: Key, positions: Vec<u64> },
     /// Read what was set aside of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
@@ -87,7 +88,7 @@ pub enum Blame {
 /// Which lanes that wait are woken before their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hurry {
-    /// Any one.
+    /// The one that would be woken first.
     One,
     /// Those whose first event failed while the circuit was open, or is parked.
     Probed,

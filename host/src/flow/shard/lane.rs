@@ -52,6 +52,11 @@ impl Lane {
         (stuck || behind_away) && self.queue.len() >= STUCK_LANE_KEEPS
     }
 
+    /// When the lane is to be woken, in milliseconds since 1970, if it waits.
+    pub(super) fn due(&self) -> Option<u64> {
+        if let Head::Waiting(due) = self.head { Some(due) } else { None }
+    }
+
     /// The first event, if it is in memory.
     pub(super) fn first(&self) -> Option<&Arc<Event>> {
         match self.queue.front() {
