@@ -13,7 +13,7 @@ async fn granted_environment_and_folders_are_seen_and_nothing_else() {
     policy.grants = Grants {
         env: vec![("COLOUR".to_owned(), "green".to_owned())],
         files: vec![FileGrant { host: folder.path().to_owned(), guest: "/".to_owned(), write: false }],
-        http: Vec::new(),
+        ..Grants::default()
     };
     let bench = Bench::new(policy).await;
     let seen = only_message(&bench.effects(json!([{"context": {"subject": "out.a"}}])).await);

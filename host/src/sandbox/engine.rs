@@ -120,8 +120,15 @@ impl Sandbox {
         self.plugin(code, policy).await
     }
 
-    /// Code under a policy: makes a first instance of it.
+    /// Code under a policy: checks that the policy grants what the code cannot do without, and makes a first instance.
     pub async fn plugin(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
+        code.check(&policy)?;
+        Plugin::admit(code, policy).await
+    }
+
+    /// Code that is no handler's yet: makes a first instance, whatever the code will need of grants. What is not granted
+    /// is denied when it is used.
+    pub async fn plugin_of_nobody(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
         Plugin::admit(code, policy).await
     }
 

@@ -12,7 +12,7 @@ use super::ambient::Ambience;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
 use super::bounded::GaveWay;
 use super::capture::Lines;
-use super::http::Granted;
+use super::http::{Calls, Outside};
 use super::limiter::{Breached, Limiter};
 use super::{Call, Error, LogLevel, Policy};
 use crate::values::causality;
@@ -46,12 +46,12 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hosts: Granted,
+    pub(super) calls_out: Calls,
 }
 
 impl Guest {
     /// For an instance whose first event has this `hash_seed`.
-    pub(super) fn new(policy: Arc<Policy>, hash_seed: u128) -> Result<Self, Error> {
+    pub(super) fn new(policy: Arc<Policy>, outside: Arc<Outside>, hash_seed: u128) -> Result<Self, Error> {
         let lines = Lines::default();
         let ambience = Ambience::new();
         let wasi = ambience.context(&lines, &policy.grants, hash_seed)?;
@@ -64,12 +64,12 @@ impl Guest {
             calls: 0,
             gave_way: GaveWay::default(),
             limiter: Limiter::new(policy.limits.memory),
+            calls_out: Calls::new(outside, lines.clone()),
             lines,
             ambience,
             table,
             wasi,
             http: WasiHttpCtx::new(),
-            hosts: Granted { hosts: policy.grants.http.clone() },
             policy,
         })
     }
@@ -80,6 +80,7 @@ impl Guest {
         self.ticks = 0;
         self.calls = 0;
         self.gave_way = gave_way;
+        self.calls_out.begin();
         self.draft = Draft::default();
         self.call = Some(call);
     }
@@ -333,6 +334,6 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hosts, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView { hooks: &mut self.calls_out, table: &mut self.table, ctx: &mut self.http }
     }
 }

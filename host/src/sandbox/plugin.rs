@@ -13,6 +13,7 @@ use super::bounded::{Bounded, GaveWay};
 use super::code::Code;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::Guest;
+use super::http::Outside;
 use super::limiter::Breached;
 use super::{Call, Error, LogLine, Policy, Run, Usage};
 use crate::values::policy::Instances;
@@ -37,6 +38,8 @@ fn milliseconds(time: Duration) -> u64 {
 pub struct Plugin {
     code: Arc<Code>,
     policy: Arc<Policy>,
+    /// What its instances call over HTTP with.
+    outside: Arc<Outside>,
     /// Instances that wait for their next event. A lock, because runs end on any thread and the critical
     /// section is one push or pop.
     idle: Mutex<Vec<Instance>>,
@@ -54,8 +57,8 @@ struct Instance {
 impl Plugin {
     /// The code under a policy, if an instance of it can be made.
     pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>) -> Result<Self, Error> {
-        code.check(&policy)?;
-        let plugin = Plugin { code, policy, idle: Mutex::default(), missing: AtomicU32::new(0) };
+        let outside = Outside::open(&policy.grants.http).await?;
+        let plugin = Plugin { code, policy, outside, idle: Mutex::default(), missing: AtomicU32::new(0) };
         // Some mismatches of types only show when an instance is made.
         let wait = wait_limit(plugin.policy.limits.time);
         match plugin.make_ahead(wait).await {
@@ -181,6 +184,7 @@ impl Plugin {
         let draft = guest.end();
         let (logs, logs_dropped) = guest.lines.take();
         let usage = Usage { counted: guest.used(), memory: guest.limiter.held(), ..Usage::default() };
+        let refused = guest.calls_out.refused().map(str::to_owned);
         let verdict = match answer {
             Ok(answer) => {
                 instance.runs += 1;
@@ -189,12 +193,12 @@ impl Plugin {
                 }
                 match answer {
                     Ok(()) => Verdict::Done(draft.finish()),
-                    Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).into()),
+                    Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).after(refused).into()),
                 }
             }
             Err(error) => {
                 self.lose(kept);
-                Verdict::Failed(failure(&error, &logs).into())
+                Verdict::Failed(failure(&error, &logs).after(refused).into())
             }
         };
         Run { verdict, logs, logs_dropped, usage }
@@ -250,7 +254,8 @@ impl Plugin {
     }
 
     async fn instantiate(&self, hash_seed: u128, gave_way: GaveWay) -> Result<Instance, Made> {
-        let mut guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
+        let mut guest = Guest::new(Arc::clone(&self.policy), Arc::clone(&self.outside), hash_seed)
+            .map_err(Made::Grant)?;
         guest.gave_way = gave_way;
         let mut store = Store::new(self.code.pre().engine(), guest);
         store.limiter(|guest| &mut guest.limiter);

@@ -10,6 +10,7 @@ pub mod subject;
 
 pub mod effects;
 pub mod fingerprint;
+pub mod http;
 pub mod plugin;
 pub mod policy;
 pub mod rollout;

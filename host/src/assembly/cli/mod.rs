@@ -96,7 +96,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct FileArgs {
     /// The application's file.
-    #[arg(short, long, value_name = "FILE", default_value = "heddle.toml", env = "HEDDLE_CONFIG")]
+    #[arg(short, long, value_name = "FILE", default_value = config::FILE, env = "HEDDLE_CONFIG")]
     config: PathBuf,
 }
 
@@ -132,6 +132,12 @@ impl CacheArgs {
 impl FileArgs {
     fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
         Ok(config::load(&self.config, needs)?)
+    }
+
+    /// None: nobody named a file, and there is none.
+    fn load_if_there(&self, needs: Needs) -> anyhow::Result<Option<Settings>> {
+        let usual = self.config == Path::new(config::FILE);
+        if usual && !self.config.exists() { Ok(None) } else { self.load(needs).map(Some) }
     }
 }
 
