@@ -221,6 +221,7 @@ fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::code_config;
     use super::*;
 
     #[test]
@@ -238,7 +239,7 @@ mod tests {
     fn a_damaged_artifact_is_not_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(folder.path()).unwrap();
-        let engine = Engine::new(&super::super::engine::code_config()).unwrap();
+        let engine = Engine::new(&code_config()).unwrap();
         let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = Digest::of(b"some");
         artifacts.store(&engine, digest, &code, b"some").unwrap();
@@ -251,5 +252,31 @@ mod tests {
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
         assert!(artifacts.load(&engine, digest, b"some").is_none());
+    }
+
+    #[test]
+    fn code_of_an_engine_that_computes_otherwise_is_not_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        let ours = Engine::new(&code_config()).unwrap();
+        let component = b"\0asm\x0d\0\x01\0";
+        let digest = Digest::of(component);
+        type Setting = fn(&mut wasmtime::Config) -> &mut wasmtime::Config;
+        let settings: [Setting; 2] = [
+            |config| config.cranelift_nan_canonicalization(false),
+            |config| config.relaxed_simd_deterministic(false),
+        ];
+        for setting in settings {
+            let mut config = code_config();
+            setting(&mut config);
+            let other = Engine::new(&config).unwrap();
+            let code = other.precompile_component(component).unwrap();
+            artifacts.store(&other, digest, &code, component).unwrap();
+            assert_ne!(artifacts.path(&ours, digest), artifacts.path(&other, digest));
+            assert!(artifacts.load(&ours, digest, component).is_none());
+            // Not even in the place of one that is.
+            fs::rename(artifacts.path(&other, digest), artifacts.path(&ours, digest)).unwrap();
+            assert!(artifacts.load(&ours, digest, component).is_none());
+        }
     }
 }

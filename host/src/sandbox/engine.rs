@@ -63,6 +63,9 @@ pub(super) fn code_config() -> Config {
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(2 * WASM_STACK)
         .memory_init_cow(true)
+        // The same bits on every machine and in every version of the engine: histories are run again and compared.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
     config
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::adapter::World;
-use super::ambient::hash_seed;
 use super::artifact::Digest;
 use super::bounded::{Bounded, GaveWay};
 use super::code::Code;
@@ -16,6 +15,7 @@ use super::guest::Guest;
 use super::http::Outside;
 use super::limiter::Breached;
 use super::{Call, Error, LogLine, Policy, Run, Usage};
+use crate::values::derivation::hash_seed;
 use crate::values::policy::Instances;
 use crate::values::verdict::{Breach, Failure, Limit, Verdict};
 

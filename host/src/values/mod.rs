@@ -21,6 +21,7 @@ pub mod batch;
 pub mod causality;
 pub mod checkpoint;
 pub mod dead_letter;
+pub mod derivation;
 pub mod gate;
 pub mod letter;
 pub mod member;
