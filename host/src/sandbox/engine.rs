@@ -1,6 +1,6 @@
 //! The engine: one for all plugins of a host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::artifact::{Artifacts, Digest};
+use super::artifact::{Artifacts, Digest, MAX_HELD};
 use super::code::{Code, check_header};
 use super::guest::{Guest, TICK};
 use super::{CompileError, Error, Plugin, Policy, adapter, bindings, compile};
@@ -39,7 +39,7 @@ pub struct SandboxSettings {
 /// Compiles, admits and runs plugins.
 pub struct Sandbox {
     engine: Engine,
-    linker: Linker<Guest>,
+    linker: Arc<Linker<Guest>>,
     artifacts: Arc<Artifacts>,
     settings: SandboxSettings,
     compilations: Semaphore,
@@ -109,6 +109,7 @@ impl Sandbox {
         let clock = start_clock(&engine)?;
         let compilations = Semaphore::new(COMPILATIONS);
         let loaded = Mutex::default();
+        let linker = Arc::new(linker);
         Ok(Sandbox { engine, linker, artifacts, settings, compilations, loaded, _clock: clock })
     }
 
@@ -148,7 +149,9 @@ impl Sandbox {
         }
         let wasm: Arc<[u8]> = wasm.into();
         let component = self.component(&wasm, digest).await?;
-        let code = Arc::new(Code::new(&self.engine, &self.linker, component, digest, &wasm)?);
+        let (engine, linker) = (self.engine.clone(), Arc::clone(&self.linker));
+        let code = off_thread(move || Code::new(&engine, &linker, component, digest, &wasm)).await?;
+        let code = Arc::new(code?);
         *loaded = Arc::downgrade(&code);
         Ok(code)
     }
@@ -189,7 +192,30 @@ impl Sandbox {
         })?;
         let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
         let wasm = Arc::clone(wasm);
-        off_thread(move || artifacts.store(&engine, digest, &code, &wasm)).await?
+        let used = self.used();
+        off_thread(move || {
+            let component = artifacts.store(&engine, digest, &code, &wasm);
+            artifacts.prune(MAX_HELD, &used);
+            component
+        })
+        .await?
+    }
+
+    /// What some handler has in use, or is about to.
+    fn used(&self) -> HashSet<Digest> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let used =
+            loaded.iter().filter(|(_, slot)| slot.try_lock().map_or(true, |code| code.strong_count() > 0));
+        used.map(|(digest, _)| *digest).collect()
+    }
+
+    /// Says to every host that shares the folder of compiled plugins that these are in use. To be said now and then.
+    pub async fn keep(&self, digests: Vec<Digest>) {
+        let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
+        // If it fails, they are as old as they were.
+        off_thread(move || digests.into_iter().for_each(|digest| artifacts.touch(&engine, digest)))
+            .await
+            .ok();
     }
 }
 
