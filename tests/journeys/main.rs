@@ -1,5 +1,6 @@
 //! Journeys: what Heddle promises, shown over a real server with real components and real processes.
 
+mod calls;
 mod commands;
 mod containment;
 mod dead_letters;

@@ -2,9 +2,10 @@
 
 use heddle::sandbox::Error;
 use heddle::values::settings::{FileGrant, Grants};
+use heddle_tests::{assemble, heddle, workspace};
 use serde_json::json;
 
-use crate::bench::{Bench, only_message, policy};
+use crate::bench::{Bench, only_message, policy, sandbox_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_environment_and_folders_are_seen_and_nothing_else() {
@@ -13,7 +14,7 @@ async fn granted_environment_and_folders_are_seen_and_nothing_else() {
     policy.grants = Grants {
         env: vec![("COLOUR".to_owned(), "green".to_owned())],
         files: vec![FileGrant { host: folder.path().to_owned(), guest: "/".to_owned(), write: false }],
-        http: Vec::new(),
+        ..Grants::default()
     };
     let bench = Bench::new(policy).await;
     let seen = only_message(&bench.effects(json!([{"context": {"subject": "out.a"}}])).await);
@@ -32,4 +33,38 @@ async fn a_grant_that_cannot_be_given_is_named_at_admission() {
         matches!(&refused, Some(Error::Grant { what, .. }) if what.contains("no-such-folder")),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_is_checked_under_the_grants_of_the_handlers_that_use_it() {
+    use heddle::assembly::admission::{Place, Users};
+    use heddle::assembly::config::{Needs, load};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("heddle.toml");
+    let guest = std::fs::read_to_string(workspace().join("tests/guests/caller.wat")).unwrap();
+    let sandbox = sandbox_with(workspace().join("target/test-artifacts"), heddle());
+    let code = sandbox.load(assemble(&guest).unwrap()).await.unwrap();
+    for (plugin, grants, fits, missing) in [
+        ("dist/caller.wasm", "", false, false),
+        (
+            "dist/caller.wasm",
+            "grants = { http = [\"localhost\"], files = [{ host = \"gone\", guest = \"x\" }] }",
+            true,
+            false,
+        ),
+        ("dist/other.wasm", "", true, true),
+    ] {
+        let text = format!(
+            "app = \"t\"\n[stream]\nname = \"T\"\nsubjects = [\"in.>\"]\n[handlers.h]\nplugin = {plugin:?}\nsubscribe = [\"in.*\"]\n{grants}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let settings = load(&file, Needs::File).unwrap();
+        let users = Users::of(Some(&settings), &[Place::File(&folder.path().join("dist/caller.wasm"))]);
+        let checked = users.check(&sandbox, &code).await;
+        assert_eq!(checked.is_ok(), fits, "{plugin}, {grants}: {checked:?}");
+        assert_eq!(users.missing(&code).is_some(), missing, "{plugin}");
+    }
+    let nobodys = Users::of(None, &[]);
+    nobodys.check(&sandbox, &code).await.unwrap();
+    assert!(nobodys.missing(&code).unwrap().contains("wasi:http/outgoing-handler"));
 }

@@ -3,6 +3,7 @@
 
 mod bench;
 mod contract;
+mod golden;
 mod grants;
 mod instances;
 mod limits;

@@ -2,6 +2,7 @@
 //!
 //! The top of the program: it knows everything below, and nothing below knows it.
 
+pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod host;

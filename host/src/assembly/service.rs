@@ -13,14 +13,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
 use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, forget};
 use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
-use crate::flow::registry::{HostOrder, LOOKS, Registry, Tools, answer};
+use crate::flow::registry::{self, HostOrder, LOOKS, Registry, Tasks, Tools, answer};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::source::watch::Watch;
 use crate::values::member::Member;
@@ -60,7 +60,7 @@ struct Shift {
     sandbox: Arc<Sandbox>,
     engine: Option<Engine>,
     /// What decides about versions.
-    tasks: JoinSet<()>,
+    tasks: Tasks,
 }
 
 /// What is ready to go on with.
@@ -112,7 +112,7 @@ impl Service {
             snapshots: watch::Sender::default(),
             orders: watch::Sender::default(),
             generation: 0,
-            now: Shift { settings, sandbox, engine: None, tasks: JoinSet::new() },
+            now: Shift { settings, sandbox, engine: None, tasks: Tasks::new() },
         };
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
         service.now = service.begin(settings, sandbox, &[]).await?;
@@ -140,6 +140,7 @@ impl Service {
             policies: policies.collect(),
             settings: Arc::clone(&settings),
             names: names.clone(),
+            host: self.me.host.clone(),
             broker: self.broker.clone(),
             sandbox: Arc::clone(&sandbox),
             registry: super::registry::registry(),
@@ -153,7 +154,7 @@ impl Service {
         let (registry, ties) = Registry::open(&tools).await?;
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::new();
         registry.start(&tools, &self.reading, (created, cursor), self.orders.clone(), &mut tasks)?;
         let engine = Engine::new(Parts {
             settings: Arc::clone(&settings),
@@ -175,11 +176,14 @@ impl Service {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
         let mut orders = self.orders.subscribe();
+        // The last order that was begun: it stays in the stream until it is done, so that no crash loses it.
+        let mut begun = 0;
         loop {
             let engine = self.now.engine.take().context("no engine was made")?;
             let (course, set) = watch::channel(Course::Run);
             let running = engine.run(set);
             tokio::pin!(running);
+            let mut tasks = std::mem::take(&mut self.now.tasks);
             let mut preparing: Option<BoxFuture<'_, (Cause, anyhow::Result<Option<Ready>>)>> = None;
             let (cause, ready) = loop {
                 let idle = preparing.is_none();
@@ -192,6 +196,11 @@ impl Service {
                         course.send_replace(Course::Stop);
                         return Ok(running.await.map(drop)?);
                     }
+                    Some(ended) = tasks.join_next(), if !tasks.is_empty() => if let Some(error) = failed(ended) {
+                        course.send_replace(Course::Stop);
+                        running.await?;
+                        return Err(error);
+                    },
                     (cause, prepared) = async { preparing.as_mut().expect("it is asked for below").await }, if !idle => {
                         preparing = None;
                         match prepared {
@@ -204,11 +213,18 @@ impl Service {
                     _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause { what: "SIGHUP", order: None }).boxed()),
                     Ok(()) = orders.changed(), if idle => {
                         let order = orders.borrow_and_update().clone();
+                        let sequence = order.as_ref().map_or(0, |order| order.sequence);
+                        if sequence <= begun {
+                            // The next engine's cursor has found it before it was answered.
+                            continue;
+                        }
+                        begun = sequence;
                         preparing = Some(self.prepare(Cause { what: "order", order }).boxed());
                     }
                 }
             };
             drop(preparing);
+            self.now.tasks = tasks;
             let began = Instant::now();
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
@@ -245,12 +261,7 @@ impl Service {
 
     /// Reads the file, and prepares what is new in it. None: nothing is.
     async fn prepare(&self, cause: Cause) -> (Cause, anyhow::Result<Option<Ready>>) {
-        let order = cause.order.clone();
-        if let Some(order) = &order {
-            // It would come again to the next engine.
-            self.broker.delete(&self.now.settings.stream.name, order.sequence).await.ok();
-        }
-        let forget = order.map(|order| order.forget).unwrap_or_default();
+        let forget = cause.order.clone().map(|order| order.forget).unwrap_or_default();
         (cause, self.prepare_with(forget).await)
     }
 
@@ -271,7 +282,7 @@ impl Service {
         let wanted = sandbox_settings(&settings, &self.workshop);
         let sandbox = match *self.now.sandbox.settings() == wanted {
             true => Arc::clone(&self.now.sandbox),
-            false => Arc::new(Sandbox::new(wanted)?),
+            false => Arc::new(tokio::task::spawn_blocking(|| Sandbox::new(wanted)).await??),
         };
         // Only what is new can keep the file from being taken; the others have versions that run.
         let is_new = |name: &str| match (settings.handler(name), self.now.settings.handler(name)) {
@@ -300,6 +311,18 @@ impl Service {
             let settings = &self.now.settings;
             let names = Names::new(&settings.app);
             answer(&self.broker, &names, &settings.stream.name, order.sequence, &Answer { done, text }).await;
+        }
+    }
+}
+
+/// Why the host cannot go on, if a task that decides about versions has ended because of it.
+fn failed(ended: Result<Result<(), registry::Error>, JoinError>) -> Option<anyhow::Error> {
+    match ended {
+        // One whose stream is lost ends so: the engine finds out by itself, and says which.
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.into()),
+        Err(error) => {
+            Some(anyhow::Error::from(error).context("what decides about versions has failed, which is a bug"))
         }
     }
 }

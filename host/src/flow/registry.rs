@@ -88,6 +88,8 @@ impl Refusal {
 pub struct Tools {
     pub settings: Arc<Settings>,
     pub names: Names,
+    /// This host's id: what it remembers of versions bears it.
+    pub host: String,
     pub broker: Broker,
     pub sandbox: Arc<Sandbox>,
     pub registry: oci::Registry,
@@ -129,6 +131,10 @@ pub struct Registry {
     changes: mpsc::Sender<super::engine::Change>,
 }
 
+/// What decides about versions, while it runs. A task that ends with an error, or panics, is to end the host: without it a
+/// handler takes no version and no order any more.
+pub type Tasks = JoinSet<Result<(), Error>>;
+
 /// An order to the host itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostOrder {
@@ -161,7 +167,7 @@ impl Registry {
         reading: &Broker,
         (created, cursor): (u64, String),
         orders: watch::Sender<Option<HostOrder>>,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Result<(), files::Error> {
         let channels = self.keepers.iter().map(|_| mpsc::channel(WAITING));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();

@@ -9,10 +9,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::Error;
 use super::capture::{Channel, Lines};
+use crate::values::derivation::random_seed;
 use crate::values::event::Event;
 use crate::values::settings::Grants;
 
@@ -38,7 +38,8 @@ impl Ambience {
     pub(super) fn begin(&self, event: &Event, handler: &str) {
         self.time.store(event.time, Ordering::Relaxed);
         self.ticks.store(0, Ordering::Relaxed);
-        *self.random.lock().unwrap_or_else(PoisonError::into_inner) = StdRng::from_seed(seed(event, handler));
+        *self.random.lock().unwrap_or_else(PoisonError::into_inner) =
+            StdRng::from_seed(random_seed(event, handler));
     }
 
     /// The WASI context: everything denied but the grants.
@@ -70,23 +71,6 @@ impl Ambience {
         }
         Ok(builder.build())
     }
-}
-
-/// What the random numbers of a run begin with: the same for every run of an event by a handler. An instance also
-/// gets it when it is made for its first event.
-///
-/// XXH3-128 of the stream, with the sequence as its seed, and of the handler. Nothing secret can come of it: whoever
-/// knows the event can repeat its run.
-pub(super) fn hash_seed(event: &Event, handler: &str) -> u128 {
-    let stream = xxh3_128_with_seed(event.stream.as_bytes(), event.sequence);
-    stream ^ xxh3_128_with_seed(handler.as_bytes(), event.sequence.rotate_left(32)).rotate_left(1)
-}
-
-fn seed(event: &Event, handler: &str) -> [u8; 32] {
-    let mut seed = [0; 32];
-    let half = hash_seed(event, handler).to_le_bytes();
-    seed.iter_mut().zip(half.iter().chain(&half)).for_each(|(slot, byte)| *slot = *byte);
-    seed
 }
 
 struct WallClock(Arc<AtomicU64>);

@@ -4,6 +4,7 @@
 //! this user alone, every file begins with a hash keyed by a secret of that folder, and nothing from
 //! elsewhere is ever loaded. A file that does not fit is compiled again.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io::Write;
@@ -18,7 +19,7 @@ use wasmtime::component::Component;
 use super::Error;
 
 /// What the folder may hold, in bytes: some hundred versions of the largest plugins, thousands of small ones.
-const MAX_HELD: u64 = 8 << 30;
+pub(super) const MAX_HELD: u64 = 8 << 30;
 
 const SECRET: usize = 32;
 const TAG: usize = 32;
@@ -99,10 +100,7 @@ impl Artifacts {
             tracing::warn!(plugin = %digest.short(), "compiled plugin is damaged and will be compiled again");
             return None;
         }
-        // What was used last is removed last.
-        for path in [path, self.wasm_path(digest)] {
-            fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now())).ok();
-        }
+        self.touch(engine, digest);
         if !self.wasm_path(digest).exists() {
             // Without it, nobody could go back to this version.
             self.write(self.wasm_path(digest), [wasm, &[]]).ok();
@@ -137,12 +135,19 @@ impl Artifacts {
         self.write(self.wasm_path(digest), [wasm, &[]])
             .and_then(|()| self.write(self.path(engine, digest), [tag.as_bytes(), code]))
             .map_err(|error| failed(error.to_string()))?;
-        self.prune();
         Ok(component)
     }
 
-    /// Removes what was not used for longest, if there is too much.
-    fn prune(&self) {
+    /// Says that a component is in use, to every host that shares the folder: what was used last is removed last.
+    pub(super) fn touch(&self, engine: &Engine, digest: Digest) {
+        for path in [self.path(engine, digest), self.wasm_path(digest)] {
+            fs::File::open(path).and_then(|file| file.set_modified(SystemTime::now())).ok();
+        }
+    }
+
+    /// Removes what was not used for longest, if there is more than `most` bytes. What is `used` stays: without it no host
+    /// could go on with the version that is live.
+    pub(super) fn prune(&self, most: u64, used: &HashSet<Digest>) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let fact = |entry: fs::DirEntry| {
             let path = entry.path();
@@ -152,13 +157,19 @@ impl Artifacts {
         };
         let mut files: Vec<_> = entries.flatten().filter_map(fact).collect();
         let mut held: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        if held <= MAX_HELD {
+        if held <= most {
             return;
         }
+        let used: HashSet<String> = used.iter().map(Digest::hex).collect();
+        let is_used = |path: &Path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.get(..64).is_some_and(|hex| used.contains(hex))
+        };
+        files.retain(|(_, _, path)| !is_used(path));
         files.sort_unstable();
         for (_, bytes, path) in files {
             // A little more, so that not every new one has to look again.
-            if held <= MAX_HELD / 8 * 7 {
+            if held <= most / 8 * 7 {
                 return;
             }
             fs::remove_file(path).ok();
@@ -221,6 +232,7 @@ fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::code_config;
     use super::*;
 
     #[test]
@@ -238,7 +250,7 @@ mod tests {
     fn a_damaged_artifact_is_not_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(folder.path()).unwrap();
-        let engine = Engine::new(&super::super::engine::code_config()).unwrap();
+        let engine = Engine::new(&code_config()).unwrap();
         let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
         let digest = Digest::of(b"some");
         artifacts.store(&engine, digest, &code, b"some").unwrap();
@@ -251,5 +263,52 @@ mod tests {
         bytes[last] ^= 1;
         fs::write(&path, bytes).unwrap();
         assert!(artifacts.load(&engine, digest, b"some").is_none());
+    }
+
+    #[test]
+    fn code_of_an_engine_that_computes_otherwise_is_not_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        let ours = Engine::new(&code_config()).unwrap();
+        let component = b"\0asm\x0d\0\x01\0";
+        let digest = Digest::of(component);
+        type Setting = fn(&mut wasmtime::Config) -> &mut wasmtime::Config;
+        let settings: [Setting; 2] = [
+            |config| config.cranelift_nan_canonicalization(false),
+            |config| config.relaxed_simd_deterministic(false),
+        ];
+        for setting in settings {
+            let mut config = code_config();
+            setting(&mut config);
+            let other = Engine::new(&config).unwrap();
+            let code = other.precompile_component(component).unwrap();
+            artifacts.store(&other, digest, &code, component).unwrap();
+            assert_ne!(artifacts.path(&ours, digest), artifacts.path(&other, digest));
+            assert!(artifacts.load(&ours, digest, component).is_none());
+            // Not even in the place of one that is.
+            fs::rename(artifacts.path(&other, digest), artifacts.path(&ours, digest)).unwrap();
+            assert!(artifacts.load(&ours, digest, component).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_used_is_never_removed_however_old_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(folder.path()).unwrap();
+        let engine = Engine::new(&code_config()).unwrap();
+        let code = engine.precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let digests: Vec<Digest> = (0..5_u8).map(|n| Digest::of(&[n])).collect();
+        for (age, digest) in digests.iter().enumerate() {
+            artifacts.store(&engine, *digest, &code, &[age as u8]).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(age as u64);
+            for path in [artifacts.path(&engine, *digest), artifacts.wasm_path(*digest)] {
+                fs::File::open(path).unwrap().set_modified(time).unwrap();
+            }
+        }
+        artifacts.touch(&engine, digests[1]);
+        // The oldest is in use, and the next was just now.
+        artifacts.prune(3 * (code.len() as u64 + 40), &HashSet::from([digests[0]]));
+        let left: Vec<bool> = digests.iter().map(|digest| artifacts.wasm(*digest).is_some()).collect();
+        assert_eq!(left, [true, true, false, false, false]);
     }
 }

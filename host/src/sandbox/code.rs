@@ -73,7 +73,7 @@ impl Code {
     /// Whether a policy grants what the component cannot do without.
     pub(super) fn check(&self, policy: &Policy) -> Result<(), Error> {
         match &self.http {
-            Some(name) if policy.grants.http.is_empty() => Err(Error::NotGranted(name.clone())),
+            Some(name) if policy.grants.http.hosts.is_empty() => Err(Error::NotGranted(name.clone())),
             _ => Ok(()),
         }
     }
@@ -100,6 +100,12 @@ impl Code {
     /// The interfaces that it imports.
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// The interface that it imports and that a handler has to grant: `http` among its grants does. None: it needs no
+    /// grant, as far as its imports tell.
+    pub fn needs_http(&self) -> Option<&str> {
+        self.http.as_deref()
     }
 
     /// Whether it can ask for its key's state.

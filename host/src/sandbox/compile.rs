@@ -25,8 +25,15 @@ const TIMEOUT: Duration = Duration::from_secs(180);
 /// How far the compiling process steps back behind others.
 const NICE: i32 = 10;
 
+/// The most code that is taken from the compiling process, in bytes. CPython has 60 MiB.
+const MAX_CODE: u64 = 1 << 30;
+
+/// How the compiling process ends if the component is at fault, as `EX_DATAERR` of `sysexits.h`. Any other end but by a limit
+/// is a fault of the process.
+pub const INVALID: u8 = 65;
+
 /// The longest message taken from the compiling process, in bytes.
-const MAX_MESSAGE: usize = 4096;
+const MAX_MESSAGE: u64 = 4096;
 
 /// Why a component was not compiled.
 #[derive(Debug, Error)]
@@ -40,13 +47,19 @@ pub enum CompileError {
     TooDear { status: String },
     #[error("took longer than {TIMEOUT:?}")]
     TooSlow,
+    #[error("code has more than {} MiB", MAX_CODE >> 20)]
+    TooMuch,
     #[error("failed to run the compiler: {0}")]
     Process(#[from] std::io::Error),
+    /// The host's fault, not the component's.
+    #[error("compiler failed by itself ({status}): {message}")]
+    Failed { status: String, message: String },
 }
 
 /// Compiles `wasm` with `program compile`, which is [`compile_here`].
 pub(super) async fn compile_in_child(program: &Path, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
     let child = Command::new(program)
+        .arg0("heddle")
         .arg(COMMAND)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -74,38 +87,80 @@ async fn exchange(mut child: Child, wasm: &[u8]) -> Result<Vec<u8>, CompileError
     };
     let read_code = async {
         match &mut output {
-            Some(output) => output.read_to_end(&mut code).await,
+            Some(output) => output.take(MAX_CODE + 1).read_to_end(&mut code).await,
             None => Ok(0),
         }
     };
     let read_message = async {
         match &mut errors {
-            Some(errors) => errors.read_to_end(&mut message).await,
+            // What is more is not read, and its writer ends.
+            Some(errors) => errors.take(MAX_MESSAGE).read_to_end(&mut message).await,
             None => Ok(0),
         }
     };
     let ((), code_read, message_read) = tokio::join!(write, read_code, read_message);
     code_read?;
     message_read?;
+    if code.len() as u64 > MAX_CODE {
+        // It is killed as it is dropped.
+        return Err(CompileError::TooMuch);
+    }
     let status = child.wait().await?;
+    let message = String::from_utf8_lossy(&message).trim().to_owned();
     match status.code() {
         Some(0) => Ok(code),
-        Some(1) => {
-            message.truncate(MAX_MESSAGE);
-            Err(CompileError::Invalid(String::from_utf8_lossy(&message).trim().to_owned()))
-        }
-        _ => Err(CompileError::TooDear { status: status.to_string() }),
+        Some(code) if code == i32::from(INVALID) => Err(CompileError::Invalid(message)),
+        Some(_) => Err(CompileError::Failed { status: status.to_string(), message }),
+        // A limit ends it with a signal.
+        None => Err(CompileError::TooDear { status: status.to_string() }),
     }
 }
 
+/// Why nothing was compiled in this process.
+#[derive(Debug, Error)]
+pub enum Fault {
+    #[error("{0}")]
+    Component(String),
+    #[error("{0}")]
+    Process(String),
+}
+
 /// Limits this process, then compiles a component. To be called in a process of its own.
-pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, String> {
+pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, Fault> {
     for (resource, limit) in [(Resource::As, MEMORY), (Resource::Cpu, CPU_SECONDS), (Resource::Core, 0)] {
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-        setrlimit(resource, limit).map_err(|error| format!("failed to set a limit: {error}"))?;
+        setrlimit(resource, limit)
+            .map_err(|error| Fault::Process(format!("failed to set a limit: {error}")))?;
     }
     // Events go before: whoever waits for this only waits for a new version.
     nice(NICE).ok();
-    let engine = Engine::new(&code_config()).map_err(|error| format!("{error:#}"))?;
-    engine.precompile_component(wasm).map_err(|error| format!("{error:#}"))
+    let engine = Engine::new(&code_config()).map_err(|error| Fault::Process(format!("{error:#}")))?;
+    engine.precompile_component(wasm).map_err(|error| Fault::Component(format!("{error:#}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_helper_that_fails_by_itself_is_no_fault_of_the_component() {
+        let folder = tempfile::tempdir().unwrap();
+        for (script, may_pass) in [
+            ("exit 1", true),
+            ("echo gone >&2; exit 127", true),
+            ("exec 1>&-; kill -9 $$", true),
+            ("echo 'no component' >&2; exit 65", false),
+        ] {
+            let program = folder.path().join(format!("helper-{}", script.len()));
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let error = compile_in_child(&program, b"x").await.unwrap_err();
+            let error = super::super::Error::from(error);
+            assert_eq!(error.may_pass(), may_pass, "{script}: {error}");
+        }
+        let gone = compile_in_child(&folder.path().join("gone"), b"x").await.unwrap_err();
+        assert!(super::super::Error::from(gone).may_pass());
+    }
 }

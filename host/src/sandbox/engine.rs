@@ -1,6 +1,6 @@
 //! The engine: one for all plugins of a host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::artifact::{Artifacts, Digest};
+use super::artifact::{Artifacts, Digest, MAX_HELD};
 use super::code::{Code, check_header};
 use super::guest::{Guest, TICK};
 use super::pool::{Capacity, Pool};
@@ -40,7 +40,7 @@ pub struct SandboxSettings {
 /// Compiles, admits and runs plugins.
 pub struct Sandbox {
     engine: Engine,
-    linker: Linker<Guest>,
+    linker: Arc<Linker<Guest>>,
     artifacts: Arc<Artifacts>,
     settings: SandboxSettings,
     pool: Arc<Pool>,
@@ -65,6 +65,9 @@ pub(super) fn code_config() -> Config {
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(2 * WASM_STACK)
         .memory_init_cow(true)
+        // The same bits on every machine and in every version of the engine: histories are run again and compared.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
     config
 }
@@ -108,7 +111,7 @@ impl Sandbox {
         let clock = start_clock(&engine)?;
         let compilations = Semaphore::new(COMPILATIONS);
         let loaded = Mutex::default();
-        let pool = Pool::new(capacity);
+        let (pool, linker) = (Pool::new(capacity), Arc::new(linker));
         Ok(Sandbox { engine, linker, artifacts, settings, pool, compilations, loaded, _clock: clock })
     }
 
@@ -123,8 +126,15 @@ impl Sandbox {
         self.plugin(code, policy).await
     }
 
-    /// Code under a policy: makes a first instance of it.
+    /// Code under a policy: checks that the policy grants what the code cannot do without, and makes a first instance.
     pub async fn plugin(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
+        code.check(&policy)?;
+        Plugin::admit(code, policy, &self.pool).await
+    }
+
+    /// Code that is no handler's yet: makes a first instance, whatever the code will need of grants. What is not granted
+    /// is denied when it is used.
+    pub async fn plugin_of_nobody(&self, code: Arc<Code>, policy: Arc<Policy>) -> Result<Plugin, Error> {
         Plugin::admit(code, policy, &self.pool).await
     }
 
@@ -141,7 +151,9 @@ impl Sandbox {
         }
         let wasm: Arc<[u8]> = wasm.into();
         let component = self.component(&wasm, digest).await?;
-        let code = Arc::new(Code::new(&self.engine, &self.linker, component, digest, &wasm)?);
+        let (engine, linker) = (self.engine.clone(), Arc::clone(&self.linker));
+        let code = off_thread(move || Code::new(&engine, &linker, component, digest, &wasm)).await?;
+        let code = Arc::new(code?);
         *loaded = Arc::downgrade(&code);
         Ok(code)
     }
@@ -182,7 +194,30 @@ impl Sandbox {
         })?;
         let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
         let wasm = Arc::clone(wasm);
-        off_thread(move || artifacts.store(&engine, digest, &code, &wasm)).await?
+        let used = self.used();
+        off_thread(move || {
+            let component = artifacts.store(&engine, digest, &code, &wasm);
+            artifacts.prune(MAX_HELD, &used);
+            component
+        })
+        .await?
+    }
+
+    /// What some handler has in use, or is about to.
+    fn used(&self) -> HashSet<Digest> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let used =
+            loaded.iter().filter(|(_, slot)| slot.try_lock().map_or(true, |code| code.strong_count() > 0));
+        used.map(|(digest, _)| *digest).collect()
+    }
+
+    /// Says to every host that shares the folder of compiled plugins that these are in use. To be said now and then.
+    pub async fn keep(&self, digests: Vec<Digest>) {
+        let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
+        // If it fails, they are as old as they were.
+        off_thread(move || digests.into_iter().for_each(|digest| artifacts.touch(&engine, digest)))
+            .await
+            .ok();
     }
 }
 

@@ -12,7 +12,7 @@ use super::ambient::Ambience;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
 use super::bounded::GaveWay;
 use super::capture::Lines;
-use super::http::{Granted, Traffic};
+use super::http::{Calls, Client};
 use super::limiter::{Breached, Limiter};
 use super::{Call, Error, LogLevel, Outside, Policy};
 use crate::values::causality;
@@ -33,7 +33,7 @@ pub(super) const NO_REQUEST: &str = "Heddle has no request and reply inside a ha
 
 /// Whether all that a plugin can depend on outside is asked for over HTTP.
 fn is_seen(grants: &Grants) -> bool {
-    !grants.http.is_empty() && grants.files.is_empty()
+    !grants.http.hosts.is_empty() && grants.files.is_empty()
 }
 
 /// What one store holds.
@@ -52,12 +52,12 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hosts: Granted,
+    pub(super) calls_out: Calls,
 }
 
 impl Guest {
     /// For an instance whose first event has this `hash_seed`.
-    pub(super) fn new(policy: Arc<Policy>, hash_seed: u128) -> Result<Self, Error> {
+    pub(super) fn new(policy: Arc<Policy>, client: Arc<Client>, hash_seed: u128) -> Result<Self, Error> {
         let lines = Lines::default();
         let ambience = Ambience::new();
         let wasi = ambience.context(&lines, &policy.grants, hash_seed)?;
@@ -70,12 +70,12 @@ impl Guest {
             calls: 0,
             gave_way: GaveWay::default(),
             limiter: Limiter::new(policy.limits.memory),
+            calls_out: Calls::new(client, lines.clone()),
             lines,
             ambience,
             table,
             wasi,
             http: WasiHttpCtx::new(),
-            hosts: Granted { hosts: policy.grants.http.clone(), traffic: Traffic::default() },
             policy,
         })
     }
@@ -85,8 +85,8 @@ impl Guest {
         self.ambience.begin(&call.event, &self.policy.handler);
         self.ticks = 0;
         self.calls = 0;
-        self.hosts.traffic = Traffic::default();
         self.gave_way = gave_way;
+        self.calls_out.begin();
         self.draft = Draft::default();
         self.call = Some(call);
     }
@@ -104,7 +104,7 @@ impl Guest {
 
     /// What the run came to know of the outside. Only requests over HTTP are seen.
     pub(super) fn outside(&self) -> Outside {
-        if is_seen(&self.policy.grants) { self.hosts.traffic.outside() } else { Outside::Unseen }
+        if is_seen(&self.policy.grants) { self.calls_out.traffic.outside() } else { Outside::Unseen }
     }
 
     /// The same of a run that waited for too long.
@@ -350,6 +350,6 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.hosts, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView { hooks: &mut self.calls_out, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -20,6 +20,7 @@ mod limiter;
 mod needs;
 mod plugin;
 mod pool;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ use thiserror::Error;
 
 pub use artifact::Digest;
 pub use code::{Code, check_header};
-pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, compile_here};
+pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, Fault, INVALID, compile_here};
 pub use engine::{MAX_COMPONENT, Sandbox, SandboxSettings, read};
 pub use plugin::Plugin;
 

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use wasmtime::{PoolConcurrencyLimitError, Store, UpdateDeadline};
 
 use super::adapter::World;
-use super::ambient::hash_seed;
 use super::artifact::Digest;
 use super::bounded::{Bounded, GaveWay};
 use super::code::Code;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::Guest;
+use super::http::Client;
 use super::limiter::Breached;
 use super::pool::{Kept, Place, Pool};
 use super::{Call, Error, LogLine, Policy, Run, Usage};
+use crate::values::derivation::hash_seed;
 use crate::values::policy::Instances;
 use crate::values::verdict::{Breach, Failure, Limit, Verdict};
 
@@ -41,6 +42,8 @@ fn milliseconds(time: Duration) -> u64 {
 pub struct Plugin {
     code: Arc<Code>,
     policy: Arc<Policy>,
+    /// What its instances call over HTTP with.
+    client: Arc<Client>,
     /// The share of the pool that an instance takes.
     share: u32,
     /// Instances that wait for their next event.
@@ -63,7 +66,6 @@ struct Instance {
 impl Plugin {
     /// The code under a policy, if an instance of it can be made.
     pub(super) async fn admit(code: Arc<Code>, policy: Arc<Policy>, pool: &Arc<Pool>) -> Result<Self, Error> {
-        code.check(&policy)?;
         let too_large = || {
             Error::TooLarge(format!(
                 "an instance takes {:?}, the pool has {:?}",
@@ -72,8 +74,9 @@ impl Plugin {
             ))
         };
         let share = pool.capacity().share(code.needs()).ok_or_else(too_large)?;
+        let client = Client::open(&policy.grants.http).await?;
         let (missing, warm) = (AtomicU32::new(0), AtomicUsize::new(0));
-        let plugin = Plugin { code, policy, share, kept: Kept::new(pool), missing, warm };
+        let plugin = Plugin { code, policy, client, share, kept: Kept::new(pool), missing, warm };
         // Some mismatches of types only show when an instance is made.
         let place = pool.place(share).await;
         match plugin.make_ahead(place).await {
@@ -221,6 +224,7 @@ impl Plugin {
             outside: guest.outside(),
             ..Usage::default()
         };
+        let refused = guest.calls_out.refused().map(str::to_owned);
         let verdict = match answer {
             Ok(answer) => {
                 instance.runs += 1;
@@ -229,12 +233,12 @@ impl Plugin {
                 }
                 match answer {
                     Ok(()) => Verdict::Done(draft.finish()),
-                    Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).into()),
+                    Err(asked) => Verdict::Failed(given_up(asked, &draft, &logs).after(refused).into()),
                 }
             }
             Err(error) => {
                 self.lose(kept);
-                Verdict::Failed(failure(&error, &logs).into())
+                Verdict::Failed(failure(&error, &logs).after(refused).into())
             }
         };
         Run { verdict, logs, logs_dropped, usage }
@@ -286,7 +290,8 @@ impl Plugin {
     }
 
     async fn instantiate(&self, hash_seed: u128, place: Place, gave_way: GaveWay) -> Result<Instance, Made> {
-        let mut guest = Guest::new(Arc::clone(&self.policy), hash_seed).map_err(Made::Grant)?;
+        let mut guest =
+            Guest::new(Arc::clone(&self.policy), Arc::clone(&self.client), hash_seed).map_err(Made::Grant)?;
         guest.gave_way = gave_way;
         let mut store = Store::new(self.code.pre().engine(), guest);
         store.limiter(|guest| &mut guest.limiter);

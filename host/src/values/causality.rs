@@ -1,7 +1,6 @@
 //! Causality: which event a message came from, which chain it belongs to, and how long that chain is.
 
-use xxhash_rust::xxh3::xxh3_64;
-
+use super::derivation;
 use super::event::{Event, Headers};
 use super::names::{CAUSE, CORRELATION, HANDLER, HOPS, TRACEPARENT};
 use super::verdict::{CauseClass, Failure};
@@ -56,7 +55,7 @@ pub fn headers(event: &Event, handler: &str) -> Headers {
 /// in every message, which is a tenth of its work, and what a new trace could tell, the correlation tells.
 fn traceparent(event: &Event, handler: &str, id: &str) -> Option<String> {
     let (trace, flags) = parse_traceparent(event.header(TRACEPARENT)?)?;
-    let span = xxh3_64(format!("{id}\n{handler}").as_bytes()).max(1);
+    let span = derivation::span(id, handler);
     Some(format!("00-{trace}-{span:016x}-{flags}"))
 }
 

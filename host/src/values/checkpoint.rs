@@ -2,7 +2,8 @@
 //!
 //! A checkpoint is one message: a version byte and a postcard document (<https://postcard.jamesmunns.com>).
 //! The done events above the low mark are a Roaring bitmap in its portable format
-//! (<https://github.com/RoaringBitmap/RoaringFormatSpec>), counted from the low mark.
+//! (<https://github.com/RoaringBitmap/RoaringFormatSpec>), counted from the low mark. It also says how what belongs to its
+//! events is [derived](super::derivation), so that no host goes on with other seeds and ids.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::attempt::Attempt;
+use super::derivation;
 
-const VERSION: u8 = 2;
+/// 3: the checkpoint says how what belongs to its events is derived.
+const VERSION: u8 = 3;
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, Error)]
@@ -21,6 +24,11 @@ pub enum Error {
     Empty,
     #[error("checkpoint has version {0}; this host knows version {VERSION}: run the host that wrote it")]
     Version(u8),
+    #[error(
+        "checkpoint belongs to events whose seeds and ids are derived in way {0}; this host knows way {known}: run the host that wrote it",
+        known = derivation::VERSION
+    )]
+    Derivation(u8),
     #[error("checkpoint is damaged: {0}")]
     Damaged(String),
 }
@@ -59,6 +67,7 @@ pub struct Checkpoint {
 
 #[derive(Serialize, Deserialize)]
 struct Document {
+    derivation: u8,
     host: String,
     commit: u64,
     shards: u16,
@@ -90,6 +99,7 @@ impl Checkpoint {
             replayed: encode_bitmap(&progress.replayed),
         };
         let document = Document {
+            derivation: derivation::VERSION,
             host: self.host.clone(),
             commit: self.commit,
             shards: self.shards,
@@ -107,6 +117,9 @@ impl Checkpoint {
         }
         let document: Document =
             postcard::from_bytes(rest).map_err(|error| Error::Damaged(error.to_string()))?;
+        if document.derivation != derivation::VERSION {
+            return Err(Error::Derivation(document.derivation));
+        }
         let mut handlers = BTreeMap::new();
         for row in document.handlers {
             let done = decode_done(row.low, &row.done)?;
@@ -205,6 +218,13 @@ mod tests {
     fn what_is_not_a_checkpoint_is_refused_and_never_panics() {
         assert!(matches!(Checkpoint::decode(&[]), Err(Error::Empty)));
         assert!(matches!(Checkpoint::decode(&[9, 1]), Err(Error::Version(9))));
+        let mut other = checkpoint().encode();
+        other[1] = derivation::VERSION + 1;
+        let refused = Checkpoint::decode(&other);
+        assert!(matches!(refused, Err(Error::Derivation(way)) if way == derivation::VERSION + 1));
+        // What came before says so, and names the way out.
+        let before = Checkpoint::decode(&[2, 0]).unwrap_err().to_string();
+        assert!(before.contains("version 2") && before.contains("run the host that wrote it"), "{before}");
         let bytes = checkpoint().encode();
         for cut in 1..bytes.len() {
             assert!(Checkpoint::decode(&bytes[..cut]).is_err(), "cut at {cut} passed");

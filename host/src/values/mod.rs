@@ -10,6 +10,7 @@ pub mod subject;
 
 pub mod effects;
 pub mod fingerprint;
+pub mod http;
 pub mod plugin;
 pub mod policy;
 pub mod rollout;
@@ -20,6 +21,7 @@ pub mod batch;
 pub mod causality;
 pub mod checkpoint;
 pub mod dead_letter;
+pub mod derivation;
 pub mod gate;
 pub mod letter;
 pub mod member;

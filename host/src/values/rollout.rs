@@ -233,6 +233,14 @@ impl Rollout {
         }
     }
 
+    /// Bounds every reason to so many bytes, and makes one line of each. With 0 none is kept.
+    pub fn shorten(&mut self, bytes: usize) {
+        let reasons = self.versions.iter_mut().map(|version| &mut version.reason).chain([&mut self.fault]);
+        for reason in reasons {
+            *reason = reason.take().filter(|_| bytes > 0).map(|text| one_line(&text, bytes));
+        }
+    }
+
     /// Remembers the last ones, and always those that count.
     fn forget(&mut self) {
         let mut surplus = self.versions.len().saturating_sub(REMEMBERED);
@@ -289,6 +297,18 @@ pub struct Progress {
     pub failures: u32,
     /// How many it is to handle.
     pub wanted: u32,
+}
+
+/// A text without control characters, cut off where it is longer. Done twice, it is the same.
+fn one_line(text: &str, bytes: usize) -> String {
+    let line = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.len() <= bytes {
+        return line(text);
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub('…'.len_utf8()));
+    let mut short: String = line(text.get(..end).unwrap_or_default());
+    short.push('…');
+    short
 }
 
 #[cfg(test)]
@@ -348,5 +368,23 @@ mod tests {
         assert_eq!(rollout.versions.len(), REMEMBERED);
         assert!(rollout.version("live").is_some() && rollout.version("99").is_some());
         assert!(rollout.version("0").is_none());
+    }
+
+    #[test]
+    fn what_a_plugin_says_does_not_grow_what_is_remembered() {
+        let mut rollout = Rollout::default();
+        let found = Found { digest: "a".into(), version: None, source: "x".into(), signed_by: None };
+        rollout.enter(&found, Stage::Refused, Some("x\u{1b}\n".repeat(1 << 20)), 1);
+        rollout.fault = Some("y".repeat(1 << 20));
+        rollout.shorten(200);
+        let reasons = [rollout.versions[0].reason.clone(), rollout.fault.clone()];
+        for reason in reasons.iter().flatten() {
+            assert!(reason.len() <= 200 && !reason.contains(['\u{1b}', '\n']), "{reason}");
+        }
+        let once = rollout.clone();
+        rollout.shorten(200);
+        assert_eq!(rollout, once);
+        rollout.shorten(0);
+        assert_eq!((&rollout.versions[0].reason, &rollout.fault), (&None, &None));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
+use super::http::HttpGrants;
 use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
@@ -105,8 +106,7 @@ pub struct Grants {
     /// Environment variables, with the values they have at start.
     pub env: Vec<(String, String)>,
     pub files: Vec<FileGrant>,
-    /// Hosts that may be called over HTTP, as `name` or `name:port`.
-    pub http: Vec<String>,
+    pub http: HttpGrants,
 }
 
 /// How a plugin is built while it is developed.

@@ -206,6 +206,15 @@ impl Failure {
         Failure { breach: Some(breach), ..Failure::new(CauseClass::Limit, breach.to_string()) }
     }
 
+    /// The same, where the host had refused something before that may be why.
+    #[must_use]
+    pub fn after(mut self, refused: Option<String>) -> Self {
+        if let Some(refused) = refused {
+            self.message = format!("{}; {refused}", self.message);
+        }
+        self
+    }
+
     /// Class and limit in one word, as counters name them: `trap`, `limit:time`.
     pub fn kind(&self) -> String {
         match self.breach {

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::CacheArgs;
+use crate::assembly::config::{self, Needs};
 use crate::assembly::project::{Project, build};
+use crate::values::settings::Settings;
 
 /// Build the component of a project.
 ///
 /// Knows the language by the files in the folder (Cargo.toml, package.json with or without tsconfig.json, requirements.txt,
 /// go.mod, src/*.c), runs its tools, and checks the component as a host would. What is missing is named with the command
 /// that installs it. The component is put into `dist`.
+///
+/// If the application's file is there, the handlers in it that use the component decide what it may need.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// The project's folder.
@@ -21,6 +25,9 @@ pub(super) struct Command {
     /// Where the component is put. Default: `dist/NAME.wasm` in the project.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// The application's file. Default: `heddle.toml` in the project's folder, else in this one, if there is one.
+    #[arg(short, long, value_name = "FILE", env = "HEDDLE_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -28,14 +35,35 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let project = Project::open(&self.folder)?;
-        let built = build(&project, self.output, self.cache.workshop()?).await?;
+        let settings = self.settings(&project)?;
+        let built = build(&project, self.output, settings.as_ref(), self.cache.workshop()?).await?;
         println!("component  {}", built.file.display());
         println!("size       {} bytes", built.size);
         println!("digest     {}", built.digest);
         for (package, interfaces) in &packages(&built.imports) {
             println!("imports    {package}: {}", interfaces.join(", "));
         }
+        if let Some(missing) = built.missing {
+            println!("needs      {missing}");
+        }
         Ok(())
+    }
+
+    /// None: nobody named a file, and there is none that can be read.
+    fn settings(&self, project: &Project) -> anyhow::Result<Option<Settings>> {
+        if let Some(file) = &self.config {
+            return Ok(Some(config::load(file, Needs::File)?));
+        }
+        let usual = [project.folder.join(config::FILE), PathBuf::from(config::FILE)];
+        let Some(file) = usual.into_iter().find(|file| file.is_file()) else { return Ok(None) };
+        match config::load(&file, Needs::File) {
+            Ok(settings) => Ok(Some(settings)),
+            // It may be half written just now, and a component can be built without it.
+            Err(error) => {
+                eprintln!("note: the component is checked without its handlers: {error}");
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use super::fixture::{self, Given};
 use super::{CacheArgs, FileArgs};
+use crate::assembly::admission::{Place, Users};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
-use crate::sandbox::{Call, Policy, Run};
+use crate::sandbox::{self, Call, Policy, Run};
 use crate::values::effects::{Effects, Message, StateChange, When};
-use crate::values::key::Key;
-use crate::values::policy::Limits;
+use crate::values::key::{Key, KeyTemplate};
 use crate::values::verdict::Verdict;
 
 /// Run one event through a plugin, without a server.
@@ -31,7 +31,9 @@ use crate::values::verdict::Verdict;
 /// or a fixture that `heddle dead-letters fixture` has written (`.toml`).
 ///
 /// Only `subject` is needed. `payload` may be any JSON; a text is taken as it is.
-/// Without --handler everything may be published and the default limits hold.
+/// Without --handler everything may be published. Limits and grants are those of
+/// the handlers of the application's file that use the component; where there are
+/// none, the defaults hold and nothing is granted.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Command {
@@ -64,7 +66,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
         let Given { event, key: given_key, state: given_state } = fixture::read(&self.event)?;
-        let (policy, template) = self.policy()?;
+        let Chosen { policy, template, users } = self.policy()?;
         let key = match (given_key, template) {
             (Some(key), _) => Key::new(&key),
             (None, Some(template)) => template.key(&event).context("the event has no key")?,
@@ -78,7 +80,15 @@ impl Command {
             }),
         };
         let sandbox = self.cache.sandbox(policy.limits.memory)?;
-        let plugin = sandbox.admit(&self.plugin, Arc::new(policy)).await?;
+        let code = sandbox.load(sandbox::read(&self.plugin).await?).await?;
+        if let Some(missing) = users.as_ref().and_then(|users| users.missing(&code)) {
+            eprintln!("note: nothing is granted here; the component needs {missing}");
+        }
+        let policy = Arc::new(policy);
+        let plugin = match users {
+            Some(_) => sandbox.plugin_of_nobody(code, policy).await?,
+            None => sandbox.plugin(code, policy).await?,
+        };
         let call = Call { event: Arc::new(event), key, attempt: self.attempt, state };
         let run = plugin.run(call).await;
         let report = report(&run);
@@ -90,25 +100,40 @@ impl Command {
         Ok(if matches!(run.verdict, Verdict::Done(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn policy(&self) -> anyhow::Result<(Policy, Option<crate::values::key::KeyTemplate>)> {
+    fn policy(&self) -> anyhow::Result<Chosen> {
         const MAX_PAYLOAD: usize = 1 << 20;
-        let (mut policy, template) = match &self.handler {
+        let mut chosen = match &self.handler {
             Some(name) => {
                 let settings = self.file.load(Needs::Everything)?;
                 let handler = settings.handler(name);
                 let handler = handler
                     .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
-                (host::policy(&settings, handler, MAX_PAYLOAD), Some(handler.key.clone()))
+                let policy = host::policy(&settings, handler, MAX_PAYLOAD);
+                Chosen { policy, template: Some(handler.key.clone()), users: None }
             }
-            None => (host::everything("invoke", Limits::default()), None),
+            None => {
+                let settings = self.file.load_if_there(Needs::File)?;
+                let users = Users::of(settings.as_ref(), &[Place::File(&self.plugin)]);
+                let limits = users.limits().unwrap_or_default();
+                let policy = Policy { grants: users.grants(), ..host::everything("invoke", limits) };
+                Chosen { policy, template: None, users: Some(users) }
+            }
         };
         for pair in &self.set {
             let (name, value) =
                 pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
-            policy.config.insert(name.to_owned(), value.to_owned());
+            chosen.policy.config.insert(name.to_owned(), value.to_owned());
         }
-        Ok((policy, template))
+        Ok(chosen)
     }
+}
+
+/// Under what the plugin runs.
+struct Chosen {
+    policy: Policy,
+    template: Option<KeyTemplate>,
+    /// The handlers that use the component. None: one was named.
+    users: Option<Users>,
 }
 
 fn report(run: &Run) -> Value {

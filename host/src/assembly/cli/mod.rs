@@ -34,7 +34,7 @@ use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
 use crate::flow::acquire::members;
 use crate::flow::{acquire, engine, registry};
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Fault, Sandbox};
 use crate::values::names::Names;
 use crate::values::object;
 use crate::values::settings::Settings;
@@ -96,7 +96,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct FileArgs {
     /// The application's file.
-    #[arg(short, long, value_name = "FILE", default_value = "heddle.toml", env = "HEDDLE_CONFIG")]
+    #[arg(short, long, value_name = "FILE", default_value = config::FILE, env = "HEDDLE_CONFIG")]
     config: PathBuf,
 }
 
@@ -132,6 +132,12 @@ impl CacheArgs {
 impl FileArgs {
     fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
         Ok(config::load(&self.config, needs)?)
+    }
+
+    /// None: nobody named a file, and there is none.
+    fn load_if_there(&self, needs: Needs) -> anyhow::Result<Option<Settings>> {
+        let usual = self.config == Path::new(config::FILE);
+        if usual && !self.config.exists() { Ok(None) } else { self.load(needs).map(Some) }
     }
 }
 
@@ -240,19 +246,21 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn compile_plugin() -> ExitCode {
-    let compile = || -> Result<(), String> {
+    let compile = || -> Result<(), Fault> {
+        let process = |error: std::io::Error| Fault::Process(error.to_string());
         let mut wasm = Vec::new();
-        std::io::stdin().read_to_end(&mut wasm).map_err(|error| error.to_string())?;
+        std::io::stdin().read_to_end(&mut wasm).map_err(process)?;
         let code = sandbox::compile_here(&wasm)?;
-        std::io::stdout().write_all(&code).map_err(|error| error.to_string())
+        std::io::stdout().write_all(&code).map_err(process)
     };
-    match compile() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let code = match compile() {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(fault @ Fault::Component(_)) => (fault, ExitCode::from(sandbox::INVALID)),
+        Err(fault @ Fault::Process(_)) => (fault, ExitCode::FAILURE),
+    };
+    // Whoever started it may have ended.
+    writeln!(std::io::stderr(), "{}", code.0).ok();
+    code.1
 }
 
 /// The whole chain of an error; a cause that its effect already quotes is not repeated.
@@ -280,7 +288,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         return 130;
     }
     let taken = matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. }));
-    let fenced = matches!(error.downcast_ref(), Some(engine::Error::Fenced(_)));
+    let fenced = matches!(error.downcast_ref(), Some(engine::Error::Fenced(_)))
+        || matches!(error.downcast_ref(), Some(registry::Error::Fenced));
     if taken || fenced { 3 } else { 1 }
 }
 

@@ -1,8 +1,6 @@
 //! `heddle push`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
@@ -10,24 +8,20 @@ use serde_json::json;
 
 use super::audit::audit;
 use super::{CacheArgs, TargetArgs};
-use crate::assembly::host;
+use crate::assembly::admission::{Place, Users};
+use crate::assembly::config::Needs;
 use crate::broker::{Broker, NewObject};
 use crate::sandbox::{self, Digest};
 use crate::values::object::{Object, SCHEME};
-use crate::values::policy::Limits;
 use crate::values::settings::Settings;
 
 /// The most that a signature's file may have, in bytes: it has two comments and two short lines.
 const MAX_SIGNATURE: usize = 4 << 10;
 
-/// What a plugin may use when its first instance is made: more than most handlers allow, for it is not known which one
-/// will run it.
-const LIMITS: (u64, Duration) = (1 << 30, Duration::from_secs(10));
-
 /// Put a plugin into an object store of the server.
 ///
 /// The component is checked first as a host would do it: compiled, compared with the world `heddle:plugin`, and made an
-/// instance of. It is then stored under its name, which is the newest one from now on; a host whose file names it
+/// instance of, for each handler of the file that uses it under that handler's limits and grants. It is then stored under its name, which is the newest one from now on; a host whose file names it
 /// without a tag takes it up. With --tag it is stored under NAME:TAG too. That one stays when a newer plugin is pushed
 /// under the name, until something else is pushed with the same tag.
 ///
@@ -70,10 +64,10 @@ impl Command {
         let newest = Object::new(&self.bucket, &self.name, None)?;
         let tagged = self.tag.as_deref().map(|tag| Object::new(&self.bucket, &self.name, Some(tag)));
         let tagged = tagged.transpose()?;
-        let parcel = self.parcel().await?;
-        let (settings, broker) = self.target.connect().await?;
         // The newest at last: a host that hears of it finds the tag there.
         let objects: Vec<&Object> = tagged.iter().chain([&newest]).collect();
+        let parcel = self.parcel(&self.target.load(Needs::File)?, &objects).await?;
+        let (settings, broker) = self.target.connect().await?;
         self.audit(&broker, &settings, &objects, &parcel).await?;
         for object in objects {
             let new = NewObject {
@@ -95,23 +89,28 @@ impl Command {
     }
 
     /// The component as it is in the file, checked, with what goes along.
-    async fn parcel(&self) -> anyhow::Result<Parcel> {
-        let unreadable = |cause| sandbox::Error::Unreadable { path: self.file.clone(), cause };
-        let wasm = std::fs::read(&self.file).map_err(unreadable)?;
+    async fn parcel(&self, settings: &Settings, objects: &[&Object]) -> anyhow::Result<Parcel> {
+        let wasm = sandbox::read(&self.file).await?;
         sandbox::check_header(&wasm)?;
-        let digest = Digest::of(&wasm);
-        let version = if self.no_check { None } else { self.check(digest).await? };
-        Ok(Parcel { wasm, digest, version, signature: signature(&self.file)? })
+        let version = if self.no_check { None } else { self.check(wasm.clone(), settings, objects).await? };
+        Ok(Parcel { digest: Digest::of(&wasm), wasm, version, signature: signature(&self.file)? })
     }
 
     /// Whether a host would take the plugin. Answers with its version.
-    async fn check(&self, digest: Digest) -> anyhow::Result<Option<String>> {
-        let (memory, time) = LIMITS;
-        let limits = Limits { memory, time, ..Limits::default() };
-        let sandbox = self.cache.sandbox(memory)?;
-        let plugin = sandbox.admit(&self.file, Arc::new(host::everything("push", limits))).await?;
-        ensure!(plugin.digest() == digest, "`{}` changed while it was read", self.file.display());
-        Ok(plugin.code().id().version.as_deref().map(str::to_owned))
+    async fn check(
+        &self,
+        wasm: Vec<u8>,
+        settings: &Settings,
+        objects: &[&Object],
+    ) -> anyhow::Result<Option<String>> {
+        let users = Users::of(Some(settings), &[Place::Objects(objects), Place::File(&self.file)]);
+        let sandbox = users.sandbox(self.cache.workshop()?)?;
+        let code = sandbox.load(wasm).await?;
+        users.check(&sandbox, &code).await?;
+        if let Some(missing) = users.missing(&code) {
+            eprintln!("note: no handler of the file uses it yet; it needs {missing}");
+        }
+        Ok(code.id().version.as_deref().map(str::to_owned))
     }
 
     async fn audit(

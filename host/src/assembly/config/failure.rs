@@ -111,7 +111,7 @@ impl Outage {
     pub(super) fn resolve(self, grants: &Grants) -> Option<OutagePolicy> {
         match self {
             Outage::Said(policy) => policy,
-            Outage::Unsaid => (!grants.http.is_empty()).then(OutagePolicy::default),
+            Outage::Unsaid => (!grants.http.hosts.is_empty()).then(OutagePolicy::default),
         }
     }
 }

@@ -11,12 +11,13 @@ use toml::de::DeValue;
 use super::application::Scope;
 use super::build;
 use super::failure;
+use super::grants;
 use super::rollout;
 use super::section::{Placed, Section};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
 use crate::values::policy::{Instances, Limits, MAX_MESSAGES};
-use crate::values::settings::{FileGrant, Grants, HandlerSettings, Start};
+use crate::values::settings::{HandlerSettings, Start};
 use crate::values::subject::{Pattern, Token};
 
 const MAX_TIME: Duration = Duration::from_secs(600);
@@ -39,7 +40,7 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     let config = section.section("config").map(|section| config(section, scope)).unwrap_or_default();
     let failure = failure::resolve(&mut section);
     let limits = section.section("limits").map(limits).unwrap_or_default();
-    let grants = section.section("grants").map(|section| grants(section, scope)).unwrap_or_default();
+    let grants = section.section("grants").map(|section| grants::resolve(section, scope)).unwrap_or_default();
     let proof = rollout::proof(&mut section, &grants);
     section.finish();
     Some(HandlerSettings {
@@ -214,7 +215,7 @@ fn secret<'a>(
 }
 
 #[expect(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
+pub(super) fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
     match std::env::var(name.value) {
         Ok(value) => Some(value),
         Err(error) => {
@@ -250,31 +251,4 @@ fn limits(mut section: Section<'_>) -> Limits {
     }
     section.finish();
     limits
-}
-
-fn grants(mut section: Section<'_>, scope: &Scope<'_>) -> Grants {
-    let env = section.texts("env");
-    let env =
-        env.iter().filter_map(|name| env_value(&section, name).map(|value| (name.value.to_owned(), value)));
-    let mut grants = Grants { env: env.collect(), ..Grants::default() };
-    grants.http = section.texts("http").iter().map(|host| host.value.to_owned()).collect();
-    if let Some(value) = section.value("files") {
-        let Some(array) = value.get_ref().as_array() else {
-            section.wrong_type("files", value, "a list of { host, guest, write } tables");
-            return grants;
-        };
-        for item in array.iter() {
-            let Some(mut file) = section.as_section("files", item) else { continue };
-            let host = file.required("host").map(|host| scope.folder.join(host.value));
-            let guest = file.required("guest").map(|guest| guest.value.to_owned());
-            let write = file.boolean("write").unwrap_or(false);
-            if let Some(host) = host.as_ref().filter(|host| !host.is_dir()) {
-                file.missing(item.span(), format!("`files`: `{}` is not a folder", host.display()));
-            }
-            grants.files.extend(host.zip(guest).map(|(host, guest)| FileGrant { host, guest, write }));
-            file.finish();
-        }
-    }
-    section.finish();
-    grants
 }

@@ -6,6 +6,7 @@
 mod application;
 mod build;
 mod failure;
+mod grants;
 mod handler;
 mod rollout;
 mod section;
@@ -22,6 +23,9 @@ use section::{Blame, Fault};
 pub use units::{parse_duration, parse_size};
 
 use crate::values::settings::Settings;
+
+/// What the file is called unless somebody names it.
+pub const FILE: &str = "heddle.toml";
 
 /// Why a file gives no settings.
 #[derive(Debug, Error)]

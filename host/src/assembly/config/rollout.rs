@@ -87,7 +87,7 @@ pub(super) fn proof(section: &mut Section<'_>, grants: &Grants) -> Option<ProofP
         return None;
     };
     let span = value.span();
-    if !grants.http.is_empty() || grants.files.iter().any(|file| file.write) {
+    if !grants.http.hosts.is_empty() || grants.files.iter().any(|file| file.write) {
         let message = "`proof` cannot be had with `http` or with files to write to: what runs in the shadow would change them too";
         section.fault(span, message);
     }

@@ -233,3 +233,40 @@ fn faults_in_what_is_done_about_failure_are_all_reported() {
     }
     assert_eq!(messages.len(), 8, "{messages:#?}");
 }
+
+#[test]
+fn grants_that_can_never_match_are_faults_with_the_way_they_are_written() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("rates")).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), "").unwrap();
+    let read = |grants: &str| {
+        let text = format!("{SOUND}[handlers.credit.grants]\n{grants}\n");
+        parse(&text, folder.path(), Needs::Everything)
+            .map(|settings| settings.handlers[0].grants.clone())
+            .map_err(|faults| faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>())
+    };
+    let grants = read(
+        "http = [\"https://api.example.com\", \"127.0.0.1:8080\", \"[::1]\"]\nhttp-private = true\nhttp-ca = \"ca.pem\"\nfiles = [{ host = \"rates\", guest = \"rates\" }, { host = \"rates\", guest = \"/\" }]",
+    )
+    .unwrap();
+    assert_eq!(grants.http.list(), "`https://api.example.com`, `127.0.0.1:8080`, `[::1]`");
+    assert!(grants.http.private);
+    assert_eq!(grants.http.ca.as_deref(), Some(folder.path().join("ca.pem").as_path()));
+    assert_eq!(grants.files[0].host, folder.path().join("rates"));
+    let guests: Vec<&str> = grants.files.iter().map(|file| &*file.guest).collect();
+    assert_eq!(guests, ["/rates", "/"]);
+    for (grants, part) in [
+        ("http = [\"*.example.com\"]", "`http`: `*.example.com` grants nothing: each host is named in full"),
+        ("http = [\"api.example.com/\"]", "without a path"),
+        ("http-private = true", "`http-private` needs `http`"),
+        ("http = [\"a.example\"]\nhttp-ca = \"none.pem\"", "none.pem` is not a file"),
+        (
+            "files = [{ host = \"rates\", guest = \"/rates\" }, { host = \"rates\", guest = \"rates/\" }]",
+            "`/rates` is there already",
+        ),
+        ("files = [{ host = \"rates\", guest = \"../x\" }]", "`../x` is no folder of a plugin"),
+    ] {
+        let faults = read(grants).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].contains(part), "{grants}: {faults:?}");
+    }
+}

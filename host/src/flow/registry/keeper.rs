@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::ledger::{Fenced, Ledger, answer};
 use super::prepare::{Look, Prepared};
 use super::supply::Stamp;
-use super::{Refusal, Tools};
+use super::{Error, Refusal, Tools};
 use crate::flow::clock::now;
 use crate::flow::engine::{Change, Judged, Versions};
 use crate::flow::failpoint;
@@ -53,18 +53,16 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// Decides until nobody listens any more.
+    ///
+    /// # Errors
+    /// Another host decides now: then this one has lost the application.
     pub(super) async fn run(
         mut self,
         tools: Arc<Tools>,
         mut inputs: mpsc::Receiver<Input>,
         changes: mpsc::Sender<Change>,
-    ) {
-        if let Err(Fenced) = self.follow(&tools, &mut inputs, &changes).await {
-            tracing::error!(
-                handler = &*self.settings.name,
-                "another host decides about the versions of this handler"
-            );
-        }
+    ) -> Result<(), Error> {
+        self.follow(&tools, &mut inputs, &changes).await.map_err(|Fenced| Error::Fenced)
     }
 
     async fn follow(
@@ -99,6 +97,7 @@ impl Keeper {
                     self.take(tools, changes, prepared).await?;
                 }
                 () = tokio::time::sleep(rest), if idle => {
+                    self.keep(tools).await;
                     self.again = None;
                     stale = true;
                 }
@@ -117,6 +116,13 @@ impl Keeper {
             live: Some(Arc::clone(&self.versions.live)),
         };
         look.prepare()
+    }
+
+    /// The versions that may run stay on this machine, though they were loaded long ago.
+    async fn keep(&self, tools: &Tools) {
+        let canary = self.versions.canary.as_ref().map(|(plugin, _)| plugin);
+        let digests = [Some(&self.versions.live), canary].into_iter().flatten().map(|plugin| plugin.digest());
+        tools.sandbox.keep(digests.collect()).await;
     }
 
     /// How long until the source is looked at by itself.

@@ -29,8 +29,9 @@ type Opened = (Keeper, Versions, mpsc::Sender<Judged>);
 impl Keeper {
     /// The keepers of all handlers, or every reason why some cannot begin.
     pub(super) async fn open_all(tools: &Arc<Tools>) -> Result<Vec<Opened>, Error> {
-        let open = |handler| Keeper::open(tools, handler);
-        let opened = futures::stream::iter(0..tools.settings.handlers.len()).map(open).buffered(OPENING);
+        let ledgers = Ledger::claim_all(tools).await?;
+        let open = |(handler, ledger)| Keeper::open(tools, handler, ledger);
+        let opened = futures::stream::iter(ledgers.into_iter().enumerate()).map(open).buffered(OPENING);
         let opened: Vec<Result<Opened, Failed>> = opened.collect().await;
         let (mut keepers, mut faults) = (Vec::new(), Vec::new());
         for opened in opened {
@@ -43,9 +44,8 @@ impl Keeper {
         if faults.is_empty() { Ok(keepers) } else { Err(Error::Plugins(faults)) }
     }
 
-    async fn open(tools: &Arc<Tools>, handler: HandlerIx) -> Result<Opened, Failed> {
+    async fn open(tools: &Arc<Tools>, handler: HandlerIx, ledger: Ledger) -> Result<Opened, Failed> {
         let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
-        let ledger = Ledger::open(tools, &settings.name).await.map_err(Failed::Other)?;
         let live = remembered(tools, handler, &ledger.rollout, ledger.rollout.live.as_deref()).await;
         let canary = remembered(tools, handler, &ledger.rollout, ledger.rollout.canary.as_deref()).await;
         let settings = Arc::clone(settings);

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
 use super::keeper::Input;
-use super::{HostOrder, Tools};
+use super::{HostOrder, Tasks, Tools};
 use crate::broker::{Broker, CursorPlan, Delivery};
 use crate::source::watch::{Error, Watch};
 use crate::values::event::Event;
@@ -27,7 +27,7 @@ pub(super) fn start(
     reading: &Broker,
     (created, cursor): (u64, String),
     (keepers, orders): (Vec<mpsc::Sender<Input>>, watch::Sender<Option<HostOrder>>),
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Tasks,
 ) -> Result<(), Error> {
     let keepers: Keepers = keepers.into();
     let (mut files, mut buckets) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
@@ -48,16 +48,16 @@ pub(super) fn start(
     }
     if !files.is_empty() {
         let watch = Watch::files(files.keys().cloned())?;
-        tasks.spawn(watch_files(watch, files, Arc::clone(&keepers)));
+        tasks.spawn(watch_files(watch, files, Arc::clone(&keepers)).map(Ok));
     }
     for (bucket, objects) in buckets {
-        tasks.spawn(watch_bucket(tools.broker.clone(), bucket, objects, Arc::clone(&keepers)));
+        tasks.spawn(watch_bucket(tools.broker.clone(), bucket, objects, Arc::clone(&keepers)).map(Ok));
     }
     let stream = Arc::clone(&tools.settings.stream.name);
     let filter = tools.names.orders().parse().ok();
     let (cursor, task) = reading.cursor(CursorPlan { stream, created, name: cursor, start: 1, filter });
-    tasks.spawn(task);
-    tasks.spawn(hand_out(Arc::clone(tools), cursor, keepers, orders));
+    tasks.spawn(task.map(Ok));
+    tasks.spawn(hand_out(Arc::clone(tools), cursor, keepers, orders).map(Ok));
     Ok(())
 }
 

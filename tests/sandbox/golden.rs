@@ -1,0 +1,160 @@
+//! A golden history: events go in, and what comes out of them is the same to the byte in every build.
+//!
+//! From the event to the messages of a batch everything is the host's own code: sandbox, shards and batches. What differs
+//! from the file was agreed upon otherwise before: either it is a mistake, or how Heddle derives what belongs to an event
+//! has a new version (`values/derivation.rs`). `HEDDLE_BLESS=1` agrees upon what is there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use heddle::flow::batch::{Origins, Unit};
+use heddle::flow::commit::{Commits, FULL_MESSAGES};
+use heddle::flow::shard::{Action, Blame, Rules};
+use heddle::flow::shards::{Place, Plan, Shards};
+use heddle::sandbox::{Call, Plugin};
+use heddle::values::batch::{BatchMessage, Keep};
+use heddle::values::checkpoint::{Checkpoint, Progress};
+use heddle::values::effects::StateChange;
+use heddle::values::event::{Event, Headers, Source};
+use heddle::values::key::KeyTemplate;
+use heddle::values::names::Names;
+use heddle::values::policy::RetryPolicy;
+use heddle::values::verdict::Verdict;
+use heddle_tests::{assemble, heddle, workspace};
+
+use crate::bench::{TIME, policy, sandbox_with};
+
+const STREAM: &str = "S";
+
+/// Subject, header and payload of the events, in the order of their sequences.
+const EVENTS: [(&str, Option<(&str, &str)>, &str); 6] = [
+    ("in.a", None, "1"),
+    ("in.b", Some(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")), "2"),
+    ("in.a", Some(("Heddle-Correlation", "order-7")), "3"),
+    ("in.c", Some(("Heddle-Hops", "4")), "reject"),
+    ("in.größe", None, "5"),
+    ("in.a", None, "6"),
+];
+
+fn events() -> impl Iterator<Item = Arc<Event>> {
+    EVENTS.iter().zip(1_u64..).map(|((subject, header, payload), sequence)| {
+        Arc::new(Event {
+            stream: STREAM.into(),
+            sequence,
+            subject: (*subject).into(),
+            time: TIME + sequence,
+            headers: Headers::from_pairs(*header),
+            payload: Bytes::from_static(payload.as_bytes()),
+            source: Source::Stream,
+        })
+    })
+}
+
+fn plan() -> Plan {
+    Plan {
+        host: "h0123456789ab".into(),
+        shards: NonZeroU16::new(4).unwrap(),
+        handlers: vec![("h".into(), STREAM.into())],
+        streams: BTreeMap::from([(STREAM.to_owned(), 1)]),
+        keys: vec!["{subject.1}".into()],
+        on_dead_letter: Vec::new(),
+        checkpoint_bytes: 400_000,
+    }
+}
+
+/// All that an application begins with: nothing is done.
+fn beginning(plan: &Plan) -> Vec<Checkpoint> {
+    let progress =
+        Progress { stream: STREAM.into(), key: "{subject.1}".into(), low: 1, ..Progress::default() };
+    let checkpoint = Checkpoint {
+        host: plan.host.clone(),
+        shards: plan.shards.get(),
+        streams: plan.streams.clone(),
+        handlers: BTreeMap::from([("h".to_owned(), progress)]),
+        ..Checkpoint::default()
+    };
+    vec![checkpoint; plan.shards.get().into()]
+}
+
+/// The batches that come of the events.
+async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
+    let (plan, template) = (plan(), "{subject.1}".parse::<KeyTemplate>().unwrap());
+    let checkpoints = beginning(&plan);
+    let origins = Origins {
+        names: Names::new("golden"),
+        stream: STREAM.into(),
+        host: plan.host.clone(),
+        handlers: vec!["h".into()],
+        keep_dead_letters: Keep::Always,
+        max_payload: 1 << 20,
+    };
+    let fenced = checkpoints.iter().map(|checkpoint| (1, checkpoint.clone())).collect();
+    let mut commits = Commits::new(Arc::new(origins), fenced, FULL_MESSAGES);
+    let mut shards = Shards::new(plan, &checkpoints, Vec::new(), 0);
+    let mut states: HashMap<String, Bytes> = HashMap::new();
+    let mut actions = Vec::new();
+    for event in events() {
+        let key = template.key(&event).unwrap();
+        let place = Place { shard: key.shard(shards.count()), handler: 0 };
+        shards.read(0, Arc::clone(&event), key.clone(), 0, &mut actions);
+        actions.clear();
+        let state = states.get(key.as_str()).cloned();
+        let call = Call { event, key: key.clone(), attempt: 1, state };
+        let verdict = plugin.run(call).await.verdict;
+        if let Verdict::Done(effects) = &verdict
+            && let StateChange::Set(value) = &effects.state
+        {
+            states.insert(key.as_str().to_owned(), value.clone());
+        }
+        shards.at(place, &mut actions, |track, actions| {
+            let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
+            track.finished(&key, verdict, rules, 1_700_000_001_000, 0, actions);
+        });
+        for placed in actions.drain(..) {
+            if let Action::Settle(settled) = placed.action {
+                commits.push(Unit { place, settled, minimal: false });
+            }
+        }
+    }
+    let (mut messages, mut end) = (Vec::new(), 100);
+    while let Some(batch) = commits.next(&shards, &[EVENTS.len() as u64 + 1]) {
+        messages.extend(batch.messages.iter().cloned());
+        commits.stored(&batch, end);
+        end += batch.messages.len() as u64;
+    }
+    messages
+}
+
+fn written(messages: &[BatchMessage]) -> String {
+    let mut text = String::new();
+    for message in messages {
+        writeln!(text, "{}", message.subject).unwrap();
+        for (name, value) in message.headers.iter() {
+            writeln!(text, "  {name}: {value}").unwrap();
+        }
+        for row in message.payload.chunks(32) {
+            let bytes: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(text, "  {}", bytes.join(" ")).unwrap();
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_build_reproduces_the_golden_history_bit_for_bit() {
+    let guest = std::fs::read_to_string(workspace().join("tests/guests/golden.wat")).unwrap();
+    let sandbox = sandbox_with(workspace().join("target/test-artifacts"), heddle());
+    let code = sandbox.load(assemble(&guest).unwrap()).await.unwrap();
+    let plugin = sandbox.plugin(code, Arc::new(policy())).await.unwrap();
+    let written = written(&history(&plugin).await);
+    let file = workspace().join("tests/sandbox/golden/history.txt");
+    if std::env::var_os("HEDDLE_BLESS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &written).unwrap();
+    }
+    let agreed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(written, agreed, "the history differs from `{}`", file.display());
+}
