@@ -8,6 +8,9 @@ use super::{Course, DRAIN_DEADLINE, Engine, Error};
 /// How long the announcement may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often a host that drains says so: its successor waits for as long as it does.
+const ANNOUNCEMENT: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// Stops: see [`run`](Self::run).
     pub(super) async fn drain(mut self, course: Course) -> Result<u64, Error> {
@@ -18,6 +21,9 @@ impl Engine {
         match course {
             Course::Pause => tracing::debug!(running, uncommitted, "pausing: finishing what runs"),
             Course::Run | Course::Stop => {
+                // At once: a successor may be starting already.
+                self.me.draining = true;
+                self.announce();
                 tracing::info!(running, uncommitted, "stopping: finishing what runs")
             }
         }
@@ -48,6 +54,7 @@ impl Engine {
 
     pub(super) async fn finish_all(&mut self) -> Result<(), Error> {
         let mut last_checkpoints = false;
+        let mut announcement = tokio::time::interval(ANNOUNCEMENT);
         loop {
             self.act();
             self.ready.iter_mut().for_each(VecDeque::clear);
@@ -61,10 +68,11 @@ impl Engine {
                 self.touch_lagging();
                 continue;
             }
-            // Both arms are cancel-safe: each takes its input only when it is chosen.
+            // All arms are cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
+                _ = announcement.tick(), if self.me.draining => self.announce(),
             }
         }
     }

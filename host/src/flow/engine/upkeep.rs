@@ -10,6 +10,10 @@ use crate::values::member::{Activity, TTL_SECONDS};
 /// How often the same warning comes again, in ticks of a second.
 const TICKS_TO_WARN: u32 = 60;
 
+/// How often the server is asked what it permits once it has denied something, in ticks of a second: what is granted
+/// since counts after so long.
+const TICKS_TO_ASK: u32 = 10;
+
 impl Engine {
     pub(super) fn balance(&mut self) {
         let now = now();
@@ -33,6 +37,10 @@ impl Engine {
             self.compact(u64::MAX);
         }
         self.judge();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.permissions.is_some() && self.ticks % TICKS_TO_ASK == 0 {
+            self.ask_permissions();
+        }
         self.warn_of_full_windows();
         let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
@@ -85,6 +93,11 @@ impl Engine {
                 self.commits.touch(shard);
             }
         }
+    }
+
+    /// Asks the server what the host's user may do.
+    pub(super) fn ask_permissions(&mut self) {
+        self.jobs.spawn(jobs::permissions(self.broker.clone()));
     }
 
     pub(super) fn announce(&mut self) {

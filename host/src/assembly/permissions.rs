@@ -1,0 +1,108 @@
+//! Permissions: what the host's user needs, compared with what it has, and written down for whoever grants it.
+
+use std::fmt::Write;
+
+use crate::broker::{self, Broker};
+use crate::values::rights::{Rights, Role, denied_publishes, needed_to_run};
+use crate::values::settings::Settings;
+use crate::values::subject::Pattern;
+
+/// Says at once what the host's user may not do, before anything is taken over. If the server does not tell, whatever is
+/// denied is said when it is needed.
+pub(super) async fn check_permissions(broker: &Broker, settings: &Settings) -> Result<(), broker::Error> {
+    let Some(permissions) = broker.permissions().await else { return Ok(()) };
+    let grants = needed_to_run(settings).lacking(&permissions);
+    if !grants.is_empty() {
+        let cause = format!("application `{}` cannot run without", settings.app);
+        return Err(broker::Error::Denied { grants, cause });
+    }
+    for line in denied_publishes(settings, &permissions) {
+        tracing::warn!("{line}");
+    }
+    Ok(())
+}
+
+/// How a user of the server proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// By a password that the server takes from its environment.
+    Password,
+    /// By an nkey; its public part.
+    Nkey(String),
+}
+
+/// The users of some roles, as `authorization` of nats-server's configuration.
+pub fn authorization(settings: &Settings, roles: &[Role], login: &Login) -> String {
+    let app = &settings.app;
+    let mut text = format!(
+        "# The least rights in application `{app}`. A server that has `accounts` takes the users there.\nauthorization {{\n  users = [\n"
+    );
+    for role in roles {
+        let rights = Rights::of(*role, settings);
+        let user = match login {
+            Login::Password => format!("user: \"{}\", password: ${}", user(app, *role), variable(app, *role)),
+            Login::Nkey(key) => format!("nkey: {key}"),
+        };
+        let lists = [("publish", &rights.publish), ("subscribe", &rights.subscribe)];
+        let lists = lists.map(|(action, patterns)| list(action, patterns)).concat();
+        write!(
+            text,
+            "    # {}: {}.\n    {{\n      {user}\n      permissions: {{\n{lists}      }}\n    }}\n",
+            role.name(),
+            role.purpose()
+        )
+        .expect("a string takes any text");
+    }
+    text.push_str("  ]\n}\n");
+    text
+}
+
+fn list(action: &str, patterns: &[Pattern]) -> String {
+    let lines: String =
+        patterns.iter().map(|pattern| format!("          {:?}\n", pattern.as_str())).collect();
+    format!("        {action}: {{\n          allow: [\n{lines}          ]\n        }}\n")
+}
+
+/// The same as commands of `nsc`, for a server whose accounts are JWTs.
+pub fn nsc(settings: &Settings, roles: &[Role]) -> String {
+    let command = |role: &Role| {
+        let rights = Rights::of(*role, settings);
+        let joined =
+            |patterns: &[Pattern]| patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(",");
+        format!(
+            "# {}: {}.\nnsc add user --account \"$ACCOUNT\" --name {} \\\n  --allow-pub {} \\\n  --allow-sub {}\n",
+            role.name(),
+            role.purpose(),
+            user(&settings.app, *role),
+            quoted(&joined(&rights.publish)),
+            quoted(&joined(&rights.subscribe)),
+        )
+    };
+    roles.iter().map(command).collect()
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn user(app: &str, role: Role) -> String {
+    format!("{app}-{}", role.name())
+}
+
+/// The environment variable with the password of a user.
+fn variable(app: &str, role: Role) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("{}_PASSWORD", user(app, role).chars().map(plain).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_users_and_variables_are_sound_for_server_and_shell() {
+        assert_eq!(variable("my-shop2", Role::Host), "MY_SHOP2_HOST_PASSWORD");
+        assert_eq!(quoted("$JS.API.>,it's"), r"'$JS.API.>,it'\''s'");
+    }
+}
