@@ -59,7 +59,7 @@ pub fn authorization(settings: &Settings, roles: &[Role], login: &Login) -> Stri
 
 fn list(action: &str, patterns: &[Pattern]) -> String {
     let lines: String =
-        patterns.iter().map(|pattern| format!("          {:?}\n", pattern.as_str())).collect();
+        patterns.iter().map(|pattern| format!("            {:?}\n", pattern.as_str())).collect();
     format!("        {action}: {{\n          allow: [\n{lines}          ]\n        }}\n")
 }
 
@@ -99,6 +99,71 @@ fn variable(app: &str, role: Role) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assembly::config::{self, Needs};
+    use crate::values::permissions::{Permissions, Subjects};
+
+    fn settings() -> Settings {
+        let folder = tempfile::tempdir().expect("a folder for the file");
+        let file = folder.path().join("heddle.toml");
+        let text = r#"
+app = "shop"
+[stream]
+name = "SHOP"
+subjects = ["order.>"]
+[handlers.alarm]
+plugin = "object:plugins/alarm"
+stream = "EXT"
+subscribe = ["ext.*"]
+publishes = ["order.alarm.*", "order.>"]
+"#;
+        std::fs::write(&file, text).expect("the file is written");
+        config::load(&file, Needs::File).expect("the file is sound")
+    }
+
+    fn has(patterns: &[Pattern], subject: &str) -> bool {
+        patterns.iter().any(|pattern| pattern.as_str() == subject)
+    }
+
+    #[test]
+    fn rights_are_those_of_exactly_the_streams_and_buckets_that_are_used() {
+        let rights = Rights::of(Role::Host, &settings());
+        for subject in [
+            "order.>",
+            "$JS.API.STREAM.PURGE.SHOP",
+            "$JS.API.CONSUMER.CREATE.EXT.>",
+            "$JS.API.CONSUMER.RESET.EXT.*",
+            "$JS.API.CONSUMER.MSG.NEXT.OBJ_plugins.*",
+        ] {
+            assert!(has(&rights.publish, subject), "{subject}");
+        }
+        // Another pattern covers the first, and others' streams are not changed.
+        for subject in ["order.alarm.*", "$JS.API.STREAM.PURGE.EXT", "$JS.API.CONSUMER.RESET.OBJ_plugins.*"] {
+            assert!(!has(&rights.publish, subject), "{subject}");
+        }
+        assert!(has(&rights.subscribe, "_INBOX.>"));
+        let publisher = Rights::of(Role::Publisher, &settings());
+        let subjects: Vec<&str> = publisher.publish.iter().map(Pattern::as_str).collect();
+        assert_eq!(subjects, ["$JS.API.INFO", "$SYS.REQ.USER.INFO", "order.>"]);
+    }
+
+    #[test]
+    fn whoever_has_the_least_rights_lacks_nothing_and_whoever_lacks_one_is_told() {
+        let settings = settings();
+        let Rights { publish, subscribe } = Rights::of(Role::Host, &settings);
+        let allowed = |allow| Subjects { allow, deny: Vec::new() };
+        let mut has = Permissions { publish: allowed(publish), subscribe: allowed(subscribe) };
+        assert_eq!(needed_to_run(&settings).lacking(&has), Vec::<String>::new());
+        assert_eq!(denied_publishes(&settings, &has), Vec::<String>::new());
+        has.publish.allow.retain(|pattern| !pattern.as_str().contains("RESET"));
+        has.publish.deny.push("order.secret.>".parse().expect("it is a pattern"));
+        assert_eq!(
+            needed_to_run(&settings).lacking(&has),
+            ["publish on `$JS.API.CONSUMER.RESET.EXT.*`", "publish on `$JS.API.CONSUMER.RESET.SHOP.*`"]
+        );
+        let denied = denied_publishes(&settings, &has);
+        assert_eq!(denied.len(), 1, "{denied:?}");
+        assert!(denied.iter().all(|line| line.contains("`order.secret.>`")), "{denied:?}");
+    }
 
     #[test]
     fn names_of_users_and_variables_are_sound_for_server_and_shell() {

@@ -8,7 +8,9 @@ pub(super) fn shortage(code: u64) -> Option<&'static str> {
         10002 => {
             "the account's JetStream limits are used up: raise them, or remove messages (`nats account info`)"
         }
-        10023 => "the server has no resources left for JetStream: give it more memory or disk space",
+        10023 => {
+            "the server has no room left for JetStream: raise `max_file_store` or `max_memory_store`, give it more disk space, or remove messages"
+        }
         10026 => {
             "no more consumers are allowed: raise the limit of the account or the stream (`max_consumers`), or delete unused ones (`nats consumer ls`)"
         }

@@ -4,6 +4,7 @@
 //! Refuses to know how a server is told of them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::names::Names;
 use super::permissions::{API, Action, Missing, Permissions};
@@ -68,6 +69,7 @@ impl Rights {
         rights.subscribe(&inbox);
         match role {
             Role::Publisher => {
+                rights.client();
                 rights.publish.extend(settings.stream.subjects.iter().cloned());
             }
             Role::Operator => {
@@ -76,7 +78,6 @@ impl Rights {
                 rights.publish_all(names.stream_subjects());
                 rights.changed(own);
                 streams(settings).iter().for_each(|stream| rights.observed(stream));
-                rights.subscribe.extend(settings.stream.subjects.iter().cloned());
             }
             Role::Host => {
                 rights.client();
@@ -108,9 +109,9 @@ impl Rights {
             for pattern in patterns.iter().filter(|pattern| pattern.as_str() != USER_INFO) {
                 match permissions.of(action).missing(pattern) {
                     None => {}
-                    Some(Missing::NotAllowed) => lines.push(format!("{action} `{pattern}`")),
+                    Some(Missing::NotAllowed) => lines.push(format!("{action} on `{pattern}`")),
                     Some(Missing::Denied(denied)) => {
-                        lines.push(format!("{action} `{pattern}`, of which `{denied}` is denied"));
+                        lines.push(format!("{action} on `{pattern}` (`{denied}` is denied)"));
                     }
                 }
             }
@@ -119,7 +120,7 @@ impl Rights {
     }
 }
 
-/// Subjects that are denied although a handler declares that it publishes there: handler, what it declares, why.
+/// What is denied of what handlers declare in `publishes`, a line for each.
 pub fn denied_publishes(settings: &Settings, permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
     for handler in &settings.handlers {
@@ -142,8 +143,7 @@ pub fn denied_publishes(settings: &Settings, permissions: &Permissions) -> Vec<S
 pub fn needed_to_run(settings: &Settings) -> Rights {
     let mut bare = settings.clone();
     for handler in &mut bare.handlers {
-        let handler = std::sync::Arc::make_mut(handler);
-        handler.publishes.clear();
+        Arc::make_mut(handler).publishes.clear();
     }
     let mut rights = Rights::of(Role::Host, &bare);
     // A stream that is there need not be created, and only handlers answer.

@@ -100,10 +100,15 @@ impl Engine {
         self.jobs.spawn(jobs::permissions(self.broker.clone()));
     }
 
-    pub(super) fn announce(&mut self) {
+    /// What this host says of itself now, and where.
+    pub(super) fn announcement(&mut self) -> (String, Vec<u8>) {
         self.me.handlers = self.activity();
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
-        let subject = self.origins.names.member(&self.me.host);
+        (self.origins.names.member(&self.me.host), payload)
+    }
+
+    pub(super) fn announce(&mut self) {
+        let (subject, payload) = self.announcement();
         self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
     }
 }
