@@ -88,16 +88,17 @@ async fn an_event_that_publishes_where_that_is_denied_is_refused_and_all_others_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_heddle_itself_may_not_do_is_named_at_start_with_what_to_grant() {
-    let silent = "\"$SYS.REQ.USER.INFO\", ";
+    // The server does not say beforehand what it permits.
+    let silent = |denied| format!("\"$SYS.REQ.USER.INFO\", \"{denied}\"");
+    let (member, get) = (silent("_heddle.t.member.*"), silent("$JS.API.STREAM.MSG.GET.T"));
     for (publish, subscribe, grant) in [
         ("\"_heddle.t.>\"", "", "publish on `_heddle.t.>`"),
         ("\"dead.t.h.>\"", "", "publish on `dead.t.>`"),
         ("\"$JS.API.CONSUMER.RESET.>\"", "", "publish on `$JS.API.CONSUMER.RESET.T.*`"),
         ("\"$JS.API.STREAM.MSG.DELETE.T\"", "", "publish on `$JS.API.STREAM.MSG.DELETE.T`"),
         ("", "\"_INBOX.>\"", "subscribe on `_INBOX.>`"),
-        // The server does not say beforehand what it permits.
-        (&format!("{silent} \"_heddle.t.member.*\""), "", "publish on `_heddle.t.>`"),
-        (&format!("{silent} \"$JS.API.STREAM.MSG.GET.T\""), "", "publish on `$JS.API.STREAM.MSG.GET.T`"),
+        (&*member, "", "publish on `_heddle.t.>`"),
+        (&*get, "", "publish on `$JS.API.STREAM.MSG.GET.T`"),
     ] {
         let server = server(&denying(publish, subscribe)).await;
         let app = app();
