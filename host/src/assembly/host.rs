@@ -155,6 +155,7 @@ pub(super) fn this_host() -> Member {
             hostname: read("/proc/sys/kernel/hostname"),
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        draining: false,
         handlers: BTreeMap::new(),
     }
 }

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod host;
+pub mod permissions;
 pub mod project;
 pub mod registry;
 pub mod server;

@@ -3,6 +3,8 @@
 //! Promises that a file with a fault changes nothing, and that events flow on with the old settings if they cannot with
 //! the new ones. What changes is prepared while events flow; then the engine ends what runs, and another one goes on.
 
+mod going_on;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
+use super::permissions::check_permissions;
 use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, forget};
 use crate::flow::activity::Snapshot;
@@ -27,6 +30,8 @@ use crate::values::member::Member;
 use crate::values::names::Names;
 use crate::values::order::Answer;
 use crate::values::settings::Settings;
+
+use going_on::{Next, OwnStream};
 
 /// Reads the application's file.
 pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
@@ -114,8 +119,12 @@ impl Service {
             generation: 0,
             now: Shift { settings, sandbox, engine: None, tasks: Tasks::new() },
         };
+        check_permissions(&service.broker, &service.now.settings).await?;
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
-        service.now = service.begin(settings, sandbox, &[]).await?;
+        let (next, began) =
+            (Next { settings, sandbox, forgotten: &[], stream: OwnStream::Provide }, Instant::now());
+        let begun = service.begin(&next).await;
+        service.now = begun.map_err(|error| service.with_grants(began, error))?;
         let Settings { app, shards, .. } = &*service.now.settings;
         tracing::info!(app, host = service.me.host, shards, "application is taken over");
         Ok(service)
@@ -126,49 +135,46 @@ impl Service {
         self.snapshots.subscribe()
     }
 
-    async fn begin(
-        &self,
-        settings: Arc<Settings>,
-        sandbox: Arc<Sandbox>,
-        forgotten: &[String],
-    ) -> anyhow::Result<Shift> {
+    async fn begin(&self, next: &Next<'_>) -> anyhow::Result<Shift> {
+        let Next { settings, sandbox, forgotten, stream } = next;
         let names = Names::new(&settings.app);
         let max_payload = self.broker.max_payload();
         let policies =
-            settings.handlers.iter().map(|handler| Arc::new(policy(&settings, handler, max_payload)));
+            settings.handlers.iter().map(|handler| Arc::new(policy(settings, handler, max_payload)));
         let tools = Arc::new(Tools {
             policies: policies.collect(),
-            settings: Arc::clone(&settings),
+            settings: Arc::clone(settings),
             names: names.clone(),
             host: self.me.host.clone(),
             broker: self.broker.clone(),
-            sandbox: Arc::clone(&sandbox),
+            sandbox: Arc::clone(sandbox),
             registry: super::registry::registry(),
             threads: self.threads.clone(),
             looks: Semaphore::new(LOOKS),
         });
         // Whoever has the application now decides about its versions.
-        self.broker.provision(&settings.stream, &names).await?;
-        let acquired = acquire(&self.broker, &settings, &names, &self.me, forgotten).await?;
-        forget(&self.broker, &settings, &names, forgotten).await?;
+        self.look_at_stream(settings, *stream).await?;
+        let acquired = acquire(&self.broker, settings, &names, &self.me, forgotten).await?;
+        forget(&self.broker, settings, &names, forgotten).await?;
         let (registry, ties) = Registry::open(&tools).await?;
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
         let mut tasks = Tasks::new();
         registry.start(&tools, &self.reading, (created, cursor), self.orders.clone(), &mut tasks)?;
         let engine = Engine::new(Parts {
-            settings: Arc::clone(&settings),
+            settings: Arc::clone(settings),
             names,
             broker: self.broker.clone(),
             reading: self.reading.clone(),
             ties,
-            sandbox: Arc::clone(&sandbox),
+            sandbox: Arc::clone(sandbox),
             threads: self.threads.clone(),
             acquired,
             me: self.me.clone(),
             generation: self.generation,
             snapshots: self.snapshots.clone(),
         });
+        let (settings, sandbox) = (Arc::clone(settings), Arc::clone(sandbox));
         Ok(Shift { settings, sandbox, engine: Some(engine), tasks })
     }
 
@@ -226,37 +232,13 @@ impl Service {
             drop(preparing);
             self.now.tasks = tasks;
             let began = Instant::now();
+            tracing::info!(because = cause.what, "file is taken once what runs is finished");
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
-            self.go_on(cause, ready, began).await?;
-        }
-    }
-
-    /// Another engine goes on, with the old settings if it cannot with the new ones.
-    async fn go_on(&mut self, cause: Cause, ready: Ready, began: Instant) -> anyhow::Result<()> {
-        // Whoever decides about versions must have ended before another one begins.
-        self.now.tasks.shutdown().await;
-        let (settings, sandbox) = (Arc::clone(&self.now.settings), Arc::clone(&self.now.sandbox));
-        let changes = changes(&settings, &ready.settings);
-        match self.begin(ready.settings, ready.sandbox, &ready.forget).await {
-            Ok(shift) => {
-                self.now = shift;
-                let milliseconds = began.elapsed().as_millis() as u64;
-                tracing::info!(
-                    because = cause.what,
-                    changes,
-                    milliseconds,
-                    "file is read again, and events flow on"
-                );
-                self.tell(&cause, true, changes).await;
-            }
-            Err(error) => {
-                self.refused(&cause, &error).await;
-                self.generation += 1;
-                self.now = self.begin(settings, sandbox, &[]).await?;
+            if self.go_on(cause, ready, began, &mut stop).await? {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Reads the file, and prepares what is new in it. None: nothing is.
@@ -275,6 +257,8 @@ impl Service {
         if let Some(name) = forget.iter().find(|name| settings.handler(name).is_some()) {
             bail!("handler `{name}` is in the file: only what is no longer there can be forgotten");
         }
+        // Before anything pauses: somebody may have changed the stream since this host began.
+        self.look_at_stream(&settings, OwnStream::Check).await?;
         let streams: BTreeSet<_> = settings.handlers.iter().map(|handler| &handler.stream).collect();
         for stream in streams {
             self.broker.stream_state(stream).await?;

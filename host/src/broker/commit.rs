@@ -2,7 +2,8 @@
 //!
 //! Source: NATS ADR-50, "JetStream Batch Publishing".
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use async_nats::client::{PublishError, PublishErrorKind, RequestError, RequestErrorKind};
@@ -15,6 +16,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::shortage::shortage;
 use super::{Broker, headers};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::dead_letter::rfc3339;
@@ -24,6 +26,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How long the answers to single messages may still be on their way after the last one.
 const ANSWERS_ON_THEIR_WAY: Duration = Duration::from_millis(250);
+
+/// How long a denial may still be on its way to whoever takes it in when the answer is there: the server says it first.
+const DENIAL_ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// A message of the batch is missing: it was refused or denied.
+const INCOMPLETE: u64 = 10176;
 
 /// Refusals for what a message is. All others are for what the stream or the server is at the moment (full, busy, without
 /// a leader, changed by an operator), and may pass.
@@ -62,6 +70,12 @@ pub enum CommitError {
     /// Nothing was stored; the same batch may be stored later.
     #[error("refused for now: {0}")]
     Passing(String),
+    /// Nothing was stored, for there is no room; the same batch may be stored once somebody makes some.
+    #[error("no room: {0}")]
+    Full(String),
+    /// Nothing was stored: the host's user may not publish on this subject.
+    #[error("publishing on `{0}` is denied to the host's user")]
+    Denied(String),
     /// Nothing was stored and never will be: something in the batch is at fault.
     #[error("refused: {0}")]
     Refused(String),
@@ -107,6 +121,7 @@ impl Broker {
     ) -> Result<CommitAnswer, CommitError> {
         let (last, others) =
             batch.split_last().ok_or_else(|| CommitError::Refused("batch is empty".to_owned()))?;
+        let began = Instant::now();
         // Everything is encoded before anything is sent: a batch that cannot be sent whole is not begun.
         let mut encoded = Vec::with_capacity(batch.len());
         for (index, message) in batch.iter().enumerate() {
@@ -136,11 +151,36 @@ impl Broker {
             .headers(final_headers)
             .payload(last.payload.clone())
             .timeout(Some(ANSWER_TIMEOUT));
-        let answer = self.client.send_request(last.subject.clone(), request).await.map_err(unanswered)?;
-        match (decide(&answer.payload, batch.len() as u64), ear) {
-            (Err(error), Some(ear)) => Err(ear.refusal().await.unwrap_or(error)),
-            (result, _) => result,
+        let answer = tokio::select! {
+            answer = self.client.send_request(last.subject.clone(), request) => answer.map_err(unanswered)?,
+            // A message that is denied is not answered. Without the last one there is no batch.
+            denied = self.denials.publish_denied(began, |subject| subject == last.subject) => {
+                return Err(CommitError::Denied(denied));
+            }
+        };
+        let error = match decide(&answer.payload, batch.len() as u64) {
+            Err(error) => error,
+            stored => return stored,
+        };
+        if matches!(error, CommitError::Passing(_))
+            && let Some(denied) = self.denied_of(batch, began, &answer.payload).await
+        {
+            return Err(CommitError::Denied(denied));
         }
+        match ear {
+            Some(ear) => Err(ear.refusal().await.unwrap_or(error)),
+            None => Err(error),
+        }
+    }
+
+    /// If a batch is incomplete: which of its subjects the server has denied since it was begun.
+    async fn denied_of(&self, batch: &[BatchMessage], began: Instant, answer: &[u8]) -> Option<String> {
+        if read(answer).ok()?.error?.err_code != INCOMPLETE {
+            return None;
+        }
+        let subjects: HashSet<&str> = batch.iter().map(|message| &*message.subject).collect();
+        let denied = self.denials.publish_denied(began, |subject| subjects.contains(subject));
+        tokio::time::timeout(DENIAL_ON_ITS_WAY, denied).await.ok()
     }
 
     async fn listen(&self) -> Result<Ear, CommitError> {
@@ -190,19 +230,27 @@ fn unanswered(error: RequestError) -> CommitError {
 }
 
 fn decide(answer: &[u8], count: u64) -> Result<CommitAnswer, CommitError> {
-    let answer: Answer = serde_json::from_slice(answer)
-        .map_err(|error| CommitError::Unanswered(format!("answer is not understood: {error}")))?;
-    let Some(refusal) = answer.error else {
-        return Ok(CommitAnswer { first: (answer.seq + 1).saturating_sub(count) });
+    let (seq, refusal) = match read(answer) {
+        Ok(Answer { seq, error }) => (seq, error),
+        Err(error) => return Err(CommitError::Unanswered(format!("answer is not understood: {error}"))),
+    };
+    let Some(refusal) = refusal else {
+        return Ok(CommitAnswer { first: (seq + 1).saturating_sub(count) });
     };
     let text = format!("{} ({})", refusal.description, refusal.err_code);
     Err(if CONFLICT.contains(&refusal.err_code) {
         CommitError::Conflict(text)
     } else if CONTENT.contains(&refusal.err_code) {
         CommitError::Refused(text)
+    } else if let Some(what) = shortage(refusal.err_code) {
+        CommitError::Full(format!("{what}: {text}"))
     } else {
         CommitError::Passing(text)
     })
+}
+
+fn read(answer: &[u8]) -> Result<Answer, serde_json::Error> {
+    serde_json::from_slice(answer)
 }
 
 fn encode(id: &str, sequence: usize, message: &BatchMessage) -> Result<HeaderMap, CommitError> {
@@ -249,7 +297,9 @@ mod tests {
         };
         assert!(matches!(refused(400, 10071), CommitError::Conflict(_)));
         assert!(matches!(refused(503, 10008), CommitError::Passing(_)));
-        assert!(matches!(refused(400, 10077), CommitError::Passing(_)));
+        for full in [10002, 10023, 10026, 10027, 10028, 10047, 10077] {
+            assert!(matches!(refused(400, full), CommitError::Full(_)), "{full}");
+        }
         assert!(matches!(refused(400, 10054), CommitError::Refused(_)));
         assert!(matches!(refused(400, 10176), CommitError::Passing(_)));
         assert!(matches!(decide(b"", 1), Err(CommitError::Unanswered(_))));

@@ -2,10 +2,11 @@
 //! of itself while it lives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use async_nats::{ConnectOptions, Event, jetstream};
+use async_nats::{ConnectOptions, Event, ServerError, jetstream};
 
+use super::denials::Denials;
 use super::{Broker, Error, OLDEST_SERVER};
 use crate::values::settings::NatsSettings;
 
@@ -24,14 +25,15 @@ impl Broker {
     /// `name` is what the server's monitoring shows.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, Error> {
         let url = settings.url.clone();
-        let options = options(settings, name).await?;
+        let (began, denials) = (Instant::now(), Denials::new(&settings.inbox_prefix));
+        let options = options(settings, name, &denials).await?;
         let failed = |cause: String| Error::Connect { url: url.clone(), cause };
         let servers: Vec<String> = url.split(',').map(|server| server.trim().to_owned()).collect();
         let client = options.connect(servers).await.map_err(|error| failed(chain(&error)))?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
-        let broker = Broker { client, jetstream: context, url: url.into() };
-        broker.check_server().await?;
+        let broker = Broker { client, jetstream: context, url: url.into(), denials };
+        broker.check_server().await.map_err(|error| broker.explained(began, error))?;
         Ok(broker)
     }
 
@@ -57,7 +59,7 @@ fn is_new_enough(version: &str) -> bool {
     (next(), next(), next()) >= OLDEST_SERVER
 }
 
-async fn options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, Error> {
+async fn options(settings: &NatsSettings, name: &str, denials: &Denials) -> Result<ConnectOptions, Error> {
     let mut options = ConnectOptions::new()
         .name(name)
         .ping_interval(PING_INTERVAL)
@@ -70,8 +72,8 @@ async fn options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, 
             Duration::from_millis(50).saturating_mul(attempt).min(MAX_RECONNECT_DELAY)
         })
         .event_callback({
-            let name = name.to_owned();
-            move |event| report(name.clone(), event)
+            let (name, denials) = (name.to_owned(), denials.clone());
+            move |event| report(name.clone(), denials.clone(), event)
         });
     if let Some(path) = &settings.creds {
         let unreadable = |cause: std::io::Error| Error::Credentials {
@@ -97,7 +99,7 @@ async fn options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, 
     Ok(options)
 }
 
-async fn report(connection: String, event: Event) {
+async fn report(connection: String, denials: Denials, event: Event) {
     match event {
         Event::Connected => tracing::info!(connection, "connected to the server"),
         Event::Disconnected => {
@@ -106,6 +108,7 @@ async fn report(connection: String, event: Event) {
         Event::LameDuckMode => tracing::warn!("server is about to stop; another one will be used"),
         Event::Draining | Event::Closed => tracing::debug!("connection is closed"),
         Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages of the server were dropped"),
+        Event::ServerError(ServerError::Other(text)) if denials.take(&connection, &text) => {}
         Event::ServerError(error) => tracing::warn!(%error, "server reports an error"),
         Event::ClientError(error) => tracing::debug!(%error, "connection reports an error"),
     }

@@ -7,11 +7,14 @@ mod commit;
 mod compact;
 mod connect;
 mod cursor;
+mod denials;
 mod headers;
 mod letters;
 mod objects;
 mod observe;
+mod permissions;
 mod provision;
+mod shortage;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -66,6 +69,11 @@ pub enum Error {
         "object `{0}` does not have the bytes that its digest says: it was replaced while it was read, or is broken"
     )]
     ObjectChanged(String),
+    #[error(
+        "server denies what is needed; grant this user to {} (see `heddle permissions`): {cause}",
+        grants.join(", ")
+    )]
+    Denied { grants: Vec<String>, cause: String },
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
 }
@@ -118,6 +126,8 @@ pub struct Broker {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     url: Arc<str>,
+    /// What the server did not let this connection do.
+    denials: denials::Denials,
 }
 
 impl Broker {

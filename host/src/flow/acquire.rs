@@ -121,7 +121,9 @@ pub async fn acquire(
                 let aside = aside(broker, settings, names).await?;
                 return Ok(Acquired { checkpoints, streams, stateless, gates, aside });
             }
-            Err(CommitError::Refused(reason)) => return Err(Error::Commit(CommitError::Refused(reason))),
+            Err(error @ (CommitError::Refused(_) | CommitError::Denied(_))) => {
+                return Err(Error::Commit(error));
+            }
             // Somebody was faster, or it is not known: look again.
             Err(error) => {
                 tracing::warn!(%error, "application could not be taken over yet; trying again");

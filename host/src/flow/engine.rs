@@ -43,6 +43,7 @@ use crate::values::checkpoint::Checkpoint;
 use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
+use crate::values::permissions::Permissions;
 use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Failure;
 
@@ -130,6 +131,8 @@ pub struct Engine {
     hurry: bool,
     ready: Vec<VecDeque<Job>>,
     running: Vec<usize>,
+    /// What the host's user may do, once the server has denied something: asked for again now and then.
+    permissions: Option<Permissions>,
     /// Events that may not run, and why.
     condemned: HashMap<(HandlerIx, u64), Failure>,
     /// A sequence that was committed: about the end of the stream.
@@ -138,6 +141,8 @@ pub struct Engine {
     checkpoints: Checkpoints,
     /// For how many ticks each handler has had a full window.
     without_room: Vec<u32>,
+    /// Counts the seconds, about.
+    ticks: u32,
     /// Counts the resets.
     generation: u64,
     /// Whether events were read since idle shards last wrote their checkpoint.
@@ -205,8 +210,10 @@ impl Engine {
             under_way: HashMap::new(),
             sent: Instant::now(),
             hurry: false,
+            permissions: None,
             condemned: HashMap::new(),
             checkpoints: Checkpoints::default(),
+            ticks: 0,
             generation,
             moved: false,
             cursors: JoinSet::new(),

@@ -17,6 +17,7 @@ use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
+use crate::values::permissions::Permissions;
 use crate::values::plugin::PluginId;
 use crate::values::verdict::Verdict;
 
@@ -63,6 +64,8 @@ pub(super) enum Done {
     Committed(u64, End),
     /// What a sweep of old states left; none: it failed.
     Swept(Option<Left>),
+    /// What the host's user may do; none: the server does not tell.
+    Permissions(Option<Permissions>),
     /// Old checkpoints were removed, as far as that was possible.
     Cleaned,
     /// Nothing follows.
@@ -283,6 +286,11 @@ pub(super) async fn reply(broker: Broker, replies: Vec<Reply>) -> Done {
         }
     }
     Done::Nothing
+}
+
+/// Asks what this host's user may do.
+pub(super) async fn permissions(broker: Broker) -> Done {
+    Done::Permissions(broker.permissions().await)
 }
 
 /// Announces this host again.

@@ -2,14 +2,18 @@
 //!
 //! A commit without an answer is looked up: its checkpoints carry the host and the number of the commit.
 
+mod trouble;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Origins};
 use crate::broker::{Broker, CommitError, Listen};
 use crate::values::batch::BatchMessage;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::names::Names;
+
+use trouble::{Trouble, Word};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub enum End {
     Stored(u64),
     /// Something in it is at fault; nothing is stored.
     Refused(String),
+    /// An event's message is on this subject, where the host's user may not publish; nothing is stored.
+    Denied(String),
     /// Another host owns the application now.
     Fenced(String),
     /// The stream is not the one it was.
@@ -40,41 +46,39 @@ pub async fn store(
     number: u64,
     probe: Probe,
 ) -> End {
+    let (began, mut trouble) = (Instant::now(), Trouble::default());
     let mut conflicts = 0;
     for attempt in 0_u32.. {
         let id = format!("{}-{number}-{attempt}", origins.host);
         // If it failed once, it matters why.
         let listen = if attempt == 0 { Listen::Last } else { Listen::Each };
-        let (problem, conflict) = match broker.commit(&origins.stream, &id, &batch, listen).await {
+        let problem = match broker.commit(&origins.stream, &id, &batch, listen).await {
             Ok(answer) => return End::Stored(answer.first),
             Err(CommitError::Refused(reason)) => return End::Refused(reason),
-            Err(error @ CommitError::Passing(_)) => (error, false),
-            Err(error) => {
-                let conflict = matches!(error, CommitError::Conflict(_));
-                match look(&broker, &origins, number, &probe).await {
-                    Found::Stored(first) => return End::Stored(first),
-                    Found::Other(host) => return End::Fenced(host),
-                    Found::Nothing => {
-                        let stream = &origins.stream;
-                        return End::Lost(format!(
-                            "the checkpoint `{}` is gone: stream `{stream}` was purged or created anew",
-                            probe.subject
-                        ));
-                    }
-                    Found::Foreign(why) => {
-                        return End::Lost(format!("somebody else wrote `{}`: {why}", probe.subject));
-                    }
-                    Found::Before => {}
-                }
-                (error, conflict)
+            // Heddle's own subjects are no event's fault.
+            Err(CommitError::Denied(subject)) if !origins.names.is_internal(&subject) => {
+                return End::Denied(subject);
             }
+            Err(problem) => problem,
         };
-        conflicts += u32::from(conflict);
+        if matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_))
+            && let Some(end) = look(&broker, &origins, number, &probe).await.into_end(&origins, &probe)
+        {
+            return end;
+        }
+        conflicts += u32::from(matches!(problem, CommitError::Conflict(_)));
         if conflicts > MAX_CONFLICTS {
             return End::Lost(format!("stream `{}` contradicts the host: {problem}", origins.stream));
         }
-        let delay = Duration::from_millis(25).saturating_mul(1 << attempt.min(7)).min(MAX_DELAY);
-        tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+        let (word, delay) = trouble.failed(&problem, &origins.stream, began.elapsed());
+        match word {
+            Word::Warn => {
+                tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+            }
+            Word::Error(call) => {
+                tracing::error!(commit = number, attempt, error = %problem, ?delay, "{call}");
+            }
+        }
         tokio::time::sleep(delay).await;
     }
     unreachable!("the attempts have no end")
@@ -104,6 +108,22 @@ enum Found {
     /// What is there was not written by a host.
     Foreign(String),
     Nothing,
+}
+
+impl Found {
+    /// What became of the batch; none if it is not stored yet.
+    fn into_end(self, origins: &Origins, probe: &Probe) -> Option<End> {
+        let (stream, subject) = (&origins.stream, &probe.subject);
+        Some(match self {
+            Found::Before => return None,
+            Found::Stored(first) => End::Stored(first),
+            Found::Other(host) => End::Fenced(host),
+            Found::Nothing => End::Lost(format!(
+                "the checkpoint `{subject}` is gone: stream `{stream}` was purged or created anew"
+            )),
+            Found::Foreign(why) => End::Lost(format!("somebody else wrote `{subject}`: {why}")),
+        })
+    }
 }
 
 /// Reads the checkpoint back, for as long as it takes.

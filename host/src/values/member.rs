@@ -55,6 +55,9 @@ pub struct Member {
     pub process: Process,
     /// The version of Heddle.
     pub version: String,
+    /// Whether it was asked to stop and finishes what runs: whoever starts meanwhile waits for it.
+    #[serde(default)]
+    pub draining: bool,
     /// By the handler's name.
     pub handlers: BTreeMap<String, Activity>,
 }

@@ -6,6 +6,7 @@ pub mod event;
 pub mod key;
 pub mod names;
 pub mod object;
+pub mod permissions;
 pub mod subject;
 
 pub mod effects;
@@ -28,4 +29,5 @@ pub mod member;
 pub mod order;
 
 pub mod choreography;
+pub mod rights;
 pub mod settings;

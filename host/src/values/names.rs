@@ -113,6 +113,11 @@ impl Names {
         [format!("{}>", self.internal), format!("{}>", self.dead)]
     }
 
+    /// Everything that a host sends itself, outside of any stream, to see whether a connection still carries something.
+    pub fn live(&self) -> String {
+        format!("_heddle_live.{}>", self.internal.trim_start_matches("_heddle."))
+    }
+
     /// Whether `subject` is Heddle's own rather than an event.
     pub fn is_internal(&self, subject: &str) -> bool {
         subject.starts_with(&*self.internal) || subject.starts_with(&*self.dead)

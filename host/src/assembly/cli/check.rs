@@ -12,6 +12,7 @@ use crate::broker::{self, Broker, difference};
 use crate::flow::registry;
 use crate::values::choreography::review;
 use crate::values::names::Names;
+use crate::values::rights::{denied_publishes, needed_to_run};
 use crate::values::settings::Settings;
 
 /// Default of nats-server's `max_payload`, in bytes, for a check without a server.
@@ -61,6 +62,7 @@ impl Command {
                 Ok(broker) => {
                     max_payload = broker.max_payload();
                     check_stream(&broker, &settings, &mut report).await;
+                    check_rights(&broker, &settings, &mut report).await;
                     server = Some(broker);
                 }
                 Err(error @ broker::Error::Connect { .. }) => {
@@ -121,4 +123,19 @@ async fn check_stream(broker: &Broker, settings: &Settings, report: &mut Report)
             report.errors.push(format!("handler `{}`: {error}", handler.name));
         }
     }
+}
+
+/// What the user of `[nats]`, who is to be that of the host, may not do.
+async fn check_rights(broker: &Broker, settings: &Settings, report: &mut Report) {
+    let Some(permissions) = broker.permissions().await else {
+        report.notes.push("permissions: not checked: the server does not tell this user its own".to_owned());
+        return;
+    };
+    let lacking = needed_to_run(settings).lacking(&permissions);
+    if lacking.is_empty() {
+        report.ok.push("permissions: the host's user may do what Heddle itself needs".to_owned());
+    }
+    let missing = |line| format!("permissions: grant this user to {line} (see `heddle permissions`)");
+    report.errors.extend(lacking.into_iter().map(missing));
+    report.errors.extend(denied_publishes(settings, &permissions));
 }

@@ -10,6 +10,7 @@ mod graph;
 mod invoke;
 mod new;
 mod orders;
+mod permissions;
 mod plugins;
 mod publish;
 mod push;
@@ -71,6 +72,7 @@ enum Command {
     Run(run::Command),
     Dev(dev::Command),
     Check(check::Command),
+    Permissions(permissions::Command),
     Graph(graph::Command),
     Invoke(invoke::Command),
     Test(test::Command),
@@ -222,6 +224,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
             Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Check(command) => command.run().await,
+            Command::Permissions(command) => done(command.run()),
             Command::Graph(command) => done(command.run()),
             Command::Invoke(command) => command.run().await,
             Command::Test(command) => Box::pin(command.run(plugins.handle().clone())).await,

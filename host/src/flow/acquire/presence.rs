@@ -1,7 +1,7 @@
 //! Presence: whether another host that has announced itself is alive.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::Error;
 use crate::broker::{self, Broker, Stored};
@@ -44,48 +44,98 @@ pub fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// How long a host that runs is given to say that it drains: it may have been asked to stop a moment ago.
+const SECOND_LOOK: Duration = Duration::from_millis(750);
+
+/// How often it is looked whether a host that drains has ended.
+const DRAINING_POLL: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether a host elsewhere renews its announcement.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What is known of the others, from one look to the next.
+#[derive(Debug, Default)]
+struct Others {
+    /// The sequence of each one's last announcement, and when it was first seen to run.
+    seen: BTreeMap<String, (u64, Option<Instant>)>,
+}
+
+/// What follows from another host's announcement.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    /// Its announcement is removed.
+    Remove,
+    /// It runs the application.
+    Taken,
+    /// It drains, or may be about to say so.
+    Draining,
+    /// It is not known yet whether it is alive.
+    Unknown,
+}
+
+impl Others {
+    fn course(&mut self, member: &Member, sequence: u64, me: &Process, now: Instant) -> Course {
+        let (before, running_since) = self.seen.entry(member.host.clone()).or_insert((sequence, None));
+        let renewed = std::mem::replace(before, sequence) != sequence;
+        match presence(member, me) {
+            Presence::Gone => Course::Remove,
+            _ if member.draining => Course::Draining,
+            Presence::Alive => {
+                let since = *running_since.get_or_insert(now);
+                if now.duration_since(since) < SECOND_LOOK { Course::Draining } else { Course::Taken }
+            }
+            Presence::Unknown if renewed => Course::Taken,
+            Presence::Unknown => Course::Unknown,
+        }
+    }
+}
+
 /// Waits until no other host is alive, or says that one is: its process is there, or it renewed its
-/// announcement while this host waited.
+/// announcement while this host waited. One that drains is waited for.
 pub(super) async fn wait_for_others(
     broker: &Broker,
     settings: &Settings,
     names: &Names,
     me: &Member,
 ) -> Result<(), Error> {
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut others = Others::default();
+    let mut told = BTreeSet::new();
     loop {
-        let mut waiting = false;
+        let mut poll = None;
         for (message, member) in members(broker, &settings.stream.name, names).await? {
             if member.host == me.host {
                 continue;
             }
-            let renewed =
-                seen.insert(member.host.clone(), message.sequence).is_some_and(|s| s != message.sequence);
-            let presence = presence(&member, &me.process);
-            if renewed || presence == Presence::Alive {
-                return Err(Error::Taken {
-                    app: settings.app.clone(),
-                    host: member.host,
-                    hostname: member.process.hostname,
-                    pid: member.process.pid,
-                });
-            }
-            if presence == Presence::Gone {
-                broker.purge(&settings.stream.name, &names.member(&member.host)).await?;
-                continue;
-            }
-            if !std::mem::replace(&mut waiting, true) {
-                tracing::info!(
-                    host = member.host,
-                    hostname = member.process.hostname,
-                    "waiting to see whether the host that has the application is alive"
-                );
+            let course = others.course(&member, message.sequence, &me.process, Instant::now());
+            let Member { host, process: Process { hostname, pid, .. }, draining, .. } = member;
+            match course {
+                Course::Remove => broker.purge(&settings.stream.name, &names.member(&host)).await?,
+                Course::Taken => return Err(Error::Taken { app: settings.app.clone(), host, hostname, pid }),
+                Course::Draining => {
+                    poll = Some(DRAINING_POLL);
+                    if draining && told.insert((host.clone(), draining)) {
+                        tracing::info!(
+                            host,
+                            hostname,
+                            pid,
+                            "waiting for the host that has the application: it drains"
+                        );
+                    }
+                }
+                Course::Unknown => {
+                    poll = poll.or(Some(POLL));
+                    if told.insert((host.clone(), draining)) {
+                        tracing::info!(
+                            host,
+                            hostname,
+                            "waiting to see whether the host that has the application is alive"
+                        );
+                    }
+                }
             }
         }
-        if !waiting {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(poll) = poll else { return Ok(()) };
+        tokio::time::sleep(poll).await;
     }
 }
 
@@ -111,7 +161,8 @@ mod tests {
 
     fn member(machine: &str, pid: u32, started: u64) -> Member {
         let process = Process { machine: machine.into(), pid, started, hostname: "h".into() };
-        Member { host: "x".into(), process, version: String::new(), handlers: BTreeMap::new() }
+        let (version, handlers) = (String::new(), BTreeMap::new());
+        Member { host: "x".into(), process, version, draining: false, handlers }
     }
 
     #[test]
@@ -123,5 +174,23 @@ mod tests {
         assert_eq!(presence(&member("m", pid, since + 1), &me), Presence::Gone, "the id was used again");
         assert_eq!(presence(&member("m", u32::MAX, 1), &me), Presence::Gone);
         assert_eq!(presence(&member("elsewhere", pid, since), &me), Presence::Unknown);
+    }
+    #[test]
+    fn a_host_that_drains_is_waited_for_and_one_that_goes_on_running_has_the_application() {
+        let pid = std::process::id();
+        let here = member("m", pid, started(pid).expect("this process runs"));
+        let me = Process { machine: "m".into(), pid: 0, started: 0, hostname: "h".into() };
+        let (began, mut others) = (Instant::now(), Others::default());
+        let later = began + SECOND_LOOK;
+        assert_eq!(others.course(&here, 1, &me, began), Course::Draining, "it may be about to say so");
+        let draining = Member { draining: true, ..here.clone() };
+        assert_eq!(others.course(&draining, 2, &me, later), Course::Draining);
+        assert_eq!(others.course(&here, 3, &me, later), Course::Taken);
+
+        let elsewhere = Member { host: "y".into(), ..member("elsewhere", pid, 1) };
+        let draining = Member { draining: true, ..elsewhere.clone() };
+        assert_eq!(others.course(&elsewhere, 4, &me, began), Course::Unknown);
+        assert_eq!(others.course(&draining, 5, &me, began), Course::Draining, "renewed, but on its way out");
+        assert_eq!(others.course(&elsewhere, 6, &me, began), Course::Taken);
     }
 }

@@ -4,9 +4,16 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Course, DRAIN_DEADLINE, Engine, Error};
+use crate::values::member::TTL_SECONDS;
 
 /// How long the announcement may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often a host that drains says so: its successor waits for as long as it does.
+const ANNOUNCEMENT: Duration = Duration::from_secs(1);
+
+/// How long that may take: with the server away nothing else can be done either.
+const SAYING: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// Stops: see [`run`](Self::run).
@@ -18,6 +25,9 @@ impl Engine {
         match course {
             Course::Pause => tracing::debug!(running, uncommitted, "pausing: finishing what runs"),
             Course::Run | Course::Stop => {
+                // At once: a successor may be starting already.
+                self.me.draining = true;
+                self.say_draining().await;
                 tracing::info!(running, uncommitted, "stopping: finishing what runs")
             }
         }
@@ -46,8 +56,19 @@ impl Engine {
         Ok(self.generation)
     }
 
+    /// Says that this host drains, so that its successor waits for it. Awaited, for whatever came after the farewell would
+    /// stay.
+    async fn say_draining(&mut self) {
+        let (subject, payload) = self.announcement();
+        let said = self.broker.announce(&subject, payload.into(), TTL_SECONDS);
+        if !matches!(tokio::time::timeout(SAYING, said).await, Ok(Ok(()))) {
+            tracing::debug!("host could not say that it drains");
+        }
+    }
+
     pub(super) async fn finish_all(&mut self) -> Result<(), Error> {
         let mut last_checkpoints = false;
+        let mut announcement = tokio::time::interval(ANNOUNCEMENT);
         loop {
             self.act();
             self.ready.iter_mut().for_each(VecDeque::clear);
@@ -61,10 +82,11 @@ impl Engine {
                 self.touch_lagging();
                 continue;
             }
-            // Both arms are cancel-safe: each takes its input only when it is chosen.
+            // All arms are cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
+                _ = announcement.tick(), if self.me.draining => self.say_draining().await,
             }
         }
     }

@@ -17,8 +17,10 @@ use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
+use crate::values::effects::When;
 use crate::values::event::{Event, REPLAYED, Replay, Source};
 use crate::values::key::Key;
+use crate::values::permissions::Permissions;
 use crate::values::settings::HandlerSettings;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
 
@@ -128,6 +130,7 @@ impl Engine {
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept(left) => self.compaction.ended(left, now()),
                 Done::Cleaned => self.checkpoints.ended(),
+                Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Fetched { .. } | Done::TakenBack { .. } | Done::Removed { .. } | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
@@ -151,6 +154,7 @@ impl Engine {
     /// An event came to its verdict.
     fn ran(&mut self, place: Place, key: Key, verdict: Verdict, ran: Ran, loaded: Option<State>) {
         let Some(settings) = self.settings.handlers.get(place.handler) else { return };
+        let verdict = permitted(self.permissions.as_ref(), verdict);
         let id = (place.handler, key);
         if let Some(state) = loaded {
             self.states.loaded(id.clone(), state, now());
@@ -176,27 +180,30 @@ impl Engine {
             End::Stored(first) => self.stored(batch, first),
             End::Fenced(host) => return Err(Error::Fenced(host)),
             End::Lost(reason) => return Err(Error::Lost(reason)),
-            End::Refused(reason) if batch.units.is_empty() => {
-                return Err(Error::Lost(format!("the server refuses the checkpoints: {reason}")));
+            End::Refused(reason) => return self.refused(batch, &reason),
+            End::Denied(subject) => {
+                self.ask_permissions();
+                return self.refused(batch, &denied(&subject));
             }
-            End::Refused(reason) => {
-                tracing::error!(
-                    reason,
-                    "server refuses a commit for its content; looking for the event at fault"
-                );
-                match self.commits.refused(batch) {
-                    None => {}
-                    Some(unit) if unit.minimal => {
-                        return Err(Error::Lost(format!(
-                            "the server refuses even to name an event: {reason}"
-                        )));
-                    }
-                    Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::SetAside) => {
-                        self.commits.push_front(Unit { minimal: true, ..unit });
-                    }
-                    Some(unit) => self.reset(&unit, &reason),
-                }
+        }
+        Ok(())
+    }
+
+    /// The server will never store a batch as it is: the event at fault is looked for, and ends without its effects.
+    fn refused(&mut self, batch: Batch, reason: &str) -> Result<(), Error> {
+        if batch.units.is_empty() {
+            return Err(Error::Lost(format!("the server refuses the checkpoints: {reason}")));
+        }
+        tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");
+        match self.commits.refused(batch) {
+            None => {}
+            Some(unit) if unit.minimal => {
+                return Err(Error::Lost(format!("the server refuses even to name an event: {reason}")));
             }
+            Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::SetAside) => {
+                self.commits.push_front(Unit { minimal: true, ..unit });
+            }
+            Some(unit) => self.reset(&unit, reason),
         }
         Ok(())
     }
@@ -301,6 +308,25 @@ impl Engine {
         self.shards.resume(now(), &mut self.actions);
         self.readers = readers(&self.settings, &self.plan, &self.shards, self.generation);
         self.read_requests();
+    }
+}
+
+/// Why an event may not take effect that publishes on a subject.
+fn denied(subject: &str) -> String {
+    format!(
+        "the server denies publishing on `{subject}`: grant the host's user to publish there (see `heddle permissions`), then replay"
+    )
+}
+
+/// An event that wants to publish where the host's user is known to have no permission fails at once, before others
+/// build on it.
+fn permitted(permissions: Option<&Permissions>, verdict: Verdict) -> Verdict {
+    let (Some(permissions), Verdict::Done(effects)) = (permissions, &verdict) else { return verdict };
+    let now = effects.messages.iter().filter(|(_, when)| matches!(when, When::Now));
+    let refused = now.map(|(message, _)| &*message.subject).find(|s| !permissions.publish.permit(s));
+    match refused {
+        Some(subject) => Verdict::Failed(Failure::new(CauseClass::Refused, denied(subject)).into()),
+        None => verdict,
     }
 }
 

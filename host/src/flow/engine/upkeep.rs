@@ -11,6 +11,10 @@ use crate::values::member::{Activity, TTL_SECONDS};
 /// How often the same warning comes again, in ticks of a second.
 const TICKS_TO_WARN: u32 = 60;
 
+/// How often the server is asked what it permits once it has denied something, in ticks of a second: what is granted
+/// since counts after so long.
+const TICKS_TO_ASK: u32 = 10;
+
 impl Engine {
     pub(super) fn balance(&mut self) {
         let now = now();
@@ -35,6 +39,10 @@ impl Engine {
         }
         self.judge();
         self.trim();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.permissions.is_some() && self.ticks % TICKS_TO_ASK == 0 {
+            self.ask_permissions();
+        }
         self.warn_of_full_windows();
         let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
@@ -88,10 +96,20 @@ impl Engine {
         }
     }
 
-    pub(super) fn announce(&mut self) {
+    /// Asks the server what the host's user may do.
+    pub(super) fn ask_permissions(&mut self) {
+        self.jobs.spawn(jobs::permissions(self.broker.clone()));
+    }
+
+    /// What this host says of itself now, and where.
+    pub(super) fn announcement(&mut self) -> (String, Vec<u8>) {
         self.me.handlers = self.activity();
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
-        let subject = self.origins.names.member(&self.me.host);
+        (self.origins.names.member(&self.me.host), payload)
+    }
+
+    pub(super) fn announce(&mut self) {
+        let (subject, payload) = self.announcement();
         self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
     }
 }

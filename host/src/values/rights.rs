@@ -1,0 +1,234 @@
+//! The least rights of those who have to do with an application: which subjects they publish and subscribe to, derived
+//! from its settings.
+//!
+//! Refuses to know how a server is told of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::names::Names;
+use super::permissions::{API, Action, Missing, Permissions};
+use super::plugin::PluginPlace;
+use super::settings::Settings;
+use super::subject::Pattern;
+
+/// Answers what a user may do, to that user.
+pub const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
+/// Who is granted something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs the application: `heddle run`.
+    Host,
+    /// Looks at it and gives it commands: `heddle status`, `heddle dl`, `heddle reload`.
+    Operator,
+    /// Stores events: `heddle publish`, and programs of others.
+    Publisher,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Role; 3] = [Role::Host, Role::Operator, Role::Publisher];
+
+    /// One word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Host => "host",
+            Role::Operator => "operator",
+            Role::Publisher => "publisher",
+        }
+    }
+
+    /// What the role is for.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Role::Host => "runs the application (`heddle run`)",
+            Role::Operator => {
+                "looks at it and gives it commands (`heddle status`, `heddle dl`, `heddle reload`)"
+            }
+            Role::Publisher => "stores events (`heddle publish`, and programs of others)",
+        }
+    }
+}
+
+/// What a role needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Sorted, and none covers another.
+    pub publish: Vec<Pattern>,
+    /// The same.
+    pub subscribe: Vec<Pattern>,
+}
+
+impl Rights {
+    /// The least rights of a role in an application.
+    pub fn of(role: Role, settings: &Settings) -> Self {
+        let names = Names::new(&settings.app);
+        let (own, inbox) = (&*settings.stream.name, format!("{}.>", settings.nats.inbox_prefix));
+        let mut rights = Gathered::default();
+        rights.subscribe(&inbox);
+        match role {
+            Role::Publisher => {
+                rights.client();
+                rights.publish.extend(settings.stream.subjects.iter().cloned());
+            }
+            Role::Operator => {
+                rights.publish.extend(settings.stream.subjects.iter().cloned());
+                rights.client();
+                rights.publish_all(names.stream_subjects());
+                rights.changed(own);
+                streams(settings).iter().for_each(|stream| rights.observed(stream));
+            }
+            Role::Host => {
+                rights.client();
+                rights.publish_all(names.stream_subjects());
+                let publishes = settings.handlers.iter().flat_map(|handler| &handler.publishes);
+                rights.publish.extend(publishes.cloned());
+                // Answers to those who published with an inbox.
+                rights.publish_all([inbox]);
+                rights.publish_all([format!("{API}.STREAM.CREATE.{own}")]);
+                rights.changed(own);
+                for stream in streams(settings) {
+                    rights.observed(&stream);
+                    rights.publish_all([format!("{API}.CONSUMER.RESET.{stream}.*")]);
+                }
+                buckets(settings).iter().for_each(|stream| rights.observed(stream));
+                // The host hears itself here: that is how it knows that a connection still carries something.
+                let live = names.live();
+                rights.subscribe(&live);
+                rights.publish_all([live]);
+            }
+        }
+        rights.sorted()
+    }
+
+    /// What a user lacks of these rights, a line for each.
+    pub fn lacking(&self, permissions: &Permissions) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (action, patterns) in [(Action::Publish, &self.publish), (Action::Subscribe, &self.subscribe)] {
+            for pattern in patterns.iter().filter(|pattern| pattern.as_str() != USER_INFO) {
+                match permissions.of(action).missing(pattern) {
+                    None => {}
+                    Some(Missing::NotAllowed) => lines.push(format!("{action} on `{pattern}`")),
+                    Some(Missing::Denied(denied)) => {
+                        lines.push(format!("{action} on `{pattern}` (`{denied}` is denied)"));
+                    }
+                }
+            }
+        }
+        lines
+    }
+}
+
+/// What is denied of what handlers declare in `publishes`, a line for each.
+pub fn denied_publishes(settings: &Settings, permissions: &Permissions) -> Vec<String> {
+    let mut lines = Vec::new();
+    for handler in &settings.handlers {
+        for pattern in &handler.publishes {
+            let denied = match permissions.publish.missing(pattern) {
+                None => continue,
+                Some(Missing::NotAllowed) => pattern.clone(),
+                Some(Missing::Denied(denied)) => denied,
+            };
+            lines.push(format!(
+                "handler `{}` declares `publishes` of `{pattern}`, but the server denies this user to publish on `{denied}`: events that publish there become dead letters (`refused`)",
+                handler.name
+            ));
+        }
+    }
+    lines
+}
+
+/// What the host itself needs: without the messages of its handlers, which only their own events miss.
+pub fn needed_to_run(settings: &Settings) -> Rights {
+    let mut bare = settings.clone();
+    for handler in &mut bare.handlers {
+        Arc::make_mut(handler).publishes.clear();
+    }
+    let mut rights = Rights::of(Role::Host, &bare);
+    // A stream that is there need not be created, and only handlers answer.
+    let dispensable = [
+        format!("{API}.STREAM.CREATE.{}", settings.stream.name),
+        format!("{}.>", settings.nats.inbox_prefix),
+        Names::new(&settings.app).live(),
+    ];
+    rights.publish.retain(|pattern| !dispensable.iter().any(|one| one == pattern.as_str()));
+    rights.subscribe.retain(|pattern| pattern.as_str() != Names::new(&settings.app).live());
+    rights
+}
+
+/// The streams that are read: the application's own, and those of others.
+fn streams(settings: &Settings) -> BTreeSet<String> {
+    let read = settings.handlers.iter().map(|handler| &handler.stream);
+    read.chain([&settings.stream.name]).map(ToString::to_string).collect()
+}
+
+/// The streams of the object stores that plugins come from.
+fn buckets(settings: &Settings) -> BTreeSet<String> {
+    let objects = settings.handlers.iter().filter_map(|handler| match &handler.plugin.place {
+        PluginPlace::Object(object) => Some(format!("OBJ_{}", object.bucket())),
+        PluginPlace::File(_) | PluginPlace::Oci(_) => None,
+    });
+    objects.collect()
+}
+
+#[derive(Default)]
+struct Gathered {
+    publish: Vec<Pattern>,
+    subscribe: Vec<Pattern>,
+}
+
+impl Gathered {
+    fn publish_all(&mut self, subjects: impl IntoIterator<Item = String>) {
+        self.publish.extend(subjects.into_iter().map(|subject| pattern(&subject)));
+    }
+
+    fn subscribe(&mut self, subject: &str) {
+        self.subscribe.push(pattern(subject));
+    }
+
+    /// What every connection of Heddle asks the server.
+    fn client(&mut self) {
+        self.publish_all([format!("{API}.INFO"), USER_INFO.to_owned()]);
+    }
+
+    /// A stream that is read.
+    fn observed(&mut self, stream: &str) {
+        self.publish_all([
+            format!("{API}.STREAM.INFO.{stream}"),
+            format!("{API}.STREAM.MSG.GET.{stream}"),
+            format!("{API}.CONSUMER.CREATE.{stream}"),
+            format!("{API}.CONSUMER.CREATE.{stream}.>"),
+            format!("{API}.CONSUMER.INFO.{stream}.*"),
+            format!("{API}.CONSUMER.MSG.NEXT.{stream}.*"),
+            format!("{API}.CONSUMER.DELETE.{stream}.*"),
+        ]);
+    }
+
+    /// A stream whose old messages are removed.
+    fn changed(&mut self, stream: &str) {
+        self.publish_all([
+            format!("{API}.STREAM.MSG.DELETE.{stream}"),
+            format!("{API}.STREAM.PURGE.{stream}"),
+        ]);
+    }
+
+    fn sorted(self) -> Rights {
+        Rights { publish: narrowed(self.publish), subscribe: narrowed(self.subscribe) }
+    }
+}
+
+/// Sorted, without what another one covers.
+fn narrowed(patterns: Vec<Pattern>) -> Vec<Pattern> {
+    let covered = |pattern: &Pattern| {
+        patterns.iter().any(|other| other.as_str() != pattern.as_str() && other.covers(pattern))
+    };
+    let mut kept: Vec<Pattern> = patterns.iter().filter(|pattern| !covered(pattern)).cloned().collect();
+    kept.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    kept.dedup();
+    kept
+}
+
+fn pattern(subject: &str) -> Pattern {
+    subject.parse().expect("names of applications, streams and buckets are tokens of subjects")
+}

@@ -1,0 +1,104 @@
+//! A host ends only for the reasons that the documentation lists; its successor waits while it drains.
+
+use std::time::{Duration, Instant};
+
+use heddle_tests::{App, Checker, Server};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn app() -> App {
+    App::contrary("limits = { time = \"20s\" }")
+}
+
+/// An event that runs for a while, and says when it is done.
+fn long(ms: u64) -> Value {
+    json!([{"sleep_ms": {"ms": ms}}, {"publish": {"subject": "out.long", "payload": "x"}}])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_an_operator_has_changed_and_a_harmless_edit_of_the_file_end_nothing() {
+    let server = Server::start().await;
+    let app = app();
+    let mut host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    checker.publish_counts(20, 5).await;
+    let mut stream = jetstream.get_stream("T").await.expect("the stream is there");
+    let mut config = stream.info().await.expect("the stream tells").config.clone();
+    config.max_age = Duration::from_secs(30 * 24 * 3600);
+    jetstream.update_stream(config.clone()).await.expect("an operator changes the stream");
+    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    host.wait_for_line("file is not taken, everything stays as it is").await;
+    host.wait_for_line("`max_age` is 30days, should be unlimited").await;
+    checker.publish_counts(20, 5).await;
+    checker.wait_for("out.>", 40).await;
+    config.max_age = Duration::ZERO;
+    jetstream.update_stream(config).await.expect("an operator changes the stream back");
+    host.signal(Signal::HUP);
+    host.wait_for_line("file is read again, and events flow on").await;
+    checker.publish_counts(20, 5).await;
+    checker.wait_for("out.>", 60).await;
+    assert_eq!(host.stop().await, 0);
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_in_the_middle_of_a_reload_is_waited_for() {
+    let mut server = Server::start().await;
+    let app = app();
+    let mut host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish("in.long", long(3_000)).await;
+    host.wait_for_line("running").await;
+    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    host.wait_for_line("file is taken once what runs is finished").await;
+    server.kill().await;
+    host.wait_for_line("events cannot flow on yet; trying again").await;
+    server.restart().await;
+    host.wait_for_line("file is read again, and events flow on").await;
+    checker.publish_counts(20, 5).await;
+    for key in ["out.k0", "out.k4"] {
+        checker.wait_for(key, 4).await;
+    }
+    checker.wait_for("out.long", 1).await;
+    assert_eq!(checker.count("out.long").await, Some(1));
+    assert_eq!(host.stop().await, 0);
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_waits_for_the_server_in_a_reload_stops_when_it_is_asked_to() {
+    let mut server = Server::start().await;
+    let app = app();
+    let mut host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish("in.long", long(1_000)).await;
+    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    host.wait_for_line("file is taken once what runs is finished").await;
+    server.kill().await;
+    host.wait_for_line("events cannot flow on yet; trying again").await;
+    assert_eq!(host.stop().await, 0);
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_waits_while_its_predecessor_drains_and_then_takes_over() {
+    let server = Server::start().await;
+    let app = app();
+    let mut old = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish("in.long", long(4_000)).await;
+    checker.publish_count("k", &[]).await;
+    checker.wait_for("out.k", 1).await;
+    old.signal(Signal::TERM);
+    let mut new = app.spawn(&server.url());
+    new.wait_for_line("it drains").await;
+    assert_eq!(old.ended().await, 0);
+    let ended = Instant::now();
+    new.wait_for_line(" running").await;
+    assert!(ended.elapsed() < Duration::from_secs(5), "{:?} after the other one has ended", ended.elapsed());
+    checker.publish_count("k", &[]).await;
+    checker.wait_for("out.k", 2).await;
+    assert_eq!(checker.count("out.long").await, Some(1));
+    assert_eq!(new.stop().await, 0);
+}
