@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use serde_json::json;
+
 use super::CacheArgs;
-use crate::assembly::project::{Project, build};
+use crate::assembly::print::{self, say, visible};
+use crate::assembly::project::{Built, Project, build};
 
 /// Build the component of a project.
 ///
@@ -18,7 +21,8 @@ pub(super) struct Command {
     /// The project's folder.
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Where the component is put. Default: `dist/NAME.wasm` in the project.
+    /// Where the component is put. Default: where the heddle.toml in the project's folder or above expects it, below `dist`;
+    /// without one, `dist/NAME.wasm` with the name that the language's own file has, or the folder.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -26,17 +30,30 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let project = Project::open(&self.folder)?;
         let built = build(&project, self.output, self.cache.workshop()?).await?;
-        println!("component  {}", built.file.display());
-        println!("size       {} bytes", built.size);
-        println!("digest     {}", built.digest);
-        for (package, interfaces) in &packages(&built.imports) {
-            println!("imports    {package}: {}", interfaces.join(", "));
-        }
-        Ok(())
+        if json { print_json(&built) } else { Ok(print_text(&built)?) }
     }
+}
+
+fn print_json(built: &Built) -> anyhow::Result<()> {
+    print::json(&json!({
+        "component": built.file,
+        "size": built.size,
+        "digest": built.digest.to_string(),
+        "imports": packages(&built.imports),
+    }))
+}
+
+fn print_text(built: &Built) -> Result<(), print::Error> {
+    say!("component  {}", built.file.display())?;
+    say!("size       {} bytes", built.size)?;
+    say!("digest     {}", built.digest)?;
+    for (package, interfaces) in &packages(&built.imports) {
+        say!("imports    {}: {}", visible(package), visible(&interfaces.join(", ")))?;
+    }
+    Ok(())
 }
 
 /// Interfaces by package, without versions: a component says of each one of its own.
