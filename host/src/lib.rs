@@ -10,6 +10,9 @@
 //!
 //! To follow one event, begin with [`flow::engine`]. To test handlers from Rust, begin with [`testing::TestHost`].
 
+// Everything that is printed goes through `assembly::print`: a reader who has gone must not be a panic.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod values;
 
 pub mod broker;

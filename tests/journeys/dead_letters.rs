@@ -214,7 +214,7 @@ async fn dead_letters_can_be_discarded_exported_and_imported() {
     std::fs::write(app.folder().join("letters.jsonl"), &exported).unwrap();
     let (code, text) = run(&app, &url, &["discard", "--all"]).await;
     assert_eq!(code, 2, "a reason is needed: {text}");
-    let (code, text) = run(&app, &url, &["discard", "--all", "--reason", "tests"]).await;
+    let (code, text) = run(&app, &url, &["discard", "--all", "--reason", "tests", "--yes"]).await;
     assert_eq!((code, text.trim()), (0, "2 dead letters discarded"));
     assert_eq!(checker.count("dead.>").await, Some(0));
     let (code, text) = run(&app, &url, &["import", "letters.jsonl"]).await;

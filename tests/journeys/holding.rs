@@ -191,7 +191,7 @@ async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_set_aside() {
     assert_eq!(code, 1);
     assert!(text.contains("holds key `a` back"), "{text}");
     let (code, text) =
-        dead_letters(&app, &url, &["discard", "--all", "--reason", "hopeless", "--release"]).await;
+        dead_letters(&app, &url, &["discard", "--all", "--reason", "hopeless", "--release", "--yes"]).await;
     assert_eq!((code, text.as_str()), (0, "1 dead letter discarded"));
     in_order(&checker, "a", &[first, second, fourth, fifth]).await;
     assert_eq!(checker.count("dead.>").await, Some(0));

@@ -19,6 +19,7 @@ mod push;
 mod reading;
 mod refusals;
 mod reload;
+mod scripts;
 mod sources;
 mod stream;
 mod testing;

@@ -138,7 +138,7 @@ async fn orders_decide_which_version_runs_while_events_flow() {
     for (arguments, why) in [
         (&["rollback", "h", "--to", "0123456789abcdef"][..], "knows no version"),
         (&["rollback", "nobody"], "the file has no handler `nobody`"),
-        (&["reload", "--forget", "h"], "is in the file"),
+        (&["reload", "--forget", "h", "--yes"], "is in the file"),
     ] {
         let (code, text) = run(&app, &url, arguments).await;
         assert_eq!((code, text.contains(why)), (Some(1), true), "{arguments:?}: {text}");
@@ -166,7 +166,7 @@ async fn a_handler_that_is_forgotten_begins_anew_and_one_that_is_not_goes_on() {
     let path = app.folder().join("heddle.toml");
     let whole = std::fs::read_to_string(&path).unwrap();
     let without = whole.replace("[handlers.h]", "[handlers.other]").replace("in.*", "in.never");
-    for (forget, states) in [(&["reload"][..], 1), (&["reload", "--forget", "h"], 0)] {
+    for (forget, states) in [(&["reload"][..], 1), (&["reload", "--forget", "h", "--yes"], 0)] {
         std::fs::write(&path, &without).unwrap();
         let (code, text) = run(&app, &server.url(), forget).await;
         assert_eq!(code, Some(0), "{text}");

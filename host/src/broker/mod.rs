@@ -136,6 +136,11 @@ impl Broker {
         self.client.max_payload()
     }
 
+    /// The id of the server that this is connected to: another one for every start of a server.
+    pub fn server_id(&self) -> String {
+        self.client.server_info().server_id
+    }
+
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
         let what = || format!("read the last message of `{subject}`");

@@ -40,6 +40,23 @@ impl Settings {
     pub fn handler(&self, name: &str) -> Option<&Arc<HandlerSettings>> {
         self.handlers.iter().find(|handler| *handler.name == *name)
     }
+
+    /// Points them to a server of one's own: one alone, on this machine, without logins and TLS. Answers with the keys of
+    /// the file that do not count there.
+    pub fn use_own_server(&mut self, url: String) -> Vec<&'static str> {
+        // Every key, so that a new one is thought of. Where replies go is the same on every server.
+        let NatsSettings { url: _, creds, nkey, tls, inbox_prefix } = &self.nats;
+        let left_out = [
+            ("nats.creds", creds.is_some()),
+            ("nats.nkey", nkey.is_some()),
+            ("nats.tls", *tls != TlsSettings::default()),
+            ("stream.replicas", self.stream.replicas != 1),
+        ];
+        let inbox_prefix = inbox_prefix.clone();
+        self.nats = NatsSettings { url, creds: None, nkey: None, tls: TlsSettings::default(), inbox_prefix };
+        self.stream.replicas = 1;
+        left_out.into_iter().filter(|(_, counts)| *counts).map(|(key, _)| key).collect()
+    }
 }
 
 /// How the server is reached.

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use serde_json::json;
+
 use super::CacheArgs;
 use crate::assembly::config::{self, Needs};
-use crate::assembly::project::{Project, build};
+use crate::assembly::print::{self, complain, say, visible};
+use crate::assembly::project::{Built, Project, build};
 use crate::values::settings::Settings;
 
 /// Build the component of a project.
@@ -22,7 +25,8 @@ pub(super) struct Command {
     /// The project's folder.
     #[arg(default_value = ".")]
     folder: PathBuf,
-    /// Where the component is put. Default: `dist/NAME.wasm` in the project.
+    /// Where the component is put. Default: where the heddle.toml in the project's folder or above expects it, below `dist`;
+    /// without one, `dist/NAME.wasm` with the name that the language's own file has, or the folder.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The application's file. Default: `heddle.toml` in the project's folder, else in this one, if there is one.
@@ -33,20 +37,11 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let project = Project::open(&self.folder)?;
         let settings = self.settings(&project)?;
         let built = build(&project, self.output, settings.as_ref(), self.cache.workshop()?).await?;
-        println!("component  {}", built.file.display());
-        println!("size       {} bytes", built.size);
-        println!("digest     {}", built.digest);
-        for (package, interfaces) in &packages(&built.imports) {
-            println!("imports    {package}: {}", interfaces.join(", "));
-        }
-        if let Some(missing) = built.missing {
-            println!("needs      {missing}");
-        }
-        Ok(())
+        if json { print_json(&built) } else { Ok(print_text(&built)?) }
     }
 
     /// None: nobody named a file, and there is none that can be read.
@@ -60,11 +55,34 @@ impl Command {
             Ok(settings) => Ok(Some(settings)),
             // It may be half written just now, and a component can be built without it.
             Err(error) => {
-                eprintln!("note: the component is checked without its handlers: {error}");
+                complain!("note: the component is checked without its handlers: {error}");
                 Ok(None)
             }
         }
     }
+}
+
+fn print_json(built: &Built) -> anyhow::Result<()> {
+    print::json(&json!({
+        "component": built.file,
+        "size": built.size,
+        "digest": built.digest.to_string(),
+        "imports": packages(&built.imports),
+        "needs": built.missing,
+    }))
+}
+
+fn print_text(built: &Built) -> Result<(), print::Error> {
+    say!("component  {}", built.file.display())?;
+    say!("size       {} bytes", built.size)?;
+    say!("digest     {}", built.digest)?;
+    for (package, interfaces) in &packages(&built.imports) {
+        say!("imports    {}: {}", visible(package), visible(&interfaces.join(", ")))?;
+    }
+    if let Some(missing) = &built.missing {
+        say!("needs      {}", visible(missing))?;
+    }
+    Ok(())
 }
 
 /// Interfaces by package, without versions: a component says of each one of its own.

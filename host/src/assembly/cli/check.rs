@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
+use super::fault::{self, Code, explain};
 use super::{CacheArgs, TargetArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
-use crate::broker::{self, Broker, difference};
+use crate::assembly::print::{self, say};
+use crate::broker::{Broker, difference};
 use crate::flow::registry;
 use crate::values::choreography::review;
 use crate::values::names::Names;
@@ -32,9 +34,6 @@ pub(super) struct Command {
     /// Do not ask the server.
     #[arg(long)]
     offline: bool,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -46,8 +45,8 @@ struct Report {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = self.target.load(Needs::Everything)?;
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
+        let (settings, origin) = self.target.load(Needs::Everything)?;
         let mut report = Report::default();
         let handlers = match settings.handlers.len() {
             1 => "1 handler".to_owned(),
@@ -58,17 +57,17 @@ impl Command {
         if self.offline {
             report.notes.push("stream: not checked (--offline)".to_owned());
         } else {
-            match Broker::connect(&settings.nats, "heddle check").await {
+            match origin.connect(&settings, "heddle check").await {
                 Ok(broker) => {
                     max_payload = broker.max_payload();
                     check_stream(&broker, &settings, &mut report).await;
                     check_rights(&broker, &settings, &mut report).await;
                     server = Some(broker);
                 }
-                Err(error @ broker::Error::Connect { .. }) => {
-                    report.notes.push(format!("stream: not checked: {error}"));
+                Err(error) if fault::code(&error) == Code::Connect => {
+                    report.notes.push(format!("stream: not checked: {}", explain(&error)));
                 }
-                Err(error) => report.errors.push(format!("server: {error}")),
+                Err(error) => report.errors.push(format!("server: {}", explain(&error))),
             }
         }
         let sandbox = host::sandbox(&settings, &self.cache.workshop()?)?;
@@ -85,22 +84,22 @@ impl Command {
             Err(error) => return Err(error.into()),
         }
         report.notes.extend(review(&settings).iter().map(|finding| format!("choreography: {finding}")));
-        self.print(&report)?;
+        if json {
+            print::json(&report)?
+        } else {
+            print_text(&report)?
+        }
         Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
     }
+}
 
-    fn print(&self, report: &Report) -> anyhow::Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(report)?);
-            return Ok(());
+fn print_text(report: &Report) -> Result<(), print::Error> {
+    for (mark, lines) in [("ok   ", &report.ok), ("note ", &report.notes), ("error", &report.errors)] {
+        for line in lines {
+            say!("{mark} {line}")?;
         }
-        for (mark, lines) in [("ok   ", &report.ok), ("note ", &report.notes), ("error", &report.errors)] {
-            for line in lines {
-                println!("{mark} {line}");
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 async fn check_stream(broker: &Broker, settings: &Settings, report: &mut Report) {

@@ -2,7 +2,8 @@
 
 mod build;
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{CacheArgs, DEV_FOLDER, DEV_URL, FileArgs, asked_to_stop, run_until_signal};
+use super::dev_server::{DEV_FOLDER, DevServer};
+use super::{CacheArgs, FileArgs, asked_to_stop, run_until_signal};
 use crate::assembly::config::Needs;
+use crate::assembly::print::offer;
 use crate::assembly::server::{self, Server};
 use crate::assembly::service::Service;
+use crate::broker::Broker;
 use crate::flow::activity::Snapshot;
 use crate::values::member::Activity;
 use build::Builds;
@@ -22,11 +26,15 @@ use build::Builds;
 /// Where the output is not a terminal, a line is written this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long an output may hold up the host.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Run an application with a nats-server of its own, for development.
 ///
 /// Finds `nats-server` on the PATH, starts it on a free port of the loopback interface with its data beside the
 /// application, runs the application and stops both at the end. Other commands in the same folder (`heddle publish`,
-/// `heddle tail`, `heddle status`) find the server by themselves. Plugins with a `build` in the file are built when they
+/// `heddle tail`, `heddle status`) find the server by themselves. What the file says of production's server (logins, TLS,
+/// replicas) does not count here. Plugins with a `build` in the file are built when they
 /// are missing, and whenever their sources change.
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -52,16 +60,18 @@ impl Command {
         let data = self.data.unwrap_or_else(|| folder.join("nats"));
         let program = server::find(self.nats_server.as_deref())?;
         let mut server = Server::start(&program, &data).await?;
-        let url_file = folder.join(DEV_URL);
+        let mut own = settings.clone();
+        server::tell_left_out(&own.use_own_server(server.url.clone()));
         // Ends with this function, whatever happens.
         let mut building = JoinSet::new();
         let result = Box::pin(async {
-            std::fs::write(&url_file, &server.url)
-                .with_context(|| format!("failed to write `{}`", url_file.display()))?;
+            let broker = Broker::connect(&own.nats, "heddle dev").await?;
+            DevServer::of_this_process(server.url.clone(), &broker).write(&settings.folder)?;
+            drop(broker);
             let (file, url) = (self.file.config.clone(), server.url.clone());
             let load = move || {
                 let mut settings = self.file.load(Needs::Everything)?;
-                settings.nats.url = url.clone();
+                settings.use_own_server(url.clone());
                 Ok(settings)
             };
             let builds = Builds::of(&settings)?;
@@ -77,7 +87,7 @@ impl Command {
                 () = asked_to_stop() => bail!("stopped while starting"),
             };
             building.extend(builds.map(build_until_asked));
-            println!("ready: {}", server.url);
+            say(&format!("ready: {}", server.url));
             let snapshots = service.snapshots();
             let summary = JoinSet::from_iter([summary(snapshots.clone())]);
             let result = tokio::select! {
@@ -85,17 +95,17 @@ impl Command {
                 why = server.ended() => Err(why),
             };
             drop(summary);
-            println!("stopped: {}", totals(&snapshots.borrow()));
+            say(&format!("stopped: {}", totals(&snapshots.borrow())));
             result
         })
         .await;
         // Aborted is not yet ended: its processes must not be left behind.
         building.shutdown().await;
-        if std::io::stderr().is_terminal() {
-            eprintln!();
+        if stderr().is_terminal() {
+            tell(&mut stderr().lock(), "\n");
         }
         // Nobody else is to find a server that has ended.
-        std::fs::remove_file(&url_file).ok();
+        DevServer::remove(&settings.folder);
         let stopped = server.stop().await;
         result.and(stopped)
     }
@@ -112,34 +122,35 @@ async fn build_until_asked(builds: Builds) {
 /// Says a line in the place of the summary, which comes again below it.
 fn say(line: &str) {
     clear_summary();
-    // Without a reader, there is nobody to say it to.
-    writeln!(std::io::stdout(), "{line}").ok();
+    tell(&mut stdout().lock(), &format!("{line}\n"));
 }
 
 /// The same for what is wrong.
 fn complain(text: &str) {
     clear_summary();
-    writeln!(std::io::stderr(), "{text}").ok();
+    tell(&mut stderr().lock(), &format!("{text}\n"));
 }
 
 fn clear_summary() {
-    let mut terminal = std::io::stderr();
-    if terminal.is_terminal() {
-        write!(terminal, "\r\x1b[2K").ok();
+    if stderr().is_terminal() {
+        tell(&mut stderr().lock(), "\r\x1b[2K");
     }
+}
+
+/// Without a reader, there is nobody to say it to, and events do not wait for one.
+fn tell(output: &mut (impl Write + AsFd), text: &str) {
+    offer(output, text.as_bytes(), PATIENCE).ok();
 }
 
 /// Keeps a summary line on the terminal, or writes one now and then.
 async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
-    let live = std::io::stderr().is_terminal();
+    let live = stderr().is_terminal();
     let mut last_line = tokio::time::Instant::now();
     let mut before = String::new();
     while snapshots.changed().await.is_ok() {
         let line = line(&snapshots.borrow_and_update());
         if live {
-            let mut terminal = std::io::stderr();
-            // A terminal that is gone has no reader.
-            write!(terminal, "\r\x1b[2K{line}").and_then(|()| terminal.flush()).ok();
+            tell(&mut stderr().lock(), &format!("\r\x1b[2K{line}"));
         } else if line != before && last_line.elapsed() >= LINE_INTERVAL {
             tracing::info!("{line}");
             last_line = tokio::time::Instant::now();
@@ -160,7 +171,8 @@ fn totals(snapshot: &Snapshot) -> String {
 
 fn line(snapshot: &Snapshot) -> String {
     let handlers = || snapshot.handlers.values();
-    let rate: f64 = handlers().map(|activity| activity.events_per_second).sum();
+    // From 0: `sum` would begin with -0, which shows.
+    let rate = handlers().fold(0.0, |sum, activity| sum + activity.events_per_second);
     let retrying: u64 = handlers().map(|activity| activity.retrying).sum();
     let dead: u64 = handlers().map(|activity| activity.dead_letters).sum();
     let settled: u64 = handlers().map(|activity| activity.settled).sum();

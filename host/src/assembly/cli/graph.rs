@@ -1,10 +1,16 @@
 //! `heddle graph`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 
 use super::FileArgs;
 use crate::assembly::config::Needs;
-use crate::values::choreography::{Notation, graph};
+use crate::assembly::print::{self, say};
+use crate::values::choreography::{Notation, feeds, graph};
+use crate::values::settings::Settings;
+use crate::values::subject::Pattern;
 
 /// Print the choreography as a graph.
 ///
@@ -27,12 +33,31 @@ enum Format {
 }
 
 impl Command {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, json: bool) -> anyhow::Result<()> {
+        let settings = self.file.load(Needs::File)?;
+        if json {
+            return print::json(&document(&settings));
+        }
         let notation = match self.format {
             Format::Mermaid => Notation::Mermaid,
             Format::Dot => Notation::Dot,
         };
-        print!("{}", graph(&self.file.load(Needs::File)?, notation));
-        Ok(())
+        Ok(say!("{}", graph(&settings, notation).trim_end())?)
     }
+}
+
+/// The same for programs: what each handler declares, and which ones it feeds.
+fn document(settings: &Settings) -> Value {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let handlers = settings.handlers.iter().map(|handler| {
+        let fed = settings.handlers.iter().filter(|other| feeds(settings, handler, other));
+        let facts = json!({
+            "stream": &*handler.stream,
+            "subscribe": texts(&handler.subscribe),
+            "publishes": texts(&handler.publishes),
+            "feeds": fed.map(|other| &*other.name).collect::<Vec<_>>(),
+        });
+        (handler.name.to_string(), facts)
+    });
+    json!({ "app": settings.app, "handlers": handlers.collect::<BTreeMap<_, _>>() })
 }

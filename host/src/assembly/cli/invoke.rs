@@ -15,6 +15,7 @@ use super::{CacheArgs, FileArgs};
 use crate::assembly::admission::{Place, Users};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
+use crate::assembly::print::{self, complain, say, visible};
 use crate::sandbox::{self, Call, Policy, Run};
 use crate::values::effects::{Effects, Message, StateChange, When};
 use crate::values::key::{Key, KeyTemplate};
@@ -58,13 +59,10 @@ pub(super) struct Command {
     file: FileArgs,
     #[command(flatten)]
     cache: CacheArgs,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let Given { event, key: given_key, state: given_state } = fixture::read(&self.event)?;
         let Chosen { policy, template, users } = self.policy()?;
         let key = match (given_key, template) {
@@ -82,7 +80,7 @@ impl Command {
         let sandbox = self.cache.sandbox(policy.limits.memory)?;
         let code = sandbox.load(sandbox::read(&self.plugin).await?).await?;
         if let Some(missing) = users.as_ref().and_then(|users| users.missing(&code)) {
-            eprintln!("note: nothing is granted here; the component needs {missing}");
+            complain!("note: nothing is granted here; the component needs {missing}");
         }
         let policy = Arc::new(policy);
         let plugin = match users {
@@ -92,10 +90,10 @@ impl Command {
         let call = Call { event: Arc::new(event), key, attempt: self.attempt, state };
         let run = plugin.run(call).await;
         let report = report(&run);
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+        if json {
+            print::json(&report)?
         } else {
-            print_text(&report);
+            print_text(&report)?
         }
         Ok(if matches!(run.verdict, Verdict::Done(_)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -186,26 +184,27 @@ pub(super) fn text_or_json(bytes: &[u8]) -> Value {
     })
 }
 
-fn print_text(report: &Value) {
+fn print_text(report: &Value) -> Result<(), print::Error> {
     let get = |name: &str| report.get(name).cloned().unwrap_or_default();
     let verdict = get("verdict");
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: Option<&Value>| visible(value.and_then(Value::as_str).unwrap_or_default()).into_owned();
     let line = format!("verdict  {} {}", text(verdict.get("verdict")), text(verdict.get("message")));
-    println!("{}", line.trim_end());
+    say!("{}", line.trim_end())?;
     for message in get("messages").as_array().into_iter().flatten() {
         let payload = message.get("payload").cloned().unwrap_or_default();
-        println!("publish  {} {payload}", text(message.get("subject")));
+        say!("publish  {} {payload}", text(message.get("subject")))?;
     }
     for reply in get("replies").as_array().into_iter().flatten() {
-        println!("reply    {reply}");
+        say!("reply    {reply}")?;
     }
-    println!("state    {}", get("state"));
+    say!("state    {}", get("state"))?;
     for line in get("logs").as_array().into_iter().flatten() {
-        println!("log      {} {}", text(line.get("level")), text(line.get("text")));
+        say!("log      {} {}", text(line.get("level")), text(line.get("text")))?;
     }
-    println!(
+    say!(
         "used     {} µs, {} KiB of memory",
         get("elapsed_us"),
         get("memory_bytes").as_u64().unwrap_or(0) / 1024
-    );
+    )
 }

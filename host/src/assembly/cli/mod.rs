@@ -3,8 +3,11 @@
 mod audit;
 mod build;
 mod check;
+mod consent;
 mod dead_letters;
 mod dev;
+mod dev_server;
+mod fault;
 mod fixture;
 mod graph;
 mod invoke;
@@ -19,32 +22,29 @@ mod state;
 mod status;
 mod table;
 mod tail;
+mod target;
 mod test;
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use super::config::{self, Needs};
 use super::host::Workshop;
+use super::print;
 use super::service::Service;
 use super::telemetry::{self, LogFormat};
 use crate::broker::Broker;
 use crate::flow::acquire::members;
-use crate::flow::{acquire, engine, registry};
 use crate::sandbox::{self, Fault, Sandbox};
 use crate::values::names::Names;
-use crate::values::object;
 use crate::values::settings::Settings;
+use fault::Code;
+use target::{FileArgs, TargetArgs};
 
-/// Where `heddle dev` keeps what it needs, beside `heddle.toml`.
-const DEV_FOLDER: &str = ".heddle";
-
-/// The file in it with the URL of the server that runs.
-const DEV_URL: &str = "url";
+pub(super) use fault::explain;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,7 +52,7 @@ const DEV_URL: &str = "url";
     version,
     about = "An event processor for NATS JetStream",
     long_about = "Reads events from NATS JetStream, hands each to a sandboxed WebAssembly handler, keeps the events of a key in order, and commits everything a handler did (messages, state, progress) in one atomic batch: every event takes effect exactly once.\n\nStart with `heddle dev` in a folder with a heddle.toml: it brings its own nats-server.",
-    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application."
+    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application, 141 nobody reads the output any more."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -63,6 +63,9 @@ struct Cli {
     /// What is logged, as `level` or `target=level,…`.
     #[arg(long, global = true, env = "HEDDLE_LOG", value_name = "FILTER")]
     log: Option<String>,
+    /// Print facts as JSON on standard output, and an error as one JSON object on standard error.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,24 +97,6 @@ enum Command {
     CompilePlugin,
 }
 
-/// Which file describes the application.
-#[derive(Debug, Args)]
-struct FileArgs {
-    /// The application's file.
-    #[arg(short, long, value_name = "FILE", default_value = config::FILE, env = "HEDDLE_CONFIG")]
-    config: PathBuf,
-}
-
-/// Which application, and which server.
-#[derive(Debug, Args)]
-struct TargetArgs {
-    #[command(flatten)]
-    file: FileArgs,
-    /// The server. Default: that of a running `heddle dev` beside the file, else `nats.url` of the file.
-    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL")]
-    url: Option<String>,
-}
-
 /// Where compiled plugins are kept.
 #[derive(Debug, Args)]
 struct CacheArgs {
@@ -131,50 +116,16 @@ impl CacheArgs {
     }
 }
 
-impl FileArgs {
-    fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
-        Ok(config::load(&self.config, needs)?)
-    }
-
-    /// None: nobody named a file, and there is none.
-    fn load_if_there(&self, needs: Needs) -> anyhow::Result<Option<Settings>> {
-        let usual = self.config == Path::new(config::FILE);
-        if usual && !self.config.exists() { Ok(None) } else { self.load(needs).map(Some) }
-    }
-}
-
-impl TargetArgs {
-    /// The settings, with the server that is meant.
-    fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
-        let mut settings = self.file.load(needs)?;
-        if let Some(url) = self.url.clone().or_else(|| dev_url(&settings.folder)) {
-            settings.nats.url = url;
-        }
-        Ok(settings)
-    }
-
-    async fn connect(&self) -> anyhow::Result<(Settings, Broker)> {
-        let settings = self.load(Needs::File)?;
-        let broker = Broker::connect(&settings.nats, "heddle cli").await?;
-        Ok((settings, broker))
-    }
-}
-
 /// Whether a host runs the application that can do what is asked for.
 async fn check_host(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<()> {
     if members(broker, &settings.stream.name, names).await?.is_empty() {
-        bail!(
+        let message = format!(
             "no host runs application `{}`: start it first, or give --no-wait and it is done once one runs",
             settings.app
         );
+        return Err(Code::NoHost.fault(message).into());
     }
     Ok(())
-}
-
-/// The server of a `heddle dev` that runs in this folder.
-fn dev_url(folder: &Path) -> Option<String> {
-    let url = std::fs::read_to_string(folder.join(DEV_FOLDER).join(DEV_URL)).ok()?;
-    Some(url.trim().to_owned()).filter(|url| !url.is_empty())
 }
 
 /// Where a test wants the process to die.
@@ -186,9 +137,15 @@ fn arm_failpoint() {
     }
 }
 
+/// A reader who goes ends a program so on Unix: 128 and the number of SIGPIPE.
+const READER_GONE: u8 = 141;
+
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return faulty_command_line(&error),
+    };
     #[cfg(feature = "failpoints")]
     arm_failpoint();
     if matches!(cli.command, Command::CompilePlugin) {
@@ -196,17 +153,34 @@ pub fn main() -> ExitCode {
     }
     // Commands that answer a question are silent unless something is wrong.
     let quiet = !matches!(cli.command, Command::Run(_) | Command::Dev(_));
-    match telemetry::start(cli.log_format, cli.log.as_deref(), quiet).and_then(|()| run_command(cli.command))
-    {
+    let started = telemetry::start(cli.log_format, cli.log.as_deref(), quiet);
+    match started.and_then(|()| run_command(cli.command, cli.json)) {
         Ok(code) => code,
+        Err(error) if error.downcast_ref().is_some_and(print::Error::is_closed) => {
+            ExitCode::from(READER_GONE)
+        }
         Err(error) => {
-            eprintln!("error: {}", explain(&error));
-            ExitCode::from(exit_code(&error))
+            let code = fault::code(&error);
+            fault::report(code, &explain(&error), cli.json);
+            ExitCode::from(code.exit())
         }
     }
 }
 
-fn run_command(command: Command) -> anyhow::Result<ExitCode> {
+/// Says what is wrong with the command line, or what it asks for: help, or the version.
+fn faulty_command_line(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        fault::report(Code::Usage, text.trim().trim_start_matches("error: "), true);
+    } else {
+        // Whoever does not read it needs no answer.
+        error.print().ok();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.exit()))
+}
+
+fn run_command(command: Command, json: bool) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -219,26 +193,26 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     let done = |result: anyhow::Result<()>| result.map(|()| ExitCode::SUCCESS);
     let result = runtime.block_on(async {
         match command {
-            Command::New(command) => done(command.run()),
-            Command::Build(command) => done(Box::pin(command.run()).await),
+            Command::New(command) => done(command.run(json)),
+            Command::Build(command) => done(Box::pin(command.run(json)).await),
             Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
-            Command::Check(command) => command.run().await,
-            Command::Permissions(command) => done(command.run()),
-            Command::Graph(command) => done(command.run()),
-            Command::Invoke(command) => command.run().await,
-            Command::Test(command) => Box::pin(command.run(plugins.handle().clone())).await,
-            Command::Push(command) => done(command.run().await),
-            Command::Publish(command) => done(command.run().await),
-            Command::Tail(command) => done(command.run().await),
-            Command::Status(command) => done(command.run().await),
-            Command::Plugins(command) => done(command.run().await),
-            Command::RollBack(command) => done(command.run().await),
-            Command::Pin(command) => done(command.run().await),
-            Command::Unpin(command) => done(command.run().await),
-            Command::Reload(command) => done(command.run().await),
-            Command::State(command) => command.run().await,
-            Command::DeadLetters(command) => Box::pin(command.run()).await,
+            Command::Check(command) => command.run(json).await,
+            Command::Permissions(command) => done(command.run(json)),
+            Command::Graph(command) => done(command.run(json)),
+            Command::Invoke(command) => command.run(json).await,
+            Command::Test(command) => Box::pin(command.run(plugins.handle().clone(), json)).await,
+            Command::Push(command) => done(command.run(json).await),
+            Command::Publish(command) => done(command.run(json).await),
+            Command::Tail(command) => done(command.run(json).await),
+            Command::Status(command) => done(command.run(json).await),
+            Command::Plugins(command) => done(command.run(json).await),
+            Command::RollBack(command) => done(command.run(json).await),
+            Command::Pin(command) => done(command.run(json).await),
+            Command::Unpin(command) => done(command.run(json).await),
+            Command::Reload(command) => done(command.run(json).await),
+            Command::State(command) => done(command.run(json).await),
+            Command::DeadLetters(command) => Box::pin(command.run(json)).await,
             Command::CompilePlugin => Ok(compile_plugin()),
         }
     });
@@ -262,38 +236,8 @@ fn compile_plugin() -> ExitCode {
         Err(fault @ Fault::Process(_)) => (fault, ExitCode::FAILURE),
     };
     // Whoever started it may have ended.
-    writeln!(std::io::stderr(), "{}", code.0).ok();
+    print::complain!("{}", code.0);
     code.1
-}
-
-/// The whole chain of an error; a cause that its effect already quotes is not repeated.
-pub(super) fn explain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
-}
-
-fn exit_code(error: &anyhow::Error) -> u8 {
-    let faulty_file =
-        error.is::<config::Error>() || error.is::<object::Error>() || error.is::<test::Faulty>();
-    let faulty_plugin = matches!(error.downcast_ref(), Some(registry::Error::Plugins(_)))
-        || error.is::<registry::Refusal>()
-        || error.is::<sandbox::Error>();
-    if faulty_file || faulty_plugin {
-        return 2;
-    }
-    if error.is::<Abandoned>() {
-        return 130;
-    }
-    let taken = matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. }));
-    let fenced = matches!(error.downcast_ref(), Some(engine::Error::Fenced(_)))
-        || matches!(error.downcast_ref(), Some(registry::Error::Fenced));
-    if taken || fenced { 3 } else { 1 }
 }
 
 /// A second signal came.

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
+use serde_json::json;
 
-use crate::assembly::project::{Language, create};
+use crate::assembly::print::{self, say};
+use crate::assembly::project::{Created, Language, create};
 
 /// Make a project for a handler.
 ///
@@ -20,26 +22,39 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, json: bool) -> anyhow::Result<()> {
         let Command { name, lang } = self;
         let created = create(Path::new(&name), &name, lang)?;
-        let mut own: Vec<String> = Vec::new();
-        for file in created.files.iter().filter(|file| !file.starts_with("heddle-sdk")) {
-            own.push(format!("  {name}/{}", file.display()));
+        if json {
+            return print::json(&json!({
+                "name": name,
+                "language": lang.to_string(),
+                "files": created.files,
+                "install": created.install,
+                "handler": created.handler,
+            }));
         }
-        println!("{name}: a handler in {lang}\n\n{}", own.join("\n"));
-        println!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project");
-        println!("\nNext:\n\n  cd {name}");
-        match created.unless {
-            Some(unless) => println!("  {}   # {unless}", created.install),
-            None => println!("  {}", created.install),
-        }
-        println!(
-            "  heddle build\n  heddle test\n  heddle dev\n\nand, while it runs, in a second terminal in the same folder:\n\n  \
-             heddle publish order.placed.ada '{{\"order\": \"o-1\"}}'\n\nFor an application in the folder above, these lines go into its \
-             heddle.toml:\n\n{}",
-            created.handler
-        );
-        Ok(())
+        Ok(print_text(&name, lang, created)?)
     }
+}
+
+fn print_text(name: &str, lang: Language, created: Created) -> Result<(), print::Error> {
+    let mut own: Vec<String> = Vec::new();
+    for file in created.files.iter().filter(|file| !file.starts_with("heddle-sdk")) {
+        own.push(format!("  {name}/{}", file.display()));
+    }
+    say!("{name}: a handler in {lang}\n\n{}", own.join("\n"))?;
+    say!("  {name}/heddle-sdk  the SDK and the contract, to be kept with the project")?;
+    say!("\nNext:\n\n  cd {name}")?;
+    match created.unless {
+        Some(unless) => say!("  {}   # {unless}", created.install)?,
+        None => say!("  {}", created.install)?,
+    }
+    say!(
+        "  heddle build\n  heddle test\n  heddle dev\n\nand, while it runs, in a second terminal in the same folder:\n\n  \
+         heddle publish order.placed.ada '{{\"order\": \"o-1\"}}'\n\nFor an application in the folder above, these lines go into its \
+         heddle.toml:\n\n{}",
+        created.handler
+    )?;
+    Ok(())
 }

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
 use super::audit::audit;
+use super::consent::Consent;
+use super::fault::Code;
 use super::{TargetArgs, check_host};
+use crate::assembly::print::{self, say, visible};
 use crate::broker::Broker;
 use crate::values::event::Headers;
 use crate::values::names::Names;
 use crate::values::order::{Answer, Order};
+use crate::values::rollout::Rollout;
 use crate::values::settings::Settings;
 
 /// How often it is looked for an answer.
@@ -28,6 +32,8 @@ struct Common {
     /// Do not wait for the host; it may be one that starts later.
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// Go back to an earlier version of a handler's plugin.
@@ -72,7 +78,7 @@ pub(super) struct Unpin {
 /// nothing.
 ///
 /// A handler that the file no longer has keeps its progress and its states, for the case that it comes back. With --forget
-/// they are removed; its dead letters stay.
+/// they are removed, which cannot be undone; its dead letters stay.
 #[derive(Debug, Args)]
 pub(super) struct Reload {
     /// Remove the progress and the states of a handler that the file no longer has. May be given several times.
@@ -83,54 +89,103 @@ pub(super) struct Reload {
 }
 
 impl RollBack {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::RollBack { to: self.to }).await
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::RollBack { to: self.to }, json).await
     }
 }
 
 impl Pin {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::Pin { to: self.digest }).await
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::Pin { to: self.digest }, json).await
     }
 }
 
 impl Unpin {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::Unpin).await
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
+        self.common.give(Some(&self.handler), Order::Unpin, json).await
     }
 }
 
 impl Reload {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        self.common.give(None, Order::Reload { forget: self.forget }).await
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
+        self.common.give(None, Order::Reload { forget: self.forget }, json).await
     }
 }
 
 impl Common {
-    async fn give(self, handler: Option<&str>, order: Order) -> anyhow::Result<()> {
+    async fn give(self, handler: Option<&str>, order: Order, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         if let Some(name) = handler.filter(|name| settings.handler(name).is_none()) {
-            bail!("the file has no handler `{name}`");
+            return Err(Code::NotFound.fault(format!("the file has no handler `{}`", visible(name))).into());
         }
         if !self.no_wait {
             check_host(&broker, &settings, &names).await?;
+        }
+        let who = handler.map_or_else(|| "host".to_owned(), |handler| format!("handler `{handler}`"));
+        let say = |what: &str, text: &str| {
+            if json {
+                print::json(&json!({ "handler": handler, "order": &order, "outcome": what, "text": text }))
+            } else {
+                Ok(say!("{who}: {}", visible(text))?)
+            }
+        };
+        if self.consent.dry_run {
+            return say("dry-run", &foreseen(&broker, &settings, &names, handler, &order).await?);
+        }
+        if let Order::Reload { forget } = &order
+            && !forget.is_empty()
+        {
+            let what = format!("removing the progress and the states of {}", forget.join(", "));
+            self.consent.yes.confirm(&what)?;
         }
         audit(&broker, &settings, "order", json!({ "handler": handler, "order": &order })).await?;
         let payload = serde_json::to_vec(&order)?.into();
         let sent = broker.send_kept(&names.order(handler), &Headers::default(), payload, None).await?;
         let sequence = sent.await?.context("the server has not stored the order")?;
-        let who = handler.map_or_else(|| "host".to_owned(), |handler| format!("handler `{handler}`"));
         if self.no_wait {
-            println!("{who}: order is stored; it is carried out by the host that runs, or by the next one");
-            return Ok(());
+            return say(
+                "stored",
+                "order is stored; it is carried out by the host that runs, or by the next one",
+            );
         }
         let Answer { done, text } = wait(&broker, &settings, &names, sequence).await?;
         if !done {
-            bail!("{who}: {text}");
+            return Err(Code::Refused.fault(format!("{who}: {text}")).into());
         }
-        println!("{who}: {text}");
-        Ok(())
+        say("done", &text)
+    }
+}
+
+/// What would come of an order now, in words.
+async fn foreseen(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    handler: Option<&str>,
+    order: &Order,
+) -> anyhow::Result<String> {
+    let Some(name) = handler else {
+        let Order::Reload { forget } = order else { return Ok("nothing".to_owned()) };
+        if let Some(known) = forget.iter().find(|name| settings.handler(name).is_some()) {
+            let message =
+                format!("handler `{known}` is in the file: only what is no longer there can be forgotten");
+            return Err(Code::Refused.fault(message).into());
+        }
+        const READ: &str = "would read the file again";
+        return Ok(match forget.as_slice() {
+            [] => READ.to_owned(),
+            forget => format!("{READ}, and remove the progress and the states of {}", forget.join(", ")),
+        });
+    };
+    let stored = broker.last(&settings.stream.name, &names.rollout(name)).await?;
+    let stored = stored.ok_or_else(|| {
+        Code::NotFound.fault(format!("no version of handler `{name}` is known: it has not run yet"))
+    })?;
+    let rollout: Rollout = serde_json::from_slice(&stored.payload)?;
+    match rollout.ordered(order, 0) {
+        Ok((_, text)) => Ok(format!("afterwards: {text}")),
+        Err(why) => Err(Code::Refused.fault(format!("handler `{name}`: {why}")).into()),
     }
 }
 

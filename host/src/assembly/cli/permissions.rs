@@ -1,7 +1,5 @@
 //! `heddle permissions`.
 
-use std::io::Write;
-
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -9,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::FileArgs;
 use crate::assembly::config::Needs;
 use crate::assembly::permissions::{Login, authorization, nsc};
+use crate::assembly::print::{self, say};
 use crate::values::rights::{Rights, Role};
 use crate::values::subject::Pattern;
 
@@ -24,14 +23,11 @@ pub(super) struct Command {
     #[arg(long, value_enum, value_name = "ROLE")]
     role: Option<Asked>,
     /// Write commands of `nsc`, for a server whose accounts are JWTs.
-    #[arg(long, conflicts_with_all = ["json", "nkey"])]
+    #[arg(long, conflicts_with = "nkey")]
     nsc: bool,
     /// The user's public nkey, in place of a password. Needs --role.
     #[arg(long, value_name = "KEY", requires = "role")]
     nkey: Option<String>,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -55,7 +51,7 @@ impl From<Asked> for Role {
 }
 
 impl Command {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, json: bool) -> anyhow::Result<()> {
         let settings = self.file.load(Needs::File)?;
         let roles = self.role.map_or_else(|| Role::ALL.to_vec(), |asked| vec![asked.into()]);
         let login = match self.nkey {
@@ -66,16 +62,12 @@ impl Command {
             }
             Some(key) => Login::Nkey(key),
         };
-        let text = if self.json {
+        if json {
             let of_role = |role: &Role| (role.name().to_owned(), described(&Rights::of(*role, &settings)));
-            let all: Map<String, Value> = roles.iter().map(of_role).collect();
-            serde_json::to_string_pretty(&all)? + "\n"
-        } else if self.nsc {
-            nsc(&settings, &roles)
-        } else {
-            authorization(&settings, &roles, &login)
-        };
-        Ok(std::io::stdout().write_all(text.as_bytes())?)
+            return print::json(&roles.iter().map(of_role).collect::<Map<String, Value>>().into());
+        }
+        let text = if self.nsc { nsc(&settings, &roles) } else { authorization(&settings, &roles, &login) };
+        Ok(say!("{}", text.trim_end())?)
     }
 }
 

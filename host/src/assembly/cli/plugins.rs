@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
 
-use super::{TargetArgs, table};
+use super::TargetArgs;
+use super::fault::Code;
+use super::table::Table;
+use crate::assembly::print::{self, say, visible};
 use crate::flow::acquire::members;
 use crate::values::dead_letter::rfc3339;
 use crate::values::names::Names;
@@ -20,16 +22,13 @@ const MAX_REASON: usize = 100;
 ///
 /// A version is verified, compiled, checked and, with `proof`, run in the shadow of the live one; then it is on trial
 /// (`canary`) and goes live, or is rolled back. With a HANDLER, every version is shown that is remembered, the newest
-/// first, with the reason why it was refused or rolled back.
+/// first, with the reason why it was refused or rolled back. With --json, all versions of every handler are.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Show all versions of this handler.
     handler: Option<String>,
     #[command(flatten)]
     target: TargetArgs,
-    /// Print one JSON document, with all versions of every handler.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,12 +43,13 @@ struct Row {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         let stream = &settings.stream.name;
         if broker.stream_facts(stream).await?.is_none() {
-            bail!("stream `{stream}` does not exist: the application has not run yet");
+            let message = format!("stream `{stream}` does not exist: the application has not run yet");
+            return Err(Code::NoStream.fault(message).into());
         }
         let mut trials: BTreeMap<String, Progress> = BTreeMap::new();
         for (_, member) in members(&broker, stream, &names).await? {
@@ -70,21 +70,23 @@ impl Command {
         if let Some(name) = &self.handler {
             rows.retain(|row| row.handler == *name);
             if rows.is_empty() {
-                bail!("no version of handler `{name}` is known: it has not run yet");
+                let message =
+                    format!("no version of handler `{}` is known: it has not run yet", visible(name));
+                return Err(Code::NotFound.fault(message).into());
             }
         }
         rows.sort_by(|a, b| a.handler.cmp(&b.handler));
-        match (self.json, self.handler) {
-            (true, _) => println!("{}", serde_json::to_string_pretty(&rows)?),
-            (false, Some(_)) => rows.iter().for_each(print_history),
-            (false, None) => print_overview(&rows),
+        match (json, self.handler) {
+            (true, _) => print::json(&rows)?,
+            (false, Some(_)) => rows.iter().try_for_each(print_history)?,
+            (false, None) => print_overview(&rows)?,
         }
         Ok(())
     }
 }
 
-fn print_overview(rows: &[Row]) {
-    let header = ["handler", "live", "version", "since", "trial", "source"].map(str::to_owned);
+fn print_overview(rows: &[Row]) -> Result<(), print::Error> {
+    let mut table = Table::new(["handler", "live", "version", "since", "trial", "source"]);
     let line = |row: &Row| {
         let live = row.rollout.live.as_deref();
         let version = live.and_then(|live| row.rollout.version(live));
@@ -98,17 +100,20 @@ fn print_overview(rows: &[Row]) {
             row.source.clone().unwrap_or_else(|| "not in the file".to_owned()),
         ]
     };
-    table::print(&std::iter::once(header).chain(rows.iter().map(line)).collect::<Vec<_>>());
+    rows.iter().try_for_each(|row| table.push(line(row)))?;
+    table.finish()?;
     for row in rows {
+        let handler = visible(&row.handler);
         if let Some(fault) = &row.rollout.fault {
-            println!("{}: nothing can be had of its source: {fault}", row.handler);
+            say!("{handler}: nothing can be had of its source: {}", visible(fault))?;
         }
         // What came last was not taken: that is what somebody wants to know.
         let last = row.rollout.versions.last().filter(|last| Some(&last.digest) != row.rollout.live.as_ref());
         if let Some((last, reason)) = last.and_then(|last| Some((last, last.reason.as_ref()?))) {
-            println!("{}: {} {}: {reason}", row.handler, short(&last.digest), last.stage.as_str());
+            say!("{handler}: {} {}: {}", short(&last.digest), last.stage.as_str(), visible(reason))?;
         }
     }
+    Ok(())
 }
 
 fn trial(row: &Row) -> String {
@@ -121,8 +126,8 @@ fn trial(row: &Row) -> String {
     }
 }
 
-fn print_history(row: &Row) {
-    let header = ["digest", "version", "stage", "since", "reason"].map(str::to_owned);
+fn print_history(row: &Row) -> Result<(), print::Error> {
+    let mut table = Table::new(["digest", "version", "stage", "since", "reason"]);
     let line = |version: &Version| {
         let reason = version.reason.clone().unwrap_or_default();
         let again =
@@ -135,14 +140,16 @@ fn print_history(row: &Row) {
             reason.chars().take(MAX_REASON).collect::<String>() + &again,
         ]
     };
-    let lines = row.rollout.versions.iter().rev().map(line);
-    table::print(&std::iter::once(header).chain(lines).collect::<Vec<_>>());
+    row.rollout.versions.iter().rev().try_for_each(|version| table.push(line(version)))?;
+    table.finish()?;
     if row.rollout.pinned {
-        println!("pinned: what the source offers is not taken before `heddle unpin {}`", row.handler);
+        let handler = visible(&row.handler);
+        say!("pinned: what the source offers is not taken before `heddle unpin {handler}`")?;
     }
     if let Some(fault) = &row.rollout.fault {
-        println!("nothing can be had of the source: {fault}");
+        say!("nothing can be had of the source: {}", visible(fault))?;
     }
+    Ok(())
 }
 
 /// Milliseconds since 1970, to the second.

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use futures::StreamExt;
+use serde_json::json;
 
 use super::TargetArgs;
+use super::fault::Code;
+use super::invoke::text_or_json;
+use crate::assembly::print::{self, say, visible};
 use crate::values::effects::is_reserved;
 use crate::values::event::Headers;
 use crate::values::names::REPLY_TO;
@@ -34,13 +38,14 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         subject::check(&self.subject)?;
         if is_reserved(&self.subject) {
-            bail!(
+            let message = format!(
                 "subject `{}` is reserved: what is published there would harm the application",
                 self.subject
             );
+            return Err(Code::Usage.fault(message).into());
         }
         let mut headers = Headers::default();
         for header in &self.headers {
@@ -62,14 +67,24 @@ impl Command {
             headers.push(REPLY_TO, inbox);
         }
         let published = broker.publish_many(&self.subject, &headers, payload.into(), self.count).await?;
-        println!("stored in {}/{}", published.stream, published.sequence);
+        if !json {
+            say!("stored in {}/{}", visible(&published.stream), published.sequence)?;
+        }
+        let mut reply = None;
         if let Some(wait) = self.wait {
             let mut answers = std::pin::pin!(answers);
             match tokio::time::timeout(wait, answers.next()).await {
-                Ok(Some((_, payload))) => println!("{}", String::from_utf8_lossy(&payload)),
-                _ => bail!("no reply within {wait:?}"),
+                Ok(Some((_, payload))) => reply = Some(payload),
+                _ => return Err(Code::NoReply.fault(format!("no reply within {wait:?}")).into()),
             }
         }
-        Ok(())
+        if json {
+            return print::json(&json!({
+                "stream": published.stream,
+                "sequence": published.sequence,
+                "reply": reply.map(|reply| text_or_json(&reply)),
+            }));
+        }
+        Ok(reply.map_or(Ok(()), |reply| print::bytes(&reply))?)
     }
 }

@@ -7,9 +7,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::audit::audit;
+use super::consent::Consent;
 use super::{CacheArgs, TargetArgs};
 use crate::assembly::admission::{Place, Users};
 use crate::assembly::config::Needs;
+use crate::assembly::print::{self, complain, say};
 use crate::broker::{Broker, NewObject};
 use crate::sandbox::{self, Digest};
 use crate::values::object::{Object, SCHEME};
@@ -46,6 +48,8 @@ pub(super) struct Command {
     #[arg(long)]
     no_check: bool,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
     cache: CacheArgs,
@@ -60,15 +64,29 @@ struct Parcel {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let newest = Object::new(&self.bucket, &self.name, None)?;
         let tagged = self.tag.as_deref().map(|tag| Object::new(&self.bucket, &self.name, Some(tag)));
         let tagged = tagged.transpose()?;
         // The newest at last: a host that hears of it finds the tag there.
         let objects: Vec<&Object> = tagged.iter().chain([&newest]).collect();
-        let parcel = self.parcel(&self.target.load(Needs::File)?, &objects).await?;
+        let parcel = self.parcel(&self.target.load(Needs::File)?.0, &objects).await?;
         let (settings, broker) = self.target.connect().await?;
-        self.audit(&broker, &settings, &objects, &parcel).await?;
+        if !self.consent.dry_run {
+            self.store(&broker, &settings, &objects, &parcel).await?;
+        }
+        let pushed = Pushed { newest: &newest, tagged: tagged.as_ref(), parcel: &parcel };
+        if json { pushed.print_json(self.consent.dry_run) } else { Ok(pushed.print(self.consent.dry_run)?) }
+    }
+
+    async fn store(
+        &self,
+        broker: &Broker,
+        settings: &Settings,
+        objects: &[&Object],
+        parcel: &Parcel,
+    ) -> anyhow::Result<()> {
+        self.audit(broker, settings, objects, parcel).await?;
         for object in objects {
             let new = NewObject {
                 name: &object.stored_name(),
@@ -84,7 +102,6 @@ impl Command {
                 parcel.digest
             );
         }
-        print(&newest, tagged.as_ref(), &parcel);
         Ok(())
     }
 
@@ -108,7 +125,7 @@ impl Command {
         let code = sandbox.load(wasm).await?;
         users.check(&sandbox, &code).await?;
         if let Some(missing) = users.missing(&code) {
-            eprintln!("note: no handler of the file uses it yet; it needs {missing}");
+            complain!("note: no handler of the file uses it yet; it needs {missing}");
         }
         Ok(code.id().version.as_deref().map(str::to_owned))
     }
@@ -122,7 +139,7 @@ impl Command {
     ) -> anyhow::Result<()> {
         let stream = &settings.stream.name;
         if broker.stream_facts(stream).await?.is_none() {
-            eprintln!("note: no audit is written, for stream `{stream}` does not exist yet");
+            complain!("note: no audit is written, for stream `{stream}` does not exist yet");
             return Ok(());
         }
         let details = json!({
@@ -152,16 +169,52 @@ fn signature(component: &Path) -> anyhow::Result<Option<String>> {
     }
 }
 
-fn print(newest: &Object, tagged: Option<&Object>, parcel: &Parcel) {
-    let version = parcel.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
-    let signed = if parcel.signature.is_some() { ", signed" } else { "" };
-    println!("pushed  {}{version}{signed}", tagged.unwrap_or(newest));
-    println!("size    {} bytes", parcel.wasm.len());
-    println!("digest  {}", parcel.digest);
-    println!("\nIn heddle.toml, always the newest:\n\n    plugin = \"{SCHEME}{newest}\"\n");
-    if let Some(tagged) = tagged {
-        println!("what the tag says:\n\n    plugin = \"{SCHEME}{tagged}\"\n");
+/// What was pushed, or would be.
+struct Pushed<'a> {
+    newest: &'a Object,
+    tagged: Option<&'a Object>,
+    parcel: &'a Parcel,
+}
+
+impl Pushed<'_> {
+    /// How a file names it: always the newest, what the tag says, or this one alone.
+    fn names(&self) -> (String, Option<String>, String) {
+        let pinned = self.tagged.unwrap_or(self.newest);
+        (
+            format!("{SCHEME}{}", self.newest),
+            self.tagged.map(|tagged| format!("{SCHEME}{tagged}")),
+            format!("{SCHEME}{pinned}@{}", self.parcel.digest),
+        )
     }
-    let pinned = tagged.unwrap_or(newest);
-    println!("or this one and no other:\n\n    plugin = \"{SCHEME}{pinned}@{}\"", parcel.digest);
+
+    fn print_json(&self, dry_run: bool) -> anyhow::Result<()> {
+        let (newest, tagged, pinned) = self.names();
+        print::json(&json!({
+            "dry_run": dry_run,
+            "newest": newest,
+            "tagged": tagged,
+            "pinned": pinned,
+            "size": self.parcel.wasm.len(),
+            "digest": self.parcel.digest.to_string(),
+            "version": self.parcel.version,
+            "signed": self.parcel.signature.is_some(),
+        }))
+    }
+
+    fn print(&self, dry_run: bool) -> Result<(), print::Error> {
+        let parcel = self.parcel;
+        let version =
+            parcel.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+        let signed = if parcel.signature.is_some() { ", signed" } else { "" };
+        let pushed = if dry_run { "would be pushed " } else { "pushed " };
+        say!("{pushed} {}{version}{signed}", self.tagged.unwrap_or(self.newest))?;
+        say!("size    {} bytes", parcel.wasm.len())?;
+        say!("digest  {}", parcel.digest)?;
+        let (newest, tagged, pinned) = self.names();
+        say!("\nIn heddle.toml, always the newest:\n\n    plugin = \"{newest}\"\n")?;
+        if let Some(tagged) = tagged {
+            say!("what the tag says:\n\n    plugin = \"{tagged}\"\n")?;
+        }
+        say!("or this one and no other:\n\n    plugin = \"{pinned}\"")
+    }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::fault::{self, Code};
 use super::{CacheArgs, FileArgs, run_until_signal};
 use crate::assembly::config::Needs;
 use crate::assembly::service::Service;
@@ -26,13 +27,18 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
+        let origin = self.file.origin(self.url.as_ref());
         let (file, url) = (self.file.config.clone(), self.url);
         let load = move || {
             let mut settings = self.file.load(Needs::Everything)?;
             settings.nats.url = url.clone().unwrap_or(settings.nats.url);
             Ok(settings)
         };
-        let service = Service::start(file, Box::new(load), self.cache.workshop()?, threads).await?;
+        let service = Service::start(file, Box::new(load), self.cache.workshop()?, threads).await;
+        let service = service.map_err(|error| match fault::code(&error) {
+            Code::Connect | Code::Server => error.context(format!("the server is that of {origin}")),
+            _ => error,
+        })?;
         Box::pin(run_until_signal(service)).await?;
         tracing::info!("stopped");
         Ok(())

@@ -1,12 +1,11 @@
 //! `heddle state`.
 
-use std::io::Write;
-use std::process::ExitCode;
-
-use anyhow::bail;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::TargetArgs;
+use super::fault::Code;
+use super::{TargetArgs, fixture};
+use crate::assembly::print::{self, visible};
 use crate::broker::Stored;
 use crate::values::key::Key;
 use crate::values::names::Names;
@@ -32,27 +31,32 @@ enum Action {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let Action::Get { handler, key, target } = self.action;
         let (settings, broker) = target.connect().await?;
-        if !settings.handlers.iter().any(|known| *known.name == *handler) {
+        if settings.handler(&handler).is_none() {
             let known: Vec<&str> = settings.handlers.iter().map(|handler| &*handler.name).collect();
-            bail!("no handler `{handler}`; known are {}", known.join(", "));
+            let message = format!("no handler `{handler}`; known are {}", known.join(", "));
+            return Err(Code::NotFound.fault(message).into());
         }
         let of = Key::new(&key);
         let subject = Names::new(&settings.app).state(of.shard(settings.shards.get()), &handler, &of);
         let stored = broker.last(&settings.stream.name, &subject).await?;
-        match stored.and_then(Stored::into_state) {
-            Some(state) => {
-                let mut output = std::io::stdout();
-                output.write_all(&state)?;
-                output.write_all(b"\n")?;
-                Ok(ExitCode::SUCCESS)
-            }
-            None => {
-                eprintln!("key `{key}` of handler `{handler}` has no state");
-                Ok(ExitCode::FAILURE)
-            }
+        let sequence = stored.as_ref().map(|stored| stored.sequence);
+        let Some(state) = stored.and_then(Stored::into_state) else {
+            let message = format!("key `{}` of handler `{handler}` has no state", visible(&key));
+            return Err(Code::NotFound.fault(message).into());
+        };
+        if !json {
+            return Ok(print::bytes(&state)?);
         }
+        let (text, base64) = fixture::encode(&state);
+        print::json(&json!({
+            "handler": handler,
+            "key": key,
+            "sequence": sequence,
+            "state": text,
+            "state_base64": base64,
+        }))
     }
 }

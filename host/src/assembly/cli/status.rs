@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::bail;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::TargetArgs;
+use super::fault::Code;
+use crate::assembly::print::{self, say, visible};
 use crate::broker::Broker;
 use crate::flow::acquire::members;
 use crate::values::checkpoint::{Checkpoint, Progress};
@@ -28,9 +29,6 @@ const MAX_HELD_KEYS: usize = 10;
 pub(super) struct Command {
     #[command(flatten)]
     target: TargetArgs,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,10 +82,12 @@ struct HeldKey {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
         let Some((_, stream)) = broker.stream_facts(&settings.stream.name).await? else {
-            bail!("stream `{}` does not exist: the application has not run yet", settings.stream.name);
+            let message =
+                format!("stream `{}` does not exist: the application has not run yet", settings.stream.name);
+            return Err(Code::NoStream.fault(message).into());
         };
         let names = Names::new(&settings.app);
         let checkpoints = checkpoints(&broker, &settings, &names).await?;
@@ -112,12 +112,7 @@ impl Command {
             hosts: members.into_iter().map(host).collect(),
             handlers,
         };
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
-        } else {
-            print(&status);
-        }
-        Ok(())
+        if json { print::json(&status) } else { Ok(print_text(&status)?) }
     }
 }
 
@@ -161,11 +156,16 @@ async fn row(
         in_flight: activities.iter().map(|activity| activity.in_flight).sum(),
         retrying: tracks.iter().map(|progress| progress.attempts.len() as u64).sum(),
         dead_letters: dead.iter().map(|(_, count)| *count as u64).sum(),
-        events_per_second: activities.iter().map(|activity| activity.events_per_second).sum(),
+        events_per_second: events_per_second(&activities),
         failures: failures(&activities),
         outage_since: activities.iter().filter_map(|activity| activity.outage_since).min().map(time_of),
         ..Row::default()
     })
+}
+
+/// The sum over all hosts. Without any it is 0: `sum` would begin with -0, which shows.
+fn events_per_second(activities: &[Activity]) -> f64 {
+    activities.iter().fold(0.0, |sum, activity| sum + activity.events_per_second)
 }
 
 fn time_of(milliseconds: u64) -> String {
@@ -214,13 +214,14 @@ async fn held_keys(
     Ok(all)
 }
 
-fn print(status: &Status) {
-    println!("application {} · stream {}: {} messages", status.app, status.stream, status.messages);
+fn print_text(status: &Status) -> Result<(), print::Error> {
+    say!("application {} · stream {}: {} messages", status.app, status.stream, status.messages)?;
     if status.hosts.is_empty() {
-        println!("no host is running");
+        say!("no host is running")?;
     }
-    for host in &status.hosts {
-        println!("host {} · process {} on {} · heddle {}", host.host, host.pid, host.hostname, host.version);
+    for Host { host, hostname, pid, version } in &status.hosts {
+        let (hostname, version) = (visible(hostname), visible(version));
+        say!("host {} · process {pid} on {hostname} · heddle {version}", visible(host))?;
     }
     let header =
         ["handler", "lag", "low mark", "in flight", "retrying", "dead letters", "held keys", "events/s"];
@@ -240,29 +241,43 @@ fn print(status: &Status) {
     for [name, lag, low, flight, retrying, dead, held, rate] in
         std::iter::once(header.map(str::to_owned)).chain(rows)
     {
-        println!(
+        say!(
             "{name:<width$}  {lag:>10}  {low:>10}  {flight:>9}  {retrying:>8}  {dead:>12}  {held:>9}  {rate:>8}"
-        );
+        )?;
     }
-    status.handlers.iter().for_each(|(name, row)| print_trouble(name, row));
+    status.handlers.iter().try_for_each(|(name, row)| print_trouble(name, row))
 }
 
 /// What of a handler needs somebody's attention.
-fn print_trouble(name: &str, row: &Row) {
+fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
     if let Some(since) = &row.outage_since {
-        println!("{name}: circuit open since {since}: one event at a time is tried");
+        say!("{name}: circuit open since {since}: one event at a time is tried")?;
     }
     for held in row.held_keys.iter().take(MAX_HELD_KEYS) {
         let HeldKey { key, phase, event, since, set_aside } = held;
+        let (key, event) = (visible(key), visible(event));
         if *phase == Phase::Draining {
-            println!("{name}: key `{key}` runs what was set aside");
+            say!("{name}: key `{key}` runs what was set aside")?;
             continue;
         }
-        println!(
+        say!(
             "{name}: key `{key}` is held since {since} by the dead letter of {event}: {set_aside} set aside"
-        );
+        )?;
     }
     if let Some(more) = row.held_keys.len().checked_sub(MAX_HELD_KEYS).filter(|more| *more > 0) {
-        println!("{name}: {more} more keys are held (--json shows all)");
+        say!("{name}: {more} more keys are held (--json shows all)")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_host_no_events_a_second_are_handled() {
+        assert_eq!(format!("{:.0}", events_per_second(&[])), "0");
+        let busy = Activity { events_per_second: 2.5, ..Activity::default() };
+        assert_eq!(events_per_second(&[busy.clone(), busy]), 5.0);
     }
 }

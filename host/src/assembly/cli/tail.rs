@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::TargetArgs;
 use super::invoke::text_or_json;
+use crate::assembly::print::{self, say, visible};
 use crate::broker::Stored;
 use crate::values::dead_letter::{header_text, rfc3339};
 use crate::values::names::Names;
@@ -15,7 +16,7 @@ const MAX_SHOWN: usize = 2000;
 
 /// Follow the events of an application.
 ///
-/// Shows events and dead letters as they are stored, until Ctrl-C.
+/// Shows events and dead letters as they are stored, until Ctrl-C. With --json, one object a line.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Show only what falls under this subject; wildcards are allowed.
@@ -29,15 +30,12 @@ pub(super) struct Command {
     /// Show Heddle's own messages too: checkpoints, states, announcements.
     #[arg(long)]
     internal: bool,
-    /// Print one JSON object a line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
         let own = Names::new(&settings.app).stream_subjects()[0].trim_end_matches('>').to_owned();
         let filters: Vec<Pattern> = self.subject.into_iter().collect();
@@ -53,13 +51,13 @@ impl Command {
                 continue;
             }
             shown += 1;
-            print(&message, self.json);
+            print(&message, json)?;
         }
         Ok(())
     }
 }
 
-fn print(message: &Stored, json: bool) {
+fn print(message: &Stored, json: bool) -> anyhow::Result<()> {
     let headers: Vec<(&str, &str)> = message.headers.iter().collect();
     if json {
         let row = json!({
@@ -69,12 +67,13 @@ fn print(message: &Stored, json: bool) {
             "headers": headers,
             "payload": text_or_json(&message.payload),
         });
-        println!("{row}");
-        return;
+        return print::json_line(&row);
     }
     let payload = header_text(&String::from_utf8_lossy(&message.payload), MAX_SHOWN);
-    println!("{:>8}  {}  {}  {payload}", message.sequence, rfc3339(message.time), message.subject);
+    let subject = visible(&message.subject);
+    say!("{:>8}  {}  {subject}  {payload}", message.sequence, rfc3339(message.time))?;
     for (name, value) in headers {
-        println!("          {name}: {value}");
+        say!("          {}: {}", visible(name), visible(value))?;
     }
+    Ok(())
 }

@@ -6,8 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use serde_json::json;
+
 use super::{CacheArgs, FileArgs};
 use crate::assembly::config::Needs;
+use crate::assembly::print::{self, say};
 use crate::assembly::server;
 use crate::assembly::testing::junit::{self, Tested};
 use crate::assembly::testing::{Modes, Options, Stage, Suite, case};
@@ -70,8 +73,11 @@ pub(super) struct Command {
 }
 
 impl Command {
-    pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<ExitCode> {
-        let settings = self.file.load(Needs::Everything)?;
+    pub(super) async fn run(self, threads: tokio::runtime::Handle, json: bool) -> anyhow::Result<ExitCode> {
+        let mut settings = self.file.load(Needs::Everything)?;
+        if self.server {
+            server::tell_left_out(&settings.use_own_server(String::new()));
+        }
         let files = self.files(&settings.folder)?;
         let workshop = self.cache.workshop()?;
         let stage = match self.server {
@@ -100,7 +106,9 @@ impl Command {
                     Some(stage) => suite.run_on_server(&case, stage).await,
                 };
                 let test = Tested { file: file.clone(), name, outcome };
-                print(&test);
+                if !json {
+                    print_text(&test)?;
+                }
                 tested.push(test);
             }
         }
@@ -108,7 +116,13 @@ impl Command {
             junit::write(path, &tested)?;
         }
         let failed = tested.iter().filter(|test| !test.outcome.faults.is_empty()).count();
-        println!("{} passed, {failed} failed", tested.len() - failed);
+        let passed = tested.len() - failed;
+        if json {
+            let tests: Vec<_> = tested.iter().map(document).collect();
+            print::json(&json!({ "passed": passed, "failed": failed, "tests": tests }))?;
+        } else {
+            say!("{passed} passed, {failed} failed")?;
+        }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -157,13 +171,25 @@ fn name(case: &case::Case, path: &Path, index: usize, count: usize) -> String {
     if count == 1 { stem } else { format!("{stem} {}", index + 1) }
 }
 
-fn print(test: &Tested) {
+fn document(test: &Tested) -> serde_json::Value {
+    json!({
+        "file": test.file,
+        "name": test.name,
+        "passed": test.outcome.faults.is_empty(),
+        "faults": test.outcome.faults,
+        "runs": test.outcome.runs,
+        "milliseconds": test.outcome.elapsed.as_millis() as u64,
+    })
+}
+
+fn print_text(test: &Tested) -> Result<(), print::Error> {
     let word = if test.outcome.faults.is_empty() { "ok  " } else { "FAIL" };
     let (runs, time) = (test.outcome.runs, test.outcome.elapsed.as_millis());
-    println!("{word}  {}  {} ({runs} runs, {time} ms)", test.file, test.name);
+    say!("{word}  {}  {} ({runs} runs, {time} ms)", test.file, test.name)?;
     for fault in &test.outcome.faults {
         for line in fault.lines() {
-            println!("        {line}");
+            say!("        {line}")?;
         }
     }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::build;
 use super::failure;
 use super::grants;
 use super::rollout;
-use super::section::{Placed, Section};
+use super::section::{Placed, Section, integer};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
 use crate::values::policy::{Instances, Limits, MAX_MESSAGES};
@@ -163,17 +163,24 @@ fn instances(section: &mut Section<'_>) -> Option<Instances> {
 
 fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
     let mut config = BTreeMap::new();
-    for (key, _, value) in section.entries() {
-        let text = match value.get_ref() {
+    for (key, _, item) in section.entries() {
+        let text = match item.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
-            DeValue::Integer(number) => Some(number.as_str().to_owned()),
-            DeValue::Float(number) => Some(number.as_str().to_owned()),
+            // A plugin gets the value, and need not know how TOML writes numbers.
+            DeValue::Integer(number) => {
+                let value = integer(number).map(|value| value.to_string());
+                if value.is_none() {
+                    section.fault(item.span(), format!("`{key}` is too large a number: write it in quotes"));
+                }
+                value
+            }
+            DeValue::Float(number) => Some(number.as_str().replace('_', "")),
             DeValue::Boolean(truth) => Some(truth.to_string()),
-            DeValue::Table(_) => secret(&section, key, value, scope),
+            DeValue::Table(_) => secret(&section, key, item, scope),
             _ => {
                 section.wrong_type(
                     key,
-                    value,
+                    item,
                     "a text, a number, true or false, or { env = … } or { file = … }",
                 );
                 None

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use serde_spanned::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// Something that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,10 +146,7 @@ impl<'a> Section<'a> {
         bounds: std::ops::RangeInclusive<u64>,
     ) -> Option<u64> {
         let value = self.value(key)?;
-        let number = value.get_ref().as_integer().map(|number| {
-            let digits = number.as_str().replace('_', "");
-            i128::from_str_radix(&digits, number.radix()).unwrap_or(i128::MAX)
-        });
+        let number = value.get_ref().as_integer().map(|number| integer(number).unwrap_or(i128::MAX));
         let Some(number) = number else {
             self.wrong_type(key, value, "a whole number");
             return None;
@@ -243,6 +240,11 @@ impl<'a> Section<'a> {
             self.fault(span, format!("unknown key `{key}`{place}{hint}"));
         }
     }
+}
+
+/// The value of an integer, however it is written: `8080`, `8_080`, `0x1F90`. None: it is out of all bounds.
+pub(super) fn integer(number: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok()
 }
 
 /// The candidate most like `text`, if one is near.

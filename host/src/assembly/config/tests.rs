@@ -56,6 +56,27 @@ fn a_sound_file_gives_settings_with_defaults() {
 }
 
 #[test]
+fn a_number_in_config_reaches_the_plugin_as_its_value_however_it_is_written() {
+    let numbers = "config = { port = 0x1F90, mode = 0o755, bits = 0b101, n = 1_000, less = -7, f = 1e3, g = 1_0.5, on = true }";
+    let text = SOUND.replace("config = { limit = 1000, name = \"x\" }", numbers);
+    assert!(text.contains(numbers));
+    let settings = parse(&text, Path::new("."), Needs::File).unwrap();
+    let config = &settings.handlers[0].config;
+    for (name, value) in [
+        ("port", "8080"),
+        ("mode", "493"),
+        ("bits", "5"),
+        ("n", "1000"),
+        ("less", "-7"),
+        ("f", "1e3"),
+        ("g", "10.5"),
+        ("on", "true"),
+    ] {
+        assert_eq!(config[name], value, "{name}");
+    }
+}
+
+#[test]
 fn every_fault_is_reported_at_once_with_its_line_and_the_nearest_key() {
     let text = r#"app = "my shop"
 shards = 0

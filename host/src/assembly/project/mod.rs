@@ -4,6 +4,7 @@ mod build;
 mod clock;
 mod component;
 mod files;
+mod name;
 mod new;
 mod recipes;
 mod tools;
@@ -15,6 +16,9 @@ use anyhow::{Context, bail};
 
 pub use build::{Built, build};
 pub use new::{Created, create};
+
+/// Where components are put, below a project's folder.
+const OUTPUT: &str = "dist";
 
 /// A language that handlers can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -114,14 +118,21 @@ impl Project {
                 folder.display()
             );
         };
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = name.context("the folder has no name")?;
+        let name = name::of(&folder, language).context("the folder has no name")?;
         Ok(Project { folder, language, name })
     }
 
     /// Where the component is put.
     pub fn output(&self) -> PathBuf {
-        self.folder.join("dist").join(format!("{}.wasm", self.name))
+        self.folder.join(OUTPUT).join(format!("{}.wasm", self.name))
+    }
+
+    /// Where the tools of a language put it that have a name of their own for it.
+    fn made(&self) -> PathBuf {
+        let own = name::own(&self.folder, self.language);
+        let of_folder = || self.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = own.or_else(of_folder).unwrap_or_default();
+        self.folder.join(OUTPUT).join(format!("{name}.wasm"))
     }
 
     /// Where what is made on the way is put.

@@ -117,7 +117,7 @@ fn javascript(project: &Project) -> anyhow::Result<PathBuf> {
     }
     let script = project.sdk_root()?.join("sdk/js/build.mjs");
     run("the build", Command::new(node).arg(script).current_dir(folder))?;
-    Ok(project.output())
+    Ok(project.made())
 }
 
 fn python(project: &Project) -> anyhow::Result<PathBuf> {
@@ -133,7 +133,7 @@ fn python(project: &Project) -> anyhow::Result<PathBuf> {
         );
     }
     run("the build", Command::new(python).args(["-m", "heddle.build"]).current_dir(folder))?;
-    Ok(project.output())
+    Ok(project.made())
 }
 
 fn go(project: &Project) -> anyhow::Result<Vec<u8>> {

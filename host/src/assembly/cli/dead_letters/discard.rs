@@ -3,21 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
 use super::release::request_release;
-use super::select::Selection;
+use super::select::{Handlers, Picked, Selection};
 use super::wait::Outcomes;
 use super::{letters, progress};
 use crate::assembly::cli::audit::audit;
+use crate::assembly::cli::consent::Consent;
+use crate::assembly::cli::fault::Code;
 use crate::assembly::cli::{TargetArgs, check_host};
+use crate::assembly::print::{self, say, visible};
 use crate::broker::{Broker, Part};
 use crate::values::gate::{Gate, Phase};
 use crate::values::key::Key;
-use crate::values::letter::Letter;
 use crate::values::names::{Names, dead};
 use crate::values::settings::Settings;
 
@@ -42,52 +43,96 @@ pub(super) struct Command {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     target: TargetArgs,
 }
 
+/// What is selected.
+#[derive(Debug, Default)]
+struct Selected {
+    /// They hold no key back.
+    free: Vec<u64>,
+    holding: Vec<Picked>,
+    /// The key that the first of these holds.
+    first_key: String,
+}
+
+impl Selected {
+    fn len(&self) -> usize {
+        self.free.len() + self.holding.len()
+    }
+}
+
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
-        let selected = self.selection.read(&broker, &settings, Part::Headers).await?;
-        if selected.is_empty() {
-            println!("no dead letter is selected");
-            return Ok(ExitCode::SUCCESS);
-        }
-        let gates = closed_gates(&broker, &settings, &names).await?;
-        let holds = |letter: &Letter| gates.contains(&(letter.handler().to_owned(), letter.event_id()));
-        let (holding, free): (Vec<_>, Vec<_>) = selected.iter().partition(|letter| holds(letter));
-        if let (false, Some(letter)) = (self.release, holding.first()) {
-            bail!(
+        let selected = self.select(&broker, &settings, &names).await?;
+        if let (false, Some(letter)) = (self.release, selected.holding.first()) {
+            let message = format!(
                 "dead letter {} holds key `{}` back: replay it, or add --release so that the key's other events run without it ({} of {} selected hold a key)",
                 letter.sequence,
-                letter.text(dead::KEY),
-                holding.len(),
+                visible(&selected.first_key),
+                selected.holding.len(),
                 selected.len()
             );
+            return Err(Code::HoldsKey.fault(message).into());
         }
-        if !holding.is_empty() && !self.no_wait {
+        if selected.len() == 0 || self.consent.dry_run {
+            return self.say(&selected, json);
+        }
+        if !selected.holding.is_empty() && !self.no_wait {
             check_host(&broker, &settings, &names).await?;
         }
+        self.consent.yes.confirm(&format!("discarding {}", letters(selected.len())))?;
         let details = json!({
             "selection": self.selection.describe(),
             "count": selected.len(),
             "reason": self.reason,
-            "released": holding.len(),
+            "released": selected.holding.len(),
         });
         audit(&broker, &settings, "discard", details).await?;
+        self.discard(&broker, &settings, &names, &selected).await?;
+        self.say(&selected, json)
+    }
+
+    async fn select(&self, broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<Selected> {
+        let gates = closed_gates(broker, settings, names).await?;
+        let (mut selected, mut handlers) = (Selected::default(), Handlers::default());
+        let mut letters = self.selection.letters(broker, settings, Part::Headers).await?;
+        while let Some(letter) = letters.try_next().await? {
+            if !gates.contains(&(letter.handler().to_owned(), letter.event_id())) {
+                selected.free.push(letter.sequence);
+                continue;
+            }
+            if selected.holding.is_empty() {
+                letter.text(dead::KEY).clone_into(&mut selected.first_key);
+            }
+            selected.holding.push(handlers.pick(&letter));
+        }
+        Ok(selected)
+    }
+
+    async fn discard(
+        &self,
+        broker: &Broker,
+        settings: &Settings,
+        names: &Names,
+        selected: &Selected,
+    ) -> anyhow::Result<()> {
         let bar = progress("discarding", selected.len());
-        let (stream, bar_ref, broker_ref) = (&settings.stream.name, &bar, &broker);
-        let removed = futures::stream::iter(free).map(|letter| async move {
-            let result = broker_ref.delete(stream, letter.sequence).await;
+        let (stream, bar_ref) = (&settings.stream.name, &bar);
+        let removed = futures::stream::iter(&selected.free).map(|sequence| async move {
+            let result = broker.delete(stream, *sequence).await;
             bar_ref.inc(1);
             result
         });
         removed.buffer_unordered(PARALLEL).try_collect::<()>().await?;
-        let mut outcomes = Outcomes::listen(&broker, &settings).await?;
-        for letter in holding {
-            let subject = names.replay(letter.handler(), &letter.sequence.to_string());
-            if let Some(request) = request_release(&broker, &settings, &subject, None).await? {
+        let mut outcomes = Outcomes::listen(broker, settings).await?;
+        for letter in &selected.holding {
+            let subject = names.replay(&letter.handler, &letter.sequence.to_string());
+            if let Some(request) = request_release(broker, settings, &subject, None).await? {
                 outcomes.expect(request, subject);
             }
         }
@@ -95,7 +140,19 @@ impl Command {
             outcomes.wait(&bar).await?;
         }
         bar.finish_and_clear();
-        println!("{} discarded", letters(selected.len()));
+        Ok(())
+    }
+
+    fn say(&self, selected: &Selected, json: bool) -> anyhow::Result<ExitCode> {
+        let dry_run = self.consent.dry_run;
+        if json {
+            let (discarded, released) = (selected.len(), selected.holding.len());
+            print::json(&json!({ "dry_run": dry_run, "discarded": discarded, "released": released }))?;
+        } else if selected.len() == 0 {
+            say!("no dead letter is selected")?;
+        } else {
+            say!("{} {}", letters(selected.len()), if dry_run { "would be discarded" } else { "discarded" })?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

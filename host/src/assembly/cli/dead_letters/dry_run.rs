@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use indicatif::ProgressBar;
+use serde_json::json;
 
+use super::select::{Picked, letter};
 use super::{letters, progress, state_of, whole_event};
 use crate::assembly::cli::CacheArgs;
 use crate::assembly::host;
+use crate::assembly::print::{self, say};
 use crate::broker::Broker;
 use crate::sandbox::{Call, Plugin};
 use crate::values::dead_letter::header_text;
@@ -20,19 +24,62 @@ use crate::values::verdict::Verdict;
 /// The longest message that is shown, in bytes.
 const MAX_MESSAGE: usize = 100;
 
+/// The plugin under the policy of each handler that has a dead letter.
+type Plugins<'a> = BTreeMap<&'a str, (Plugin, &'a HandlerSettings)>;
+
 /// Runs each on the state that its key has now, under its handler's policy, and says how they end.
 pub(super) async fn run(
     plugin: &Path,
-    selected: &[Letter],
-    settings: &Settings,
-    broker: &Broker,
+    picked: &[Picked],
+    (settings, broker): (&Settings, &Broker),
     cache: &CacheArgs,
+    json: bool,
 ) -> anyhow::Result<ExitCode> {
+    let plugins = admit(plugin, picked, (settings, broker), cache).await?;
+    let bar = progress("running", picked.len());
+    let (mut done, mut failed, mut gone) = (0, 0, 0);
+    // One after the other: what a dead letter holds is in memory only while it runs.
+    for Picked { sequence, handler } in picked {
+        let Some((plugin, handler)) = plugins.get(&**handler) else { continue };
+        let Some(letter) = letter(broker, settings, *sequence).await? else {
+            gone += 1;
+            continue;
+        };
+        let outcome = run_one(&letter, plugin, handler, settings, broker).await;
+        bar.inc(1);
+        match outcome {
+            Ok(None) => done += 1,
+            Ok(Some(failure)) => {
+                failed += 1;
+                print_failure(&bar, *sequence, &failure, json)?;
+            }
+            Err(error) => {
+                failed += 1;
+                print_failure(&bar, *sequence, &format!("{error:#}"), json)?;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    if json {
+        print::json_line(&json!({ "dry_run": true, "done": done, "failed": failed, "gone": gone }))?;
+    } else {
+        let run = letters(picked.len());
+        let gone = if gone > 0 { format!(", {gone} gone before") } else { String::new() };
+        say!("{run} run, nothing stored: {done} done, {failed} failed{gone}")?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn admit<'a>(
+    plugin: &Path,
+    picked: &'a [Picked],
+    (settings, broker): (&'a Settings, &Broker),
+    cache: &CacheArgs,
+) -> anyhow::Result<Plugins<'a>> {
     let sandbox = host::sandbox(settings, &cache.workshop()?)?;
-    let mut plugins: BTreeMap<&str, (Plugin, &HandlerSettings)> = BTreeMap::new();
-    for letter in selected {
-        let name = letter.handler();
-        if plugins.contains_key(name) {
+    let mut plugins = Plugins::new();
+    for Picked { handler: name, .. } in picked {
+        if plugins.contains_key(&**name) {
             continue;
         }
         let handler = settings.handler(name);
@@ -40,27 +87,17 @@ pub(super) async fn run(
         let policy = host::policy(settings, handler, broker.max_payload());
         plugins.insert(name, (sandbox.admit(plugin, Arc::new(policy)).await?, handler));
     }
-    let bar = progress("running", selected.len());
-    let (mut done, mut failed) = (0, 0);
-    for letter in selected {
-        let Some((plugin, handler)) = plugins.get(letter.handler()) else { continue };
-        let outcome = run_one(letter, plugin, handler, settings, broker).await;
-        bar.inc(1);
-        match outcome {
-            Ok(None) => done += 1,
-            Ok(Some(failure)) => {
-                failed += 1;
-                bar.suspend(|| println!("{:>8}  {failure}", letter.sequence));
-            }
-            Err(error) => {
-                failed += 1;
-                bar.suspend(|| println!("{:>8}  {error:#}", letter.sequence));
-            }
+    Ok(plugins)
+}
+
+fn print_failure(bar: &ProgressBar, sequence: u64, failure: &str, json: bool) -> anyhow::Result<()> {
+    bar.suspend(|| {
+        if json {
+            print::json_line(&json!({ "sequence": sequence, "failure": failure }))
+        } else {
+            Ok(say!("{sequence:>8}  {}", print::visible(failure))?)
         }
-    }
-    bar.finish_and_clear();
-    println!("{} run, nothing stored: {done} done, {failed} failed", letters(selected.len()));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// How it failed, if it did.

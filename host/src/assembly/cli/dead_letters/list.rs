@@ -1,14 +1,16 @@
 //! `heddle dead-letters list`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::process::ExitCode;
 
 use clap::Args;
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::select::Filter;
 use crate::assembly::cli::TargetArgs;
+use crate::assembly::cli::table::Table;
+use crate::assembly::print::{self, JsonList, say};
 use crate::broker::Part;
 use crate::values::dead_letter::{header_text, rfc3339};
 use crate::values::letter::Letter;
@@ -16,6 +18,9 @@ use crate::values::names::dead;
 
 /// The longest message that is shown, in bytes.
 const MAX_MESSAGE: usize = 70;
+
+/// What is said where a table would be empty.
+const NONE: &str = "no dead letters";
 
 /// List dead letters, those with the same cause together.
 ///
@@ -31,9 +36,6 @@ pub(super) struct Command {
     /// With --each: no more than so many, the newest.
     #[arg(short = 'n', long, value_name = "NUMBER", requires = "each")]
     number: Option<usize>,
-    /// Print one JSON document.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -68,14 +70,19 @@ struct Line {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
         let letters = self.filter.read(&broker, &settings, Part::Headers).await?;
         if self.each {
-            let mut lines: Vec<Line> = letters.map_ok(|letter| line(&letter)).try_collect().await?;
-            let skipped = lines.len().saturating_sub(self.number.unwrap_or(usize::MAX));
-            lines.drain(..skipped);
-            return print(&lines, self.json, print_lines);
+            let lines = letters.map_ok(|letter| line(&letter));
+            match self.number {
+                None => print_lines(lines, json).await?,
+                Some(number) => {
+                    let lines = futures::stream::iter(last(lines, number).await?).map(Ok);
+                    print_lines(lines, json).await?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
         }
         let mut groups: BTreeMap<[String; 3], Group> = BTreeMap::new();
         let mut letters = std::pin::pin!(letters);
@@ -84,8 +91,30 @@ impl Command {
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-        print(&groups, self.json, print_groups)
+        if json {
+            print::json(&groups)?;
+        } else if groups.is_empty() {
+            say!("{NONE}")?;
+        } else {
+            print_groups(&groups)?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The last ones, in their order.
+async fn last(
+    lines: impl Stream<Item = anyhow::Result<Line>>,
+    number: usize,
+) -> anyhow::Result<VecDeque<Line>> {
+    let (mut kept, mut lines) = (VecDeque::new(), std::pin::pin!(lines));
+    while let Some(line) = lines.try_next().await? {
+        kept.push_back(line);
+        if kept.len() > number {
+            kept.pop_front();
+        }
+    }
+    Ok(kept)
 }
 
 fn add(groups: &mut BTreeMap<[String; 3], Group>, letter: &Letter) {
@@ -135,25 +164,16 @@ fn line(letter: &Letter) -> Line {
     }
 }
 
-fn print<T: Serialize>(rows: &[T], json: bool, text: impl Fn(&[T])) -> anyhow::Result<ExitCode> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(rows)?);
-    } else if rows.is_empty() {
-        println!("no dead letters");
-    } else {
-        text(rows);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 /// A time to the second.
 pub(super) fn short(time: &str) -> String {
     format!("{}Z", time.chars().take(19).collect::<String>())
 }
 
-fn print_groups(groups: &[Group]) {
-    let rows = groups.iter().map(|group| {
-        [
+fn print_groups(groups: &[Group]) -> Result<(), print::Error> {
+    let mut table =
+        Table::new(["count", "handler", "cause", "fingerprint", "plugin", "first", "last", "message"]);
+    for group in groups {
+        table.push([
             group.count.to_string(),
             group.handler.clone(),
             group.cause.clone(),
@@ -162,40 +182,42 @@ fn print_groups(groups: &[Group]) {
             short(&group.first),
             short(&group.last),
             header_text(&group.message, MAX_MESSAGE),
-        ]
-    });
-    table(["count", "handler", "cause", "fingerprint", "plugin", "first", "last", "message"], rows.collect());
-}
-
-fn print_lines(lines: &[Line]) {
-    let rows = lines.iter().map(|line| {
-        [
-            line.sequence.to_string(),
-            short(&line.stored),
-            line.handler.clone(),
-            line.cause.clone(),
-            line.subject.clone(),
-            line.key.clone(),
-            line.attempts.to_string(),
-            header_text(&line.message, MAX_MESSAGE),
-        ]
-    });
-    table(
-        ["sequence", "dead since", "handler", "cause", "subject", "key", "attempts", "message"],
-        rows.collect(),
-    );
-}
-
-/// Columns as wide as what is in them.
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
-    let head = head.map(str::to_owned);
-    let width = |column: usize| {
-        let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in [&head].into_iter().chain(&rows) {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        ])?;
     }
+    table.finish()
+}
+
+/// Prints lines as they come: there may be any number of them.
+async fn print_lines(lines: impl Stream<Item = anyhow::Result<Line>>, json: bool) -> anyhow::Result<()> {
+    let mut lines = std::pin::pin!(lines);
+    if json {
+        let mut list = JsonList::default();
+        while let Some(line) = lines.try_next().await? {
+            list.push(&line)?;
+        }
+        return Ok(list.finish()?);
+    }
+    let Some(mut line) = lines.try_next().await? else { return Ok(say!("{NONE}")?) };
+    let mut table =
+        Table::new(["sequence", "dead since", "handler", "cause", "subject", "key", "attempts", "message"]);
+    loop {
+        table.push(row(line))?;
+        line = match lines.try_next().await? {
+            Some(next) => next,
+            None => return Ok(table.finish()?),
+        };
+    }
+}
+
+fn row(line: Line) -> [String; 8] {
+    [
+        line.sequence.to_string(),
+        short(&line.stored),
+        line.handler,
+        line.cause,
+        line.subject,
+        line.key,
+        line.attempts.to_string(),
+        header_text(&line.message, MAX_MESSAGE),
+    ]
 }

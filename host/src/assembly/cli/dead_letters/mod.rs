@@ -3,6 +3,7 @@
 mod discard;
 mod dry_run;
 mod edit;
+mod files;
 mod list;
 mod release;
 mod replay;
@@ -48,16 +49,16 @@ enum Action {
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         match self.action {
-            Action::List(command) => command.run().await,
-            Action::Show(command) => command.run().await,
-            Action::Replay(command) => Box::pin(command.run()).await,
-            Action::Discard(command) => Box::pin(command.run()).await,
-            Action::Release(command) => command.run().await,
-            Action::Export(command) => command.run().await,
-            Action::Import(command) => command.run().await,
-            Action::Fixture(command) => command.run().await,
+            Action::List(command) => command.run(json).await,
+            Action::Show(command) => command.run(json).await,
+            Action::Replay(command) => Box::pin(command.run(json)).await,
+            Action::Discard(command) => Box::pin(command.run(json)).await,
+            Action::Release(command) => command.run(json).await,
+            Action::Export(command) => command.run(json).await,
+            Action::Import(command) => command.run(json).await,
+            Action::Fixture(command) => command.run(json).await,
         }
     }
 }

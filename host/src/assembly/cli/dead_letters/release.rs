@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
@@ -10,7 +9,10 @@ use super::discard::gates;
 use super::progress;
 use super::wait::Outcomes;
 use crate::assembly::cli::audit::audit;
+use crate::assembly::cli::consent::Consent;
+use crate::assembly::cli::fault::Code;
 use crate::assembly::cli::{TargetArgs, check_host};
+use crate::assembly::print::{self, say, visible};
 use crate::broker::Broker;
 use crate::values::event::Headers;
 use crate::values::key::Key;
@@ -31,20 +33,26 @@ pub(super) struct Command {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     target: TargetArgs,
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         let key = Key::new(&self.key);
         let gates = gates(&broker, &settings, &names).await?;
         if !gates.contains_key(&(self.handler.clone(), key.clone())) {
-            bail!("key `{}` of handler `{}` is not held", self.key, self.handler);
+            let message = format!("key `{}` of handler `{}` is not held", visible(&self.key), self.handler);
+            return Err(Code::NotFound.fault(message).into());
         }
         if !self.no_wait {
             check_host(&broker, &settings, &names).await?;
+        }
+        if self.consent.dry_run {
+            return self.say("would be released", json);
         }
         let details = json!({ "handler": self.handler, "key": self.key });
         audit(&broker, &settings, "release", details).await?;
@@ -57,7 +65,16 @@ impl Command {
         if !self.no_wait {
             outcomes.wait(&progress("releasing", 1)).await?;
         }
-        println!("key `{}` of handler `{}` is released", self.key, self.handler);
+        self.say("is released", json)
+    }
+
+    fn say(&self, what: &str, json: bool) -> anyhow::Result<ExitCode> {
+        let Command { handler, key, consent, .. } = self;
+        if json {
+            print::json(&json!({ "handler": handler, "key": key, "dry_run": consent.dry_run }))?;
+        } else {
+            say!("key `{}` of handler `{handler}` {what}", visible(key))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

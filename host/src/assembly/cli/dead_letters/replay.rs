@@ -4,21 +4,24 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
 use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::select::Selection;
+use super::select::{Picked, Selection, letter};
 use super::wait::{Outcomes, Tally};
 use super::{dry_run, edit, letters, progress};
 use crate::assembly::cli::audit::audit;
+use crate::assembly::cli::consent::Yes;
+use crate::assembly::cli::fault::Code;
 use crate::assembly::cli::{CacheArgs, TargetArgs, check_host};
-use crate::broker::{self, Broker, Part};
+use crate::assembly::config::Needs;
+use crate::assembly::print::{self, say, visible};
+use crate::broker::{self, Broker};
 use crate::values::event::Headers;
-use crate::values::letter::Letter;
 use crate::values::names::{self, Names};
 use crate::values::settings::Settings;
 
@@ -45,9 +48,9 @@ pub(super) struct Command {
     /// Replay so many first, and stop if one of them fails again.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     canary: Option<u32>,
-    /// Only run them in this plugin and say how they end. Nothing is stored, nothing is removed.
-    #[arg(long, value_name = "PLUGIN", conflicts_with_all = ["rate", "canary", "edit", "no_wait"])]
-    dry_run: Option<PathBuf>,
+    /// Replay nothing and say how many are selected; with a PLUGIN, run them in it and say how they end.
+    #[arg(long, value_name = "PLUGIN", num_args = 0..=1, conflicts_with_all = ["rate", "canary", "edit", "no_wait"])]
+    dry_run: Option<Option<PathBuf>>,
     /// Change the payload of a single dead letter in $VISUAL or $EDITOR first.
     #[arg(long)]
     edit: bool,
@@ -55,39 +58,38 @@ pub(super) struct Command {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    _yes: Yes,
+    #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]
     target: TargetArgs,
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        if let Some(plugin) = &self.dry_run {
-            let letters = self.selection.read(&broker, &settings, Part::Whole).await?;
-            let settings = self.target.load(crate::assembly::config::Needs::Everything)?;
-            return dry_run::run(plugin, &letters, &settings, &broker, &self.cache).await;
+        let selected = self.selection.pick(&broker, &settings).await?;
+        if let Some(Some(plugin)) = &self.dry_run {
+            let (settings, _) = self.target.load(Needs::Everything)?;
+            return dry_run::run(plugin, &selected, (&settings, &broker), &self.cache, json).await;
         }
-        let part = if self.edit { Part::Whole } else { Part::Headers };
-        let selected = self.selection.read(&broker, &settings, part).await?;
         check_handlers(&selected, &settings)?;
-        if selected.is_empty() {
-            println!("no dead letter is selected");
-            return Ok(ExitCode::SUCCESS);
+        if selected.is_empty() || self.dry_run.is_some() {
+            return self.say_selected(selected.len(), json);
         }
         if !self.no_wait {
             check_host(&broker, &settings, &Names::new(&settings.app)).await?;
         }
-        let edited = match (self.edit, selected.as_slice()) {
-            (false, _) => None,
-            (true, [letter]) => match edit::edit(&letter.payload)? {
+        let edited = match self.edit {
+            false => None,
+            true => match edited(&broker, &settings, &selected).await? {
                 Some(payload) => Some(payload),
                 None => {
-                    println!("nothing was changed: not replayed");
+                    Report { unchanged: true, ..Report::default() }
+                        .print(json, "nothing was changed: not replayed")?;
                     return Ok(ExitCode::FAILURE);
                 }
             },
-            (true, _) => bail!("--edit is for a single dead letter; {} are selected", selected.len()),
         };
         let details = json!({
             "selection": self.selection.describe(),
@@ -100,28 +102,40 @@ impl Command {
         let replay = Replay { broker: &broker, settings: &settings, rate: self.rate, edited };
         if self.no_wait {
             let requested = replay.request(&selected, None).await?;
-            println!("{} will be replayed", letters(requested));
+            let report = Report { selected: requested, ..Report::default() };
+            report.print(json, &format!("{} will be replayed", letters(requested)))?;
             return Ok(ExitCode::SUCCESS);
         }
-        self.replay(&replay, &selected).await
+        self.replay(&replay, &selected, json).await
     }
 
-    async fn replay(&self, replay: &Replay<'_>, selected: &[Letter]) -> anyhow::Result<ExitCode> {
+    fn say_selected(&self, selected: usize, json: bool) -> anyhow::Result<ExitCode> {
+        let text = match selected {
+            0 => "no dead letter is selected".to_owned(),
+            _ => format!("{} would be replayed", letters(selected)),
+        };
+        Report { selected, dry_run: self.dry_run.is_some(), ..Report::default() }.print(json, &text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn replay(&self, replay: &Replay<'_>, selected: &[Picked], json: bool) -> anyhow::Result<ExitCode> {
         let mut outcomes = Outcomes::listen(replay.broker, replay.settings).await?;
         let bar = progress("replaying", selected.len());
         let canary = self.canary.and_then(|n| usize::try_from(n).ok()).unwrap_or(0).min(selected.len());
         let (first, rest) = selected.split_at(canary);
+        let report = Report { selected: selected.len(), ..Report::default() };
         if !first.is_empty() {
             replay.request(first, Some(&mut outcomes)).await?;
             outcomes.wait(&bar).await?;
             let dead = outcomes.tally.dead;
             if dead > 0 {
                 bar.abandon();
-                println!(
+                let text = format!(
                     "stopped: {dead} of the first {} failed again; {} left as they were",
                     first.len(),
                     letters(rest.len())
                 );
+                Report { left: rest.len(), ..report.with(outcomes.tally) }.print(json, &text)?;
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -133,28 +147,69 @@ impl Command {
                 _ = tokio::signal::ctrl_c() => {
                     bar.abandon();
                     let open = outcomes.open();
-                    println!("interrupted: {} under way will still be replayed", letters(open));
-                    return Ok(ExitCode::from(130));
+                    let text = format!("interrupted: {} under way will still be replayed", letters(open));
+                    Report { under_way: open, ..report.with(outcomes.tally) }.print(json, &text)?;
+                    return Ok(ExitCode::from(Code::Interrupted.exit()));
                 }
             }
         }
         bar.finish_and_clear();
         let Tally { done, dead, gone } = outcomes.tally;
         let gone = if gone > 0 { format!(", {gone} gone before") } else { String::new() };
-        println!("{} replayed: {done} done, {dead} dead again{gone}", letters(selected.len()));
+        let text = format!("{} replayed: {done} done, {dead} dead again{gone}", letters(selected.len()));
+        report.with(outcomes.tally).print(json, &text)?;
         Ok(if dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn check_handlers(selected: &[Letter], settings: &Settings) -> anyhow::Result<()> {
-    let known = |letter: &&Letter| settings.handlers.iter().any(|handler| *handler.name == *letter.handler());
-    match selected.iter().find(|letter| !known(letter)) {
+/// What came of a replay.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    dry_run: bool,
+    selected: usize,
+    done: usize,
+    /// They became dead letters again.
+    dead: usize,
+    /// They were gone before.
+    gone: usize,
+    /// Not replayed, because one of the first failed again.
+    left: usize,
+    /// Requested, and still open when the command was interrupted.
+    under_way: usize,
+    /// The editor left the payload as it was: nothing was replayed.
+    unchanged: bool,
+}
+
+impl Report {
+    fn with(self, Tally { done, dead, gone }: Tally) -> Self {
+        Report { done, dead, gone, ..self }
+    }
+
+    fn print(&self, json: bool, text: &str) -> anyhow::Result<()> {
+        if json { print::json(self) } else { Ok(say!("{text}")?) }
+    }
+}
+
+/// The payload of the only dead letter after the user has edited it; none if it is as it was.
+async fn edited(broker: &Broker, settings: &Settings, selected: &[Picked]) -> anyhow::Result<Option<Bytes>> {
+    let [Picked { sequence, .. }] = selected else {
+        let message = format!("--edit is for a single dead letter; {} are selected", selected.len());
+        return Err(Code::Usage.fault(message).into());
+    };
+    let gone = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
+    let letter = letter(broker, settings, *sequence).await?.ok_or_else(gone)?;
+    edit::edit(&letter.payload)
+}
+
+fn check_handlers(selected: &[Picked], settings: &Settings) -> anyhow::Result<()> {
+    match selected.iter().find(|letter| settings.handler(&letter.handler).is_none()) {
         None => Ok(()),
-        Some(letter) => bail!(
-            "dead letter {} is of handler `{}`, which the file does not have: select others with --handler, or add it",
-            letter.sequence,
-            letter.handler()
-        ),
+        Some(Picked { sequence, handler }) => Err(Code::NotFound
+            .fault(format!(
+                "dead letter {sequence} is of handler `{}`, which the file does not have: select others with --handler, or add it",
+                visible(handler)
+            ))
+            .into()),
     }
 }
 
@@ -170,7 +225,7 @@ impl Replay<'_> {
     /// already is not asked for twice.
     async fn request(
         &self,
-        selected: &[Letter],
+        selected: &[Picked],
         mut outcomes: Option<&mut Outcomes<'_>>,
     ) -> anyhow::Result<usize> {
         let names = Names::new(&self.settings.app);
@@ -184,7 +239,7 @@ impl Replay<'_> {
         });
         // Sent one after the other, so that they are stored in the order of the selection; answers come in groups.
         let sent = paced.then(|letter| {
-            let subject = names.replay(letter.handler(), &letter.sequence.to_string());
+            let subject = names.replay(&letter.handler, &letter.sequence.to_string());
             async move { anyhow::Ok((self.send(&subject).await?, subject)) }
         });
         let answer = |(answer, subject): (_, String)| async move {

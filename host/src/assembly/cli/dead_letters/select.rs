@@ -1,11 +1,14 @@
 //! Which dead letters are meant.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
 use clap::Args;
+use futures::stream::LocalBoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::assembly::cli::fault::Code;
 use crate::assembly::config::parse_duration;
 use crate::broker::{Broker, Part};
 use crate::values::letter::Letter;
@@ -13,8 +16,8 @@ use crate::values::names::{Names, dead};
 use crate::values::settings::Settings;
 use crate::values::subject::Pattern;
 
-/// Requests under way at once.
-const PARALLEL: usize = 64;
+/// Dead letters that are read at once where each is asked for by its sequence.
+const PARALLEL: usize = 16;
 
 /// What dead letters must have in common.
 #[derive(Debug, Clone, Default, Args)]
@@ -113,12 +116,30 @@ impl Filter {
     }
 }
 
-impl Selection {
-    /// A single dead letter.
-    pub(super) fn of(sequence: u64) -> Self {
-        Selection { sequences: vec![sequence], filter: Filter::default(), all: false }
-    }
+/// A dead letter that is selected. There may be any number of them, so no more is kept of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Picked {
+    pub(super) sequence: u64,
+    pub(super) handler: Arc<str>,
+}
 
+/// The names of handlers, each once in memory.
+#[derive(Debug, Default)]
+pub(super) struct Handlers(HashSet<Arc<str>>);
+
+impl Handlers {
+    pub(super) fn pick(&mut self, letter: &Letter) -> Picked {
+        let name = letter.handler();
+        let handler = self.0.get(name).cloned().unwrap_or_else(|| {
+            let handler: Arc<str> = name.into();
+            self.0.insert(Arc::clone(&handler));
+            handler
+        });
+        Picked { sequence: letter.sequence, handler }
+    }
+}
+
+impl Selection {
     /// What is selected, in words.
     pub(super) fn describe(&self) -> String {
         if !self.sequences.is_empty() {
@@ -127,39 +148,57 @@ impl Selection {
         if self.filter.is_empty() { "all".to_owned() } else { format!("{:?}", self.filter) }
     }
 
-    /// What is selected, in the order of the stream. It is fixed from then on.
-    pub(super) async fn read(
-        &self,
-        broker: &Broker,
-        settings: &Settings,
+    /// What is selected, in the order of the stream, one after the other.
+    pub(super) async fn letters<'a>(
+        &'a self,
+        broker: &'a Broker,
+        settings: &'a Settings,
         part: Part,
-    ) -> anyhow::Result<Vec<Letter>> {
+    ) -> anyhow::Result<LocalBoxStream<'a, anyhow::Result<Letter>>> {
         if !self.sequences.is_empty() {
-            return self.read_single(broker, settings).await;
+            return Ok(self.single(broker, settings).boxed_local());
         }
         if !self.all && self.filter.is_empty() {
-            bail!("select dead letters by their sequences or with filters, or give --all");
+            let message = "select dead letters by their sequences or with filters, or give --all";
+            return Err(Code::Usage.fault(message).into());
         }
-        self.filter.read(broker, settings, part).await?.try_collect().await
+        Ok(self.filter.read(broker, settings, part).await?.boxed_local())
     }
 
-    async fn read_single(&self, broker: &Broker, settings: &Settings) -> anyhow::Result<Vec<Letter>> {
+    /// What is selected. It is fixed from then on.
+    pub(super) async fn pick(&self, broker: &Broker, settings: &Settings) -> anyhow::Result<Vec<Picked>> {
+        let mut handlers = Handlers::default();
+        let letters = self.letters(broker, settings, Part::Headers).await?;
+        letters.map_ok(|letter| handlers.pick(&letter)).try_collect().await
+    }
+
+    fn single<'a>(
+        &'a self,
+        broker: &'a Broker,
+        settings: &'a Settings,
+    ) -> impl Stream<Item = anyhow::Result<Letter>> + 'a {
         let mut sequences = self.sequences.clone();
         sequences.sort_unstable();
         sequences.dedup();
-        let stream = &settings.stream.name;
-        let names = Names::new(&settings.app);
-        let prefix = names.all_dead_letters();
-        let prefix = prefix.trim_end_matches('>');
-        let read = |sequence: u64| async move {
-            let stored = broker.at(stream, sequence).await?;
-            let stored = stored.filter(|stored| stored.subject.starts_with(prefix));
-            let stored = stored.with_context(|| format!("there is no dead letter {sequence}"))?;
-            anyhow::Ok(Letter::from(stored))
+        let read = move |sequence: u64| async move {
+            let letter = letter(broker, settings, sequence).await?;
+            let none = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
+            Ok(letter.ok_or_else(none)?)
         };
-        let letters: Vec<Letter> =
-            futures::stream::iter(sequences).map(read).buffered(PARALLEL).try_collect().await?;
         let now = SystemTime::now();
-        Ok(letters.into_iter().filter(|letter| self.filter.matches(letter, now)).collect())
+        let letters = futures::stream::iter(sequences).map(read).buffered(PARALLEL);
+        letters.try_filter(move |letter| std::future::ready(self.filter.matches(letter, now)))
     }
+}
+
+/// The dead letter of a sequence, if there is one.
+pub(super) async fn letter(
+    broker: &Broker,
+    settings: &Settings,
+    sequence: u64,
+) -> anyhow::Result<Option<Letter>> {
+    let dead_letters = Names::new(&settings.app).all_dead_letters();
+    let stored = broker.at(&settings.stream.name, sequence).await?;
+    let stored = stored.filter(|stored| stored.subject.starts_with(dead_letters.trim_end_matches('>')));
+    Ok(stored.map(Letter::from))
 }

@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::list::cause;
 use super::select::Selection;
 use crate::assembly::cli::TargetArgs;
 use crate::assembly::cli::invoke::text_or_json;
+use crate::assembly::print::{Error, Rows, visible, visible_json};
 use crate::broker::Part;
 use crate::values::dead_letter::{header_text, rfc3339};
 use crate::values::letter::Letter;
@@ -17,32 +19,31 @@ use crate::values::names::dead;
 /// The longest payload that is shown, in bytes.
 const MAX_SHOWN: usize = 16 * 1024;
 
-/// Show dead letters whole: the event, why it failed, and what the plugin said.
+/// Show dead letters whole: the event, why it failed, and what the plugin said. With --json, one object a line.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]
     selection: Selection,
-    /// Print one JSON object a line.
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
 
 impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let letters = self.selection.read(&broker, &settings, Part::Whole).await?;
-        for (index, letter) in letters.iter().enumerate() {
-            if self.json {
-                println!("{}", document(letter));
-            } else {
-                if index > 0 {
-                    println!();
-                }
-                print(letter);
+        let mut letters = self.selection.letters(&broker, &settings, Part::Whole).await?;
+        let (mut rows, mut is_first) = (Rows::default(), true);
+        while let Some(letter) = letters.try_next().await? {
+            if json {
+                rows.line(&visible_json(&document(&letter).to_string()))?;
+                continue;
             }
+            if !std::mem::replace(&mut is_first, false) {
+                rows.line("")?;
+            }
+            print(&mut rows, &letter)?;
         }
+        rows.flush()?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -85,46 +86,50 @@ fn document(letter: &Letter) -> Value {
     })
 }
 
-fn print(letter: &Letter) {
-    let row = |name: &str, value: &str| {
-        if !value.is_empty() {
-            println!("{name:<12} {value}");
-        }
-    };
+fn print(rows: &mut Rows, letter: &Letter) -> Result<(), Error> {
     let plugin = [letter.text(dead::PLUGIN), letter.text(dead::VERSION)].join(" ");
     let times: Vec<&str> = letter.all(dead::FAILED_AT).collect();
-    println!("dead letter  {}, since {}", letter.sequence, rfc3339(letter.stored));
-    row("handler", letter.text(dead::HANDLER));
-    row("plugin", plugin.trim());
-    row("cause", &cause(letter));
-    row("message", letter.text(dead::MESSAGE));
-    row("fingerprint", letter.text(dead::FINGERPRINT));
-    row("attempts", letter.text(dead::ATTEMPTS));
-    row("failed at", &times.join(", "));
-    row("replayed", letter.text(dead::REPLAYS));
-    row("event", &letter.event_id());
-    row("subject", letter.text(dead::SUBJECT));
-    row("key", letter.text(dead::KEY));
-    row("time", letter.text(dead::TIME));
-    row("correlation", letter.text(dead::CORRELATION));
-    row("trace", letter.text(dead::TRACE));
-    section("backtrace", letter.all(dead::FRAME));
-    section("last lines", letter.all(dead::LOG));
+    rows.line(&format!("dead letter  {}, since {}", letter.sequence, rfc3339(letter.stored)))?;
+    for (name, value) in [
+        ("handler", letter.text(dead::HANDLER)),
+        ("plugin", plugin.trim()),
+        ("cause", &cause(letter)),
+        ("message", letter.text(dead::MESSAGE)),
+        ("fingerprint", letter.text(dead::FINGERPRINT)),
+        ("attempts", letter.text(dead::ATTEMPTS)),
+        ("failed at", &times.join(", ")),
+        ("replayed", letter.text(dead::REPLAYS)),
+        ("event", &letter.event_id()),
+        ("subject", letter.text(dead::SUBJECT)),
+        ("key", letter.text(dead::KEY)),
+        ("time", letter.text(dead::TIME)),
+        ("correlation", letter.text(dead::CORRELATION)),
+        ("trace", letter.text(dead::TRACE)),
+    ] {
+        if !value.is_empty() {
+            rows.line(&format!("{name:<12} {}", visible(value)))?;
+        }
+    }
+    section(rows, "backtrace", letter.all(dead::FRAME))?;
+    section(rows, "last lines", letter.all(dead::LOG))?;
     let headers: Vec<String> =
         own_headers(letter).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
-    section("headers", headers.iter().map(String::as_str));
-    println!("payload");
+    section(rows, "headers", headers.iter().map(String::as_str))?;
+    rows.line("payload")?;
     if letter.is_partial() {
-        println!("  not whole: it did not fit beside the cause. The event itself is {}", letter.event_id());
+        let event = letter.event_id();
+        let event = visible(&event);
+        rows.line(&format!("  not whole: it did not fit beside the cause. The event itself is {event}"))?;
     }
-    println!("  {}", header_text(&String::from_utf8_lossy(&letter.payload), MAX_SHOWN));
+    rows.line(&format!("  {}", header_text(&String::from_utf8_lossy(&letter.payload), MAX_SHOWN)))
 }
 
-fn section<'a>(name: &str, lines: impl Iterator<Item = &'a str>) {
+fn section<'a>(rows: &mut Rows, name: &str, lines: impl Iterator<Item = &'a str>) -> Result<(), Error> {
     for (index, line) in lines.enumerate() {
         if index == 0 {
-            println!("{name}");
+            rows.line(name)?;
         }
-        println!("  {line}");
+        rows.line(&format!("  {}", visible(line)))?;
     }
+    Ok(())
 }

@@ -1,26 +1,30 @@
 //! `heddle dead-letters export`, `import` and `fixture`.
 
 use std::collections::HashSet;
-use std::io::{BufRead, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::select::{Filter, Selection};
+use super::files::{Lines, Sink};
+use super::select::{Filter, Selection, letter};
 use super::{letters, progress, state_of, whole_event};
 use crate::assembly::cli::TargetArgs;
 use crate::assembly::cli::audit::audit;
+use crate::assembly::cli::consent::Consent;
+use crate::assembly::cli::fault::Code;
 use crate::assembly::cli::fixture::{self, Fixture};
-use crate::broker::Part;
+use crate::assembly::print::{self, say, visible_json};
+use crate::broker::{Broker, Part};
 use crate::values::event::Headers;
 use crate::values::key::Key;
 use crate::values::letter::Letter;
 use crate::values::names::{NATS_PREFIX, Names, dead};
+use crate::values::settings::Settings;
 use crate::values::subject;
 
 /// Messages that are published at once.
@@ -47,6 +51,8 @@ pub(super) struct Import {
     /// What `export` wrote; `-` reads standard input.
     file: PathBuf,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     target: TargetArgs,
 }
 
@@ -67,7 +73,7 @@ pub(super) struct ToFixture {
 /// One line of an export.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
+pub(super) struct Row {
     /// Where it was; it gets another one when it is imported.
     sequence: u64,
     headers: Vec<(String, String)>,
@@ -79,24 +85,22 @@ struct Row {
 }
 
 impl Export {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let selected = self.selection.read(&broker, &settings, Part::Whole).await?;
-        let mut output: Box<dyn Write> = match &self.output {
-            None => Box::new(std::io::stdout().lock()),
-            Some(path) => {
-                let file = std::fs::File::create(path);
-                Box::new(std::io::BufWriter::new(
-                    file.with_context(|| format!("failed to create `{}`", path.display()))?,
-                ))
-            }
-        };
-        for letter in &selected {
-            writeln!(output, "{}", serde_json::to_string(&row(letter))?)?;
+        let mut letters = self.selection.letters(&broker, &settings, Part::Whole).await?;
+        let mut sink = Sink::open(self.output.as_deref())?;
+        let mut count = 0;
+        while let Some(letter) = letters.try_next().await? {
+            sink.line(&visible_json(&serde_json::to_string(&row(&letter))?))?;
+            count += 1;
         }
-        output.flush()?;
-        if self.output.is_some() {
-            println!("{} exported", letters(selected.len()));
+        sink.finish()?;
+        if let Some(output) = &self.output {
+            if json {
+                print::json(&json!({ "exported": count, "file": output }))?;
+            } else {
+                say!("{} exported", super::letters(count))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -109,7 +113,7 @@ fn row(letter: &Letter) -> Row {
 }
 
 impl Row {
-    fn letter(self) -> anyhow::Result<Letter> {
+    pub(super) fn letter(self) -> anyhow::Result<Letter> {
         let payload = fixture::decode(self.payload, self.payload_base64).context("`payload`")?;
         let payload = payload.context("one of `payload` and `payload_base64` is needed")?;
         if let Some((name, _)) = self.headers.iter().find(|(name, _)| name.starts_with(NATS_PREFIX)) {
@@ -124,65 +128,81 @@ impl Row {
     }
 }
 
+/// What makes a dead letter the one it is: its handler and its event. A digest, for there may be any number of them.
+type Identity = [u8; 16];
+
+fn identity(letter: &Letter) -> Identity {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(letter.handler().as_bytes()).update(&[0]).update(letter.event_id().as_bytes());
+    let mut identity = Identity::default();
+    hasher.finalize_xof().fill(&mut identity);
+    identity
+}
+
 impl Import {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
-        let imported = read(&self.file)?;
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
+        let mut lines = Lines::open(&self.file)?;
+        let imported: Vec<Identity> =
+            lines.letters()?.map(|letter| Ok(identity(&letter?))).collect::<anyhow::Result<_>>()?;
         let (settings, broker) = self.target.connect().await?;
-        let names = Names::new(&settings.app);
         let everything = Filter::default();
         let there = everything.read(&broker, &settings, Part::Headers).await?;
-        let identity = |letter: &Letter| (letter.handler().to_owned(), letter.event_id());
-        let mut there: HashSet<(String, String)> =
-            there.map_ok(|letter| identity(&letter)).try_collect().await?;
-        let total = imported.len();
-        let new: Vec<Letter> = imported.into_iter().filter(|letter| there.insert(identity(letter))).collect();
-        let details = json!({ "file": self.file, "count": new.len(), "left_out": total - new.len() });
-        audit(&broker, &settings, "import", details).await?;
-        let bar = progress("importing", new.len());
-        let publish = |letter: &Letter| {
-            let of_event = letter.text(dead::SUBJECT);
-            let of_event = if subject::check(of_event).is_ok() { of_event } else { "_unfit-subject" };
-            let target = names.dead_letter(letter.handler(), of_event);
-            let (headers, payload, broker) = (letter.headers.clone(), letter.payload.clone(), &broker);
-            async move { broker.send_kept(&target, &headers, payload, None).await }
-        };
-        let mut stored = std::pin::pin!(futures::stream::iter(&new).then(publish).try_buffered(PARALLEL));
-        while stored.try_next().await?.is_some() {
-            bar.inc(1);
+        let mut there: HashSet<Identity> = there.map_ok(|letter| identity(&letter)).try_collect().await?;
+        let is_new: Vec<bool> = imported.into_iter().map(|identity| there.insert(identity)).collect();
+        drop(there);
+        let new = is_new.iter().filter(|is_new| **is_new).count();
+        let left_out = is_new.len() - new;
+        if !self.consent.dry_run {
+            let details = json!({ "file": self.file, "count": new, "left_out": left_out });
+            audit(&broker, &settings, "import", details).await?;
+            let letters =
+                lines.letters()?.zip(is_new).filter(|(_, is_new)| *is_new).map(|(letter, _)| letter);
+            publish(letters, new, &broker, &settings).await?;
         }
-        bar.finish_and_clear();
-        println!("{} imported, {} there already", letters(new.len()), total - new.len());
+        if json {
+            let dry_run = self.consent.dry_run;
+            print::json(&json!({ "dry_run": dry_run, "imported": new, "left_out": left_out }))?;
+        } else {
+            let imported = if self.consent.dry_run { "would be imported" } else { "imported" };
+            say!("{} {imported}, {left_out} there already", letters(new))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Letter>> {
-    let open = || format!("failed to read `{}`", path.display());
-    let reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(std::io::BufReader::new(std::fs::File::open(path).with_context(open)?))
-    };
-    let mut letters = Vec::new();
-    for (number, line) in (1_u64..).zip(reader.lines()) {
-        let line = line.with_context(open)?;
-        if line.trim().is_empty() {
-            continue;
+async fn publish(
+    letters: impl Iterator<Item = anyhow::Result<Letter>>,
+    count: usize,
+    broker: &Broker,
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let names = Names::new(&settings.app);
+    let bar = progress("importing", count);
+    let publish = |letter: Letter| {
+        let of_event = letter.text(dead::SUBJECT);
+        let of_event = if subject::check(of_event).is_ok() { of_event } else { "_unfit-subject" };
+        let target = names.dead_letter(letter.handler(), of_event);
+        async move {
+            let sent = broker.send_kept(&target, &letter.headers, letter.payload, None).await?;
+            Ok(async move { anyhow::Ok(sent.await?) })
         }
-        let place = || format!("`{}`, line {number}", path.display());
-        let row: Row = serde_json::from_str(&line).with_context(place)?;
-        letters.push(row.letter().with_context(place)?);
+    };
+    let sent = futures::stream::iter(letters).and_then(publish);
+    let mut stored = std::pin::pin!(sent.try_buffered(PARALLEL));
+    while stored.try_next().await?.is_some() {
+        bar.inc(1);
     }
-    Ok(letters)
+    bar.finish_and_clear();
+    Ok(())
 }
 
 impl ToFixture {
-    pub(super) async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let selection = Selection::of(self.sequence);
-        let selected = selection.read(&broker, &settings, Part::Whole).await?;
-        let letter = selected.first().context("checked when it was read")?;
-        let event = whole_event(&broker, letter).await?;
+        let letter = letter(&broker, &settings, self.sequence).await?;
+        let none = || Code::NotFound.fault(format!("there is no dead letter {}", self.sequence));
+        let letter = letter.ok_or_else(none)?;
+        let event = whole_event(&broker, &letter).await?;
         let key = Key::new(letter.text(dead::KEY));
         let state = state_of(&broker, &settings, letter.handler(), &key).await?;
         let fixture = Fixture::of(letter.handler(), &key, &event, state);
@@ -197,7 +217,11 @@ impl ToFixture {
             letter.text(dead::MESSAGE)
         );
         fixture::write(&path, &about, &fixture)?;
-        println!("written: {}", path.display());
+        if json {
+            print::json(&json!({ "file": path }))?
+        } else {
+            say!("written: {}", path.display())?
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Outcomes<'a> {
     tail: StreamTail,
     /// Requests without an outcome, and their subjects.
     open: HashMap<u64, String>,
-    /// The subjects of all requests.
+    /// The subjects of all requests since the last wait.
     asked: HashSet<String>,
     pub(super) tally: Tally,
 }
@@ -86,6 +86,8 @@ impl<'a> Outcomes<'a> {
             }
         }
         tokio::time::timeout(REMOVAL, self.removed()).await.ok().transpose()?;
+        // There may be many more to come.
+        self.asked.clear();
         Ok(())
     }
 
