@@ -19,6 +19,7 @@ mod reload;
 mod sources;
 mod stream;
 mod testing;
+mod unreadable;
 mod versions;
 mod versions_killed;
 mod worlds;

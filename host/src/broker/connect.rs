@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event, jetstream};
 
+use super::living::Origin;
 use super::{Broker, Error, OLDEST_SERVER};
 use crate::values::settings::NatsSettings;
 
@@ -30,7 +31,8 @@ impl Broker {
         let client = options.connect(servers).await.map_err(|error| failed(chain(&error)))?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
-        let broker = Broker { client, jetstream: context, url: url.into() };
+        let origin = Origin::new(settings, name);
+        let broker = Broker { client, jetstream: context, url: url.into(), origin };
         broker.check_server().await?;
         Ok(broker)
     }

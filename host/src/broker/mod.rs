@@ -9,9 +9,12 @@ mod connect;
 mod cursor;
 mod headers;
 mod letters;
+mod living;
 mod objects;
 mod observe;
 mod provision;
+mod raw;
+mod tail;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -26,8 +29,10 @@ pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use letters::Part;
 pub use objects::{NewObject, ObjectFacts, ObjectWatch};
-pub use observe::{ConsumerLag, Published, StreamTail};
+pub use observe::{ConsumerLag, Published};
 pub use provision::{StreamState, difference};
+pub use raw::RawStored;
+pub use tail::EventTail;
 
 use crate::values::event::{Event, Headers, Source};
 use crate::values::names::STATE_CLEARED;
@@ -118,6 +123,7 @@ pub struct Broker {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     url: Arc<str>,
+    origin: Arc<living::Origin>,
 }
 
 impl Broker {
@@ -128,30 +134,12 @@ impl Broker {
 
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
-        let what = || format!("read the last message of `{subject}`");
-        let stream =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
-            }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        Ok(self.raw_last(stream, subject).await?.map(Stored::from))
     }
 
     /// The message at a sequence, read from the stream's leader; none if it is gone.
     pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
-        let what = || format!("read message {sequence} of stream `{stream}`");
-        let handle =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match handle.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
-            }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        Ok(self.raw_at(stream, sequence).await?.map(Stored::from))
     }
 
     /// Removes all messages of a subject.
@@ -189,16 +177,6 @@ fn delivered(message: &jetstream::Message) -> Result<Stored, String> {
         payload: message.payload.clone(),
         time: nanos(info.published),
     })
-}
-
-fn stored(message: jetstream::message::StreamMessage) -> Stored {
-    Stored {
-        sequence: message.sequence,
-        subject: message.subject.to_string(),
-        headers: headers::from_nats(Some(&message.headers)),
-        payload: message.payload,
-        time: nanos(message.time),
-    }
 }
 
 fn nanos(time: time::OffsetDateTime) -> u64 {

@@ -27,13 +27,13 @@ pub struct Published {
 }
 
 /// Messages of a stream as they come.
-pub struct StreamTail {
+pub(super) struct StreamTail {
     messages: pull::Stream,
 }
 
 impl StreamTail {
     /// The next message.
-    pub async fn next(&mut self) -> Result<Stored, Error> {
+    pub(super) async fn next(&mut self) -> Result<Stored, Error> {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
@@ -154,20 +154,6 @@ impl Broker {
             Some(Err(error)) => Err(Error::request(what(), error)),
             None => Err(Error::request(what(), "the server says that there is one, but does not deliver it")),
         }
-    }
-
-    /// Follows a stream: from a sequence on, or from its end.
-    pub async fn tail(
-        &self,
-        stream: &str,
-        filters: &[Pattern],
-        start: Option<u64>,
-    ) -> Result<StreamTail, Error> {
-        let policy = match start {
-            Some(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
-            None => DeliverPolicy::New,
-        };
-        self.follow(stream, filters, policy).await
     }
 
     /// Follows a stream from where a policy says.

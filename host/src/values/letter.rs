@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::event::{Event, Headers, Replay, Source};
+use super::event::{Event, Headers, Replay, Source, is_lossy};
 use super::names::dead;
+use super::{original, refusal};
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +55,30 @@ impl Letter {
         self.text(dead::REPLAYS).parse().unwrap_or(0)
     }
 
+    /// The event's own headers.
+    pub fn own_headers(&self) -> Headers {
+        original::restore(&self.headers)
+    }
+
+    /// Whether the event's subject is not known as it was.
+    pub fn is_lossy(&self) -> bool {
+        self.event().is_some_and(|event| is_lossy(&event.subject))
+    }
+
+    /// Why no handler can be given the event as it is; none: one can.
+    pub fn unreadable(&self) -> Option<String> {
+        refusal::unreadable(&self.event()?)
+    }
+
     /// The event as it was; none if the letter does not say what it was.
     pub fn event(&self) -> Option<Event> {
         let (stream, sequence) = self.place()?;
-        let own = self.headers.pairs().iter().filter(|(name, _)| !name.starts_with(dead::PREFIX));
         Some(Event {
             stream: stream.into(),
             sequence,
-            subject: self.headers.get(dead::SUBJECT)?.into(),
+            subject: original::restore_subject(&self.headers, dead::SUBJECT)?,
             time: super::dead_letter::parse_rfc3339(self.headers.get(dead::TIME)?)?,
-            headers: Headers::from_pairs(own.cloned()),
+            headers: self.own_headers(),
             payload: self.payload.clone(),
             source: Source::Stream,
         })

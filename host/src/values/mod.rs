@@ -21,9 +21,12 @@ pub mod causality;
 pub mod checkpoint;
 pub mod dead_letter;
 pub mod gate;
+pub mod header_block;
 pub mod letter;
 pub mod member;
 pub mod order;
+pub mod original;
+pub mod refusal;
 
 pub mod choreography;
 pub mod settings;

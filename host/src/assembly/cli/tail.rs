@@ -7,6 +7,7 @@ use super::TargetArgs;
 use super::invoke::text_or_json;
 use crate::broker::Stored;
 use crate::values::dead_letter::{header_text, rfc3339};
+use crate::values::header_block;
 use crate::values::names::Names;
 use crate::values::subject::Pattern;
 
@@ -67,6 +68,7 @@ fn print(message: &Stored, json: bool) {
             "time": rfc3339(message.time),
             "subject": message.subject,
             "headers": headers,
+            "raw_headers": message.headers.block().map(|block| header_block::encode(block)),
             "payload": text_or_json(&message.payload),
         });
         println!("{row}");
@@ -74,6 +76,9 @@ fn print(message: &Stored, json: bool) {
     }
     let payload = header_text(&String::from_utf8_lossy(&message.payload), MAX_SHOWN);
     println!("{:>8}  {}  {}  {payload}", message.sequence, rfc3339(message.time), message.subject);
+    if let Some(fault) = message.headers.fault() {
+        println!("          (not all headers can be read: {fault})");
+    }
     for (name, value) in headers {
         println!("          {name}: {value}");
     }

@@ -71,6 +71,7 @@ impl Command {
         let part = if self.edit { Part::Whole } else { Part::Headers };
         let selected = self.selection.read(&broker, &settings, part).await?;
         check_handlers(&selected, &settings)?;
+        let selected = self.readable(selected)?;
         if selected.is_empty() {
             println!("no dead letter is selected");
             return Ok(ExitCode::SUCCESS);
@@ -82,6 +83,8 @@ impl Command {
             (false, _) => None,
             (true, [letter]) => match edit::edit(&letter.payload)? {
                 Some(payload) => Some(payload),
+                // Here the change is that its headers are dropped.
+                None if letter.unreadable().is_some() => Some(letter.payload.clone()),
                 None => {
                     println!("nothing was changed: not replayed");
                     return Ok(ExitCode::FAILURE);
@@ -104,6 +107,23 @@ impl Command {
             return Ok(ExitCode::SUCCESS);
         }
         self.replay(&replay, &selected).await
+    }
+
+    /// Those that a handler can be given. One whose headers cannot be read is given without them if it is edited.
+    fn readable(&self, mut selected: Vec<Letter>) -> anyhow::Result<Vec<Letter>> {
+        let why = |letter: &Letter| letter.unreadable().filter(|_| !self.edit || letter.is_lossy());
+        let unreadable = selected.iter().find_map(|letter| Some((letter.sequence, why(letter)?)));
+        let Some((sequence, reason)) = unreadable else { return Ok(selected) };
+        let total = selected.len();
+        selected.retain(|letter| why(letter).is_none());
+        let left = total - selected.len();
+        if selected.is_empty() {
+            bail!(
+                "dead letter {sequence} cannot be replayed: {reason}; publish the event again in a form that can be read and discard the dead letter, or drop what cannot be read of its headers with --edit"
+            );
+        }
+        println!("{} left as they were: no handler can be given an event that cannot be read", letters(left));
+        Ok(selected)
     }
 
     async fn replay(&self, replay: &Replay<'_>, selected: &[Letter]) -> anyhow::Result<ExitCode> {

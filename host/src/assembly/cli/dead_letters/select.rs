@@ -22,7 +22,7 @@ pub(super) struct Filter {
     /// The handler that gave up.
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
-    /// The cause: retry, defer, reject, decode, effect, trap, limit, key, hops or refused.
+    /// The cause: retry, defer, reject, decode, effect, trap, limit, key, hops, refused or unreadable.
     #[arg(long, value_name = "CAUSE")]
     cause: Option<String>,
     /// The fingerprint of the cause, or its beginning.

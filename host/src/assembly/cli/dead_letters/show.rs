@@ -11,6 +11,7 @@ use crate::assembly::cli::TargetArgs;
 use crate::assembly::cli::invoke::text_or_json;
 use crate::broker::Part;
 use crate::values::dead_letter::{header_text, rfc3339};
+use crate::values::header_block;
 use crate::values::letter::Letter;
 use crate::values::names::dead;
 
@@ -47,13 +48,10 @@ impl Command {
     }
 }
 
-fn own_headers(letter: &Letter) -> Vec<(&str, &str)> {
-    letter.headers.iter().filter(|(name, _)| !name.starts_with(dead::PREFIX)).collect()
-}
-
 fn document(letter: &Letter) -> Value {
     let of = |header: &str| letter.headers.get(header);
     let all = |header: &'static str| letter.all(header).collect::<Vec<_>>();
+    let own = letter.own_headers();
     json!({
         "sequence": letter.sequence,
         "stored": rfc3339(letter.stored),
@@ -78,7 +76,8 @@ fn document(letter: &Letter) -> Value {
             "time": of(dead::TIME),
             "correlation": of(dead::CORRELATION),
             "trace": of(dead::TRACE),
-            "headers": own_headers(letter),
+            "headers": own.iter().collect::<Vec<_>>(),
+            "raw_headers": own.block().map(|block| header_block::encode(block)),
             "payload": text_or_json(&letter.payload),
             "whole": !letter.is_partial(),
         },
@@ -110,9 +109,11 @@ fn print(letter: &Letter) {
     row("trace", letter.text(dead::TRACE));
     section("backtrace", letter.all(dead::FRAME));
     section("last lines", letter.all(dead::LOG));
-    let headers: Vec<String> =
-        own_headers(letter).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let own = letter.own_headers();
+    let headers: Vec<String> = own.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     section("headers", headers.iter().map(String::as_str));
+    let raw = own.block().map(|block| header_block::encode(block));
+    section("headers as they came, in base64", raw.as_deref().into_iter());
     println!("payload");
     if letter.is_partial() {
         println!("  not whole: it did not fit beside the cause. The event itself is {}", letter.event_id());

@@ -21,6 +21,7 @@ use crate::values::event::Headers;
 use crate::values::key::Key;
 use crate::values::letter::Letter;
 use crate::values::names::{NATS_PREFIX, Names, dead};
+use crate::values::refusal::unreadable;
 use crate::values::subject;
 
 /// Messages that are published at once.
@@ -183,6 +184,9 @@ impl ToFixture {
         let selected = selection.read(&broker, &settings, Part::Whole).await?;
         let letter = selected.first().context("checked when it was read")?;
         let event = whole_event(&broker, letter).await?;
+        if let Some(reason) = unreadable(&event) {
+            bail!("dead letter {} cannot be a test case: {reason}", letter.sequence);
+        }
         let key = Key::new(letter.text(dead::KEY));
         let state = state_of(&broker, &settings, letter.handler(), &key).await?;
         let fixture = Fixture::of(letter.handler(), &key, &event, state);
