@@ -26,6 +26,7 @@ pub mod letter;
 pub mod member;
 pub mod order;
 pub mod original;
+pub mod pointer;
 pub mod refusal;
 
 pub mod choreography;
