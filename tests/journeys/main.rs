@@ -7,6 +7,7 @@ mod dev_build;
 mod effects;
 mod exactly_once;
 mod failure;
+mod foreign_headers;
 mod holding;
 mod killed;
 mod oci;

@@ -10,15 +10,16 @@ mod consumer;
 mod one_by_one;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
 use thiserror::Error as ThisError;
 use tokio::sync::mpsc;
 
-use one_by_one::Caution;
+use one_by_one::{Broken, Caution};
 
 use super::connect::chain;
 use super::{Broker, Error, StreamState, headers, nanos};
@@ -155,27 +156,6 @@ enum Again {
     Failed(String),
 }
 
-/// What is known of the place at which reading last stopped.
-#[derive(Debug, Default)]
-struct Broken {
-    /// Whether what comes next may be the reason.
-    suspected: bool,
-    /// How often consumers ended here.
-    times: u32,
-}
-
-impl Broken {
-    fn stopped(&mut self, again: &Again, moved: bool) {
-        if moved {
-            *self = Broken::default();
-        }
-        if !matches!(again, Again::Failed(_)) {
-            self.suspected = true;
-            self.times = self.times.saturating_add(1);
-        }
-    }
-}
-
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
@@ -251,7 +231,8 @@ impl Reader {
         }
     }
 
-    async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
+    /// Gets past what no consumer can deliver, if that comes next, and makes a consumer behind it.
+    async fn open(&mut self) -> Result<(PullConsumer, pull::Stream), Stop> {
         if self.broken.suspected {
             self.check_stream().await?;
             self.pass(self.broken.times > 1).await?;
@@ -259,7 +240,7 @@ impl Reader {
         }
         let state = self.check_stream().await?;
         let consumer = self.make_consumer(&state).await?;
-        let mut messages = consumer
+        let messages = consumer
             .stream()
             .max_messages_per_batch(PULL_EVENTS)
             .max_bytes_per_batch(PULL_BYTES.max(2 * self.broker.max_payload()))
@@ -268,6 +249,12 @@ impl Reader {
             .messages()
             .await
             .map_err(|error| Stop::Again(Again::Failed(format!("failed to read: {}", chain(&error)))))?;
+        Ok((consumer, messages))
+    }
+
+    async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
+        let (consumer, mut messages) = self.open().await?;
+        let connected = self.connects();
         let mut delivered = 0_u64;
         let mut marked = false;
         let mut mismatches = 0;
@@ -278,7 +265,9 @@ impl Reader {
                 () = tokio::time::sleep(QUIET), if !marked => {
                     marked = self.mark(&consumer, delivered).await?;
                     mismatches += u32::from(!marked);
-                    if mismatches >= MAX_MISMATCHES {
+                    // What was on its way when the connection was lost does not come any more.
+                    let lost = !marked && self.connects() != connected;
+                    if lost || mismatches >= MAX_MISMATCHES {
                         return Err(Stop::Again(Again::Gap));
                     }
                     continue;
@@ -313,6 +302,11 @@ impl Reader {
                 return Err(Stop::Again(again));
             }
         }
+    }
+
+    /// How often the connection has come about.
+    fn connects(&self) -> u64 {
+        self.broker.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     /// Adds a message to the batch. A gap in the consumer's own count means that somebody else reads it.

@@ -108,6 +108,21 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_calls_itself_held_back_comes_back_as_it_was() {
+        for block in [
+            &b"NATS/1.0\r\nHeddle-Held-Sequence: 1\r\nHeddle-Held-Payload-Left-Out: 1\r\n\r\n"[..],
+            b"NATS/1.0\r\nMy Header: 1\r\n\r\n",
+            b"NATS/1.0\r\nHeddle-Held-Sequence: 1\r\nNoColon\r\n\r\n",
+        ] {
+            let headers = crate::values::header_block::read(&Bytes::from_static(block));
+            let event = Event { headers, ..event(10) };
+            let message = set_aside("held".into(), &event, 1 << 20);
+            let back = taken_back(99, &message.headers, message.payload).unwrap().unwrap();
+            assert_eq!(back, Event { source: Source::Held(99), ..event });
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_named_and_read_from_its_stream() {
         let message = set_aside("held".into(), &event(10_000), 10_500);
         assert!(message.size() < 1_000);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{CursorEvents, PULL_BYTES, Reader, Stop};
+use super::{Again, CursorEvents, PULL_BYTES, Reader, Stop};
 use crate::broker::{Error, RawStored, Stored};
 use crate::values::event::Event;
 use crate::values::subject::Pattern;
@@ -30,6 +30,27 @@ const WORTH: u64 = 16;
 /// How long the end of the stream is watched, where such messages come again and again, and how often.
 const WATCH: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
+
+/// What is known of the place at which reading last stopped.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    /// Whether what comes next may be the reason.
+    pub(super) suspected: bool,
+    /// How often consumers ended here.
+    pub(super) times: u32,
+}
+
+impl Broken {
+    pub(super) fn stopped(&mut self, again: &Again, moved: bool) {
+        if moved {
+            *self = Broken::default();
+        }
+        if !matches!(again, Again::Failed(_)) {
+            self.suspected = true;
+            self.times = self.times.saturating_add(1);
+        }
+    }
+}
 
 /// When to go back to a consumer.
 #[derive(Debug)]
