@@ -27,6 +27,11 @@ impl Origin {
 }
 
 impl Broker {
+    /// Another connection to the same server, for reading what others wrote: that may end a connection.
+    pub(super) async fn beside(&self, what: &str) -> Result<Self, Error> {
+        Broker::connect(&self.origin.settings, &format!("{} {what}", self.origin.name)).await
+    }
+
     /// This connection while the task behind it lives, be it connected or not; else one that takes its place, the same
     /// for all that share it.
     pub(super) async fn living(&self) -> Result<Self, Error> {

@@ -61,7 +61,8 @@ fn stored(event: Event) -> Stored {
 }
 
 impl Broker {
-    /// Follows a stream: from a sequence on, or from its end.
+    /// Follows a stream: from a sequence on, or from its end. It has a connection of its own, which a message that
+    /// cannot be read may end.
     pub async fn tail(
         &self,
         stream: &str,
@@ -78,7 +79,7 @@ impl Broker {
             start: start.min(state.last + 1),
             filter: common_cover(filters),
         };
-        let (cursor, reading) = self.cursor_kept(plan, IDLE);
+        let (cursor, reading) = self.beside("tail").await?.cursor_kept(plan, IDLE);
         let (reading, filters) = (Box::pin(reading), filters.to_vec());
         Ok(EventTail { cursor, reading, start, filters, read: VecDeque::new() })
     }
