@@ -114,12 +114,13 @@ impl Command {
         let why = |letter: &Letter| letter.unreadable().filter(|_| !self.edit || letter.is_lossy());
         let unreadable = selected.iter().find_map(|letter| Some((letter.sequence, why(letter)?)));
         let Some((sequence, reason)) = unreadable else { return Ok(selected) };
-        let total = selected.len();
+        let (total, lossy) = (selected.len(), selected.iter().any(Letter::is_lossy));
         selected.retain(|letter| why(letter).is_none());
         let left = total - selected.len();
         if selected.is_empty() {
+            let edit = if lossy { "" } else { ", or drop what cannot be read of its headers with --edit" };
             bail!(
-                "dead letter {sequence} cannot be replayed: {reason}; publish the event again in a form that can be read and discard the dead letter, or drop what cannot be read of its headers with --edit"
+                "dead letter {sequence} cannot be replayed: {reason}; publish the event again in a form that can be read and discard the dead letter{edit}"
             );
         }
         println!("{} left as they were: no handler can be given an event that cannot be read", letters(left));
