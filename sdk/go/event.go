@@ -1,6 +1,7 @@
 package heddle
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -71,9 +72,13 @@ func (event *Event) Text() (string, error) {
 	return text("payload", event.Payload)
 }
 
-// JSON reads the payload into value, as [json.Unmarshal] does. The error is a [DecodeError].
+// What some producers put before JSON. It says nothing.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// JSON reads the payload into value, as [json.Unmarshal] does. A byte order mark before it is skipped. The error is a
+// [DecodeError].
 func (event *Event) JSON(value any) error {
-	return decode("payload", event.Payload, value)
+	return decode("payload", bytes.TrimPrefix(event.Payload, byteOrderMark), value)
 }
 
 // DecodeError says that the payload or the state is not what the handler expects. Returned by a handler, it rejects

@@ -66,6 +66,19 @@ func TestAPayloadThatCannotBeReadRejectsTheEvent(t *testing.T) {
 	}
 }
 
+func TestAByteOrderMarkBeforeJSONIsSkippedAndStaysInText(t *testing.T) {
+	run(t, heddletest.Event{Payload: []byte("\xef\xbb\xbf{\"order\":\"o-1\"}")}, func(event *heddle.Event) error {
+		var order struct{ Order string }
+		if err := event.JSON(&order); err != nil {
+			return err
+		}
+		text, err := event.Text()
+		equal(t, order.Order, "o-1")
+		equal(t, text[:3], "\xef\xbb\xbf")
+		return err
+	}).Done()
+}
+
 func TestAPayloadIsSentAsItsTypeSays(t *testing.T) {
 	for _, example := range []struct {
 		payload any

@@ -102,15 +102,7 @@ impl Checker {
             let Ok(place) = message.info() else { break };
             let (sequence, pending) = (place.stream_sequence, place.pending);
             if message.subject.starts_with(prefix) {
-                let headers = message.headers.iter().flat_map(|headers| headers.iter());
-                let first = headers
-                    .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
-                rows.push(Row {
-                    sequence,
-                    subject: message.subject.to_string(),
-                    payload: String::from_utf8_lossy(&message.payload).into_owned(),
-                    headers: first.collect(),
-                });
+                rows.push(row(sequence, &message.subject, &message.payload, message.headers.as_ref()));
             }
             if sequence >= last || pending == 0 {
                 break;
@@ -119,19 +111,30 @@ impl Checker {
         rows
     }
 
+    /// All messages under a filter, in the order of the stream. What lies under others is not delivered, whatever it is.
+    pub async fn rows_under(&self, filter: &str) -> Vec<Row> {
+        use futures::StreamExt;
+        let mut rows = Vec::new();
+        let Ok(stream) = self.jetstream.get_stream(&self.stream).await else { return rows };
+        let filter_subject = filter.to_owned();
+        let config = jetstream::consumer::pull::OrderedConfig { filter_subject, ..Default::default() };
+        let Ok(mut consumer) = stream.create_consumer(config).await else { return rows };
+        let pending = consumer.info().await.map_or(0, |info| info.num_pending);
+        let Ok(messages) = consumer.messages().await else { return rows };
+        let mut messages = messages.take(usize::try_from(pending).unwrap_or(usize::MAX));
+        while let Some(Ok(message)) = messages.next().await {
+            let Ok(place) = message.info() else { break };
+            let sequence = place.stream_sequence;
+            rows.push(row(sequence, &message.subject, &message.payload, message.headers.as_ref()));
+        }
+        rows
+    }
+
     /// The last message on a subject.
     pub async fn last(&self, subject: &str) -> Option<Row> {
         let stream = self.jetstream.get_stream(&self.stream).await.ok()?;
         let message = stream.get_last_raw_message_by_subject(subject).await.ok()?;
-        let headers = message.headers.iter();
-        let first =
-            headers.filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
-        Some(Row {
-            sequence: message.sequence,
-            subject: message.subject.to_string(),
-            payload: String::from_utf8_lossy(&message.payload).into_owned(),
-            headers: first.collect(),
-        })
+        Some(row(message.sequence, &message.subject, &message.payload, Some(&message.headers)))
     }
 
     /// How many messages there are under a subject with wildcards.
@@ -159,6 +162,18 @@ impl Checker {
         }
     }
 
+    /// Everything that is wrong with the counts of these events, by the subjects of their effects: see
+    /// [`faults`](Self::faults). Effects on other subjects are not looked at.
+    pub async fn faults_among(&self, events: &BTreeMap<String, Vec<u64>>) -> Vec<String> {
+        let mut effects: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        for row in self.rows_under("out.>").await {
+            if events.contains_key(&row.subject) {
+                effects.entry(row.subject.clone()).or_default().push(row);
+            }
+        }
+        judge(events, &effects)
+    }
+
     /// Everything that is wrong with the counts of all keys; empty if all promises held. Every event on `in.<key>`
     /// must be a counting one.
     pub async fn faults(&self) -> Vec<String> {
@@ -171,6 +186,17 @@ impl Checker {
             effects.entry(row.subject.clone()).or_default().push(row);
         }
         judge(&events, &effects)
+    }
+}
+
+fn row(sequence: u64, subject: &str, payload: &[u8], headers: Option<&async_nats::HeaderMap>) -> Row {
+    let headers = headers.into_iter().flat_map(|headers| headers.iter());
+    let first = headers.filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
+    Row {
+        sequence,
+        subject: subject.to_owned(),
+        payload: String::from_utf8_lossy(payload).into_owned(),
+        headers: first.collect(),
     }
 }
 

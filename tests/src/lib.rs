@@ -12,6 +12,7 @@ mod proxy;
 mod registry;
 mod server;
 pub mod versions;
+mod wire;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub use host::{App, Host};
 pub use proxy::Proxy;
 pub use registry::OciRegistry;
 pub use server::{CONFIG, MEMORY, Server};
+pub use wire::{RawMessage, Wire};
 
 /// How long a condition may take to come true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);

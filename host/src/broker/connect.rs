@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_nats::{ConnectOptions, Event, ServerError, jetstream};
 
 use super::denials::Denials;
+use super::living::Origin;
 use super::{Broker, Error, OLDEST_SERVER};
 use crate::values::settings::NatsSettings;
 
@@ -32,7 +33,8 @@ impl Broker {
         let client = options.connect(servers).await.map_err(|error| failed(chain(&error)))?;
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
-        let broker = Broker { client, jetstream: context, url: url.into(), denials };
+        let origin = Origin::new(settings, name);
+        let broker = Broker { client, jetstream: context, url: url.into(), denials, origin };
         broker.check_server().await.map_err(|error| broker.explained(began, error))?;
         Ok(broker)
     }

@@ -3,15 +3,23 @@
 //! A cursor is a pull consumer without acks. It may be thrown away and made anew at any time: whatever
 //! goes wrong (a lost connection, a server that restarts, a consumer that was deleted or that somebody
 //! else reads from) ends in a new consumer right after the last event that was handed on. Nothing is
-//! handed on twice or left out.
+//! handed on twice or left out, and nothing that lies in the stream ends reading: what a consumer cannot deliver is read
+//! [one by one](one_by_one).
+
+mod consumer;
+mod one_by_one;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
+use thiserror::Error as ThisError;
 use tokio::sync::mpsc;
+
+use one_by_one::{Broken, Caution};
 
 use super::connect::chain;
 use super::{Broker, Error, StreamState, headers, nanos};
@@ -92,31 +100,33 @@ impl Cursor {
 impl Broker {
     /// A cursor, and the task that reads for it.
     pub fn cursor(&self, plan: CursorPlan) -> (Cursor, impl Future<Output = ()> + Send + 'static) {
+        self.cursor_kept(plan, INACTIVE)
+    }
+
+    /// The same. The server keeps its consumer for `idle` when nobody reads from it any more.
+    pub(super) fn cursor_kept(
+        &self,
+        plan: CursorPlan,
+        idle: Duration,
+    ) -> (Cursor, impl Future<Output = ()> + Send + 'static) {
         let (sender, deliveries) = mpsc::channel(WAITING_DELIVERIES);
-        let next = plan.start.max(1);
-        let reader = Reader { broker: self.clone(), plan, sender, next, paused: false };
+        let reader = Reader {
+            broker: self.clone(),
+            sender,
+            next: plan.start.max(1),
+            read_filter: plan.filter.as_ref().map_or(EVERYTHING, Pattern::as_str).to_owned(),
+            plan,
+            idle,
+            paused: false,
+            broken: Broken::default(),
+            caution: Caution::default(),
+        };
         (Cursor { deliveries }, reader.run())
     }
 }
 
-/// A cursor that has more messages than this in front of it has far to go.
-const FAR_FROM_THE_END: u64 = 10_000;
-
-/// So many messages are read rather than to let the server look for the one that is wanted.
-const READ_IN_VAIN: u64 = 5;
-
-/// Whether a pattern covers everything that a stream holds.
-fn covers_all(pattern: &Pattern, subjects: &[String]) -> bool {
-    let covered = |subject: &String| subject.parse().is_ok_and(|subject: Pattern| pattern.covers(&subject));
-    subjects.iter().all(covered)
-}
-
-const BROKEN_OFF: &str = "reading broke off";
-
-/// How often reading may break off at one place before a message there is taken to be the reason.
-const MAX_BROKEN_HERE: u32 = 5;
-
-const STOLEN: &str = "somebody else reads from this consumer";
+/// The filter of a consumer that reads everything.
+const EVERYTHING: &str = ">";
 
 /// Why reading stopped.
 enum Stop {
@@ -125,14 +135,32 @@ enum Stop {
     /// The stream is not the one it was.
     Lost(String),
     /// The cursor is made anew.
-    Again(String),
+    Again(Again),
+}
+
+/// Why a cursor is made anew.
+#[derive(Debug, ThisError)]
+enum Again {
+    #[error("reading broke off: {0}")]
+    BrokeOff(String),
+    #[error("reading ended")]
+    Ended,
+    #[error(
+        "the consumer has delivered what did not arrive: another client reads from it, or it cannot be read"
+    )]
+    Gap,
+    #[error("message has no place: {0}")]
+    NoPlace(String),
+    /// A request was not answered, or was refused.
+    #[error("{0}")]
+    Failed(String),
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             Error::NoStream(name) => Stop::Lost(format!("stream `{name}` was deleted")),
-            error => Stop::Again(chain(&error)),
+            error => Stop::Again(Again::Failed(chain(&error))),
         }
     }
 }
@@ -140,17 +168,22 @@ impl From<Error> for Stop {
 struct Reader {
     broker: Broker,
     plan: CursorPlan,
+    /// How long the server keeps the consumer when nobody reads from it.
+    idle: Duration,
     sender: mpsc::Sender<Delivery>,
     /// The next sequence to be handed on.
     next: u64,
+    /// What the last consumer delivered, or would have.
+    read_filter: String,
     /// Whether the last delivery had to wait so long that the pull request ran out meanwhile.
     paused: bool,
+    broken: Broken,
+    caution: Caution,
 }
 
 impl Reader {
     async fn run(mut self) {
         let mut failures = 0_u32;
-        let mut broken_here = 0_u32;
         loop {
             let before = self.next;
             match self.read().await {
@@ -161,25 +194,14 @@ impl Reader {
                     return;
                 }
                 Stop::Again(reason) => {
-                    failures = if self.next > before { 1 } else { failures.saturating_add(1) };
-                    let broken = self.next == before && reason.starts_with(BROKEN_OFF);
-                    broken_here = if broken { broken_here + 1 } else { 0 };
-                    if broken_here == MAX_BROKEN_HERE {
-                        tracing::error!(
-                            cursor = self.plan.name,
-                            next = self.next,
-                            "reading does not get past this place: a message behind it may have a subject or headers that are not UTF-8; remove it from the stream"
-                        );
-                    }
+                    let moved = self.next > before;
+                    failures = if moved { 1 } else { failures.saturating_add(1) };
+                    self.broken.stopped(&reason, moved);
+                    let (cursor, next) = (&self.plan.name, self.next);
                     if std::mem::take(&mut self.paused) {
-                        tracing::debug!(cursor = self.plan.name, reason, "cursor is made anew after a pause");
+                        tracing::debug!(cursor, %reason, "cursor is made anew after a pause");
                     } else {
-                        tracing::warn!(
-                            cursor = self.plan.name,
-                            next = self.next,
-                            reason,
-                            "cursor is made anew"
-                        );
+                        tracing::warn!(cursor, next, %reason, "cursor is made anew");
                     }
                 }
             }
@@ -187,6 +209,10 @@ impl Reader {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = self.sender.closed() => return,
+            }
+            // If there is none, the next try says why.
+            if let Ok(living) = self.broker.living().await {
+                self.broker = living;
             }
         }
     }
@@ -205,12 +231,16 @@ impl Reader {
         }
     }
 
-    async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
+    /// Gets past what no consumer can deliver, if that comes next, and makes a consumer behind it.
+    async fn open(&mut self) -> Result<(PullConsumer, pull::Stream), Stop> {
+        if self.broken.suspected {
+            self.check_stream().await?;
+            self.pass(self.broken.times > 1).await?;
+            self.broken.suspected = false;
+        }
         let state = self.check_stream().await?;
         let consumer = self.make_consumer(&state).await?;
-        let again =
-            |what: &str, error: &dyn std::error::Error| Stop::Again(format!("{what}: {}", chain(error)));
-        let mut messages = consumer
+        let messages = consumer
             .stream()
             .max_messages_per_batch(PULL_EVENTS)
             .max_bytes_per_batch(PULL_BYTES.max(2 * self.broker.max_payload()))
@@ -218,7 +248,13 @@ impl Reader {
             .expires(PULL_EXPIRES)
             .messages()
             .await
-            .map_err(|error| again("failed to read", &error))?;
+            .map_err(|error| Stop::Again(Again::Failed(format!("failed to read: {}", chain(&error)))))?;
+        Ok((consumer, messages))
+    }
+
+    async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
+        let (consumer, mut messages) = self.open().await?;
+        let connected = self.connects();
         let mut delivered = 0_u64;
         let mut marked = false;
         let mut mismatches = 0;
@@ -229,8 +265,10 @@ impl Reader {
                 () = tokio::time::sleep(QUIET), if !marked => {
                     marked = self.mark(&consumer, delivered).await?;
                     mismatches += u32::from(!marked);
-                    if mismatches >= MAX_MISMATCHES {
-                        return Err(Stop::Again(STOLEN.to_owned()));
+                    // What was on its way when the connection was lost does not come any more.
+                    let lost = !marked && self.connects() != connected;
+                    if lost || mismatches >= MAX_MISMATCHES {
+                        return Err(Stop::Again(Again::Gap));
                     }
                     continue;
                 }
@@ -243,28 +281,39 @@ impl Reader {
             let mut broken = None;
             while let Some(item) = message.take() {
                 match item {
-                    Some(Ok(received)) => self.take(received, &mut delivered, &mut batch)?,
-                    Some(Err(error)) => broken = Some(again(BROKEN_OFF, &error)),
-                    None => broken = Some(Stop::Again("reading ended".to_owned())),
+                    Some(Ok(received)) => match self.take(received, &mut delivered, &mut batch) {
+                        Ok(()) => {}
+                        // What came before it is handed on first.
+                        Err(Stop::Again(again)) => broken = Some(again),
+                        Err(stop) => return Err(stop),
+                    },
+                    Some(Err(error)) => broken = Some(Again::BrokeOff(chain(&error))),
+                    None => broken = Some(Again::Ended),
                 }
                 if broken.is_none() && batch.events.len() < PULL_EVENTS {
                     message = messages.next().now_or_never();
                 }
             }
             if !batch.events.is_empty() {
+                self.caution.delivered(batch.events.len());
                 self.hand_on(batch).await?;
             }
-            if let Some(stop) = broken {
-                return Err(stop);
+            if let Some(again) = broken {
+                return Err(Stop::Again(again));
             }
         }
     }
 
+    /// How often the connection has come about.
+    fn connects(&self) -> u64 {
+        self.broker.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
     /// Adds a message to the batch. A gap in the consumer's own count means that somebody else reads it.
     fn take(&self, message: Message, delivered: &mut u64, batch: &mut CursorEvents) -> Result<(), Stop> {
-        let info = message.info().map_err(|error| Stop::Again(format!("message has no place: {error}")))?;
+        let info = message.info().map_err(|error| Stop::Again(Again::NoPlace(error.to_string())))?;
         if info.consumer_sequence != *delivered + 1 {
-            return Err(Stop::Again(STOLEN.to_owned()));
+            return Err(Stop::Again(Again::Gap));
         }
         if info.stream_sequence < batch.next {
             return Err(Stop::Lost(format!(
@@ -328,65 +377,5 @@ impl Reader {
             )));
         }
         Ok(state)
-    }
-
-    /// The filter that reads fastest. To find the next message under a wildcard, the server looks at each subject of a
-    /// block that falls under it: with a thousand of them that takes longer than reading several messages in vain.
-    /// Only near the end of the stream it goes from message to message.
-    async fn filter(&self, state: &StreamState) -> Result<String, Stop> {
-        let Some(filter) = &self.plan.filter else { return Ok(String::new()) };
-        let left = (state.last + 1).saturating_sub(self.next);
-        if covers_all(filter, &state.subjects) {
-            return Ok(String::new());
-        }
-        if left > FAR_FROM_THE_END {
-            let wanted = self.broker.count_from(&self.plan.stream, std::slice::from_ref(filter), self.next);
-            if wanted.await?.pending.saturating_mul(READ_IN_VAIN) > left {
-                return Ok(String::new());
-            }
-        }
-        Ok(filter.to_string())
-    }
-
-    async fn make_consumer(&self, state: &StreamState) -> Result<PullConsumer, Stop> {
-        let what = || format!("make consumer `{}`", self.plan.name);
-        let config = pull::Config {
-            durable_name: Some(self.plan.name.clone()),
-            description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            filter_subject: self.filter(state).await?,
-            inactive_threshold: INACTIVE,
-            // A cursor that is lost is made anew: there is nothing to be kept.
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
-        let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
-        let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
-        let consumer = match stream.create_consumer(config.clone()).await {
-            Ok(consumer) => consumer,
-            Err(_) => self.replace(&stream, config).await?,
-        };
-        if self.sender.is_closed() {
-            return Err(Stop::Unwanted);
-        }
-        stream
-            .reset_consumer(&self.plan.name, Some(self.next))
-            .await
-            .map_err(|e| Error::request(format!("move consumer `{}`", self.plan.name), chain(&e)))?;
-        Ok(consumer)
-    }
-
-    /// A consumer of that name is there that cannot be changed into the one that is needed.
-    async fn replace(
-        &self,
-        stream: &jetstream::stream::Stream<()>,
-        config: pull::Config,
-    ) -> Result<PullConsumer, Stop> {
-        // If it cannot be deleted, creating it says why.
-        stream.delete_consumer(&self.plan.name).await.ok();
-        let made = stream.create_consumer(config).await;
-        Ok(made.map_err(|e| Error::request(format!("make consumer `{}`", self.plan.name), chain(&e)))?)
     }
 }

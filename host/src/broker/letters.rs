@@ -4,14 +4,13 @@ use async_nats::header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_TTL};
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::response::Response;
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::connect::chain;
 use super::observe::observing;
-use super::{Broker, Error, Stored, delivered, headers, stored};
+use super::{Broker, Error, Stored, delivered, headers};
 use crate::values::event::Headers;
 
 /// Messages that are asked for at once.
@@ -81,15 +80,7 @@ impl Broker {
 
     /// The first message of a subject at or above a sequence, read from the stream's leader.
     pub async fn next_of(&self, stream: &str, subject: &str, sequence: u64) -> Result<Option<Stored>, Error> {
-        let what = || format!("read on `{subject}`");
-        let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
-        let message = handle.raw_message_builder().sequence(sequence).next_by_subject(subject).send().await;
-        match message {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(Error::request(what(), chain(&error))),
-        }
+        Ok(self.raw_next(stream, subject, sequence).await?.map(Stored::from))
     }
 
     /// Removes a message. One that is gone already is no error.

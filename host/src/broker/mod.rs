@@ -10,11 +10,14 @@ mod cursor;
 mod denials;
 mod headers;
 mod letters;
+mod living;
 mod objects;
 mod observe;
 mod permissions;
 mod provision;
+mod raw;
 mod shortage;
+mod tail;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -29,8 +32,10 @@ pub use connect::connection_name;
 pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use letters::Part;
 pub use objects::{NewObject, ObjectFacts, ObjectWatch};
-pub use observe::{ConsumerLag, Published, StreamTail};
+pub use observe::{ConsumerLag, Published};
 pub use provision::{StreamState, difference};
+pub use raw::RawStored;
+pub use tail::EventTail;
 
 use crate::values::event::{Event, Headers, Source};
 use crate::values::names::STATE_CLEARED;
@@ -128,6 +133,7 @@ pub struct Broker {
     url: Arc<str>,
     /// What the server did not let this connection do.
     denials: denials::Denials,
+    origin: Arc<living::Origin>,
 }
 
 impl Broker {
@@ -143,30 +149,12 @@ impl Broker {
 
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
-        let what = || format!("read the last message of `{subject}`");
-        let stream =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
-            }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        Ok(self.raw_last(stream, subject).await?.map(Stored::from))
     }
 
     /// The message at a sequence, read from the stream's leader; none if it is gone.
     pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
-        let what = || format!("read message {sequence} of stream `{stream}`");
-        let handle =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match handle.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
-            }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        Ok(self.raw_at(stream, sequence).await?.map(Stored::from))
     }
 
     /// Removes all messages of a subject.
@@ -204,16 +192,6 @@ fn delivered(message: &jetstream::Message) -> Result<Stored, String> {
         payload: message.payload.clone(),
         time: nanos(info.published),
     })
-}
-
-fn stored(message: jetstream::message::StreamMessage) -> Stored {
-    Stored {
-        sequence: message.sequence,
-        subject: message.subject.to_string(),
-        headers: headers::from_nats(Some(&message.headers)),
-        payload: message.payload,
-        time: nanos(message.time),
-    }
 }
 
 fn nanos(time: time::OffsetDateTime) -> u64 {

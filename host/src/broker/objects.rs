@@ -16,7 +16,8 @@ use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
 use super::connect::chain;
-use super::{Broker, Error, Part, StreamTail};
+use super::observe::StreamTail;
+use super::{Broker, Error, Part};
 
 /// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
 const CHUNK: usize = 128 << 10;

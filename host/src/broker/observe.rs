@@ -27,13 +27,13 @@ pub struct Published {
 }
 
 /// Messages of a stream as they come.
-pub struct StreamTail {
+pub(super) struct StreamTail {
     messages: pull::Stream,
 }
 
 impl StreamTail {
     /// The next message.
-    pub async fn next(&mut self) -> Result<Stored, Error> {
+    pub(super) async fn next(&mut self) -> Result<Stored, Error> {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
@@ -134,40 +134,11 @@ impl Broker {
         let start_time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time))
             .map_err(|e| Error::request(what(), e))?;
         let policy = DeliverPolicy::ByStartTime { start_time };
-        let last = self.stream_state(stream).await?.last;
         let consumer = self.observer::<Pattern>(stream, &[], policy, what()).await?;
-        if consumer.cached_info().num_pending == 0 {
-            return Ok(last + 1);
-        }
-        let mut first = consumer
-            .fetch()
-            .max_messages(1)
-            .expires(Duration::from_secs(10))
-            .messages()
-            .await
-            .map_err(|e| Error::request(what(), chain(&e)))?;
-        match first.next().await {
-            Some(Ok(message)) => {
-                let info = message.info().map_err(|e| Error::request(what(), e))?;
-                Ok(info.stream_sequence)
-            }
-            Some(Err(error)) => Err(Error::request(what(), error)),
-            None => Err(Error::request(what(), "the server says that there is one, but does not deliver it")),
-        }
-    }
-
-    /// Follows a stream: from a sequence on, or from its end.
-    pub async fn tail(
-        &self,
-        stream: &str,
-        filters: &[Pattern],
-        start: Option<u64>,
-    ) -> Result<StreamTail, Error> {
-        let policy = match start {
-            Some(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
-            None => DeliverPolicy::New,
-        };
-        self.follow(stream, filters, policy).await
+        // Nothing is delivered: who knows what it would be. The consumer says in front of what it was made.
+        let first = consumer.cached_info().delivered.stream_sequence + 1;
+        self.dismiss(stream, &consumer).await;
+        Ok(first)
     }
 
     /// Follows a stream from where a policy says.

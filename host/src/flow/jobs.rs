@@ -12,13 +12,13 @@ use super::states::State;
 use super::store::End;
 use crate::broker::{self, Broker, Stored};
 use crate::sandbox::{Call, LogLevel, Outside, Plugin, Run};
-use crate::values::causality;
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
 use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
 use crate::values::key::Key;
 use crate::values::permissions::Permissions;
 use crate::values::plugin::PluginId;
+use crate::values::refusal::refusal;
 use crate::values::verdict::Verdict;
 
 /// The longest wait between two tries to read from the stream.
@@ -146,7 +146,7 @@ pub(super) enum Knowledge {
 pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
     let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
     let Job { generation, place, key, event, attempt, fresh } = job;
-    if let Some(failure) = causality::too_many_hops(&event) {
+    if let Some(failure) = refusal(&event) {
         let verdict = Verdict::Failed(failure.into());
         let ran = Ran::not(runner.plugin.code().id(), attempt);
         return Done::Ran { generation, place, key, verdict, ran, loaded: None };

@@ -147,6 +147,8 @@ impl Post {
         }
         if let Some(payload) = edited {
             event.payload = payload;
+            // Whoever edits an event that cannot be read lets it run without what cannot be read of its headers.
+            event.headers.drop_fault();
         }
         Some(event)
     }

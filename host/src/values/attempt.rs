@@ -104,7 +104,9 @@ fn answer(policy: &RetryPolicy, failure: &Failure) -> Answer {
     let on = &policy.on;
     match (failure.class, failure.breach.map(|breach| breach.limit)) {
         (CauseClass::Retry | CauseClass::Defer | CauseClass::Host, _) => Answer::Retry,
-        (CauseClass::Reject | CauseClass::Key | CauseClass::Hops, _) => Answer::DeadLetter,
+        (CauseClass::Reject | CauseClass::Key | CauseClass::Hops | CauseClass::Unreadable, _) => {
+            Answer::DeadLetter
+        }
         (CauseClass::Decode, _) => on.decode,
         (CauseClass::Effect, _) => on.effect,
         (CauseClass::Trap, _) => on.trap,
@@ -201,6 +203,7 @@ mod tests {
         assert!(matches!(first(&Failure::reject("cannot decode the payload: no")), Decision::Again { .. }));
         assert!(matches!(first(&Failure::reject("no such customer")), Decision::DeadLetter(_)));
         assert!(matches!(first(&Failure::new(CauseClass::Key, "")), Decision::DeadLetter(_)));
+        assert!(matches!(first(&Failure::new(CauseClass::Unreadable, "")), Decision::DeadLetter(_)));
     }
 
     #[test]

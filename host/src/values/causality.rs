@@ -30,7 +30,10 @@ pub fn too_many_hops(event: &Event) -> Option<Failure> {
 /// The id of the event that began the chain.
 pub fn correlation(event: &Event) -> String {
     match event.header(CORRELATION) {
-        Some(id) if !id.is_empty() && id.len() <= MAX_CORRELATION => id.to_owned(),
+        // It goes on in headers of ours.
+        Some(id) if !id.is_empty() && id.len() <= MAX_CORRELATION && !id.contains(char::is_control) => {
+            id.to_owned()
+        }
         _ => event.id(),
     }
 }

@@ -9,6 +9,7 @@ use super::effects::{HEADER_RESERVE, MAX_HEADER_BYTES};
 use super::event::{Event, Headers};
 use super::key::Key;
 use super::names::{Names, dead};
+use super::original;
 use super::plugin::PluginId;
 use super::subject::{self, MAX_SUBJECT};
 use super::verdict::Failure;
@@ -62,7 +63,7 @@ const SHARES: [Share; 5] = [
     Share { evidence: false, headers: false, payload: false },
 ];
 
-/// The dead letter of `event`: its payload and headers as they were, the cause in headers of its own.
+/// The dead letter of `event`: its payload and headers as they were (see [`original`]), the cause in headers of its own.
 ///
 /// `max_size` is the largest message that the server takes, in bytes. What does not fit is left out: first frames and
 /// log lines, then headers or payload, which is said in a header: the event itself is still in its stream.
@@ -94,7 +95,7 @@ fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> He
     let failure = &death.failure;
     let mut headers = Headers::default();
     if share.headers {
-        headers.extend(&event.headers);
+        headers.extend(&original::keep(&event.headers));
     } else if !event.headers.is_empty() {
         headers.push(dead::HEADERS_LEFT_OUT, event.headers.len().to_string());
     }
@@ -126,7 +127,7 @@ fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> He
     }
     headers.push(dead::STREAM, &*event.stream);
     headers.push(dead::SEQUENCE, event.sequence.to_string());
-    headers.push(dead::SUBJECT, subject_text(&event.subject));
+    original::keep_subject(&mut headers, dead::SUBJECT, &event.subject);
     headers.push(dead::TIME, rfc3339(event.time));
     headers.push(dead::KEY, header_text(origin.key.as_str(), MAX_MESSAGE));
     headers.push(dead::KEY_TOKEN, origin.key.token());

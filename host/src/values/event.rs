@@ -7,55 +7,99 @@ use bytes::Bytes;
 
 /// Headers in the order of their names; values of one name in the order in which they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Cow<'static, str>, Box<str>)>);
+pub struct Headers {
+    pairs: Vec<(Cow<'static, str>, Box<str>)>,
+    /// Rare: nearly all headers can be sent again as they are.
+    block: Option<Arc<Block>>,
+}
+
+/// The bytes of headers that cannot be sent again as headers.
+#[derive(Debug, PartialEq, Eq)]
+struct Block {
+    bytes: Bytes,
+    /// Why they cannot be read; none: they can.
+    fault: Option<Box<str>>,
+}
 
 impl Headers {
     /// Takes name and value pairs as they come.
     pub fn from_pairs<N: Into<Cow<'static, str>>, V: Into<Box<str>>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        Headers(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Headers { pairs, block: None }
     }
 
     /// Adds a header at the end.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Box<str>>) {
-        self.0.push((name.into(), value.into()));
+        self.pairs.push((name.into(), value.into()));
     }
 
     /// Adds those of `others` at the end.
     pub fn extend(&mut self, others: &Headers) {
-        self.0.extend(others.0.iter().cloned());
+        self.pairs.extend(others.pairs.iter().cloned());
+    }
+
+    /// With the bytes that they were read from, and why not all of these could be read.
+    pub fn with_block(self, bytes: Bytes, fault: Option<Box<str>>) -> Self {
+        Headers { block: Some(Arc::new(Block { bytes, fault })), ..self }
+    }
+
+    /// The bytes that they were read from, if they cannot be sent again as they are.
+    pub fn block(&self) -> Option<&Bytes> {
+        self.block.as_ref().map(|block| &block.bytes)
+    }
+
+    /// Why they cannot be read: then these are only a part of what was sent.
+    pub fn fault(&self) -> Option<&str> {
+        self.block.as_ref()?.fault.as_deref()
+    }
+
+    /// Drops what cannot be read.
+    pub fn drop_fault(&mut self) {
+        if self.fault().is_some() {
+            self.block = None;
+        }
     }
 
     /// All pairs. Names that are known when the program is built are borrowed.
     pub fn pairs(&self) -> &[(Cow<'static, str>, Box<str>)] {
-        &self.0
+        &self.pairs
     }
 
     /// The first value of `name`, letter case included.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
+        self.pairs.iter().find(|(n, _)| **n == *name).map(|(_, value)| &**value)
     }
 
     /// All pairs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// How many headers there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty() && self.block.is_none()
     }
 
-    /// What the headers take on the wire, in bytes: names, values and separators.
+    /// What the pairs take on the wire, in bytes: names, values and separators.
     pub fn size(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+        self.pairs.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
     }
+}
+
+/// What stands in a subject for each byte that is not UTF-8: the server tells such a subject in no other way.
+pub const REPLACEMENT: char = '\u{fffd}';
+
+/// Whether a subject is not the one that was sent, but what the server tells of it. A subject that really holds U+FFFD
+/// cannot be told from one.
+pub fn is_lossy(subject: &str) -> bool {
+    !subject.is_ascii() && subject.contains(REPLACEMENT)
 }
 
 /// How an event comes to its handler.
@@ -147,6 +191,7 @@ impl Event {
 
     /// About how much memory the event holds, in bytes.
     pub fn weight(&self) -> usize {
-        size_of::<Event>() + self.subject.len() + self.headers.size() + self.payload.len()
+        let block = self.headers.block().map_or(0, Bytes::len);
+        size_of::<Event>() + self.subject.len() + self.headers.size() + block + self.payload.len()
     }
 }

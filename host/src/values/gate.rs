@@ -4,9 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{BatchMessage, Keep};
-use super::dead_letter::{rfc3339, subject_text};
+use super::dead_letter::rfc3339;
 use super::event::{Event, Headers, Source};
 use super::names::held;
+use super::original;
 
 /// What a gate does with the events of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +49,16 @@ impl Gate {
 /// The message of an event that is set aside on `subject`. A payload that does not fit beside the added headers is left
 /// out: the event itself is still in its stream.
 pub fn set_aside(subject: String, event: &Event, max_size: usize) -> BatchMessage {
-    let mut headers = event.headers.clone();
+    let mut headers = original::keep(&event.headers);
+    let own = headers.len();
     headers.push(held::STREAM, &*event.stream);
     headers.push(held::SEQUENCE, event.sequence.to_string());
-    headers.push(held::SUBJECT, subject_text(&event.subject));
+    original::keep_subject(&mut headers, held::SUBJECT, &event.subject);
     headers.push(held::TIME, rfc3339(event.time));
     let payload = event.payload.clone();
     let mut message = BatchMessage { subject, headers, payload, keep: Keep::Always, ..Default::default() };
     if message.size() + 1024 > max_size || message.headers.size() + 4096 > super::effects::MAX_HEADER_BYTES {
-        let added = message.headers.pairs().iter().filter(|(name, _)| name.starts_with(held::PREFIX));
+        let added = message.headers.pairs().iter().skip(own);
         message.headers = Headers::from_pairs(added.cloned());
         message.headers.push(held::PAYLOAD_LEFT_OUT, "1");
         message.payload = Bytes::new();
@@ -71,13 +73,12 @@ pub fn taken_back(sequence: u64, headers: &Headers, payload: Bytes) -> Option<Re
     if headers.get(held::PAYLOAD_LEFT_OUT).is_some() {
         return Some(Err((stream.to_owned(), of_stream)));
     }
-    let own = headers.pairs().iter().filter(|(name, _)| !name.starts_with(held::PREFIX));
     Some(Ok(Event {
         stream: stream.into(),
         sequence: of_stream,
-        subject: headers.get(held::SUBJECT)?.into(),
+        subject: original::restore_subject(headers, held::SUBJECT)?,
         time: super::dead_letter::parse_rfc3339(headers.get(held::TIME)?)?,
-        headers: Headers::from_pairs(own.cloned()),
+        headers: original::restore(headers),
         payload,
         source: Source::Held(sequence),
     }))
@@ -104,6 +105,21 @@ mod tests {
         let message = set_aside("held".into(), &event(10), 1 << 20);
         let back = taken_back(99, &message.headers, message.payload).unwrap().unwrap();
         assert_eq!(back, Event { source: Source::Held(99), ..event(10) });
+    }
+
+    #[test]
+    fn an_event_that_calls_itself_held_back_comes_back_as_it_was() {
+        for block in [
+            &b"NATS/1.0\r\nHeddle-Held-Sequence: 1\r\nHeddle-Held-Payload-Left-Out: 1\r\n\r\n"[..],
+            b"NATS/1.0\r\nMy Header: 1\r\n\r\n",
+            b"NATS/1.0\r\nHeddle-Held-Sequence: 1\r\nNoColon\r\n\r\n",
+        ] {
+            let headers = crate::values::header_block::read(&Bytes::from_static(block));
+            let event = Event { headers, ..event(10) };
+            let message = set_aside("held".into(), &event, 1 << 20);
+            let back = taken_back(99, &message.headers, message.payload).unwrap().unwrap();
+            assert_eq!(back, Event { source: Source::Held(99), ..event });
+        }
     }
 
     #[test]

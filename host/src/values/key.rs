@@ -11,6 +11,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::event::Event;
+use super::pointer::{self, Found};
 
 /// The longest key in bytes. What is longer is taken for a mistake in the template.
 pub const MAX_KEY: usize = 1024;
@@ -125,8 +126,8 @@ enum Part {
 /// How a key is made from an event: text and parts in braces, joined.
 ///
 /// `{subject}` is the whole subject, `{subject.N}` its token N counted from 0, `{header.NAME}` the first
-/// value of a header, `{payload./a/b}` a scalar at a JSON pointer (RFC 6901), `{event}` the event's id,
-/// which gives every event a key of its own (no order).
+/// value of a header, `{payload./a/b}` a scalar at a JSON pointer (RFC 6901), a number as it stands there, `{event}` the
+/// event's id, which gives every event a key of its own (no order).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTemplate {
     text: Box<str>,
@@ -189,22 +190,14 @@ impl Part {
     }
 }
 
-fn append_field(payload: &[u8], pointer: &str, text: &mut String) -> Result<(), KeyError> {
-    use serde_json::Value;
-    let document: Value =
-        serde_json::from_slice(payload).map_err(|error| KeyError::NotJson(error.to_string()))?;
-    match document.pointer(pointer) {
-        None | Some(Value::Null) => Err(KeyError::NoField(pointer.into())),
-        Some(Value::String(value)) => {
-            text.push_str(value);
-            Ok(())
-        }
-        Some(value @ (Value::Number(_) | Value::Bool(_))) => {
-            text.push_str(&value.to_string());
-            Ok(())
-        }
-        Some(Value::Array(_) | Value::Object(_)) => Err(KeyError::NotScalar(pointer.into())),
+fn append_field(payload: &[u8], at: &str, text: &mut String) -> Result<(), KeyError> {
+    match pointer::find(payload, at).map_err(KeyError::NotJson)? {
+        None | Some(Found::Null) => return Err(KeyError::NoField(at.into())),
+        Some(Found::Text(value) | Found::Number(value)) => text.push_str(&value),
+        Some(Found::Bool(value)) => text.push_str(if value { "true" } else { "false" }),
+        Some(Found::Several) => return Err(KeyError::NotScalar(at.into())),
     }
+    Ok(())
 }
 
 impl FromStr for KeyTemplate {
@@ -285,6 +278,26 @@ mod tests {
         check("{payload./customer}", Err(KeyError::NotScalar("/customer".into())));
         check("{payload./nothing}", Err(KeyError::NoField("/nothing".into())));
         check("{event}", Ok("S/7"));
+    }
+
+    #[test]
+    fn numbers_are_one_key_only_if_they_are_written_alike() {
+        let key = |payload: &str| {
+            let event = Event { payload: payload.as_bytes().to_vec().into(), ..event() };
+            "{payload./id}".parse::<KeyTemplate>().unwrap().key(&event).unwrap()
+        };
+        for (one, other) in [
+            ("100000000000000000001", "100000000000000000002"),
+            ("18446744073709551615", "18446744073709551616"),
+            ("-9223372036854775808", "-9223372036854775809"),
+            ("1", "1.0"),
+            ("100", "1e2"),
+        ] {
+            let [one, other] = [one, other].map(|number| (number, key(&format!("{{\"id\":{number}}}"))));
+            assert_eq!((one.1.as_str(), other.1.as_str()), (one.0, other.0));
+        }
+        assert_eq!(key("\u{feff}{\"id\": 7 }").as_str(), "7");
+        assert_eq!(key("{\"id\":\"7\"}").as_str(), "7");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::event::{Event, Headers, Replay, Source};
+use super::event::{Event, Headers, Replay, Source, is_lossy};
 use super::names::dead;
+use super::{original, refusal};
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +55,30 @@ impl Letter {
         self.text(dead::REPLAYS).parse().unwrap_or(0)
     }
 
+    /// The event's own headers.
+    pub fn own_headers(&self) -> Headers {
+        original::restore(&self.headers)
+    }
+
+    /// Whether the event's subject is not known as it was.
+    pub fn is_lossy(&self) -> bool {
+        self.event().is_some_and(|event| is_lossy(&event.subject))
+    }
+
+    /// Why no handler can be given the event as it is; none: one can.
+    pub fn unreadable(&self) -> Option<String> {
+        refusal::unreadable(&self.event()?)
+    }
+
     /// The event as it was; none if the letter does not say what it was.
     pub fn event(&self) -> Option<Event> {
         let (stream, sequence) = self.place()?;
-        let own = self.headers.pairs().iter().filter(|(name, _)| !name.starts_with(dead::PREFIX));
         Some(Event {
             stream: stream.into(),
             sequence,
-            subject: self.headers.get(dead::SUBJECT)?.into(),
+            subject: original::restore_subject(&self.headers, dead::SUBJECT)?,
             time: super::dead_letter::parse_rfc3339(self.headers.get(dead::TIME)?)?,
-            headers: Headers::from_pairs(own.cloned()),
+            headers: self.own_headers(),
             payload: self.payload.clone(),
             source: Source::Stream,
         })
@@ -82,27 +97,55 @@ mod tests {
     use crate::values::attempt::Why;
     use crate::values::batch::Keep;
     use crate::values::dead_letter::{Death, Origin, dead_letter};
+    use crate::values::header_block;
     use crate::values::key::Key;
     use crate::values::names::Names;
     use crate::values::verdict::Failure;
 
-    #[test]
-    fn the_event_of_a_dead_letter_is_as_it_was() {
-        let event = Event {
+    fn event(subject: &str, block: &'static [u8]) -> Event {
+        Event {
             stream: "S".into(),
             sequence: 7,
-            subject: "in.a".into(),
+            subject: subject.into(),
             time: 1_700_000_000_000_000_001,
-            headers: Headers::from_pairs([("A", "1"), ("A", "2"), ("Heddle-Cause", "S/1")]),
+            headers: header_block::read(&Bytes::from_static(block)),
             payload: Bytes::from_static(&[0, 159, 146, 150]),
             source: Source::Stream,
-        };
+        }
+    }
+
+    fn letter_of(event: &Event) -> Letter {
         let key = Key::new("a");
         let origin = Origin { handler: "h", plugin: None, key: &key };
         let failure = Box::new(Failure::reject("no"));
         let death = Death { failure, why: Why::Cause, attempts: 1, times: Vec::new() };
-        let message = dead_letter(&Names::new("t"), &event, origin, &death, (1 << 20, Keep::Always));
-        let letter = Letter { sequence: 9, stored: 0, headers: message.headers, payload: message.payload };
+        let message = dead_letter(&Names::new("t"), event, origin, &death, (1 << 20, Keep::Always));
+        Letter { sequence: 9, stored: 0, headers: message.headers, payload: message.payload }
+    }
+
+    #[test]
+    fn an_event_comes_back_bit_equal_whatever_its_subject_and_headers_are() {
+        for subject in ["in.a", "in.\u{1b}[31m", "in.\u{a0}", "in.\u{fffd}"] {
+            for block in [
+                &b""[..],
+                b"NATS/1.0\r\nHeddle-Dead-Handler: other\r\nHeddle-Dead-Sequence: 1\r\n\r\n",
+                b"NATS/1.0\r\nMy Header: 1\r\n\r\n",
+                b"NATS/1.0\r\nHeddle-Dead-Handler: other\r\nNoColon\r\n\r\n",
+                b"\x00\xff",
+            ] {
+                let event = event(subject, block);
+                let letter = letter_of(&event);
+                assert_eq!((letter.handler(), letter.place()), ("h", Some(("S", 7))));
+                assert_eq!(letter.event(), Some(event.clone()));
+                assert_eq!(letter.unreadable(), refusal::unreadable(&event));
+            }
+        }
+    }
+
+    #[test]
+    fn the_event_of_a_dead_letter_is_as_it_was() {
+        let event = event("in.a", b"NATS/1.0\r\nA: 1\r\nA: 2\r\nHeddle-Cause: S/1\r\n\r\n");
+        let letter = letter_of(&event);
         assert_eq!(letter.event(), Some(event.clone()));
         assert_eq!((letter.handler(), letter.event_id().as_str()), ("h", "S/7"));
         let again = letter.sent_again(12, false).unwrap();

@@ -24,9 +24,13 @@ pub mod checkpoint;
 pub mod dead_letter;
 pub mod derivation;
 pub mod gate;
+pub mod header_block;
 pub mod letter;
 pub mod member;
 pub mod order;
+pub mod original;
+pub mod pointer;
+pub mod refusal;
 
 pub mod choreography;
 pub mod rights;

@@ -67,6 +67,16 @@ pub mod dead {
     pub const PAYLOAD_LEFT_OUT: &str = "Heddle-Dead-Payload-Left-Out";
 }
 
+/// Headers of a dead letter or a held-back event that carry what came with the event itself.
+pub mod original {
+    /// What begins the names of all of these. Before a name that could be taken for one of ours, the rest is that name.
+    pub const PREFIX: &str = "Heddle-Original-";
+    /// The event's header block in base64, where it cannot be sent as headers.
+    pub const BLOCK: &str = "Heddle-Original-Headers";
+    /// The event's subject in base64, where it does not fit into a header as it is.
+    pub const SUBJECT: &str = "Heddle-Original-Subject";
+}
+
 /// Headers of an event that was set aside: what it was.
 pub mod held {
     pub const STREAM: &str = "Heddle-Held-Stream";
@@ -81,6 +91,8 @@ pub mod held {
 
 /// Headers of a request to send a dead letter again, and of what came of it.
 pub mod replay {
+    /// What all of these begin with.
+    pub const PREFIX: &str = "Heddle-Replay-";
     /// Set when the event is not to run, only its key to be held no longer.
     pub const RELEASE: &str = "Heddle-Replay-Release";
     /// Set when the request has a payload in place of the dead letter's.

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::Event;
+use super::event::{Event, is_lossy};
 use super::http::HttpGrants;
 use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
+use super::refusal::refusal;
 use super::rollout::{CanaryPolicy, ProofPolicy};
 use super::subject::Pattern;
 use super::verdict::{CauseClass, Failure};
@@ -182,9 +183,15 @@ pub struct HandlerSettings {
 impl HandlerSettings {
     /// The key of an event. One without a key fails, in a lane of its own.
     pub fn key_of(&self, event: &Event) -> (Key, Option<Failure>) {
+        let own_lane = || Key::new(&event.id());
         match self.key.key(event) {
+            // A key that is made from what is not known of a subject is not the event's.
+            Ok(key) if is_lossy(&event.subject) && is_lossy(key.as_str()) => (own_lane(), refusal(event)),
             Ok(key) => (key, None),
-            Err(error) => (Key::new(&event.id()), Some(Failure::new(CauseClass::Key, error.to_string()))),
+            Err(error) => {
+                let no_key = || Failure::new(CauseClass::Key, error.to_string());
+                (own_lane(), Some(refusal(event).unwrap_or_else(no_key)))
+            }
         }
     }
 }

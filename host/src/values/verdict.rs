@@ -119,11 +119,13 @@ pub enum CauseClass {
     Refused,
     /// The host could not run the event. It waits, and that is not counted.
     Host,
+    /// The event's subject or headers cannot be read.
+    Unreadable,
 }
 
 impl CauseClass {
     /// All classes.
-    pub const ALL: [CauseClass; 11] = [
+    pub const ALL: [CauseClass; 12] = [
         CauseClass::Retry,
         CauseClass::Defer,
         CauseClass::Reject,
@@ -135,6 +137,7 @@ impl CauseClass {
         CauseClass::Hops,
         CauseClass::Refused,
         CauseClass::Host,
+        CauseClass::Unreadable,
     ];
 
     /// The class in one word.
@@ -151,6 +154,7 @@ impl CauseClass {
             CauseClass::Hops => "hops",
             CauseClass::Refused => "refused",
             CauseClass::Host => "host",
+            CauseClass::Unreadable => "unreadable",
         }
     }
 }

@@ -39,7 +39,7 @@ typedef struct heddle_json {
 /* ---- Reading ------------------------------------------------------------------------------------------ */
 
 /**
- * The payload as JSON.
+ * The payload as JSON. A byte order mark before it is skipped.
  *
  * HEDDLE_DECODE if it is not JSON.
  */

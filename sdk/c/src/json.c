@@ -55,7 +55,13 @@ static const heddle_error *read_json(heddle_bytes bytes, const char *source, hed
 }
 
 const heddle_error *heddle_event_json(const heddle_event *event, heddle_json *json) {
-    return read_json(event->payload, "payload", json);
+    heddle_bytes payload = event->payload;
+    /* A byte order mark, which some producers put before JSON, says nothing. */
+    if (payload.len >= 3 && memcmp(payload.data, "\xef\xbb\xbf", 3) == 0) {
+        payload.data += 3;
+        payload.len -= 3;
+    }
+    return read_json(payload, "payload", json);
 }
 
 const heddle_error *heddle_state_get_json(heddle_json *json) {

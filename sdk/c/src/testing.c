@@ -97,17 +97,22 @@ const heddle_bytes *heddle_test_state(heddle_test *test, const char *key) {
 
 /* ---- Keys --------------------------------------------------------------------------------------------- */
 
-/** The value of a pointer into a JSON payload, if it is a string or a number. */
+/** The value of a pointer into a JSON payload, if it is a string, a number or a truth value. A number is as it stands. */
 static const char *payload_value(heddle_test *test, heddle_bytes payload, const char *pointer) {
-    yyjson_doc *doc = yyjson_read((const char *)payload.data, payload.len, YYJSON_READ_NOFLAG);
+    if (payload.len >= 3 && memcmp(payload.data, "\xef\xbb\xbf", 3) == 0) {
+        payload.data += 3;
+        payload.len -= 3;
+    }
+    yyjson_doc *doc = yyjson_read((const char *)payload.data, payload.len, YYJSON_READ_NUMBER_AS_RAW);
     yyjson_val *value = doc != NULL ? yyjson_doc_ptr_get(doc, pointer) : NULL;
     const char *text = NULL;
     if (yyjson_is_str(value)) {
         text = heddle_double_text(test, yyjson_get_str(value));
-    } else if (yyjson_is_num(value)) {
-        char *number = yyjson_val_write(value, YYJSON_WRITE_NOFLAG, NULL);
-        text = heddle_double_text(test, number);
-        free(number);
+    } else if (yyjson_is_raw(value)) {
+        /* It is followed by the rest of the payload. */
+        text = heddle_double_text(test, heddle_printf("%.*s", (int)yyjson_get_len(value), yyjson_get_raw(value)));
+    } else if (yyjson_is_bool(value)) {
+        text = yyjson_get_bool(value) ? "true" : "false";
     }
     yyjson_doc_free(doc);
     return text;

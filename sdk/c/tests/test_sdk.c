@@ -174,7 +174,8 @@ static void check_key(const char *key_template, const char *expected) {
     const heddle_header customer = {"Customer", "c2"};
     const heddle_run *run =
         heddle_test_run(test, &(heddle_test_event){.subject = "order.created.c1",
-                                                   .payload = heddle_text("{\"customer\":{\"id\":\"c3\",\"n\":4}}"),
+                                                   .payload = heddle_text("\xef\xbb\xbf{\"customer\":{\"id\":\"c3\",\"n\":4,"
+                                                                          "\"list\":[1.0,100000000000000000001,true]}}"),
                                                    .headers = &customer,
                                                    .header_count = 1,
                                                    .sequence = 7});
@@ -188,6 +189,9 @@ static void a_key_template_takes_its_parts_from_the_event(void) {
     check_key("{header.Customer}", "c2");
     check_key("{payload./customer/id}", "c3");
     check_key("{payload./customer/n}", "4");
+    check_key("{payload./customer/list/0}", "1.0");
+    check_key("{payload./customer/list/1}", "100000000000000000001");
+    check_key("{payload./customer/list/2}", "true");
     check_key("{event}", "SHOP/7");
     check_key("a-{subject.0}-{subject.2}-b", "a-order-c1-b");
 }
@@ -250,7 +254,8 @@ static heddle_verdict read_json(const heddle_event *event) {
 
 static void json_is_read_and_written(void) {
     heddle_test *test = testing(read_json);
-    const char *payload = "{\"id\":\"o\",\"amount\":18446744073709551614,\"change\":-5,\"price\":2,\"paid\":false,"
+    /* A byte order mark before it is skipped. */
+    const char *payload = "\xef\xbb\xbf{\"id\":\"o\",\"amount\":18446744073709551614,\"change\":-5,\"price\":2,\"paid\":false,"
                           "\"lines\":[1,2]}";
     const heddle_run *run = heddle_test_run(
         test, &(heddle_test_event){.subject = "a", .payload = heddle_text(payload), .reply_to = "_INBOX.x"});

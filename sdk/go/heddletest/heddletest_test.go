@@ -70,11 +70,13 @@ func TestAKeyTakesItsPartsFromTheEvent(t *testing.T) {
 		ID:      "SHOP/7",
 		Subject: "order.created.c1",
 		Headers: heddle.Headers{{Name: "Customer", Value: "c2"}},
-		Payload: []byte(`{"customer":{"id":"c3","n":4,"list":["x"]}}`),
+		Payload: []byte("\xef\xbb\xbf" + `{"customer":{"id":"c3","n":4,"list":["x",1.0,100000000000000000001,true]}}`),
 	}
 	for template, key := range map[string]string{
 		"{subject}": "order.created.c1", "{subject.2}": "c1", "{header.Customer}": "c2", "{event}": "SHOP/7",
 		"{payload./customer/id}": "c3", "{payload./customer/n}": "4", "{payload./customer/list/0}": "x",
+		"{payload./customer/list/1}": "1.0", "{payload./customer/list/2}": "100000000000000000001",
+		"{payload./customer/list/3}": "true",
 		"a-{subject.0}-{subject.2}": "a-order-c1", "{subject.3}": "", "{header.customer}": "", "{payload./customer}": "",
 		"{topic}": "", "{subject": "",
 	} {

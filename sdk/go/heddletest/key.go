@@ -66,7 +66,8 @@ func keyPart(template, part string, event *heddle.Event) (string, error) {
 
 // The text or number at a JSON pointer, or "".
 func payloadPart(payload []byte, pointer string) string {
-	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(payload, []byte("\xef\xbb\xbf"))))
+	// A number is a key as it stands in the payload, with all its digits.
 	decoder.UseNumber()
 	var value any
 	if decoder.Decode(&value) != nil {
@@ -92,6 +93,8 @@ func payloadPart(payload []byte, pointer string) string {
 		return value
 	case json.Number:
 		return value.String()
+	case bool:
+		return strconv.FormatBool(value)
 	}
 	return ""
 }

@@ -3,6 +3,9 @@
 import { DecodeError } from './errors.js';
 import { host } from './host.js';
 
+/** What some producers put before JSON. It says nothing. */
+const BYTE_ORDER_MARK = '\ufeff';
+
 /** Reads a text as JSON, and as what `read` makes of it. */
 export function decodeJson(what, text, read) {
   try {
@@ -80,6 +83,7 @@ export class Event {
   }
 
   json(read) {
-    return decodeJson('payload', this.text(), read);
+    const text = this.text();
+    return decodeJson('payload', text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text, read);
   }
 }

@@ -64,7 +64,7 @@ export class Event {
    */
   text(): string;
   /**
-   * The payload as JSON. Nothing is checked: `T` is a promise of the publisher.
+   * The payload as JSON. Nothing is checked: `T` is a promise of the publisher. A byte order mark before it is skipped.
    * @throws {DecodeError} The payload is not JSON.
    */
   json<T = any>(): T;

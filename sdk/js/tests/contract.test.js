@@ -42,6 +42,13 @@ test('a payload that cannot be read is a reject', async () => {
   (await run(checked, event('a', { n: 1 }))).done();
 });
 
+test('a byte order mark before JSON is skipped and stays in text', async () => {
+  const payload = new TextEncoder().encode('\ufeff{"order":"o-1"}');
+  const seen = [];
+  (await run((event) => void seen.push(event.json(), event.text()[0]), event('a', payload))).done();
+  assert.deepEqual(seen, [{ order: 'o-1' }, '\ufeff']);
+});
+
 test('a state that cannot be read is a reject', async () => {
   const broken = handler(() => state.setText('nope'), { key: 'k' });
   (await broken.run(event('a'))).done();

@@ -58,7 +58,7 @@ function key(template) {
     id: 'SHOP/7',
     subject: 'order.created.c1',
     headers: [{ name: 'Customer', value: 'c2' }],
-    payload: new TextEncoder().encode('{"customer":{"id":"c3","n":4,"a/b":"c5"},"list":["c6"]}'),
+    payload: new TextEncoder().encode('\ufeff{"customer":{"id":"c3","n":4,"a/b":"c5"},"list":["c6"],"\\"1":[1.0,100000000000000000001,true]}'),
   };
   return keyOf(template, new Event(raw));
 }
@@ -72,6 +72,9 @@ test('a template takes its parts from the event', () => {
     ['{payload./customer/n}', '4'],
     ['{payload./customer/a~1b}', 'c5'],
     ['{payload./list/0}', 'c6'],
+    ['{payload./"1/0}', '1.0'],
+    ['{payload./"1/1}', '100000000000000000001'],
+    ['{payload./"1/2}', 'true'],
     ['{event}', 'SHOP/7'],
     ['a-{subject.0}-{subject.2}', 'a-order-c1'],
     ['constant', 'constant'],

@@ -10,6 +10,9 @@ from heddle.errors import DecodeError
 
 T = TypeVar("T")
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some producers put before JSON. It says nothing."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -82,7 +85,7 @@ class Event:
     @overload
     def json(self, shape: type[T]) -> T: ...
     def json(self, shape: Any = None) -> Any:
-        """The payload as JSON; with a `shape`, checked and made into it.
+        """The payload as JSON; with a `shape`, checked and made into it. A byte order mark before it is skipped.
 
         A shape is a dataclass whose fields are shapes, or `str`, `int`, `float`, `bool`, `list[…]`,
         `dict[str, …]`, `… | None`, `Any`. Members that a dataclass does not know are ignored. A `ValueError` of
@@ -90,7 +93,7 @@ class Event:
 
         `DecodeError` if the payload is not JSON or has another shape.
         """
-        return _json.read("payload", self.payload, shape)
+        return _json.read("payload", self.payload.removeprefix(_BYTE_ORDER_MARK), shape)
 
     def __repr__(self) -> str:
         return f"Event(id={self.id!r}, subject={self.subject!r}, key={self.key!r})"

@@ -250,6 +250,13 @@ class Verdicts(unittest.TestCase):
         for bad in (-1, float("nan"), timedelta(seconds=-1)):
             self.assertRaises(ValueError, Defer, bad, "")
 
+    def test_a_byte_order_mark_before_json_is_skipped_and_stays_in_text(self):
+        def read(event):
+            self.assertEqual(event.json(), {"order": "o-1"})
+            self.assertTrue(event.text().startswith("\ufeff"))
+
+        testing.run(read, event("a", payload=b'\xef\xbb\xbf{"order":"o-1"}')).done()
+
     def test_an_unreadable_payload_is_a_reject(self):
         def read(how, payload):
             return testing.run(lambda event: how(event) and None, event("a", payload=payload)).rejected()

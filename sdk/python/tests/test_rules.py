@@ -57,7 +57,7 @@ class Headers(unittest.TestCase):
 
 class Keys(unittest.TestCase):
     def check(self, template, expected):
-        payload = b'{"customer":{"id":"c3","n":4,"list":["x"]},"yes":true}'
+        payload = b'\xef\xbb\xbf{"customer":{"id":"c3","n":4,"list":["x",1.0,100000000000000000001]},"yes":true}'
         given = Event("SHOP/7", "order.created.c1", "", 0, [("Customer", "c2")], payload)
         self.assertEqual(key.of(template, given), expected, template)
 
@@ -68,11 +68,14 @@ class Keys(unittest.TestCase):
         self.check("{payload./customer/id}", "c3")
         self.check("{payload./customer/n}", "4")
         self.check("{payload./customer/list/0}", "x")
+        self.check("{payload./customer/list/1}", "1.0")
+        self.check("{payload./customer/list/2}", "100000000000000000001")
+        self.check("{payload./yes}", "true")
         self.check("{event}", "SHOP/7")
         self.check("a-{subject.0}-{subject.2}", "a-order-c1")
 
     def test_an_event_that_lacks_a_part_has_no_key(self):
-        for template in ("{subject.3}", "{header.customer}", "{payload./customer}", "{payload./yes}"):
+        for template in ("{subject.3}", "{header.customer}", "{payload./customer}", "{payload./no}"):
             self.check(template, None)
         with self.assertRaisesRegex(ValueError, "the event lacks what the key template `{subject.3}` asks for"):
             handler(print, key="{subject.3}").run(event("a"))

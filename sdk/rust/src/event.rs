@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::DecodeError;
 
+/// What some producers put before JSON. It says nothing.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Names and values in their order. Names may repeat.
 pub(crate) type Headers = Vec<(String, String)>;
 
@@ -77,12 +80,13 @@ impl Event {
         std::str::from_utf8(&self.payload).map_err(|cause| DecodeError::new("payload", cause))
     }
 
-    /// The payload as JSON. The value may borrow from the event.
+    /// The payload as JSON. The value may borrow from the event. A byte order mark before it is skipped.
     ///
     /// # Errors
     /// The payload is not JSON, or not what `T` asks for.
     pub fn json<'event, T: Deserialize<'event>>(&'event self) -> Result<T, DecodeError> {
-        serde_json::from_slice(&self.payload).map_err(|cause| DecodeError::new("payload", cause))
+        let json = self.payload.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.payload);
+        serde_json::from_slice(json).map_err(|cause| DecodeError::new("payload", cause))
     }
 }
 
@@ -125,6 +129,14 @@ mod tests {
     fn json_may_borrow_from_the_payload() {
         let event = event(br#"["a","b"]"#);
         assert_eq!(event.json::<Vec<&str>>().ok(), Some(vec!["a", "b"]));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_json_is_skipped_and_stays_in_text() {
+        let event = event("\u{feff}{\"order\":\"o-1\"}".as_bytes());
+        let order = event.json::<serde_json::Value>().ok();
+        assert_eq!(order, Some(serde_json::json!({ "order": "o-1" })));
+        assert!(event.text().is_ok_and(|text| text.starts_with('\u{feff}')));
     }
 
     #[test]

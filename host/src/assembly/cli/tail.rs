@@ -8,6 +8,7 @@ use super::invoke::text_or_json;
 use crate::assembly::print::{self, say, visible};
 use crate::broker::Stored;
 use crate::values::dead_letter::{header_text, rfc3339};
+use crate::values::header_block;
 use crate::values::names::Names;
 use crate::values::subject::Pattern;
 
@@ -65,6 +66,7 @@ fn print(message: &Stored, json: bool) -> anyhow::Result<()> {
             "time": rfc3339(message.time),
             "subject": message.subject,
             "headers": headers,
+            "raw_headers": message.headers.block().map(|block| header_block::encode(block)),
             "payload": text_or_json(&message.payload),
         });
         return print::json_line(&row);
@@ -72,6 +74,9 @@ fn print(message: &Stored, json: bool) -> anyhow::Result<()> {
     let payload = header_text(&String::from_utf8_lossy(&message.payload), MAX_SHOWN);
     let subject = visible(&message.subject);
     say!("{:>8}  {}  {subject}  {payload}", message.sequence, rfc3339(message.time))?;
+    if let Some(fault) = message.headers.fault() {
+        say!("          (not all headers can be read: {})", visible(&fault.to_string()))?;
+    }
     for (name, value) in headers {
         say!("          {}: {}", visible(name), visible(value))?;
     }

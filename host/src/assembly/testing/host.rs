@@ -23,6 +23,7 @@ use crate::values::effects::{Effects, Message, StateChange, When};
 use crate::values::event::Event;
 use crate::values::key::Key;
 use crate::values::names;
+use crate::values::refusal::refusal;
 use crate::values::settings::Settings;
 use crate::values::subject;
 use crate::values::verdict::{Failure, Verdict};
@@ -298,7 +299,7 @@ impl TestHost {
         };
         let settings = Arc::clone(settings);
         let condemned = self.condemned.remove(&(handler, event.position()));
-        let (verdict, logs) = match condemned.or_else(|| causality::too_many_hops(&event)) {
+        let (verdict, logs) = match condemned.or_else(|| refusal(&event)) {
             Some(failure) => (Verdict::Failed(failure.into()), Vec::new()),
             None => {
                 let state = self.states.get(&id).cloned();

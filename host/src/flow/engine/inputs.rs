@@ -1,6 +1,6 @@
 //! What the engine takes in: events that were read, and the ends of jobs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -13,7 +13,7 @@ use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
-use crate::flow::shards::{HandlerIx, Place, Shards};
+use crate::flow::shards::{Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
@@ -21,7 +21,6 @@ use crate::values::effects::When;
 use crate::values::event::{Event, REPLAYED, Replay, Source};
 use crate::values::key::Key;
 use crate::values::permissions::Permissions;
-use crate::values::settings::HandlerSettings;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 impl Engine {
@@ -48,8 +47,11 @@ impl Engine {
             let event = Arc::new(event);
             for handler in &found {
                 let Some(settings) = self.settings.handlers.get(*handler) else { continue };
-                let key = key_of(settings, *handler, &event, &mut self.condemned);
-                self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+                let (key, failure) = settings.key_of(&event);
+                let admission = self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+                if let (Admission::Queued, Some(failure)) = (admission, failure) {
+                    self.condemned.insert((*handler, event.position()), failure);
+                }
             }
         }
         if let Some((reader, _)) = self.readers.get_mut(reader) {
@@ -60,7 +62,7 @@ impl Engine {
 
     /// A dead letter is to be sent again, or a key to be released.
     pub(super) fn returned(&mut self, returned: Returned) -> Result<(), Error> {
-        let (handler, event, key) = match returned {
+        let (handler, event, (key, failure)) = match returned {
             Returned::Lost(reason) => return Err(Error::Lost(reason)),
             Returned::Gone { request } => {
                 self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
@@ -68,7 +70,7 @@ impl Engine {
             }
             Returned::Event { handler, event } => {
                 let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
-                let key = key_of(settings, handler, &event, &mut self.condemned);
+                let key = settings.key_of(&event);
                 (handler, event, key)
             }
             Returned::Release { handler, token, replay } => {
@@ -80,13 +82,16 @@ impl Engine {
                     return Ok(());
                 };
                 let stream = Arc::clone(&self.origins.stream);
-                (handler, Event::release(stream, replay), Key::new(&gate.key))
+                (handler, Event::release(stream, replay), (Key::new(&gate.key), None))
             }
         };
         let place = Place { shard: key.shard(self.shards.count()), handler };
-        let replay = event.replay().unwrap_or_default();
+        let (replay, position) = (event.replay().unwrap_or_default(), event.position());
         match self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions) {
-            Admission::Queued => self.returning += 1,
+            Admission::Queued => {
+                self.returning += 1;
+                self.condemned.extend(failure.map(|failure| ((handler, position), failure)));
+            }
             // It was done before the host started.
             Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
         }
@@ -328,18 +333,4 @@ fn permitted(permissions: Option<&Permissions>, verdict: Verdict) -> Verdict {
         Some(subject) => Verdict::Failed(Failure::new(CauseClass::Refused, denied(subject)).into()),
         None => verdict,
     }
-}
-
-/// The key of an event. One without a key becomes a dead letter.
-fn key_of(
-    settings: &HandlerSettings,
-    handler: HandlerIx,
-    event: &Event,
-    condemned: &mut HashMap<(HandlerIx, u64), Failure>,
-) -> Key {
-    let (key, failure) = settings.key_of(event);
-    if let Some(failure) = failure {
-        condemned.insert((handler, event.position()), failure);
-    }
-    key
 }

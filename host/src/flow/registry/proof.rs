@@ -14,6 +14,7 @@ use crate::flow::shards::HandlerIx;
 use crate::sandbox::{Call, Code, Plugin};
 use crate::values::effects::{Effects, Message, StateChange};
 use crate::values::key::Key;
+use crate::values::refusal::refusal;
 use crate::values::rollout::ProofPolicy;
 use crate::values::settings::HandlerSettings;
 use crate::values::verdict::Verdict;
@@ -99,6 +100,9 @@ impl Shadow {
                 continue;
             }
             let event = Arc::new(stored.into_event(&stream));
+            if refusal(&event).is_some() {
+                continue;
+            }
             let Ok(key) = self.settings.key.key(&event) else { continue };
             let state = self.state(&key).await?;
             let call = Call { event: Arc::clone(&event), key: key.clone(), attempt: 1, state };

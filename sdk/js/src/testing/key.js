@@ -33,7 +33,8 @@ function valueOf(template, part, event) {
 function fromPayload(pointer, event) {
   let value;
   try {
-    value = event.json();
+    event.json();
+    value = JSON.parse(asItStands(event.text()));
   } catch {
     return undefined;
   }
@@ -43,7 +44,13 @@ function fromPayload(pointer, event) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
     value = value[name];
   }
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+  return typeof value === 'string' || typeof value === 'boolean' ? String(value) : undefined;
+}
+
+/** JSON with each number as the text that it is: as a key, it keeps all its digits. */
+function asItStands(json) {
+  const stringOrNumber = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
+  return json.replace(/^\ufeff/, '').replace(stringOrNumber, (token) => (token[0] === '"' ? token : `"${token}"`));
 }
 
 function wrong(template, problem) {

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from json import JSONDecoder
 from typing import Any
 
 from heddle.errors import DecodeError
 from heddle.event import Event
+
+
+_AS_IT_STANDS = JSONDecoder(parse_int=str, parse_float=str)
+"""A number is a key as it stands in the payload, with all its digits."""
 
 
 def of(template: str, event: Event) -> str | None:
@@ -45,9 +50,10 @@ def _value(template: str, part: str, event: Event) -> str | None:
 
 def _pointed(event: Event, pointer: str) -> str | None:
     try:
-        value: Any = event.json()
+        event.json()
     except DecodeError:
         return None
+    value: Any = _AS_IT_STANDS.decode(event.text().removeprefix("\ufeff"))
     if pointer:
         if not pointer.startswith("/"):
             return None
@@ -59,11 +65,9 @@ def _pointed(event: Event, pointer: str) -> str | None:
                 value = value[int(step)]
             else:
                 return None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else None
 
 
 def _fault(template: str, problem: str) -> ValueError:

@@ -30,9 +30,9 @@ fn value(template: &str, part: &str, event: &Event) -> Option<String> {
             Err(_) => panic_at(template, "the token of a subject is a number"),
         },
         Some(("header", name)) => event.header(name).map(str::to_owned),
-        Some(("payload", pointer)) => match event.json::<Value>().ok()?.pointer(pointer)? {
+        Some(("payload", pointer)) => match as_it_stands(event)?.pointer(pointer)? {
             Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(truth) => Some(truth.to_string()),
             _ => None,
         },
         _ => panic_at(
@@ -40,6 +40,27 @@ fn value(template: &str, part: &str, event: &Event) -> Option<String> {
             "a part is `subject`, `subject.N`, `header.NAME`, `payload./POINTER` or `event`",
         ),
     }
+}
+
+/// The payload with each number as the text that it is: as a key, it keeps all its digits.
+fn as_it_stands(event: &Event) -> Option<Value> {
+    event.json::<Value>().ok()?;
+    let (mut quoted, mut escaped, mut number) = (false, false, false);
+    let mut json = String::new();
+    for c in event.text().ok()?.trim_start_matches('\u{feff}').chars() {
+        let in_number = !quoted && (c.is_ascii_digit() || c == '-' || number && ".eE+".contains(c));
+        if in_number != number {
+            json.push('"');
+            number = in_number;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = quoted && c == '\\' && !escaped;
+        json.push(c);
+    }
+    if number {
+        json.push('"');
+    }
+    serde_json::from_str(&json).ok()
 }
 
 #[expect(clippy::panic, reason = "a template that is not one is the test's own fault")]
@@ -53,6 +74,8 @@ mod tests {
 
     use super::*;
 
+    const PAYLOAD: &str = "\u{feff}{\"customer\":{\"id\":\"c3\",\"n\":4,\"\\\"1\":[1.0,\"\\\\2\",true, 100000000000000000001 ]}}";
+
     fn check(template: &str, expected: Option<&str>) {
         let event = Event {
             id: "SHOP/7".into(),
@@ -60,7 +83,7 @@ mod tests {
             key: String::new(),
             time: UNIX_EPOCH,
             headers: vec![("Customer".into(), "c2".into())],
-            payload: br#"{"customer":{"id":"c3","n":4}}"#.into(),
+            payload: PAYLOAD.as_bytes().into(),
         };
         assert_eq!(of(template, &event).as_deref(), expected, "{template}");
     }
@@ -72,6 +95,10 @@ mod tests {
         check("{header.Customer}", Some("c2"));
         check("{payload./customer/id}", Some("c3"));
         check("{payload./customer/n}", Some("4"));
+        check("{payload./customer/\"1/0}", Some("1.0"));
+        check("{payload./customer/\"1/1}", Some("\\2"));
+        check("{payload./customer/\"1/2}", Some("true"));
+        check("{payload./customer/\"1/3}", Some("100000000000000000001"));
         check("{event}", Some("SHOP/7"));
         check("a-{subject.0}-{subject.2}", Some("a-order-c1"));
     }

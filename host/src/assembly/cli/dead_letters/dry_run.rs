@@ -18,8 +18,9 @@ use crate::broker::Broker;
 use crate::sandbox::{Call, Plugin};
 use crate::values::dead_letter::header_text;
 use crate::values::letter::Letter;
+use crate::values::refusal::refusal;
 use crate::values::settings::{HandlerSettings, Settings};
-use crate::values::verdict::Verdict;
+use crate::values::verdict::{Failure, Verdict};
 
 /// The longest message that is shown, in bytes.
 const MAX_MESSAGE: usize = 100;
@@ -109,13 +110,18 @@ async fn run_one(
     broker: &Broker,
 ) -> anyhow::Result<Option<String>> {
     let event = whole_event(broker, letter).await?;
+    if let Some(failure) = refusal(&event) {
+        return Ok(Some(told(&failure)));
+    }
     let key = handler.key.key(&event)?;
     let state = state_of(broker, settings, &handler.name, &key).await?;
     let run = plugin.run(Call { event: Arc::new(event), key, attempt: 1, state }).await;
     Ok(match run.verdict {
         Verdict::Done(_) => None,
-        Verdict::Failed(failure) => {
-            Some(format!("{}  {}", failure.kind(), header_text(&failure.message, MAX_MESSAGE)))
-        }
+        Verdict::Failed(failure) => Some(told(&failure)),
     })
+}
+
+fn told(failure: &Failure) -> String {
+    format!("{}  {}", failure.kind(), header_text(&failure.message, MAX_MESSAGE))
 }

@@ -74,6 +74,7 @@ impl Command {
             return dry_run::run(plugin, &selected, (&settings, &broker), &self.cache, json).await;
         }
         check_handlers(&selected, &settings)?;
+        let selected = self.readable(selected, json)?;
         if selected.is_empty() || self.dry_run.is_some() {
             return self.say_selected(selected.len(), json);
         }
@@ -116,6 +117,32 @@ impl Command {
         };
         Report { selected, dry_run: self.dry_run.is_some(), ..Report::default() }.print(json, &text)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Those that a handler can be given. One whose headers cannot be read is given without them if it is edited.
+    fn readable(&self, mut selected: Vec<Picked>, json: bool) -> anyhow::Result<Vec<Picked>> {
+        let edit = self.edit;
+        let why = |picked: &Picked| picked.unreadable.clone().filter(|unreadable| !edit || unreadable.lossy);
+        let unreadable = selected.iter().find_map(|picked| Some((picked.sequence, why(picked)?)));
+        let Some((sequence, unreadable)) = unreadable else { return Ok(selected) };
+        let total = selected.len();
+        selected.retain(|picked| why(picked).is_none());
+        if selected.is_empty() {
+            let edit = if unreadable.lossy {
+                ""
+            } else {
+                ", or drop what cannot be read of its headers with --edit"
+            };
+            bail!(
+                "dead letter {sequence} cannot be replayed: {}; publish the event again in a form that can be read and discard the dead letter{edit}",
+                unreadable.reason
+            );
+        }
+        if !json {
+            let left = letters(total - selected.len());
+            say!("{left} left as they were: no handler can be given an event that cannot be read")?;
+        }
+        Ok(selected)
     }
 
     async fn replay(&self, replay: &Replay<'_>, selected: &[Picked], json: bool) -> anyhow::Result<ExitCode> {
@@ -198,7 +225,9 @@ async fn edited(broker: &Broker, settings: &Settings, selected: &[Picked]) -> an
     };
     let gone = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
     let letter = letter(broker, settings, *sequence).await?.ok_or_else(gone)?;
-    edit::edit(&letter.payload)
+    let edited = edit::edit(&letter.payload)?;
+    // Where its headers cannot be read, the change is that they are dropped.
+    Ok(edited.or_else(|| letter.unreadable().is_some().then(|| letter.payload.clone())))
 }
 
 fn check_handlers(selected: &[Picked], settings: &Settings) -> anyhow::Result<()> {

@@ -25,7 +25,7 @@ pub(super) struct Filter {
     /// The handler that gave up.
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
-    /// The cause: retry, defer, reject, decode, effect, trap, limit, key, hops or refused.
+    /// The cause: retry, defer, reject, decode, effect, trap, limit, key, hops, refused or unreadable.
     #[arg(long, value_name = "CAUSE")]
     cause: Option<String>,
     /// The fingerprint of the cause, or its beginning.
@@ -121,6 +121,15 @@ impl Filter {
 pub(super) struct Picked {
     pub(super) sequence: u64,
     pub(super) handler: Arc<str>,
+    pub(super) unreadable: Option<Box<Unreadable>>,
+}
+
+/// Why no handler can be given the event of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) reason: String,
+    /// Whether its subject is not known as it was.
+    pub(super) lossy: bool,
 }
 
 /// The names of handlers, each once in memory.
@@ -135,7 +144,8 @@ impl Handlers {
             self.0.insert(Arc::clone(&handler));
             handler
         });
-        Picked { sequence: letter.sequence, handler }
+        let unreadable = |reason| Box::new(Unreadable { reason, lossy: letter.is_lossy() });
+        Picked { sequence: letter.sequence, handler, unreadable: letter.unreadable().map(unreadable) }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::assembly::cli::invoke::text_or_json;
 use crate::assembly::print::{Error, Rows, visible, visible_json};
 use crate::broker::Part;
 use crate::values::dead_letter::{header_text, rfc3339};
+use crate::values::header_block;
 use crate::values::letter::Letter;
 use crate::values::names::dead;
 
@@ -48,13 +49,10 @@ impl Command {
     }
 }
 
-fn own_headers(letter: &Letter) -> Vec<(&str, &str)> {
-    letter.headers.iter().filter(|(name, _)| !name.starts_with(dead::PREFIX)).collect()
-}
-
 fn document(letter: &Letter) -> Value {
     let of = |header: &str| letter.headers.get(header);
     let all = |header: &'static str| letter.all(header).collect::<Vec<_>>();
+    let own = letter.own_headers();
     json!({
         "sequence": letter.sequence,
         "stored": rfc3339(letter.stored),
@@ -79,7 +77,8 @@ fn document(letter: &Letter) -> Value {
             "time": of(dead::TIME),
             "correlation": of(dead::CORRELATION),
             "trace": of(dead::TRACE),
-            "headers": own_headers(letter),
+            "headers": own.iter().collect::<Vec<_>>(),
+            "raw_headers": own.block().map(|block| header_block::encode(block)),
             "payload": text_or_json(&letter.payload),
             "whole": !letter.is_partial(),
         },
@@ -112,9 +111,11 @@ fn print(rows: &mut Rows, letter: &Letter) -> Result<(), Error> {
     }
     section(rows, "backtrace", letter.all(dead::FRAME))?;
     section(rows, "last lines", letter.all(dead::LOG))?;
-    let headers: Vec<String> =
-        own_headers(letter).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let own = letter.own_headers();
+    let headers: Vec<String> = own.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     section(rows, "headers", headers.iter().map(String::as_str))?;
+    let raw = own.block().map(|block| header_block::encode(block));
+    section(rows, "headers as they came, in base64", raw.as_deref().into_iter())?;
     rows.line("payload")?;
     if letter.is_partial() {
         let event = letter.event_id();

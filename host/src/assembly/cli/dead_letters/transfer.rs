@@ -24,6 +24,7 @@ use crate::values::event::Headers;
 use crate::values::key::Key;
 use crate::values::letter::Letter;
 use crate::values::names::{NATS_PREFIX, Names, dead};
+use crate::values::refusal::unreadable;
 use crate::values::settings::Settings;
 use crate::values::subject;
 
@@ -203,6 +204,9 @@ impl ToFixture {
         let none = || Code::NotFound.fault(format!("there is no dead letter {}", self.sequence));
         let letter = letter.ok_or_else(none)?;
         let event = whole_event(&broker, &letter).await?;
+        if let Some(reason) = unreadable(&event) {
+            bail!("dead letter {} cannot be a test case: {reason}", letter.sequence);
+        }
         let key = Key::new(letter.text(dead::KEY));
         let state = state_of(&broker, &settings, letter.handler(), &key).await?;
         let fixture = Fixture::of(letter.handler(), &key, &event, state);

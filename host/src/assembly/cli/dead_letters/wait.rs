@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::ProgressBar;
 
-use crate::broker::{Broker, StreamTail};
+use crate::broker::{Broker, EventTail};
 use crate::values::names::{self, Names};
 use crate::values::settings::Settings;
 use crate::values::subject::Pattern;
@@ -32,7 +32,7 @@ pub(super) struct Outcomes<'a> {
     broker: &'a Broker,
     settings: &'a Settings,
     names: Names,
-    tail: StreamTail,
+    tail: EventTail,
     /// Requests without an outcome, and their subjects.
     open: HashMap<u64, String>,
     /// The subjects of all requests since the last wait.

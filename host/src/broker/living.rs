@@ -1,0 +1,61 @@
+//! Connections that cannot live on.
+//!
+//! The client library reconnects by itself, but not always: a lone carriage return in the value of a header that it
+//! reads ends the task behind the connection for good, and so does a login that is refused. Then another connection has
+//! to take its place.
+
+use std::sync::Arc;
+
+use async_nats::jetstream;
+use tokio::sync::Mutex;
+
+use super::{Broker, Error};
+use crate::values::settings::NatsSettings;
+
+/// How a connection was made, and what took its place since, for all that share it.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) settings: NatsSettings,
+    pub(super) name: String,
+    successor: Mutex<Option<(async_nats::Client, jetstream::Context)>>,
+}
+
+impl Origin {
+    pub(super) fn new(settings: &NatsSettings, name: &str) -> Arc<Self> {
+        Arc::new(Origin { settings: settings.clone(), name: name.to_owned(), successor: Mutex::default() })
+    }
+}
+
+impl Broker {
+    /// Another connection to the same server, for reading what others wrote: that may end a connection.
+    pub(super) async fn beside(&self, what: &str) -> Result<Self, Error> {
+        Broker::connect(&self.origin.settings, &format!("{} {what}", self.origin.name)).await
+    }
+
+    /// This connection while the task behind it lives, be it connected or not; else one that takes its place, the same
+    /// for all that share it.
+    pub(super) async fn living(&self) -> Result<Self, Error> {
+        if lives(&self.client).await {
+            return Ok(self.clone());
+        }
+        // Held while connecting, so that only one connection is made.
+        let mut successor = self.origin.successor.lock().await;
+        if let Some((client, context)) = &*successor
+            && lives(client).await
+        {
+            return Ok(Broker { client: client.clone(), jetstream: context.clone(), ..self.clone() });
+        }
+        tracing::warn!(
+            connection = self.origin.name,
+            "connection has ended for good; another one takes its place"
+        );
+        let made = Broker::connect(&self.origin.settings, &self.origin.name).await?;
+        *successor = Some((made.client.clone(), made.jetstream.clone()));
+        Ok(Broker { origin: Arc::clone(&self.origin), ..made })
+    }
+}
+
+/// Whether the task behind a client still takes commands.
+async fn lives(client: &async_nats::Client) -> bool {
+    client.subscribe(client.new_inbox()).await.is_ok()
+}
