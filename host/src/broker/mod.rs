@@ -9,6 +9,7 @@ mod connect;
 mod cursor;
 mod headers;
 mod letters;
+mod listing;
 mod objects;
 mod observe;
 mod provision;
@@ -66,6 +67,8 @@ pub enum Error {
         "object `{0}` does not have the bytes that its digest says: it was replaced while it was read, or is broken"
     )]
     ObjectChanged(String),
+    #[error("failed to {what}: it could not be read whole: {cause}")]
+    NotWhole { what: String, cause: String },
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
 }

@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
 use super::connect::chain;
+use super::listing::{Begin, Wanted};
 use super::{Broker, Error, Part, StreamTail};
 
 /// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
@@ -196,9 +197,14 @@ impl Broker {
         if facts.size > max_bytes {
             return Err(too_big(facts.size));
         }
-        let filter = format!("$O.{bucket}.C.{nuid}");
-        let chunks = self.found(&stream_of(bucket), &filter, DeliverPolicy::All, (Part::Whole, PAGE)).await?;
-        let wasm = chunks.try_fold(Vec::new(), |mut wasm, chunk| {
+        let chunks = self.list(Wanted {
+            stream: stream_of(bucket),
+            filter: Some(format!("$O.{bucket}.C.{nuid}")),
+            begin: Begin::At(1),
+            part: Part::Whole,
+            page: PAGE,
+        });
+        let wasm = chunks.into_rows().try_fold(Vec::new(), |mut wasm, chunk| {
             wasm.extend_from_slice(&chunk.payload);
             // The sizes that were announced may be wrong.
             let size = wasm.len() as u64;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::connect::chain;
-use super::{Broker, Error, Stored, delivered, headers};
+use super::listing::{Begin, Wanted};
+use super::{Broker, Error, Part, Stored, delivered, headers};
 use crate::values::event::Headers;
 use crate::values::subject::Pattern;
 
@@ -29,14 +30,22 @@ pub struct Published {
 /// Messages of a stream as they come.
 pub struct StreamTail {
     messages: pull::Stream,
+    /// How many have come.
+    received: u64,
 }
 
 impl StreamTail {
-    /// The next message.
+    /// The next message. What the server sent into a connection that broke is not sent again: that it is missing is an
+    /// error.
     pub async fn next(&mut self) -> Result<Stored, Error> {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
+        let sent = message.info().map_err(|error| broken(error.to_string()))?.consumer_sequence;
+        self.received += 1;
+        if sent != self.received {
+            return Err(broken("messages were lost with a connection".to_owned()));
+        }
         delivered(&message).map_err(broken)
     }
 }
@@ -113,10 +122,10 @@ impl Broker {
     }
 
     /// How many messages under any of `filters` lie at or above `start`. Counted by the server.
-    pub async fn count_from(
+    pub async fn count_from<F: ToString>(
         &self,
         stream: &str,
-        filters: &[Pattern],
+        filters: &[F],
         start: u64,
     ) -> Result<ConsumerLag, Error> {
         let what = || format!("count the events of stream `{stream}`");
@@ -133,27 +142,17 @@ impl Broker {
         let what = || format!("find the first event of stream `{stream}` at a time");
         let start_time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time))
             .map_err(|e| Error::request(what(), e))?;
-        let policy = DeliverPolicy::ByStartTime { start_time };
         let last = self.stream_state(stream).await?.last;
-        let consumer = self.observer::<Pattern>(stream, &[], policy, what()).await?;
-        if consumer.cached_info().num_pending == 0 {
-            return Ok(last + 1);
-        }
-        let mut first = consumer
-            .fetch()
-            .max_messages(1)
-            .expires(Duration::from_secs(10))
-            .messages()
-            .await
-            .map_err(|e| Error::request(what(), chain(&e)))?;
-        match first.next().await {
-            Some(Ok(message)) => {
-                let info = message.info().map_err(|e| Error::request(what(), e))?;
-                Ok(info.stream_sequence)
-            }
-            Some(Err(error)) => Err(Error::request(what(), error)),
-            None => Err(Error::request(what(), "the server says that there is one, but does not deliver it")),
-        }
+        let mut list = self.list(Wanted {
+            stream: stream.to_owned(),
+            filter: None,
+            begin: Begin::Since(start_time),
+            part: Part::Headers,
+            page: 1,
+        });
+        let first = list.next().await?;
+        list.dismiss().await;
+        Ok(first.map_or(last + 1, |first| first.sequence))
     }
 
     /// Follows a stream: from a sequence on, or from its end.
@@ -186,7 +185,7 @@ impl Broker {
             .messages()
             .await
             .map_err(|e| Error::request(what(), chain(&e)))?;
-        Ok(StreamTail { messages })
+        Ok(StreamTail { messages, received: 0 })
     }
 
     /// A consumer that changes nothing.
