@@ -9,6 +9,7 @@ mod exactly_once;
 mod failure;
 mod holding;
 mod killed;
+mod lists;
 mod oci;
 mod order;
 mod outage;

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
-use crate::flow::compact;
+use crate::flow::compact::{self, Load};
 use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
@@ -19,7 +19,6 @@ use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
 use crate::values::event::{Event, REPLAYED, Replay, Source};
 use crate::values::key::Key;
-use crate::values::settings::HandlerSettings;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
 
 impl Engine {
@@ -46,8 +45,9 @@ impl Engine {
             let event = Arc::new(event);
             for handler in &found {
                 let Some(settings) = self.settings.handlers.get(*handler) else { continue };
-                let key = key_of(settings, *handler, &event, &mut self.condemned);
-                self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+                let (key, failure) = settings.key_of(&event);
+                let read = self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+                condemn(&mut self.condemned, (*handler, event.position()), failure, read);
             }
         }
         if let Some((reader, _)) = self.readers.get_mut(reader) {
@@ -58,7 +58,7 @@ impl Engine {
 
     /// A dead letter is to be sent again, or a key to be released.
     pub(super) fn returned(&mut self, returned: Returned) -> Result<(), Error> {
-        let (handler, event, key) = match returned {
+        let (handler, event, key, failure) = match returned {
             Returned::Lost(reason) => return Err(Error::Lost(reason)),
             Returned::Gone { request } => {
                 self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
@@ -66,8 +66,8 @@ impl Engine {
             }
             Returned::Event { handler, event } => {
                 let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
-                let key = key_of(settings, handler, &event, &mut self.condemned);
-                (handler, event, key)
+                let (key, failure) = settings.key_of(&event);
+                (handler, event, key, failure)
             }
             Returned::Release { handler, token, replay } => {
                 let gates = self.shards.stored_gates();
@@ -78,12 +78,14 @@ impl Engine {
                     return Ok(());
                 };
                 let stream = Arc::clone(&self.origins.stream);
-                (handler, Event::release(stream, replay), Key::new(&gate.key))
+                (handler, Event::release(stream, replay), Key::new(&gate.key), None)
             }
         };
         let place = Place { shard: key.shard(self.shards.count()), handler };
-        let replay = event.replay().unwrap_or_default();
-        match self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions) {
+        let (replay, position) = (event.replay().unwrap_or_default(), event.position());
+        let read = self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions);
+        condemn(&mut self.condemned, (handler, position), failure, read);
+        match read {
             Admission::Queued => self.returning += 1,
             // It was done before the host started.
             Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
@@ -234,7 +236,7 @@ impl Engine {
             self.compaction.wrote(*shard, replaced, bytes);
         }
         self.end = first;
-        self.compact(now);
+        self.compact(now, Load::Busy);
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
@@ -257,10 +259,10 @@ impl Engine {
         }
     }
 
-    /// Has removed what is old, `moment` being now, in milliseconds since 1970.
-    pub(super) fn compact(&mut self, moment: u64) {
+    /// Has what is old removed.
+    pub(super) fn compact(&mut self, now: u64, load: Load) {
         let (stream, names) = (&self.origins.stream, &self.origins.names);
-        if let Some(sweep) = self.compaction.next(self.end, moment) {
+        if let Some(sweep) = self.compaction.next(self.end, now, load) {
             self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
         }
         if let Some(below) = self.checkpoints.next(self.commits.lowest_fence()) {
@@ -304,16 +306,14 @@ impl Engine {
     }
 }
 
-/// The key of an event. One without a key becomes a dead letter.
-fn key_of(
-    settings: &HandlerSettings,
-    handler: HandlerIx,
-    event: &Event,
+/// Notes why an event may not run, if it waits to: one that is done already would never be asked for.
+fn condemn(
     condemned: &mut HashMap<(HandlerIx, u64), Failure>,
-) -> Key {
-    let (key, failure) = settings.key_of(event);
-    if let Some(failure) = failure {
-        condemned.insert((handler, event.position()), failure);
+    event: (HandlerIx, u64),
+    failure: Option<Failure>,
+    read: Admission,
+) {
+    if let (Some(failure), Admission::Queued) = (failure, read) {
+        condemned.insert(event, failure);
     }
-    key
 }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::discard::gates;
+use super::discard::closed;
 use super::progress;
 use super::wait::Outcomes;
 use crate::assembly::cli::audit::audit;
@@ -39,7 +39,7 @@ impl Command {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         let key = Key::new(&self.key);
-        let gates = gates(&broker, &settings, &names).await?;
+        let gates = closed(&broker, &settings, &names).await?;
         if !gates.contains_key(&(self.handler.clone(), key.clone())) {
             bail!("key `{}` of handler `{}` is not held", self.key, self.handler);
         }
