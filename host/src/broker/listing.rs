@@ -14,6 +14,9 @@
 //! - A consumer that lost something, or says nothing for [`IDLE`], is replaced by one that begins behind the last message
 //!   that came. Only a list of last messages begins at its own beginning: in the middle it would be another list.
 
+mod count;
+mod singly;
+
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
@@ -23,6 +26,7 @@ use time::OffsetDateTime;
 use super::connect::chain;
 use super::observe::observing;
 use super::{Broker, Error, Part, Stored, delivered};
+use count::{Came, Count, Word};
 
 /// Messages that are asked for at once, unless a list says otherwise.
 pub(super) const PAGE: usize = 2_000;
@@ -102,12 +106,8 @@ pub(super) struct List {
 struct Source {
     consumer: PullConsumer,
     messages: pull::Stream,
-    /// How many messages waited for it when it was made.
-    announced: u64,
-    /// How many have come.
-    received: u64,
-    /// How many were still to come when the last one was sent.
-    pending: u64,
+    /// What has come from it.
+    count: Count,
 }
 
 /// Why a list cannot go on.
@@ -190,7 +190,7 @@ impl List {
     pub(super) async fn announced(&mut self) -> Result<u64, Error> {
         loop {
             match (&self.source, self.ended) {
-                (Some(source), _) => return Ok(source.announced),
+                (Some(source), _) => return Ok(source.count.announced()),
                 (None, true) => return Ok(0),
                 (None, false) => match self.open().await {
                     Ok(()) => {}
@@ -259,11 +259,11 @@ impl List {
             Begin::Since(start_time) if self.last == 0 => DeliverPolicy::ByStartTime { start_time },
             Begin::At(_) | Begin::Since(_) => DeliverPolicy::ByStartSequence { start_sequence },
         };
-        self.source = Some(self.consume(policy).await?);
+        self.source = Some(self.consume(policy, until).await?);
         Ok(())
     }
 
-    async fn consume(&self, policy: DeliverPolicy) -> Result<Source, Break> {
+    async fn consume(&self, policy: DeliverPolicy, until: u64) -> Result<Source, Break> {
         let filters: Vec<&String> = self.wanted.filter.iter().collect();
         let headers_only = self.wanted.part == Part::Headers;
         let config = pull::Config { headers_only, ..observing(&filters, policy) };
@@ -279,31 +279,19 @@ impl List {
             .messages()
             .await
             .map_err(|error| passing(&error))?;
-        let announced = consumer.cached_info().num_pending;
-        Ok(Source { consumer, messages, announced, received: 0, pending: announced })
+        let last_of_each = self.wanted.begin == Begin::LastOfEach;
+        let count = Count::new(until, last_of_each, consumer.cached_info().num_pending);
+        Ok(Source { consumer, messages, count })
     }
 
     /// The next message of the consumer; none: the list has ended.
     async fn step(&mut self) -> Result<Option<Stored>, Break> {
-        let (until, last_of_each) = (self.until.unwrap_or(0), self.wanted.begin == Begin::LastOfEach);
-        let Some(source) = &mut self.source else { return Ok(None) };
-        // Everything up to the end has come, and nothing was waiting behind it.
-        let came = source.received > 0 && self.last >= until;
-        if came && (!last_of_each || source.pending == 0) {
-            self.ended = true;
-            return Ok(None);
-        }
-        let Some(row) = source.next(until).await? else {
-            self.ended = true;
-            return Ok(None);
+        let row = match &mut self.source {
+            Some(source) if !source.count.is_whole() => source.next().await?,
+            _ => None,
         };
-        // What is stored while the list is read belongs to it only where it may stand for one that it has replaced.
-        let replaces = last_of_each && source.received <= source.announced;
-        if row.sequence > until && !replaces {
-            self.ended = true;
-            return Ok(None);
-        }
-        Ok(Some(row))
+        self.ended = row.is_none();
+        Ok(row)
     }
 
     /// The list has broken at a place. Waits, and says what was read there by itself, if anything. An error: it cannot
@@ -321,80 +309,55 @@ impl List {
         self.failures = if row.is_some() { 0 } else { self.failures };
         Ok(row)
     }
-
-    /// The next message, read by its place through the server's API rather than from a consumer. This is where a list
-    /// gets past a message that the client cannot read: it breaks the connection, and does so whenever it is delivered.
-    async fn read_singly(&mut self) -> Option<Stored> {
-        let until = self.until?;
-        let start = match self.wanted.begin {
-            Begin::At(start) => start.max(self.last + 1),
-            Begin::Since(_) if self.last > 0 => self.last + 1,
-            Begin::Since(_) | Begin::LastOfEach => return None,
-        };
-        let filter = self.wanted.filter.as_deref().unwrap_or(">");
-        // That this cannot be read either is no news: the list has its own bound.
-        let row = self.broker.next_of(&self.wanted.stream, filter, start).await.ok()?;
-        let Some(row) = row.filter(|row| row.sequence <= until) else {
-            self.ended = true;
-            return None;
-        };
-        Some(match self.wanted.part {
-            Part::Whole => row,
-            Part::Headers => Stored { payload: bytes::Bytes::new(), ..row },
-        })
-    }
 }
 
 impl Source {
-    /// The next message; none: nothing is left, and the consumer has looked as far as `until`.
-    async fn next(&mut self, until: u64) -> Result<Option<Stored>, Break> {
+    /// The next message that belongs to the list; none: the list is whole.
+    async fn next(&mut self) -> Result<Option<Stored>, Break> {
         let since = Instant::now();
-        // Where nothing is to come, there is nothing to wait for.
-        let mut look = if self.received > 0 && self.pending == 0 { Duration::ZERO } else { FIRST_LOOK };
+        let mut look = if self.count.is_last() { Duration::ZERO } else { FIRST_LOOK };
         loop {
             // Cancel-safe: the stream keeps what it has received.
             match tokio::time::timeout(look, self.messages.next()).await {
-                Ok(Some(Ok(message))) => return self.take(&message).map(Some),
+                Ok(Some(Ok(message))) => return self.take(&message),
                 Ok(Some(Err(error))) => return Err(passing(&error)),
                 Ok(None) => return Err(Break::Passing("the server ended it".to_owned())),
                 Err(_) => {}
             }
-            if self.is_done(until, since.elapsed()).await? {
+            if self.is_whole(since.elapsed()).await? {
                 return Ok(None);
             }
             look = look.saturating_mul(2).clamp(FIRST_LOOK, MAX_LOOK);
         }
     }
 
-    fn take(&mut self, message: &async_nats::jetstream::Message) -> Result<Stored, Break> {
+    fn take(&mut self, message: &async_nats::jetstream::Message) -> Result<Option<Stored>, Break> {
         let info = message.info().map_err(|error| Break::Passing(error.to_string()))?;
-        if info.consumer_sequence != self.received + 1 {
-            let lost = info.consumer_sequence.saturating_sub(self.received + 1);
-            return Err(Break::Passing(format!("{lost} messages were sent and did not arrive")));
+        match self.count.came(info.consumer_sequence, info.stream_sequence, info.pending) {
+            Came::Row => delivered(message).map(Some).map_err(Break::Passing),
+            Came::Beyond => Ok(None),
+            Came::Lost(lost) => Err(missing(lost)),
         }
-        (self.received, self.pending) = (info.consumer_sequence, info.pending);
-        delivered(message).map_err(Break::Passing)
     }
 
-    /// Nothing has come for a while: whether the consumer agrees that nothing is left. An error: it never will.
-    async fn is_done(&self, until: u64, quiet: Duration) -> Result<bool, Break> {
+    /// Nothing has come for a while: whether the consumer says that nothing is left. An error: nothing will come.
+    async fn is_whole(&self, quiet: Duration) -> Result<bool, Break> {
         let info = self.consumer.get_info().await.map_err(|error| passing(&error))?;
         let (sent, looked_at) = (info.delivered.consumer_sequence, info.delivered.stream_sequence);
-        if sent == self.received && info.num_pending == 0 && looked_at >= until {
-            return Ok(true);
+        match self.count.compare(sent, info.num_pending, looked_at) {
+            Word::Whole => Ok(true),
+            Word::Missing(lost) if quiet >= IN_FLIGHT => Err(missing(lost)),
+            Word::More if quiet >= IDLE => {
+                let left = info.num_pending;
+                Err(Break::Passing(format!("nothing comes, though {left} are left behind {looked_at}")))
+            }
+            Word::Missing(_) | Word::More => Ok(false),
         }
-        if sent > self.received && quiet >= IN_FLIGHT {
-            let lost = sent - self.received;
-            return Err(Break::Passing(format!("{lost} messages were sent and did not arrive")));
-        }
-        if quiet >= IDLE {
-            let left = info.num_pending;
-            return Err(Break::Passing(format!(
-                "nothing comes: {left} messages are left, and {looked_at} of {until} are looked at"
-            )));
-        }
-        Ok(false)
     }
+}
+
+fn missing(lost: u64) -> Break {
+    Break::Passing(format!("{lost} messages were sent and did not arrive"))
 }
 
 impl From<Error> for Break {
