@@ -46,6 +46,8 @@ async fn is_stopped(host: Host) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_in_a_sweep_costs_no_key_its_state() {
+    // The fewer there are, the sooner a sweep is worth its while.
+    const KEYS: usize = 60;
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
     let app = App::contrary("")

@@ -68,7 +68,7 @@ impl ObjectWatch {
     /// It never ends quietly: when it cannot go on that is an error, and a new watch begins with all that is there.
     pub async fn next(&mut self) -> Result<ObjectFacts, Error> {
         loop {
-            let message = self.tail.next().await?;
+            let message = self.tail.next_without_gap().await?;
             match read_info(&message.payload) {
                 Ok(Some(info)) => return Ok(info.facts),
                 Ok(None) => {}

@@ -35,18 +35,28 @@ pub struct StreamTail {
 }
 
 impl StreamTail {
-    /// The next message. What the server sent into a connection that broke is not sent again: that it is missing is an
-    /// error.
+    /// The next message. What the server sent into a connection that broke is left out.
     pub async fn next(&mut self) -> Result<Stored, Error> {
+        self.receive().await.map(|(_, stored)| stored)
+    }
+
+    /// The next message; an error if one before it did not arrive.
+    pub(super) async fn next_without_gap(&mut self) -> Result<Stored, Error> {
+        let (sent, stored) = self.receive().await?;
+        self.received += 1;
+        if sent != self.received {
+            return Err(Error::request("read on", "messages were lost with a connection"));
+        }
+        Ok(stored)
+    }
+
+    /// The next message, and as which one the server sent it.
+    async fn receive(&mut self) -> Result<(u64, Stored), Error> {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
         let sent = message.info().map_err(|error| broken(error.to_string()))?.consumer_sequence;
-        self.received += 1;
-        if sent != self.received {
-            return Err(broken("messages were lost with a connection".to_owned()));
-        }
-        delivered(&message).map_err(broken)
+        Ok((sent, delivered(&message).map_err(broken)?))
     }
 }
 
