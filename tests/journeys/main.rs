@@ -12,6 +12,7 @@ mod foreign_headers;
 mod going_on;
 mod holding;
 mod killed;
+mod lists;
 mod oci;
 mod order;
 mod outage;

@@ -10,6 +10,7 @@ mod cursor;
 mod denials;
 mod headers;
 mod letters;
+mod listing;
 mod living;
 mod objects;
 mod observe;
@@ -79,6 +80,8 @@ pub enum Error {
         grants.join(", ")
     )]
     Denied { grants: Vec<String>, cause: String },
+    #[error("failed to {what}: it could not be read whole: {cause}")]
+    NotWhole { what: String, cause: String },
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
 }

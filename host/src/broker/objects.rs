@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
 use super::connect::chain;
+use super::listing::{Begin, Wanted};
 use super::observe::StreamTail;
 use super::{Broker, Error, Part};
 
@@ -68,7 +69,7 @@ impl ObjectWatch {
     /// It never ends quietly: when it cannot go on that is an error, and a new watch begins with all that is there.
     pub async fn next(&mut self) -> Result<ObjectFacts, Error> {
         loop {
-            let message = self.tail.next().await?;
+            let message = self.tail.next_without_gap().await?;
             match read_info(&message.payload) {
                 Ok(Some(info)) => return Ok(info.facts),
                 Ok(None) => {}
@@ -197,9 +198,14 @@ impl Broker {
         if facts.size > max_bytes {
             return Err(too_big(facts.size));
         }
-        let filter = format!("$O.{bucket}.C.{nuid}");
-        let chunks = self.found(&stream_of(bucket), &filter, DeliverPolicy::All, (Part::Whole, PAGE)).await?;
-        let wasm = chunks.try_fold(Vec::new(), |mut wasm, chunk| {
+        let chunks = self.list(Wanted {
+            stream: stream_of(bucket),
+            filter: Some(format!("$O.{bucket}.C.{nuid}")),
+            begin: Begin::At(1),
+            part: Part::Whole,
+            page: PAGE,
+        });
+        let wasm = chunks.into_rows().try_fold(Vec::new(), |mut wasm, chunk| {
             wasm.extend_from_slice(&chunk.payload);
             // The sizes that were announced may be wrong.
             let size = wasm.len() as u64;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::connect::chain;
-use super::{Broker, Error, Stored, delivered, headers};
+use super::listing::{Begin, Wanted};
+use super::{Broker, Error, Part, Stored, delivered, headers};
 use crate::values::event::Headers;
 use crate::values::subject::Pattern;
 
@@ -29,15 +30,28 @@ pub struct Published {
 /// Messages of a stream as they come.
 pub(super) struct StreamTail {
     messages: pull::Stream,
+    /// How many have come.
+    received: u64,
 }
 
 impl StreamTail {
-    /// The next message.
-    pub(super) async fn next(&mut self) -> Result<Stored, Error> {
+    /// The next message; an error if one before it did not arrive.
+    pub(super) async fn next_without_gap(&mut self) -> Result<Stored, Error> {
+        let (sent, stored) = self.receive().await?;
+        self.received += 1;
+        if sent != self.received {
+            return Err(Error::request("read on", "messages were lost with a connection"));
+        }
+        Ok(stored)
+    }
+
+    /// The next message, and as which one the server sent it.
+    async fn receive(&mut self) -> Result<(u64, Stored), Error> {
         let broken = |cause: String| Error::Request { what: "read on".to_owned(), cause };
         let message = self.messages.next().await.ok_or_else(|| broken("the server ended it".to_owned()))?;
         let message = message.map_err(|error| broken(chain(&error)))?;
-        delivered(&message).map_err(broken)
+        let sent = message.info().map_err(|error| broken(error.to_string()))?.consumer_sequence;
+        Ok((sent, delivered(&message).map_err(broken)?))
     }
 }
 
@@ -113,10 +127,10 @@ impl Broker {
     }
 
     /// How many messages under any of `filters` lie at or above `start`. Counted by the server.
-    pub async fn count_from(
+    pub async fn count_from<F: ToString>(
         &self,
         stream: &str,
-        filters: &[Pattern],
+        filters: &[F],
         start: u64,
     ) -> Result<ConsumerLag, Error> {
         let what = || format!("count the events of stream `{stream}`");
@@ -157,7 +171,7 @@ impl Broker {
             .messages()
             .await
             .map_err(|e| Error::request(what(), chain(&e)))?;
-        Ok(StreamTail { messages })
+        Ok(StreamTail { messages, received: 0 })
     }
 
     /// A consumer that changes nothing.

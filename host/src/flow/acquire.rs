@@ -13,11 +13,12 @@ use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
 use super::batch::checkpoint_message;
+use super::gates::{self, StoredGate};
+use super::leftovers::{self, Aside};
 use super::shards::{Place, PlacedGate};
 use crate::broker::{self, Broker, CommitError, Listen, StreamState};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::checkpoint::{self, Checkpoint, Progress};
-use crate::values::gate::{Gate, Phase};
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings, Start};
@@ -31,6 +32,9 @@ const PARALLEL: usize = 32;
 
 /// How often another host may come in between before this one gives up.
 const MAX_RACES: u32 = 20;
+
+/// How often the server may fail to answer, or a connection break, before it gives up.
+const MAX_FAILURES: u32 = 5;
 
 /// Why an application cannot be taken.
 #[derive(Debug, Error)]
@@ -61,6 +65,8 @@ pub enum Error {
     Checkpoint { shard: u16, cause: checkpoint::Error },
     #[error("failed to take the application over: {0}")]
     Commit(CommitError),
+    #[error("failed to take the application over: {0}")]
+    Gates(gates::Error),
     #[error(transparent)]
     Broker(#[from] broker::Error),
 }
@@ -76,8 +82,30 @@ pub struct Acquired {
     pub stateless: Vec<bool>,
     /// The gates that are not open.
     pub gates: Vec<PlacedGate>,
-    /// For each handler, how many events are set aside, about.
-    pub aside: Vec<u64>,
+    /// What is set aside, about, and what an earlier host has left of it.
+    pub aside: Aside,
+}
+
+impl From<gates::Error> for Error {
+    fn from(error: gates::Error) -> Self {
+        match error {
+            gates::Error::Broker(error) => Error::Broker(error),
+            error @ gates::Error::Unreadable(_) => Error::Gates(error),
+        }
+    }
+}
+
+impl Error {
+    /// Whether another try may succeed: somebody was faster, or it is not known what the server has.
+    fn may_pass(&self) -> bool {
+        match self {
+            Error::Commit(error) => !matches!(error, CommitError::Refused(_) | CommitError::Denied(_)),
+            Error::Broker(error) => {
+                matches!(error, broker::Error::Request { .. } | broker::Error::NotWhole { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Takes the application over, whose stream is there, or says why not. The progress of handlers that are to be
@@ -90,50 +118,58 @@ pub async fn acquire(
     me: &Member,
     forgotten: &[String],
 ) -> Result<Acquired, Error> {
-    let mut last_error = None;
-    let mut starts = BTreeMap::new();
-    for _ in 0..MAX_RACES {
-        wait_for_others(broker, settings, names, me).await?;
-        let found = read_checkpoints(broker, settings, names).await?;
-        // Read after the checkpoints: whoever wrote them may have gone on until now.
-        let streams = stream_states(broker, settings).await?;
-        check_keys(settings, &found)?;
-        let mut checkpoints = Vec::new();
-        for (fence, checkpoint) in found {
-            let mut checkpoint = adopt(broker, settings, &streams, &mut starts, checkpoint, me).await?;
-            checkpoint.handlers.retain(|name, _| !forgotten.contains(name));
-            checkpoints.push((fence, checkpoint));
+    let (mut starts, mut races, mut failures) = (BTreeMap::new(), 0, 0);
+    loop {
+        races += 1;
+        let error = match take_over(broker, settings, names, me, forgotten, &mut starts).await {
+            Ok(acquired) => return Ok(acquired),
+            Err(error) => error,
+        };
+        failures += u32::from(matches!(error, Error::Broker(_)));
+        if !error.may_pass() || races == MAX_RACES || failures == MAX_FAILURES {
+            return Err(error);
         }
-        let mut batch: Vec<BatchMessage> = Vec::new();
-        for (shard, (fence, checkpoint)) in (0_u16..).zip(&checkpoints) {
-            batch.push(checkpoint_message(names, shard, checkpoint, *fence));
-        }
-        batch.push(announcement(names, me));
-        let id = format!("{}-0-{:08x}", me.host, rand::random::<u32>());
-        match broker.commit(&settings.stream.name, &id, &batch, Listen::Last).await {
-            Ok(answer) => {
-                for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
-                    *fence = answer.first + index;
-                }
-                // From now on nobody else writes states.
-                let stateless = stateless(broker, settings, names).await?;
-                let gates = gates(broker, settings, names).await?;
-                let aside = aside(broker, settings, names).await?;
-                return Ok(Acquired { checkpoints, streams, stateless, gates, aside });
-            }
-            Err(error @ (CommitError::Refused(_) | CommitError::Denied(_))) => {
-                return Err(Error::Commit(error));
-            }
-            // Somebody was faster, or it is not known: look again.
-            Err(error) => {
-                tracing::warn!(%error, "application could not be taken over yet; trying again");
-                last_error = Some(error);
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-        }
+        tracing::warn!(%error, "application could not be taken over yet; trying again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let conflict = || CommitError::Conflict("other hosts keep taking the application".to_owned());
-    Err(Error::Commit(last_error.unwrap_or_else(conflict)))
+}
+
+/// One try. It may be repeated wherever it fails: a commit that was stored after all is taken over like any other.
+async fn take_over(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+    me: &Member,
+    forgotten: &[String],
+    starts: &mut BTreeMap<Arc<str>, u64>,
+) -> Result<Acquired, Error> {
+    wait_for_others(broker, settings, names, me).await?;
+    let found = read_checkpoints(broker, settings, names).await?;
+    // Read after the checkpoints: whoever wrote them may have gone on until now.
+    let streams = stream_states(broker, settings).await?;
+    check_keys(settings, &found)?;
+    let mut checkpoints = Vec::new();
+    for (fence, checkpoint) in found {
+        let mut checkpoint = adopt(broker, settings, &streams, starts, checkpoint, me).await?;
+        checkpoint.handlers.retain(|name, _| !forgotten.contains(name));
+        checkpoints.push((fence, checkpoint));
+    }
+    let mut batch: Vec<BatchMessage> = Vec::new();
+    for (shard, (fence, checkpoint)) in (0_u16..).zip(&checkpoints) {
+        batch.push(checkpoint_message(names, shard, checkpoint, *fence));
+    }
+    batch.push(announcement(names, me));
+    let id = format!("{}-0-{:08x}", me.host, rand::random::<u32>());
+    let stream = &settings.stream.name;
+    let first = broker.commit(stream, &id, &batch, Listen::Last).await.map_err(Error::Commit)?.first;
+    for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
+        *fence = first + index;
+    }
+    // From now on nobody else writes states, gates, or what is set aside.
+    let stateless = stateless(broker, settings, names).await?;
+    let stored = gates::read(broker, stream, names).await?;
+    let aside = leftovers::find(broker, settings, names, &stored, first).await?;
+    Ok(Acquired { checkpoints, streams, stateless, gates: placed(settings, stored), aside })
 }
 
 /// For each handler, whether no key of it has a state.
@@ -146,26 +182,13 @@ async fn stateless(broker: &Broker, settings: &Settings, names: &Names) -> Resul
     Ok(stateless)
 }
 
-/// The gates that are not open, of the handlers that there are.
-async fn gates(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<PlacedGate>, Error> {
-    let mut gates = Vec::new();
-    for message in broker.last_of_each(&settings.stream.name, &names.gates()).await? {
-        let Some((shard, name, _)) = names.parse_gate(&message.subject) else { continue };
-        let handler = settings.handlers.iter().position(|handler| *handler.name == *name);
-        let gate = Gate::decode(&message.payload).filter(|gate| gate.phase != Phase::Open);
-        gates.extend(handler.zip(gate).map(|(handler, gate)| (Place { shard, handler }, gate)));
-    }
-    Ok(gates)
-}
-
-/// For each handler, how many events are set aside: some may have run again already.
-async fn aside(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<u64>, Error> {
-    let mut aside = Vec::new();
-    for handler in &settings.handlers {
-        let subjects = broker.subjects(&settings.stream.name, &names.held_of(&handler.name)).await?;
-        aside.push(subjects.iter().map(|(_, count)| *count as u64).sum());
-    }
-    Ok(aside)
+/// The gates of the handlers that there are.
+fn placed(settings: &Settings, gates: Vec<StoredGate>) -> Vec<PlacedGate> {
+    let place = |stored: StoredGate| {
+        let handler = settings.handlers.iter().position(|handler| *handler.name == *stored.handler)?;
+        Some((Place { shard: stored.shard, handler }, stored.gate))
+    };
+    gates.into_iter().filter_map(place).collect()
 }
 
 /// Removes what handlers have left whose progress is forgotten: states, held keys, versions. Their dead letters stay.

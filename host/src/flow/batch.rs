@@ -22,6 +22,9 @@ use crate::values::gate::{self, Gate, Phase};
 use crate::values::key::{Key, MAX_KEY};
 use crate::values::names::{self, Names};
 
+/// Why an event's handler is there. Passing over an event would lose it.
+const OF_THE_FILE: &str = "an event's handler is one of the file's";
+
 /// The most that one batch carries, in bytes.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
@@ -144,7 +147,7 @@ impl Builder {
         }
         self.shards.insert(unit.place.shard);
         let origins = Arc::clone(&self.origins);
-        let Some(handler) = origins.handlers.get(unit.place.handler) else { return Ok(()) };
+        let handler = origins.handlers.get(unit.place.handler).expect(OF_THE_FILE);
         let settled = &unit.settled;
         let room = if unit.minimal { 0 } else { origins.max_payload };
         match &settled.outcome {
@@ -176,7 +179,7 @@ impl Builder {
     /// Two changes of one gate in a batch become the last one.
     fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
         let origins = Arc::clone(&self.origins);
-        let Some(name) = origins.handlers.get(place.handler) else { return };
+        let name = origins.handlers.get(place.handler).expect(OF_THE_FILE);
         let id = (place.handler, key.clone());
         let open = gate.phase == Phase::Open;
         let message = BatchMessage {

@@ -27,6 +27,9 @@ pub const FULL_MESSAGES: usize = 800;
 /// or so many bytes.
 const FULL_BYTES: usize = 4 << 20;
 
+/// Why a unit's shard is there. Passing over a unit would lose its event.
+const OF_THE_APPLICATION: &str = "an event's shard is one of the application's";
+
 /// What waits of one shard.
 #[derive(Debug, Default)]
 struct Chain {
@@ -89,7 +92,7 @@ impl Commits {
     /// An event came to its end.
     pub fn push(&mut self, unit: Unit) {
         self.came += 1;
-        let Some(chain) = self.chains.get_mut(usize::from(unit.place.shard)) else { return };
+        let chain = self.chains.get_mut(usize::from(unit.place.shard)).expect(OF_THE_APPLICATION);
         chain.count(&unit, usize::checked_add);
         chain.waiting.push_back((self.came, unit));
         self.waiting += 1;
@@ -97,7 +100,7 @@ impl Commits {
 
     /// An event comes to its end before all others.
     pub fn push_front(&mut self, unit: Unit) {
-        let Some(chain) = self.chains.get_mut(usize::from(unit.place.shard)) else { return };
+        let chain = self.chains.get_mut(usize::from(unit.place.shard)).expect(OF_THE_APPLICATION);
         chain.count(&unit, usize::checked_add);
         chain.waiting.push_front((0, unit));
         self.waiting += 1;

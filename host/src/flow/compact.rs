@@ -19,10 +19,7 @@ use super::jobs::Done;
 use crate::broker::{Broker, Error, Stored};
 use crate::values::names::Names;
 
-/// Less old weight than this is left alone, over all shards.
-const MIN_STALE: u64 = 50_000;
-
-/// The same for a shard, if there are many. Measured: a removal holds the server for some milliseconds at least.
+/// Less old weight than this is left alone of a shard, if there are many. Measured: a removal holds the server for some milliseconds at least.
 const MIN_STALE_OF_SHARD: u64 = 3_000;
 
 /// So much old weight for each key is left alone.
@@ -99,6 +96,15 @@ struct Shard {
     boundary: u64,
 }
 
+/// Whether somebody would wait for a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Events are committed: there is a rest after each sweep.
+    Busy,
+    /// Nothing is: there is no need to rest.
+    Idle,
+}
+
 /// A look at a shard, and the removal of what is old below a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sweep {
@@ -115,9 +121,10 @@ pub struct Left {
 }
 
 impl Compaction {
-    /// For so many shards.
-    pub fn new(shards: NonZeroU16) -> Self {
-        let min_stale = (MIN_STALE / u64::from(shards.get())).max(MIN_STALE_OF_SHARD);
+    /// For a number of shards. Less old weight than `min_stale` is left alone, over all of them.
+    pub fn new(shards: NonZeroU16, min_stale: u64) -> Self {
+        let of_shard = min_stale / u64::from(shards.get());
+        let min_stale = of_shard.max(MIN_STALE_OF_SHARD.min(min_stale));
         Compaction {
             shards: vec![Shard::default(); shards.get().into()],
             min_stale,
@@ -136,11 +143,10 @@ impl Compaction {
     }
 
     /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
-    /// Where no commit waits, there is no need to rest, and `now` may be [`u64::MAX`]. The first sweep of a shard only
-    /// looks.
-    pub fn next(&mut self, end: u64, now: u64) -> Option<Sweep> {
+    /// The first sweep of a shard only looks.
+    pub fn next(&mut self, end: u64, now: u64, load: Load) -> Option<Sweep> {
         let (ended, took) = self.last;
-        let rested = now.saturating_sub(ended);
+        let rested = if load == Load::Idle { u64::MAX } else { now.saturating_sub(ended) };
         if self.under_way.is_some() || rested < took.saturating_mul(SHORT_REST) {
             return None;
         }
@@ -210,12 +216,14 @@ mod tests {
     /// As long as it stands still, sweeps take no time and there is no rest.
     const NOW: u64 = 5;
 
+    const MIN_STALE: u64 = 50_000;
+
     fn left(messages: u64, keys: u64) -> Option<Left> {
         Some(Left { messages, keys })
     }
 
     fn one_shard() -> Compaction {
-        Compaction::new(NonZeroU16::MIN)
+        Compaction::new(NonZeroU16::MIN, MIN_STALE)
     }
 
     fn write(compaction: &mut Compaction, shard: u16, replaced: u64, new: u64) {
@@ -226,95 +234,122 @@ mod tests {
     #[test]
     fn the_first_sweep_only_looks_and_the_next_comes_when_enough_was_written() {
         let mut compaction = one_shard();
-        assert_eq!(compaction.next(7, NOW), None);
+        assert_eq!(compaction.next(7, NOW, Load::Busy), None);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(10, NOW), Some(Sweep { shard: 0, below: 0 }));
+        assert_eq!(compaction.next(10, NOW, Load::Busy), Some(Sweep { shard: 0, below: 0 }));
         write(&mut compaction, 0, 1_000_000, 0);
-        assert_eq!(compaction.next(20, NOW), None, "one at a time");
+        assert_eq!(compaction.next(20, NOW, Load::Busy), None, "one at a time");
         compaction.ended(left(1_000, 1_000), NOW);
-        assert_eq!(compaction.next(30, NOW), Some(Sweep { shard: 0, below: 10 }));
+        assert_eq!(compaction.next(30, NOW, Load::Busy), Some(Sweep { shard: 0, below: 10 }));
         compaction.ended(left(110_000, 1_000), NOW);
         write(&mut compaction, 0, 49_999, 0);
-        assert_eq!(compaction.next(40, NOW), None);
+        assert_eq!(compaction.next(40, NOW, Load::Busy), None);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(50, NOW), Some(Sweep { shard: 0, below: 30 }));
+        assert_eq!(compaction.next(50, NOW, Load::Busy), Some(Sweep { shard: 0, below: 30 }));
     }
 
     #[test]
     fn shards_are_swept_one_after_the_other_and_many_shards_sooner() {
-        let mut compaction = Compaction::new(NonZeroU16::new(100).unwrap());
+        let mut compaction = Compaction::new(NonZeroU16::new(100).unwrap(), MIN_STALE);
         write(&mut compaction, 3, 1, 0);
         write(&mut compaction, 70, 1, 0);
-        assert_eq!(compaction.next(10, NOW), Some(Sweep { shard: 3, below: 0 }));
-        assert_eq!(compaction.next(11, NOW), None);
+        assert_eq!(compaction.next(10, NOW, Load::Busy), Some(Sweep { shard: 3, below: 0 }));
+        assert_eq!(compaction.next(11, NOW, Load::Busy), None);
         compaction.ended(left(1, 1), NOW);
-        assert_eq!(compaction.next(12, NOW), Some(Sweep { shard: 70, below: 0 }));
+        assert_eq!(compaction.next(12, NOW, Load::Busy), Some(Sweep { shard: 70, below: 0 }));
         compaction.ended(left(1, 1), NOW);
         write(&mut compaction, 3, 2_999, 0);
-        assert_eq!(compaction.next(13, NOW), None);
+        assert_eq!(compaction.next(13, NOW, Load::Busy), None);
         write(&mut compaction, 3, 1, 0);
-        assert_eq!(compaction.next(14, NOW), Some(Sweep { shard: 3, below: 10 }));
+        assert_eq!(compaction.next(14, NOW, Load::Busy), Some(Sweep { shard: 3, below: 10 }));
     }
 
     #[test]
     fn many_keys_may_have_more_old_states_and_new_keys_have_none() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(1, NOW);
+        compaction.next(1, NOW, Load::Busy);
         compaction.ended(left(150_000, 100_000), NOW);
         write(&mut compaction, 0, 399_999, 100_000);
-        assert_eq!(compaction.next(1, NOW), None);
+        assert_eq!(compaction.next(1, NOW, Load::Busy), None);
         write(&mut compaction, 0, 1, 0);
-        assert!(compaction.next(2, NOW).is_some());
+        assert!(compaction.next(2, NOW, Load::Busy).is_some());
     }
 
     #[test]
     fn what_an_earlier_host_left_behind_is_removed_at_once() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(500, NOW);
+        compaction.next(500, NOW, Load::Busy);
         compaction.ended(left(1_000_000, 10), NOW);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(600, NOW), Some(Sweep { shard: 0, below: 500 }));
+        assert_eq!(compaction.next(600, NOW, Load::Busy), Some(Sweep { shard: 0, below: 500 }));
     }
 
     #[test]
     fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(5, NOW);
+        compaction.next(5, NOW, Load::Busy);
         compaction.ended(None, NOW);
         write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(6, NOW), None);
+        assert_eq!(compaction.next(6, NOW, Load::Busy), None);
         write(&mut compaction, 0, 100_000, 0);
-        assert!(compaction.next(7, NOW).is_some());
+        assert!(compaction.next(7, NOW, Load::Busy).is_some());
     }
 
     #[test]
     fn there_is_a_long_rest_after_a_sweep_and_a_short_one_if_there_is_far_too_much() {
         let mut compaction = one_shard();
         write(&mut compaction, 0, 1, 0);
-        compaction.next(1, 1_000);
+        compaction.next(1, 1_000, Load::Busy);
         compaction.ended(left(1, 1), 1_010);
         write(&mut compaction, 0, 100_000, 0);
-        assert_eq!(compaction.next(2, 4_009), None);
+        assert_eq!(compaction.next(2, 4_009, Load::Busy), None);
         write(&mut compaction, 0, 300_000, 0);
-        assert_eq!(compaction.next(3, 1_039), None);
-        assert!(compaction.next(4, 1_040).is_some());
+        assert_eq!(compaction.next(3, 1_039, Load::Busy), None);
+        assert!(compaction.next(4, 1_040, Load::Busy).is_some());
         compaction.ended(left(1, 1), 1_050);
         write(&mut compaction, 0, 100_000, 0);
-        assert_eq!(compaction.next(5, 4_049), None);
-        assert!(compaction.next(5, 4_050).is_some());
+        assert_eq!(compaction.next(5, 4_049, Load::Busy), None);
+        assert!(compaction.next(5, 4_050, Load::Busy).is_some());
+    }
+
+    #[test]
+    fn an_idle_application_needs_no_rest_and_the_next_load_has_one() {
+        let mut compaction = one_shard();
+        write(&mut compaction, 0, 1, 0);
+        compaction.next(1, 1_000, Load::Idle);
+        compaction.ended(left(1, 1), 1_010);
+        write(&mut compaction, 0, 100_000, 0);
+        assert_eq!(
+            compaction.next(2, 1_011, Load::Busy),
+            None,
+            "the sweep took 10 ms also where nobody waited"
+        );
+        assert!(compaction.next(2, 1_011, Load::Idle).is_some());
+    }
+
+    #[test]
+    fn fewer_old_states_may_be_left_than_a_shard_would_have() {
+        let mut compaction = Compaction::new(NonZeroU16::new(4).unwrap(), 100);
+        write(&mut compaction, 1, 1, 0);
+        compaction.next(1, NOW, Load::Busy);
+        compaction.ended(left(1, 1), NOW);
+        write(&mut compaction, 1, 99, 0);
+        assert_eq!(compaction.next(2, NOW, Load::Busy), None);
+        write(&mut compaction, 1, 1, 0);
+        assert!(compaction.next(3, NOW, Load::Busy).is_some());
     }
 
     #[test]
     fn large_states_weigh_more() {
         let mut compaction = one_shard();
         compaction.wrote(0, true, 8);
-        compaction.next(1, NOW);
+        compaction.next(1, NOW, Load::Busy);
         compaction.ended(left(1, 1), NOW);
         (0..49).for_each(|_| compaction.wrote(0, true, 1 << 20));
-        assert!(compaction.next(2, NOW).is_some());
+        assert!(compaction.next(2, NOW, Load::Busy).is_some());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::clock::now;
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
+use super::leftovers;
 use super::reader::{Read, Reader};
 use super::regulator::Regulator;
 use super::returns::Returned;
@@ -135,6 +136,8 @@ pub struct Engine {
     permissions: Option<Permissions>,
     /// Events that may not run, and why.
     condemned: HashMap<(HandlerIx, u64), Failure>,
+    /// Bounds the events that are read again at once.
+    fetching: Arc<Semaphore>,
     /// A sequence that was committed: about the end of the stream.
     end: u64,
     compaction: Compaction,
@@ -182,18 +185,20 @@ impl Engine {
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
+        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), aside.leftovers));
         let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
             Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
         };
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
             changes: ties.changes,
-            regulators: settings.handlers.iter().zip(&aside).map(regulator).collect(),
+            regulators: settings.handlers.iter().zip(&aside.counts).map(regulator).collect(),
             returns: mpsc::channel(1).1,
             returning: 0,
             commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
+            fetching: jobs::fetching_room(broker.max_payload()),
             end: 0,
-            compaction: Compaction::new(settings.shards),
+            compaction: Compaction::new(settings.shards, settings.stream.stale_states),
             counters: Counters::new(handler_names, now()),
             ready: (0..count).map(|_| VecDeque::new()).collect(),
             running: vec![0; count],
@@ -282,7 +287,8 @@ impl Engine {
                 Action::Fetch { key, positions } => {
                     for position in positions {
                         let Some(fetch) = self.fetch_of(place, &key) else { continue };
-                        self.jobs.spawn(jobs::fetch(self.post(), fetch, position));
+                        let room = Arc::clone(&self.fetching);
+                        self.jobs.spawn(jobs::fetch(self.post(), room, fetch, position));
                     }
                 }
                 Action::TakeBack { key, next } => {

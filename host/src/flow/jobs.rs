@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::compact::Left;
+use super::failpoint;
+use super::leftovers::{self, Leftover};
 use super::returns::Post;
 use super::shards::Place;
 use super::states::State;
@@ -241,8 +243,21 @@ pub(super) struct Fetch {
     pub(super) stream: Arc<str>,
 }
 
-/// Reads an event again.
-pub(super) async fn fetch(post: Post, fetch: Fetch, position: u64) -> Done {
+/// Bytes of events that are on their way to be read again, if each is as large as the server allows.
+const FETCHING_BYTES: usize = 64 << 20;
+
+/// Events that are read again at once.
+const FETCHING: usize = 64;
+
+/// The room for events that are read again: a permit for each that is on its way. How large one is is known only when it
+/// is here, so each counts as the largest that there may be.
+pub(super) fn fetching_room(max_payload: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((FETCHING_BYTES / max_payload.max(1)).clamp(1, FETCHING)))
+}
+
+/// Reads an event again, once there is room for it.
+pub(super) async fn fetch(post: Post, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
+    let _permit = room.acquire().await.expect("the room is never closed");
     let Fetch { generation, place, key, stream } = fetch;
     let event = if position < SET_ASIDE {
         let message = persist("event", || post.broker.at(&stream, position)).await;
@@ -272,10 +287,11 @@ pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>
     Done::Removed { generation, requests }
 }
 
-/// Removes what was set aside on a subject, below a sequence.
+/// Removes the events of a key that were held back and have run: its gate is open. If the host dies before, the next one
+/// finds them.
 pub(super) async fn forget(post: Post, subject: String, below: u64) -> Done {
-    post.forget(&subject, below).await;
-    Done::Nothing
+    failpoint::hit(failpoint::GATE_OPENED);
+    leftovers::remove(post.broker, post.stream, vec![Leftover { subject, below }]).await
 }
 
 /// Sends the answers of committed events.

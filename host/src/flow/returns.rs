@@ -99,7 +99,10 @@ impl Post {
         headers: &Headers,
         payload: bytes::Bytes,
     ) -> Option<Returned> {
-        let (name, what) = self.names.parse_replay(subject)?;
+        // What nobody can carry out is removed like what is done.
+        let Some((name, what)) = self.names.parse_replay(subject) else {
+            return Some(Returned::Gone { request });
+        };
         let Some(handler) = self.handlers.iter().position(|handler| **handler == *name) else {
             tracing::warn!(handler = name, request, "request is for a handler that there is no longer");
             return None;
@@ -218,14 +221,6 @@ impl Post {
             persist("request", || self.broker.delete(&self.stream, request)).await;
         };
         stream::iter(done).map(remove).buffer_unordered(READING).collect::<()>().await;
-    }
-
-    /// Removes what was set aside on a subject below a sequence. If that fails, it stays without harm.
-    pub(super) async fn forget(&self, subject: &str, below: u64) {
-        failpoint::hit(failpoint::GATE_OPENED);
-        if let Err(error) = self.broker.purge_below(&self.stream, subject, below).await {
-            tracing::debug!(%error, subject, "what was set aside stays for now");
-        }
     }
 }
 

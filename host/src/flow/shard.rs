@@ -39,6 +39,11 @@ const DONE_BYTES: usize = 2;
 /// How long an event is parked at a time.
 const PARKED: Duration = Duration::from_secs(10);
 
+/// While fewer events than this are being read again, and less than this is held, those behind the first of a lane are
+/// read again before they are needed. Events that are away were not counted as held: there may be many, and large ones.
+const COMING_AHEAD: usize = 64;
+const HELD_AHEAD_BYTES: usize = 1 << 20;
+
 /// One handler in one shard.
 #[derive(Debug)]
 pub struct Track {
@@ -49,6 +54,8 @@ pub struct Track {
     /// Everything up to this sequence of the application's stream is known to be stored.
     known: u64,
     held: Held,
+    /// How many events are being read again.
+    coming: usize,
 }
 
 /// What a track begins with.
@@ -74,6 +81,7 @@ impl Track {
             on_dead_letter: beginning.on_dead_letter,
             known: beginning.known,
             held: Held::default(),
+            coming: 0,
         }
     }
 
@@ -266,6 +274,7 @@ impl Track {
         now: u64,
         actions: &mut Vec<Action>,
     ) {
+        self.coming = self.coming.saturating_sub(1);
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let Some(index) = lane.queue.iter().position(|(p, _)| *p == position) else { return };
         match event {
@@ -317,8 +326,11 @@ impl Track {
             }
             Slot::Away | Slot::Coming => lane.head = Head::Fetching,
         }
-        let positions = lane.fetches();
+        // What is not needed now need not be here.
+        let ahead = self.coming < COMING_AHEAD && self.held.bytes < HELD_AHEAD_BYTES;
+        let positions = lane.fetches(if ahead { STUCK_LANE_KEEPS } else { 1 });
         if !positions.is_empty() {
+            self.coming += positions.len();
             actions.push(Action::Fetch { key: key.clone(), positions });
         }
     }

@@ -95,6 +95,9 @@ pub struct StreamSettings {
     pub max_age: Option<Duration>,
     /// Copies in a cluster. Default 1.
     pub replicas: usize,
+    /// How many states that later ones have replaced are left in the stream before they are removed, about. One weighs 1,
+    /// and 1 for each KiB. Default 50,000.
+    pub stale_states: u64,
 }
 
 /// Where a handler that is new to the stream begins.

@@ -11,9 +11,10 @@ use super::fault::Code;
 use crate::assembly::print::{self, say, visible};
 use crate::broker::Broker;
 use crate::flow::acquire::members;
+use crate::flow::gates::{self, StoredGate};
 use crate::values::checkpoint::{Checkpoint, Progress};
 use crate::values::dead_letter::rfc3339;
-use crate::values::gate::{Gate, Phase};
+use crate::values::gate::Phase;
 use crate::values::member::{Activity, Member};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings};
@@ -188,21 +189,15 @@ async fn held_keys(
 ) -> anyhow::Result<BTreeMap<String, Vec<HeldKey>>> {
     let stream = &settings.stream.name;
     let mut all: BTreeMap<String, Vec<HeldKey>> = BTreeMap::new();
-    let gates = broker.last_of_each(stream, &names.gates()).await?;
+    let gates = gates::read(broker, stream, names).await?;
     if gates.is_empty() {
         return Ok(all);
     }
-    // A gate that is written meanwhile comes again: its newest message counts.
-    let gates: BTreeMap<_, _> = gates.into_iter().map(|gate| (gate.subject.clone(), gate)).collect();
     let aside: BTreeMap<String, usize> =
         broker.subjects(stream, &names.all_held()).await?.into_iter().collect();
-    for message in gates.into_values() {
-        let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
-        let Some(gate) = Gate::decode(&message.payload).filter(|gate| gate.phase != Phase::Open) else {
-            continue;
-        };
-        let set_aside = aside.get(&names.held(shard, handler, token)).copied().unwrap_or_default() as u64;
-        all.entry(handler.to_owned()).or_default().push(HeldKey {
+    for StoredGate { shard, handler, token, gate } in gates {
+        let set_aside = aside.get(&names.held(shard, &handler, &token)).copied().unwrap_or_default() as u64;
+        all.entry(handler).or_default().push(HeldKey {
             key: gate.key,
             phase: gate.phase,
             event: gate.event,

@@ -17,6 +17,10 @@ use crate::values::effects::RESERVED_TOKENS;
 use crate::values::settings::{NatsSettings, Settings, StreamSettings, TlsSettings};
 use crate::values::subject::Pattern;
 
+/// Measured: a removal holds the server for some milliseconds at least.
+const DEFAULT_STALE_STATES: u64 = 50_000;
+const MIN_STALE_STATES: u64 = 100;
+
 /// All checkpoints must fit into one batch, and shards cost a message in most commits.
 const MAX_SHARDS: u64 = 512;
 
@@ -200,11 +204,13 @@ fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
     }
     let max_age = section.parsed("max-age", parse_duration).map(|age| age.value);
     let replicas = section.integer("replicas", 1..=5).unwrap_or(1);
+    let stale_states = section.integer("stale-states", MIN_STALE_STATES..=u64::from(u32::MAX));
     section.finish();
     Some(StreamSettings {
         name: name?.into(),
         subjects: subjects.into_iter().map(|subject| subject.value).collect(),
         max_age,
         replicas: usize::try_from(replicas).unwrap_or(1),
+        stale_states: stale_states.unwrap_or(DEFAULT_STALE_STATES),
     })
 }

@@ -214,7 +214,8 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
     assert_eq!(asked.handlers[0].outage.map(|outage| outage.keys), Some(20));
     assert_eq!(plain.retry.on.memory, Answer::Once);
     assert_eq!(settings.dead_letters_max_age, None);
-    let text = SOUND.replace("config =", "on-dead-letter = \"hold-key\"\nmax-held = 5\nrate-limit = \"30/m\"\nconcurrency = 3\noutage = { max-open = \"2h\", keys = 7, window = \"1m\", probe = { initial = \"1s\" } }\nconfig =");
+    assert_eq!(settings.stream.stale_states, 50_000);
+    let text = SOUND.replace("max-age = \"30d\"", "stale-states = 1000").replace("config =", "on-dead-letter = \"hold-key\"\nmax-held = 5\nrate-limit = \"30/m\"\nconcurrency = 3\noutage = { max-open = \"2h\", keys = 7, window = \"1m\", probe = { initial = \"1s\" } }\nconfig =");
     let text = text.replace(
         "max-attempts = 7",
         "max-attempts = 7\nmax-elapsed = \"1h\"\non = { trap = \"dead-letter\", host-calls = \"retry\" }",
@@ -233,6 +234,7 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
     assert_eq!((handler.retry.on.trap, handler.retry.on.host_calls), (Answer::DeadLetter, Answer::Retry));
     assert_eq!((handler.retry.max_elapsed.as_secs(), handler.limits.host_calls), (3600, 9));
     assert_eq!(settings.dead_letters_max_age.map(|age| age.as_secs()), Some(90 * 24 * 3600));
+    assert_eq!(settings.stream.stale_states, 1_000);
 }
 
 #[test]

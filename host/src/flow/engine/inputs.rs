@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
-use crate::flow::compact;
+use crate::flow::compact::{self, Load};
 use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
@@ -48,10 +48,8 @@ impl Engine {
             for handler in &found {
                 let Some(settings) = self.settings.handlers.get(*handler) else { continue };
                 let (key, failure) = settings.key_of(&event);
-                let admission = self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
-                if let (Admission::Queued, Some(failure)) = (admission, failure) {
-                    self.condemned.insert((*handler, event.position()), failure);
-                }
+                let read = self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+                condemn(&mut self.condemned, (*handler, event.position()), failure, read);
             }
         }
         if let Some((reader, _)) = self.readers.get_mut(reader) {
@@ -62,7 +60,7 @@ impl Engine {
 
     /// A dead letter is to be sent again, or a key to be released.
     pub(super) fn returned(&mut self, returned: Returned) -> Result<(), Error> {
-        let (handler, event, (key, failure)) = match returned {
+        let (handler, event, key, failure) = match returned {
             Returned::Lost(reason) => return Err(Error::Lost(reason)),
             Returned::Gone { request } => {
                 self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
@@ -70,8 +68,8 @@ impl Engine {
             }
             Returned::Event { handler, event } => {
                 let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
-                let key = settings.key_of(&event);
-                (handler, event, key)
+                let (key, failure) = settings.key_of(&event);
+                (handler, event, key, failure)
             }
             Returned::Release { handler, token, replay } => {
                 let gates = self.shards.stored_gates();
@@ -82,16 +80,15 @@ impl Engine {
                     return Ok(());
                 };
                 let stream = Arc::clone(&self.origins.stream);
-                (handler, Event::release(stream, replay), (Key::new(&gate.key), None))
+                (handler, Event::release(stream, replay), Key::new(&gate.key), None)
             }
         };
         let place = Place { shard: key.shard(self.shards.count()), handler };
         let (replay, position) = (event.replay().unwrap_or_default(), event.position());
-        match self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions) {
-            Admission::Queued => {
-                self.returning += 1;
-                self.condemned.extend(failure.map(|failure| ((handler, position), failure)));
-            }
+        let read = self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions);
+        condemn(&mut self.condemned, (handler, position), failure, read);
+        match read {
+            Admission::Queued => self.returning += 1,
             // It was done before the host started.
             Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
         }
@@ -246,7 +243,7 @@ impl Engine {
             self.compaction.wrote(*shard, replaced, bytes);
         }
         self.end = first;
-        self.compact(now);
+        self.compact(now, Load::Busy);
         if !batch.replies.is_empty() {
             self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
         }
@@ -269,10 +266,10 @@ impl Engine {
         }
     }
 
-    /// Has removed what is old, `moment` being now, in milliseconds since 1970.
-    pub(super) fn compact(&mut self, moment: u64) {
+    /// Has what is old removed.
+    pub(super) fn compact(&mut self, now: u64, load: Load) {
         let (stream, names) = (&self.origins.stream, &self.origins.names);
-        if let Some(sweep) = self.compaction.next(self.end, moment) {
+        if let Some(sweep) = self.compaction.next(self.end, now, load) {
             self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
         }
         if let Some(below) = self.checkpoints.next(self.commits.lowest_fence()) {
@@ -332,5 +329,17 @@ fn permitted(permissions: Option<&Permissions>, verdict: Verdict) -> Verdict {
     match refused {
         Some(subject) => Verdict::Failed(Failure::new(CauseClass::Refused, denied(subject)).into()),
         None => verdict,
+    }
+}
+
+/// Notes why an event may not run, if it waits to: one that is done already would never be asked for.
+fn condemn(
+    condemned: &mut HashMap<(HandlerIx, u64), Failure>,
+    event: (HandlerIx, u64),
+    failure: Option<Failure>,
+    read: Admission,
+) {
+    if let (Some(failure), Admission::Queued) = (failure, read) {
+        condemned.insert(event, failure);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Engine, Rooms, now, positions};
 use crate::flow::activity::Snapshot;
+use crate::flow::compact::Load;
 use crate::flow::jobs;
 use crate::flow::regulator::Regulator;
 use crate::values::member::{Activity, TTL_SECONDS};
@@ -34,8 +35,7 @@ impl Engine {
         if std::mem::take(&mut self.moved) {
             self.touch_lagging();
         } else if self.under_way.is_empty() && self.commits.is_empty() {
-            // Nobody waits for a commit now.
-            self.compact(u64::MAX);
+            self.compact(now, Load::Idle);
         }
         self.judge();
         self.trim();

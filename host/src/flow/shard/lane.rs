@@ -70,10 +70,10 @@ impl Lane {
         self.queue.front().is_some_and(|(position, _)| is_set_aside(*position))
     }
 
-    /// What of the first events has to be fetched.
-    pub(super) fn fetches(&mut self) -> Vec<u64> {
+    /// What of the first `number` events has to be fetched.
+    pub(super) fn fetches(&mut self, number: usize) -> Vec<u64> {
         let mut positions = Vec::new();
-        for (position, slot) in self.queue.iter_mut().take(STUCK_LANE_KEEPS) {
+        for (position, slot) in self.queue.iter_mut().take(number) {
             if matches!(slot, Slot::Away) {
                 *slot = Slot::Coming;
                 positions.push(*position);

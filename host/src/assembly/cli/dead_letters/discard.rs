@@ -17,6 +17,7 @@ use crate::assembly::cli::fault::Code;
 use crate::assembly::cli::{TargetArgs, check_host};
 use crate::assembly::print::{self, say, visible};
 use crate::broker::{Broker, Part};
+use crate::flow::gates;
 use crate::values::gate::{Gate, Phase};
 use crate::values::key::Key;
 use crate::values::names::{Names, dead};
@@ -163,7 +164,7 @@ async fn closed_gates(
     settings: &Settings,
     names: &Names,
 ) -> anyhow::Result<HashSet<(String, String)>> {
-    Ok(gates(broker, settings, names)
+    Ok(closed(broker, settings, names)
         .await?
         .into_iter()
         .map(|((handler, _), gate)| (handler, gate.event))
@@ -171,18 +172,12 @@ async fn closed_gates(
 }
 
 /// Every gate that is closed, by handler and key.
-pub(super) async fn gates(
+pub(super) async fn closed(
     broker: &Broker,
     settings: &Settings,
     names: &Names,
 ) -> anyhow::Result<HashMap<(String, Key), Gate>> {
-    let mut gates = HashMap::new();
-    for message in broker.last_of_each(&settings.stream.name, &names.gates()).await? {
-        let Some((_, handler, _)) = names.parse_gate(&message.subject) else { continue };
-        let Some(gate) = Gate::decode(&message.payload) else { continue };
-        // What is written meanwhile is read as well: the last one counts.
-        gates.insert((handler.to_owned(), Key::new(&gate.key)), gate);
-    }
-    gates.retain(|_, gate| gate.phase == Phase::Closed);
-    Ok(gates)
+    let held = gates::read(broker, &settings.stream.name, names).await?.into_iter();
+    let closed = held.filter(|stored| stored.gate.phase == Phase::Closed);
+    Ok(closed.map(|stored| ((stored.handler, Key::new(&stored.gate.key)), stored.gate)).collect())
 }

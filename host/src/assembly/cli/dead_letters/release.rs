@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::discard::gates;
+use super::discard::closed;
 use super::progress;
 use super::wait::Outcomes;
 use crate::assembly::cli::audit::audit;
@@ -43,7 +43,7 @@ impl Command {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         let key = Key::new(&self.key);
-        let gates = gates(&broker, &settings, &names).await?;
+        let gates = closed(&broker, &settings, &names).await?;
         if !gates.contains_key(&(self.handler.clone(), key.clone())) {
             let message = format!("key `{}` of handler `{}` is not held", visible(&self.key), self.handler);
             return Err(Code::NotFound.fault(message).into());
