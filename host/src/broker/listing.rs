@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use futures::{Stream, StreamExt, stream};
-use time::OffsetDateTime;
 
 use super::connect::chain;
 use super::observe::observing;
@@ -69,8 +68,6 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 pub(super) enum Begin {
     /// Every message at or above a sequence.
     At(u64),
-    /// Every message stored at or after a time.
-    Since(OffsetDateTime),
     /// The last message of each subject. One that is written meanwhile comes again; the later one counts.
     LastOfEach,
 }
@@ -248,7 +245,7 @@ impl List {
         let begin = self.wanted.begin;
         let start_sequence = match begin {
             Begin::At(start) => start.max(self.last + 1),
-            Begin::Since(_) | Begin::LastOfEach => self.last + 1,
+            Begin::LastOfEach => self.last + 1,
         };
         if start_sequence > until {
             self.ended = true;
@@ -256,8 +253,7 @@ impl List {
         }
         let policy = match begin {
             Begin::LastOfEach => DeliverPolicy::LastPerSubject,
-            Begin::Since(start_time) if self.last == 0 => DeliverPolicy::ByStartTime { start_time },
-            Begin::At(_) | Begin::Since(_) => DeliverPolicy::ByStartSequence { start_sequence },
+            Begin::At(_) => DeliverPolicy::ByStartSequence { start_sequence },
         };
         self.source = Some(self.consume(policy, until).await?);
         Ok(())

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::connect::chain;
-use super::listing::{Begin, Wanted};
-use super::{Broker, Error, Part, Stored, delivered, headers};
+use super::{Broker, Error, Stored, delivered, headers};
 use crate::values::event::Headers;
 use crate::values::subject::Pattern;
 

@@ -64,7 +64,7 @@ impl Command {
         };
         if json {
             let of_role = |role: &Role| (role.name().to_owned(), described(&Rights::of(*role, &settings)));
-            return print::json(&roles.iter().map(of_role).collect::<Map<String, Value>>().into());
+            return print::json(&roles.iter().map(of_role).collect::<Map<String, Value>>());
         }
         let text = if self.nsc { nsc(&settings, &roles) } else { authorization(&settings, &roles, &login) };
         Ok(say!("{}", text.trim_end())?)

@@ -1,7 +1,7 @@
 //! Which application a command is for, and which server.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -18,7 +18,7 @@ const URL_VARIABLE: &str = "HEDDLE_NATS_URL";
 #[derive(Debug, Args)]
 pub(super) struct FileArgs {
     /// The application's file.
-    #[arg(short, long, value_name = "FILE", default_value = "heddle.toml", env = "HEDDLE_CONFIG")]
+    #[arg(short, long, value_name = "FILE", default_value = config::FILE, env = "HEDDLE_CONFIG")]
     pub(super) config: PathBuf,
 }
 
@@ -61,6 +61,12 @@ fn is_in_environment(url: &str) -> bool {
 impl FileArgs {
     pub(super) fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
         Ok(config::load(&self.config, needs)?)
+    }
+
+    /// None: nobody named a file, and there is none.
+    pub(super) fn load_if_there(&self, needs: Needs) -> anyhow::Result<Option<Settings>> {
+        let usual = self.config == Path::new(config::FILE);
+        if usual && !self.config.exists() { Ok(None) } else { self.load(needs).map(Some) }
     }
 
     /// Who says which server a host connects to.

@@ -1,6 +1,6 @@
 //! What the engine takes in: events that were read, and the ends of jobs.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::task::JoinError;
@@ -13,7 +13,7 @@ use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
-use crate::flow::shards::{Place, Shards};
+use crate::flow::shards::{HandlerIx, Place, Shards};
 use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};

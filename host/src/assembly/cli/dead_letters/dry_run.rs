@@ -40,7 +40,7 @@ pub(super) async fn run(
     let bar = progress("running", picked.len());
     let (mut done, mut failed, mut gone) = (0, 0, 0);
     // One after the other: what a dead letter holds is in memory only while it runs.
-    for Picked { sequence, handler } in picked {
+    for Picked { sequence, handler, .. } in picked {
         let Some((plugin, handler)) = plugins.get(&**handler) else { continue };
         let Some(letter) = letter(broker, settings, *sequence).await? else {
             gone += 1;

@@ -133,7 +133,7 @@ impl Command {
             } else {
                 ", or drop what cannot be read of its headers with --edit"
             };
-            bail!(
+            anyhow::bail!(
                 "dead letter {sequence} cannot be replayed: {}; publish the event again in a form that can be read and discard the dead letter{edit}",
                 unreadable.reason
             );
@@ -233,7 +233,7 @@ async fn edited(broker: &Broker, settings: &Settings, selected: &[Picked]) -> an
 fn check_handlers(selected: &[Picked], settings: &Settings) -> anyhow::Result<()> {
     match selected.iter().find(|letter| settings.handler(&letter.handler).is_none()) {
         None => Ok(()),
-        Some(Picked { sequence, handler }) => Err(Code::NotFound
+        Some(Picked { sequence, handler, .. }) => Err(Code::NotFound
             .fault(format!(
                 "dead letter {sequence} is of handler `{}`, which the file does not have: select others with --handler, or add it",
                 visible(handler)
