@@ -14,8 +14,7 @@ impl List {
         let until = self.until?;
         let start = match self.wanted.begin {
             Begin::At(start) => start.max(self.last + 1),
-            Begin::Since(_) if self.last > 0 => self.last + 1,
-            Begin::Since(_) | Begin::LastOfEach => return None,
+            Begin::LastOfEach => return None,
         };
         let filter = self.wanted.filter.as_deref().unwrap_or(">");
         // That this cannot be read either is no news: the list has its own bound.
