@@ -120,7 +120,7 @@ async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
         }
     }
     let (mut messages, mut end) = (Vec::new(), 100);
-    while let Some(batch) = commits.next(&shards, &[EVENTS.len() as u64 + 1]) {
+    while let Some(batch) = commits.next(&shards, &[EVENTS.len() as u64 + 1], 1_700_000_000_000) {
         messages.extend(batch.messages.iter().cloned());
         commits.stored(&batch, end);
         end += batch.messages.len() as u64;

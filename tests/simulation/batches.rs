@@ -21,7 +21,7 @@ impl World {
         let lag = self.random.random_range(0..100);
         self.host.touch_lagging(lag);
         let host = &mut self.host;
-        let Some(batch) = host.commits.next(&host.shards, &host.positions) else {
+        let Some(batch) = host.commits.next(&host.shards, &host.positions, self.now) else {
             return Ok(false);
         };
         ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || {

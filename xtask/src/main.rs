@@ -82,7 +82,9 @@ enum Chore {
     ///
     /// `swap` replaces a plugin's file 10,000 times under 5,000 events a second, one time in ten by what is no good; it
     /// takes about an hour. `cargo xtask torture swap --help` shows the options: `--swaps N`, `--rate R`, `--bad SHARE`,
-    /// `--seed N`, `--disk`. A small one is among the tests.
+    /// `--seed N`, `--disk`. `mix` lets every mix of good and bad events come to its end: a matrix of shares, keys and
+    /// instances with real outages, which takes about half an hour; `--only NAME`, `--events N`, `--rate R`, `--seed N`.
+    /// Small ones are among the tests.
     #[command(disable_help_flag = true)]
     Torture {
         #[command(flatten)]

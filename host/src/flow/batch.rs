@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -75,6 +75,7 @@ pub struct Batch {
 /// A batch that grows.
 pub(super) struct Builder {
     origins: Arc<Origins>,
+    now: SystemTime,
     messages: Vec<BatchMessage>,
     bytes: usize,
     pub(super) units: Vec<Unit>,
@@ -88,10 +89,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Begins with the checkpoints of these shards.
-    pub(super) fn new(origins: Arc<Origins>, shards: BTreeSet<u16>) -> Self {
+    /// Begins with the checkpoints of these shards. `now` is in milliseconds since 1970: what is published later counts
+    /// from then.
+    pub(super) fn new(origins: Arc<Origins>, shards: BTreeSet<u16>, now: u64) -> Self {
         Builder {
             origins,
+            now: UNIX_EPOCH + Duration::from_millis(now),
             messages: Vec::new(),
             bytes: 0,
             units: Vec::new(),
@@ -221,7 +224,7 @@ impl Builder {
             let (subject, schedule) = match when {
                 When::Now => (target, None),
                 When::After(seconds) => {
-                    let at = SystemTime::now() + Duration::from_secs((*seconds).into());
+                    let at = self.now + Duration::from_secs((*seconds).into());
                     let waiting = origins.names.schedule(handler, settled.event.position(), index);
                     (waiting, Some(Schedule { at, target }))
                 }

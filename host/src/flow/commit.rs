@@ -162,13 +162,13 @@ impl Commits {
 
     /// The next batch, if there is one to be sent now: as many units as fit, shard by shard, the shard first whose
     /// units have waited longest.
-    pub fn next(&mut self, shards: &Shards, positions: &[u64]) -> Option<Batch> {
+    pub fn next(&mut self, shards: &Shards, positions: &[u64], now: u64) -> Option<Batch> {
         if !self.is_due() {
             return None;
         }
         let free = |shard: &u16| self.chains.get(usize::from(*shard)).is_some_and(|chain| !chain.busy);
         let touched: BTreeSet<u16> = self.touched.iter().copied().filter(free).take(MAX_TOUCHED).collect();
-        let mut builder = Builder::new(Arc::clone(&self.origins), touched.clone());
+        let mut builder = Builder::new(Arc::clone(&self.origins), touched.clone(), now);
         // What comes after a gate was opened is not stored before that.
         let mut blocked = BTreeSet::new();
         for opened in std::mem::take(&mut self.opened) {

@@ -264,7 +264,7 @@ impl Batches {
         if !self.commits.is_full() {
             return;
         }
-        while let Some(batch) = self.commits.next(&self.lanes.shards, &[self.lanes.next]) {
+        while let Some(batch) = self.commits.next(&self.lanes.shards, &[self.lanes.next], 1_000) {
             self.commits.stored(&batch, self.end);
             self.end += batch.messages.len() as u64;
             for (shard, _, checkpoint) in &batch.checkpoints {

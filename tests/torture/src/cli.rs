@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::mix;
 use crate::swap::{self, Plan};
 
 #[derive(Debug, Parser)]
@@ -19,6 +20,24 @@ struct Cli {
 enum Campaign {
     /// Replace a plugin's file again and again under load, also by what is no good.
     Swap(Options),
+    /// Let every mix of good and bad events come to its end: a matrix of shares, keys and instances, with real outages.
+    Mix(MixOptions),
+}
+
+#[derive(Debug, Args)]
+struct MixOptions {
+    /// Events of each cell of the matrix
+    #[arg(long, default_value_t = 10_000)]
+    events: u64,
+    /// Events a second
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// Only cells whose name contains this: flaky, "few bad", poison, rejected, "all kinds", outage
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// What everything is drawn from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -48,10 +67,15 @@ struct Options {
 
 /// The program.
 pub fn main() -> ExitCode {
-    let Campaign::Swap(options) = Cli::parse().campaign;
+    let campaign = async {
+        match Cli::parse().campaign {
+            Campaign::Swap(options) => run(options).await,
+            Campaign::Mix(options) => run_mix(options).await,
+        }
+    };
     let result = tokio::runtime::Runtime::new()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(options)));
+        .and_then(|runtime| runtime.block_on(campaign));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,6 +101,26 @@ async fn run(options: Options) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let report = swap::run(&plan, &|swaps, what| {
         bar.set_position(swaps as u64);
+        bar.set_message(what);
+    })
+    .await?;
+    bar.finish_and_clear();
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    ensure!(report.is_sound(), "the campaign with seed {} found faults", plan.seed);
+    Ok(())
+}
+
+async fn run_mix(options: MixOptions) -> Result<()> {
+    let MixOptions { events, rate, only, seed } = options;
+    let mut cells = mix::matrix();
+    cells.retain(|cell| only.as_ref().is_none_or(|only| cell.name.contains(&**only)));
+    ensure!(!cells.is_empty(), "no cell has such a name");
+    let plan = mix::Plan { events, rate, cells, seed: seed.unwrap_or_else(rand::random) };
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells · {elapsed} · {wide_msg}");
+    let bar = ProgressBar::new(plan.cells.len() as u64);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let report = mix::run(&plan, &|cells, what| {
+        bar.set_position(cells as u64);
         bar.set_message(what);
     })
     .await?;

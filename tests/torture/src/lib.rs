@@ -5,4 +5,6 @@
 
 pub mod cli;
 
+pub mod mix;
+
 pub mod swap;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use heddle_torture::mix;
 use heddle_torture::swap::{Plan, run};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,6 +18,14 @@ async fn forty_swaps_under_load_lose_repeat_and_reorder_nothing() {
         disk: false,
     };
     let report = run(&plan, &|_, _| {}).await.expect("the campaign comes to its end");
+    println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain data"));
+    assert!(report.is_sound());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_mix_every_event_ends_as_it_should() {
+    let plan = mix::Plan { events: 4_000, rate: 1_000, cells: mix::few(), seed: 1 };
+    let report = mix::run(&plan, &|_, _| {}).await.expect("the campaign comes to its end");
     println!("{}", serde_json::to_string_pretty(&report).expect("a report is plain data"));
     assert!(report.is_sound());
 }

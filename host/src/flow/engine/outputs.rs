@@ -67,7 +67,7 @@ impl Engine {
         while self.under_way.len() < MAX_BATCHES && self.commits.is_due() && self.linger().is_none() {
             self.sent = Instant::now();
             let positions = positions(&self.readers, self.plan.handlers.len());
-            let Some(batch) = self.commits.next(&self.shards, &positions) else { return };
+            let Some(batch) = self.commits.next(&self.shards, &positions, now()) else { return };
             let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
             let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
             let (messages, number) = (Arc::clone(&batch.messages), batch.number);

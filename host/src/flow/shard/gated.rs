@@ -11,6 +11,7 @@ use crate::values::key::Key;
 impl Track {
     /// Goes on with the keys that drain.
     pub fn resume(&mut self, now: u64, actions: &mut Vec<Action>) {
+        self.record.begin_at(now);
         for key in self.gates.draining() {
             self.lanes.entry(key.clone()).or_insert_with(|| Lane::new(now));
             self.advance(&key, now, actions);

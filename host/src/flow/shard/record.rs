@@ -50,6 +50,16 @@ impl Record {
         }
     }
 
+    /// The clock may have been set back since the attempts were written down: none of them failed later than `now`.
+    pub(super) fn begin_at(&mut self, now: u64) {
+        for attempt in self.attempts.values_mut() {
+            let last = attempt.times.last().map_or(attempt.first, |last| attempt.first + u64::from(*last));
+            let ahead = last.saturating_sub(now);
+            attempt.first = attempt.first.saturating_sub(ahead);
+            attempt.due = attempt.due.saturating_sub(ahead);
+        }
+    }
+
     /// Whether the window is full.
     pub(super) fn is_full(&self) -> bool {
         let done = usize::try_from(self.done.len()).unwrap_or(usize::MAX);
@@ -218,5 +228,31 @@ impl Record {
     /// A request that is done is no longer in the stream.
     pub(super) fn removed(&mut self, request: u64) {
         self.replayed.remove(request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::verdict::CauseClass;
+
+    #[test]
+    fn an_event_waits_no_longer_than_was_decided_when_the_clock_was_set_back_before_a_start() {
+        let attempt = |position, first, due, last| Attempt {
+            position,
+            attempts: 1,
+            first,
+            due,
+            class: CauseClass::Retry,
+            cause: String::new(),
+            times: vec![0, last],
+        };
+        let attempts = vec![attempt(1, 3_600_000, 3_606_000, 1_000), attempt(2, 500, 2_500, 100)];
+        let progress = Progress { attempts, ..Progress::default() };
+        let mut record = Record::new(&progress, usize::MAX);
+        record.begin_at(1_000);
+        let of = |position| record.attempt(position).map(|attempt| (attempt.first, attempt.due));
+        assert_eq!(of(1), Some((0, 6_000)), "an hour ahead: five seconds are left of six");
+        assert_eq!(of(2), Some((500, 2_500)));
     }
 }

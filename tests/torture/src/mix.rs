@@ -1,0 +1,196 @@
+//! The campaign of mixes: events that succeed, fail for a while, fail for good, are slow or rejected, in shares and over
+//! keys that a matrix varies, with new and with reused instances, with a circuit and without, and with a real outage as
+//! control.
+//!
+//! Promises to find every cell that stands still, every event that does not end as its class says, every effect that is
+//! missing, repeated or out of order, and every key without bad events that waits for others. A cell is *stuck* when
+//! nothing ends for longer than any wait that the application is set to.
+
+mod class;
+mod judge;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use async_nats::jetstream;
+use futures::{StreamExt, TryStreamExt};
+use heddle_tests::{App, Server};
+use serde::Serialize;
+
+use class::{Class, Shares};
+use judge::{Progress, Verdict};
+
+/// How long nothing may end before a cell counts as stuck. The longest wait of the application is a second.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// How long the outage of a cell lasts.
+const OUTAGE: Duration = Duration::from_secs(5);
+
+/// One mix.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Cell {
+    /// Its name in the report.
+    pub name: &'static str,
+    pub shares: Shares,
+    pub keys: u64,
+    /// Instances that serve many events.
+    pub reuse: bool,
+    pub circuit: bool,
+    /// What every event depends on is away for a while.
+    pub outage: bool,
+}
+
+/// How large a campaign is.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Events of each cell.
+    pub events: u64,
+    /// Events a second.
+    pub rate: u64,
+    pub cells: Vec<Cell>,
+    /// What everything is drawn from.
+    pub seed: u64,
+}
+
+/// What became of a cell.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    pub cell: Cell,
+    pub verdict: Verdict,
+    /// From the first event to the last end.
+    pub seconds: f64,
+    /// The host's memory at the end, in MiB.
+    pub memory: u64,
+}
+
+/// What a campaign has found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub seed: u64,
+    pub events: u64,
+    pub rate: u64,
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// Whether every cell came to its end, and a right one.
+    pub fn is_sound(&self) -> bool {
+        self.outcomes.iter().all(|outcome| outcome.verdict.is_sound())
+    }
+}
+
+/// The whole matrix.
+pub fn matrix() -> Vec<Cell> {
+    let mixes = [
+        ("flaky", Shares { flaky: 300, ..Shares::default() }),
+        ("few bad", Shares { flaky: 60, poison: 30, ..Shares::default() }),
+        ("poison", Shares { poison: 200, ..Shares::default() }),
+        ("half poison", Shares { poison: 500, ..Shares::default() }),
+        ("rejected", Shares { rejected: 300, ..Shares::default() }),
+        ("all kinds", Shares { flaky: 100, poison: 50, rejected: 50, slow: 20 }),
+    ];
+    let mut cells = Vec::new();
+    for (name, shares) in mixes {
+        for keys in [50, 2_000, 50_000] {
+            for reuse in [false, true] {
+                for circuit in [false, true] {
+                    cells.push(Cell { name, shares, keys, reuse, circuit, outage: false });
+                }
+            }
+        }
+    }
+    let few = Shares { flaky: 60, poison: 30, ..Shares::default() };
+    for (name, shares) in [("outage", Shares::default()), ("outage with few bad", few)] {
+        for reuse in [false, true] {
+            cells.push(Cell { name, shares, keys: 2_000, reuse, circuit: true, outage: true });
+        }
+    }
+    cells
+}
+
+/// Some cells that stand for the rest.
+pub fn few() -> Vec<Cell> {
+    let mixed = Shares { flaky: 100, poison: 50, rejected: 20, slow: 10 };
+    let poison = Shares { poison: 300, ..Shares::default() };
+    vec![
+        Cell { name: "all kinds", shares: mixed, keys: 200, reuse: true, circuit: false, outage: false },
+        Cell { name: "poison", shares: poison, keys: 2_000, reuse: false, circuit: true, outage: false },
+        Cell { name: "outage", shares: mixed, keys: 2_000, reuse: true, circuit: true, outage: true },
+    ]
+}
+
+/// Runs a campaign. `say` gets the number of cells that are done, and what is under way.
+///
+/// # Errors
+/// The server or the host cannot be used. What is wrong with a cell stands in the report.
+pub async fn run(plan: &Plan, say: &impl Fn(usize, String)) -> Result<Report> {
+    let mut outcomes = Vec::new();
+    for (number, cell) in plan.cells.iter().enumerate() {
+        let kind = if cell.reuse { "reused" } else { "fresh" };
+        say(number, format!("{}: {} keys, {kind} instances", cell.name, cell.keys));
+        let outcome = run_cell(plan, *cell).await;
+        outcomes
+            .push(outcome.with_context(|| format!("cell {number}, `{}`, seed {}", cell.name, plan.seed))?);
+    }
+    Ok(Report { seed: plan.seed, events: plan.events, rate: plan.rate, outcomes })
+}
+
+async fn run_cell(plan: &Plan, cell: Cell) -> Result<Outcome> {
+    let server = Server::start().await;
+    let world = tempfile::tempdir().context("no folder for what the handler depends on")?;
+    let up = world.path().join("up");
+    std::fs::write(&up, "")?;
+    let app = application(cell, world.path());
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let began = Instant::now();
+    let outage = async {
+        if cell.outage {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            std::fs::remove_file(&up)?;
+            tokio::time::sleep(OUTAGE).await;
+            std::fs::write(&up, "")?;
+        }
+        anyhow::Ok(())
+    };
+    let judged = async {
+        publish(&jetstream, plan, cell).await?;
+        Progress::new(&jetstream).until_all_ended(plan.events, STUCK).await
+    };
+    let (stuck, ()) = tokio::try_join!(judged, outage)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let memory = host.memory() >> 20;
+    let verdict = Verdict::of(&jetstream, plan, cell, stuck).await?;
+    host.kill().await;
+    Ok(Outcome { cell, verdict, seconds, memory })
+}
+
+/// The application of a cell: the guest `contrary` does what each event says.
+fn application(cell: Cell, world: &Path) -> App {
+    let instances = if cell.reuse { "instances = { reuse = 1000 }" } else { "" };
+    let outage = match cell.circuit {
+        true => "outage = { probe = { initial = \"50ms\", max = \"500ms\" }, max-open = \"15s\" }",
+        false => "outage = false",
+    };
+    App::contrary(&format!(
+        "{instances}\n{outage}\ngrants = {{ files = [{{ host = {world:?}, guest = \"/world\" }}] }}\nretry = {{ max-attempts = 4, backoff = {{ initial = \"50ms\", max = \"1s\" }} }}\n"
+    ))
+}
+
+/// Publishes the events of a cell at the plan's pace.
+async fn publish(jetstream: &jetstream::Context, plan: &Plan, cell: Cell) -> Result<()> {
+    let began = Instant::now();
+    let events = futures::stream::iter(1..=plan.events).then(|number| async move {
+        let due = Duration::from_nanos(number * 1_000_000_000 / plan.rate);
+        tokio::time::sleep_until((began + due).into()).await;
+        number
+    });
+    let sent = events.map(|number| async move {
+        let key = Class::key(plan.seed, cell.keys, number);
+        let payload = Class::of(plan.seed, &cell, number).instructions(&cell, key, number);
+        jetstream.publish(format!("in.k{key}"), payload.into()).await?.await?;
+        anyhow::Ok(())
+    });
+    sent.buffered(1_000).try_for_each(|()| std::future::ready(Ok(()))).await
+}
