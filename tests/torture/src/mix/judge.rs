@@ -86,7 +86,7 @@ impl Verdict {
         let mut done: BTreeSet<u64> = BTreeSet::new();
         let mut dead: BTreeSet<u64> = BTreeSet::new();
         let mut last_of_keys: BTreeMap<String, u64> = BTreeMap::new();
-        for row in checker.rows().await {
+        for row in checker.rows("").await {
             if row.subject.starts_with("in.") {
                 numbers.insert(row.sequence, number_of(&row.payload)?);
             } else if row.subject.starts_with("out.") {
