@@ -28,7 +28,7 @@ use rand::{RngExt, SeedableRng};
 const SHARDS: u16 = 4;
 
 /// Events that are published, a thousand a second.
-const EVENTS: u64 = 20_000;
+const EVENTS: u64 = 8_000;
 
 /// What a run takes, in milliseconds.
 const RUN: u64 = 2;
