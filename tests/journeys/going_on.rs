@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use heddle_tests::{App, Checker, Server};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn app() -> App {
     App::contrary("limits = { time = \"20s\" }")
 }
 
-/// An event that runs for a while, and says when it is done.
-fn long(ms: u64) -> Value {
-    json!([{"sleep_ms": {"ms": ms}}, {"publish": {"subject": "out.long", "payload": "x"}}])
+/// Publishes an event that runs for a while, and waits until it has begun: a later one of another key is done.
+async fn begin_long(checker: &Checker, ms: u64) {
+    let publishes = json!({"publish": {"subject": "out.long", "payload": "x"}});
+    checker.publish("in.long", json!([{"sleep_ms": {"ms": ms}}, publishes])).await;
+    checker.publish_count("later", &[]).await;
+    checker.wait_for("out.later", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,8 +51,7 @@ async fn a_server_that_goes_away_in_the_middle_of_a_reload_is_waited_for() {
     let app = app();
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    checker.publish("in.long", long(3_000)).await;
-    host.wait_for_line("running").await;
+    begin_long(&checker, 3_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
     host.wait_for_line("file is taken once what runs is finished").await;
     server.kill().await;
@@ -72,7 +74,7 @@ async fn a_host_that_waits_for_the_server_in_a_reload_stops_when_it_is_asked_to(
     let app = app();
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    checker.publish("in.long", long(1_000)).await;
+    begin_long(&checker, 2_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
     host.wait_for_line("file is taken once what runs is finished").await;
     server.kill().await;
@@ -87,9 +89,7 @@ async fn a_successor_waits_while_its_predecessor_drains_and_then_takes_over() {
     let app = app();
     let mut old = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    checker.publish("in.long", long(4_000)).await;
-    checker.publish_count("k", &[]).await;
-    checker.wait_for("out.k", 1).await;
+    begin_long(&checker, 4_000).await;
     old.signal(Signal::TERM);
     let mut new = app.spawn(&server.url());
     new.wait_for_line("it drains").await;
@@ -97,8 +97,8 @@ async fn a_successor_waits_while_its_predecessor_drains_and_then_takes_over() {
     let ended = Instant::now();
     new.wait_for_line(" running").await;
     assert!(ended.elapsed() < Duration::from_secs(5), "{:?} after the other one has ended", ended.elapsed());
-    checker.publish_count("k", &[]).await;
-    checker.wait_for("out.k", 2).await;
+    checker.publish_count("later", &[]).await;
+    checker.wait_for("out.later", 2).await;
     assert_eq!(checker.count("out.long").await, Some(1));
     assert_eq!(new.stop().await, 0);
 }

@@ -47,24 +47,27 @@ pub async fn store(
     probe: Probe,
 ) -> End {
     let (began, mut trouble) = (Instant::now(), Trouble::default());
-    let mut conflicts = 0;
+    let (mut conflicts, mut open) = (0, false);
     for attempt in 0_u32.. {
         let id = format!("{}-{number}-{attempt}", origins.host);
         // If it failed once, it matters why.
         let listen = if attempt == 0 { Listen::Last } else { Listen::Each };
         let problem = match broker.commit(&origins.stream, &id, &batch, listen).await {
             Ok(answer) => return End::Stored(answer.first),
-            Err(CommitError::Refused(reason)) => return End::Refused(reason),
-            // Heddle's own subjects are no event's fault.
-            Err(CommitError::Denied(subject)) if !origins.names.is_internal(&subject) => {
-                return End::Denied(subject);
-            }
             Err(problem) => problem,
         };
-        if matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_))
-            && let Some(end) = look(&broker, &origins, number, &probe).await.into_end(&origins, &probe)
-        {
+        // This try, or an earlier one that nobody answered, may be stored all the same.
+        open |= matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_));
+        if open && let Some(end) = look(&broker, &origins, number, &probe).await.into_end(&origins, &probe) {
             return end;
+        }
+        match &problem {
+            CommitError::Refused(reason) => return End::Refused(reason.clone()),
+            // Heddle's own subjects are no event's fault.
+            CommitError::Denied(subject) if !origins.names.is_internal(subject) => {
+                return End::Denied(subject.clone());
+            }
+            _ => {}
         }
         conflicts += u32::from(matches!(problem, CommitError::Conflict(_)));
         if conflicts > MAX_CONFLICTS {
