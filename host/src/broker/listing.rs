@@ -8,9 +8,9 @@
 //! broke is not sent again, and nobody says so. Hence:
 //!
 //! - The consumer's own count of what it sent must run 1, 2, 3, … A gap is a loss.
-//! - The list ends when the end of the stream is reached, as its leader told it at the beginning. What was removed
-//!   meanwhile never comes, and a copy of the stream that lags behind its leader may not have everything yet: then the
-//!   consumer itself is asked how far it has looked, what it has sent, and whether more waits.
+//! - The list ends with what the stream's leader says at the beginning is its last message. Where that was removed
+//!   meanwhile, or a copy of the stream lags behind its leader and does not have it yet, the consumer is asked what it has
+//!   sent and whether more waits, and then the leader whether it has anything behind what came.
 //! - A consumer that lost something, or says nothing for [`IDLE`], is replaced by one that begins behind the last message
 //!   that came. Only a list of last messages begins at its own beginning: in the middle it would be another list.
 
@@ -89,7 +89,7 @@ pub(super) struct List {
     broker: Broker,
     wanted: Wanted,
     what: String,
-    /// The last sequence of the stream when the list began; none: not known yet.
+    /// The last message that belonged to the list when it began, or one behind it; none: not known yet.
     until: Option<u64>,
     source: Option<Source>,
     /// The last message that was handed on; 0: none yet.
@@ -238,8 +238,7 @@ impl List {
     async fn open(&mut self) -> Result<(), Break> {
         let until = match self.until {
             Some(until) => until,
-            // Told by the stream's leader.
-            None => self.broker.stream_state(&self.wanted.stream).await?.last,
+            None => self.last_on_leader().await?,
         };
         self.until = Some(until);
         let begin = self.wanted.begin;
@@ -282,12 +281,32 @@ impl List {
 
     /// The next message of the consumer; none: the list has ended.
     async fn step(&mut self) -> Result<Option<Stored>, Break> {
-        let row = match &mut self.source {
-            Some(source) if !source.count.is_whole() => source.next().await?,
-            _ => None,
+        let Some(source) = self.source.as_mut().filter(|source| !source.count.is_whole()) else {
+            self.ended = true;
+            return Ok(None);
         };
+        let row = source.next().await?;
+        if row.is_none() && !source.count.is_beyond() {
+            // The consumer has nothing more. Whoever reads from a copy of the stream may have to wait for it.
+            let (filter, until) = (self.wanted.filter.as_deref().unwrap_or(">"), self.until.unwrap_or(0));
+            let behind = self.broker.next_of(&self.wanted.stream, filter, self.last + 1).await?;
+            if behind.is_some_and(|behind| behind.sequence <= until) {
+                return Err(Break::Passing("a copy of the stream lags behind its leader".to_owned()));
+            }
+        }
         self.ended = row.is_none();
         Ok(row)
+    }
+
+    /// The last message under the filter, as the stream's leader has it; 0: there is none.
+    async fn last_on_leader(&self) -> Result<u64, Break> {
+        if let Some(filter) = &self.wanted.filter
+            && let Ok(last) = self.broker.last(&self.wanted.stream, filter).await
+        {
+            return Ok(last.map_or(0, |last| last.sequence));
+        }
+        // One behind it does as well.
+        Ok(self.broker.stream_state(&self.wanted.stream).await?.last)
     }
 
     /// The list has broken at a place. Waits, and says what was read there by itself, if anything. An error: it cannot
@@ -339,13 +358,12 @@ impl Source {
     /// Nothing has come for a while: whether the consumer says that nothing is left. An error: nothing will come.
     async fn is_whole(&self, quiet: Duration) -> Result<bool, Break> {
         let info = self.consumer.get_info().await.map_err(|error| passing(&error))?;
-        let (sent, looked_at) = (info.delivered.consumer_sequence, info.delivered.stream_sequence);
-        match self.count.compare(sent, info.num_pending, looked_at) {
+        match self.count.compare(info.delivered.consumer_sequence, info.num_pending) {
             Word::Whole => Ok(true),
             Word::Missing(lost) if quiet >= IN_FLIGHT => Err(missing(lost)),
             Word::More if quiet >= IDLE => {
                 let left = info.num_pending;
-                Err(Break::Passing(format!("nothing comes, though {left} are left behind {looked_at}")))
+                Err(Break::Passing(format!("nothing comes, though {left} are left")))
             }
             Word::Missing(_) | Word::More => Ok(false),
         }
