@@ -32,6 +32,19 @@ async fn go_the_way(language: &str, install: Option<&str>, unit_test: &str) {
     succeed(&project, unit_test);
     succeed(&project, "heddle check --offline");
     handle_events(&project).await;
+    if language == "js" {
+        build_renamed(root.path());
+    }
+}
+
+/// Builds the project under another name of its folder. For a language whose tools name the component themselves; for the
+/// others unit tests show that the name stays.
+fn build_renamed(root: &Path) {
+    let renamed = root.join("renamed");
+    std::fs::rename(root.join("loyalty"), &renamed).unwrap();
+    std::fs::remove_dir_all(renamed.join("dist")).unwrap();
+    succeed(&renamed, "heddle build");
+    assert!(renamed.join("dist/loyalty.wasm").is_file(), "heddle.toml names dist/loyalty.wasm");
 }
 
 /// Compares with what was agreed upon. `HEDDLE_BLESS=1` agrees upon what is there.
