@@ -18,6 +18,7 @@ mod refusals;
 mod reload;
 mod sources;
 mod stream;
+mod streams;
 mod testing;
 mod versions;
 mod versions_killed;

@@ -5,7 +5,7 @@ use heddle_tests::{App, Checker, Server};
 use rustix::process::Signal;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() {
+async fn a_stream_that_cannot_work_is_refused_with_every_fault_and_not_changed() {
     let server = Server::start().await;
     let jetstream = server.jetstream().await;
     let config =
@@ -16,7 +16,7 @@ async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() 
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     for part in [
-        "stream `T` differs",
+        "stream `T` cannot be used as it is",
         "`subjects` is",
         "_heddle.t.>",
         "`max_bytes` is 1048576",

@@ -3,7 +3,6 @@
 //! Promises that a file with a fault changes nothing, and that events flow on with the old settings if they cannot with
 //! the new ones. What changes is prepared while events flow; then the engine ends what runs, and another one goes on.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,6 +99,7 @@ impl Service {
             async move { Broker::connect(nats, &name).await }
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
+        broker.provision(&settings, &Names::new(&settings.app)).await?;
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),
@@ -147,7 +147,6 @@ impl Service {
             looks: Semaphore::new(LOOKS),
         });
         // Whoever has the application now decides about its versions.
-        self.broker.provision(&settings.stream, &names).await?;
         let acquired = acquire(&self.broker, &settings, &names, &self.me, forgotten).await?;
         forget(&self.broker, &settings, &names, forgotten).await?;
         let (registry, ties) = Registry::open(&tools).await?;
@@ -264,9 +263,13 @@ impl Service {
         if let Some(name) = forget.iter().find(|name| settings.handler(name).is_some()) {
             bail!("handler `{name}` is in the file: only what is no longer there can be forgotten");
         }
-        let streams: BTreeSet<_> = settings.handlers.iter().map(|handler| &handler.stream).collect();
-        for stream in streams {
-            self.broker.stream_state(stream).await?;
+        // Before the engine pauses: what cannot work must change nothing.
+        self.broker.suitable(&settings, &Names::new(&settings.app)).await?;
+        for handler in &settings.handlers {
+            // The stream of one that is there already may be gone: then it stands still, and the others do not.
+            if self.now.settings.handler(&handler.name).is_none_or(|old| old.stream != handler.stream) {
+                self.broker.stream_state(&handler.stream).await?;
+            }
         }
         let wanted = sandbox_settings(&settings, &self.workshop);
         let sandbox = match *self.now.sandbox.settings() == wanted {

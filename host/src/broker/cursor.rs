@@ -41,7 +41,7 @@ const MAX_MISMATCHES: u32 = 4;
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// How long the server keeps the consumer of a cursor that nobody reads any more.
-const INACTIVE: Duration = Duration::from_secs(300);
+pub(super) const INACTIVE: Duration = Duration::from_secs(300);
 
 /// What a cursor reads.
 #[derive(Debug, Clone)]
@@ -70,6 +70,8 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct CursorEvents {
     pub events: Vec<Event>,
+    /// Sequences and subjects of what the server wrote itself for expired or deleted subjects: no events.
+    pub markers: Vec<(u64, Box<str>)>,
     /// Every event of the cursor below this sequence has been handed on.
     pub next: u64,
     /// How many events of the cursor are still to be read.
@@ -96,6 +98,24 @@ impl Broker {
         let next = plan.start.max(1);
         let reader = Reader { broker: self.clone(), plan, sender, next, paused: false };
         (Cursor { deliveries }, reader.run())
+    }
+}
+
+/// The consumer of a cursor.
+fn consumer(name: &str, filter_subject: String) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::None,
+        // Never `filter_subjects`: a consumer with several filters is slow, and skips messages where roll-ups remove others
+        // (nats-server#8571).
+        filter_subject,
+        inactive_threshold: INACTIVE,
+        // A cursor that is lost is made anew: there is nothing to be kept.
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
     }
 }
 
@@ -238,7 +258,7 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
-            let mut batch = CursorEvents { events: Vec::new(), next: self.next, pending: 0 };
+            let mut batch = CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
             let mut broken = None;
             while let Some(item) = message.take() {
@@ -251,7 +271,7 @@ impl Reader {
                     message = messages.next().now_or_never();
                 }
             }
-            if !batch.events.is_empty() {
+            if !batch.events.is_empty() || !batch.markers.is_empty() {
                 self.hand_on(batch).await?;
             }
             if let Some(stop) = broken {
@@ -276,6 +296,10 @@ impl Reader {
         batch.next = info.stream_sequence + 1;
         batch.pending = info.pending;
         let (sequence, time) = (info.stream_sequence, nanos(info.published));
+        if headers::is_marker(message.headers.as_ref()) {
+            batch.markers.push((sequence, message.message.subject.as_str().into()));
+            return Ok(());
+        }
         batch.events.push(Event {
             stream: Arc::clone(&self.plan.stream),
             sequence,
@@ -306,7 +330,9 @@ impl Reader {
         // that the consumer reads.
         let looked_at = info.delivered.stream_sequence;
         if agrees && looked_at >= self.next {
-            self.hand_on(CursorEvents { events: Vec::new(), next: looked_at + 1, pending: 0 }).await?;
+            let next = looked_at + 1;
+            let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
+            self.hand_on(none).await?;
         }
         Ok(agrees)
     }
@@ -350,18 +376,7 @@ impl Reader {
 
     async fn make_consumer(&self, state: &StreamState) -> Result<PullConsumer, Stop> {
         let what = || format!("make consumer `{}`", self.plan.name);
-        let config = pull::Config {
-            durable_name: Some(self.plan.name.clone()),
-            description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            filter_subject: self.filter(state).await?,
-            inactive_threshold: INACTIVE,
-            // A cursor that is lost is made anew: there is nothing to be kept.
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
+        let config = consumer(&self.plan.name, self.filter(state).await?);
         let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
         let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
         let consumer = match stream.create_consumer(config.clone()).await {
@@ -388,5 +403,17 @@ impl Reader {
         stream.delete_consumer(&self.plan.name).await.ok();
         let made = stream.create_consumer(config).await;
         Ok(made.map_err(|e| Error::request(format!("make consumer `{}`", self.plan.name), chain(&e)))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_has_one_filter_or_none_and_needs_no_acks() {
+        let config = consumer("c", "in.*".to_owned());
+        assert_eq!((config.filter_subject.as_str(), config.filter_subjects.len()), ("in.*", 0));
+        assert_eq!(config.ack_policy, AckPolicy::None);
     }
 }
