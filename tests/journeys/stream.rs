@@ -29,7 +29,7 @@ async fn a_stream_that_cannot_work_is_refused_with_every_fault_and_not_changed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_made_anew_under_a_host_stops_it_with_a_clear_error() {
+async fn a_stream_recreated_under_a_host_stops_it_with_a_clear_error() {
     let server = Server::start().await;
     let app = App::contrary("");
     let mut host = app.start(&server.url()).await;
@@ -43,7 +43,7 @@ async fn a_stream_made_anew_under_a_host_stops_it_with_a_clear_error() {
     jetstream.create_stream(config).await.unwrap();
     checker.publish_count("a", &[]).await;
     assert_eq!(host.ended().await, 1);
-    assert!(host.log().contains("created anew"), "{}", host.log());
+    assert!(host.log().contains("was recreated"), "{}", host.log());
     assert_eq!(
         checker.count("out.>").await,
         Some(0),

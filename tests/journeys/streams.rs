@@ -59,7 +59,9 @@ async fn a_foreign_stream_that_would_lose_unread_events_is_refused_by_run_and_ch
     let server = Server::start().await;
     let jetstream = server.jetstream().await;
     let app = with_foreign("e");
-    for (retention, name) in [(RetentionPolicy::Interest, "interest"), (RetentionPolicy::WorkQueue, "workqueue")] {
+    for (retention, name) in
+        [(RetentionPolicy::Interest, "interest"), (RetentionPolicy::WorkQueue, "workqueue")]
+    {
         jetstream.create_stream(Config { retention, ..foreign() }).await.unwrap();
         let run = app.output(&["run", "--url", &server.url()]).await;
         let check = app.output(&["check", "--url", &server.url()]).await;
@@ -160,4 +162,230 @@ async fn what_the_server_writes_for_an_expired_event_is_no_event() {
     .await;
     assert_eq!((checker.count("out.e").await, checker.count("dead.t.>").await), (Some(2), Some(0)));
     assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_cannot_work_any_more_is_said_once_while_events_flow_on() {
+    let server = Server::start().await;
+    // Streams whose events live for so long are looked at every two seconds.
+    let app = App::contrary("").with("subjects =", "max-age = \"8s\"\nsubjects =");
+    let mut host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let sound = jetstream.get_stream("T").await.unwrap().cached_info().config.clone();
+    let marks = Some(Duration::from_secs(60));
+    jetstream.update_stream(&Config { subject_delete_marker_ttl: marks, ..sound.clone() }).await.unwrap();
+    let fault = "`subject_delete_marker_ttl` is 1m, should be unset";
+    host.wait_for_line(fault).await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    checker.publish_count("a", &[]).await;
+    checker.wait_for("out.a", 1).await;
+    jetstream.update_stream(&sound).await.unwrap();
+    host.wait_for_line("stream suits the application again").await;
+    assert_eq!(host.log().matches(fault).count(), 1, "{}", host.log());
+    assert_eq!(host.stop().await, 0);
+}
+
+/// Waits until the events on a subject have aged out.
+async fn gone(checker: &Checker, subject: &str) {
+    wait_for("the events age out", || async { (checker.count(subject).await == Some(0)).then_some(()) })
+        .await;
+}
+
+/// Waits until `heddle status` counts so many lost events of the handler `h`.
+async fn lost(app: &App, server: &Server, events: u64) {
+    wait_for("status counts what is lost", || async {
+        (status(app, server, "h").await["lost"] == events).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_aged_out_while_no_host_ran_are_said_and_counted() {
+    let server = Server::start().await;
+    let app = App::contrary("").with("subjects =", "max-age = \"2s\"\nsubjects =");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish_count("a", &[]).await;
+    checker.wait_for("out.a", 1).await;
+    assert_eq!(host.stop().await, 0);
+    // What nobody lost: the event before, its effect, and whatever Heddle removes of its own.
+    gone(&checker, "out.a").await;
+    let host = app.start(&server.url()).await;
+    checker.publish_count("b", &[]).await;
+    checker.wait_for("out.b", 1).await;
+    assert_eq!(host.stop().await, 0);
+    assert!(!app.logs().contains("are lost for handler"), "{}", app.logs());
+    let first = checker.publish_count("lost", &[]).await;
+    for _ in 1..100 {
+        checker.publish_count("lost", &[]).await;
+    }
+    gone(&checker, "in.lost").await;
+    let mut host = app.start(&server.url()).await;
+    host.wait_for_line("up to 100 events").await;
+    let range = format!("sequences {first} to {}", first + 99);
+    assert!(host.log().contains(&range), "no {range:?} in {}", host.log());
+    lost(&app, &server, 100).await;
+    checker.publish_count("c", &[]).await;
+    checker.wait_for("out.c", 1).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_waited_for_its_retry_and_aged_out_over_a_restart_is_said() {
+    let server = Server::start().await;
+    let app = App::contrary("").with("subjects =", "max-age = \"3s\"\nsubjects =");
+    let checker = Checker::new(server.jetstream().await, "T");
+    for killed in [false, true] {
+        let host = app.start(&server.url()).await;
+        let sequence = checker.publish("in.a", json!([{"defer": {"delay_ms": 3_600_000}}])).await;
+        wait_for("it waits", || async {
+            (status(&app, &server, "h").await["retrying"].as_u64() > Some(0)).then_some(())
+        })
+        .await;
+        match killed {
+            true => host.kill().await,
+            false => assert_eq!(host.stop().await, 0),
+        }
+        gone(&checker, "in.a").await;
+        let mut host = app.start(&server.url()).await;
+        host.wait_for_line("1 events of stream `T` are lost for handler `h`").await;
+        // A host that was killed has written no mark, but its checkpoint knows the event.
+        let place = format!("sequences {sequence} to {sequence}");
+        assert!(!killed || host.log().contains(&place), "no {place:?} in {}", host.log());
+        lost(&app, &server, 1).await;
+        checker.publish_count("b", &[]).await;
+        assert_eq!(host.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_age_out_in_front_of_a_slow_handler_are_counted_exactly() {
+    const EVENTS: u64 = 150;
+    let server = Server::start().await;
+    let app = App::contrary("concurrency = 1").with("subjects =", "max-age = \"6s\"\nsubjects =");
+    let mut host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    // So large that the host has room for less than half of them, and so slow that the others age out.
+    let work = json!({"do": [{"sleep_ms": {"ms": 100}}, {"count": null}]}).to_string();
+    let event = format!("{work:<1000000}");
+    for _ in 0..EVENTS {
+        jetstream.publish("in.a", event.clone().into()).await.unwrap().await.unwrap();
+    }
+    host.wait_for_line("events of stream `T` are lost for handler `h`").await;
+    let handled = async || {
+        let output = app.output(&["state", "get", "h", "a", "--url", &server.url()]).await;
+        text(&output.stdout).trim().parse::<u64>().unwrap_or(0)
+    };
+    wait_for("every event was handled or is lost", || async {
+        let lost = status(&app, &server, "h").await["lost"].as_u64()?;
+        (lost > 0 && handled().await + lost == EVENTS).then_some(())
+    })
+    .await;
+    assert!(!host.log().contains("up to"), "{}", host.log());
+    assert_eq!(host.stop().await, 0);
+}
+
+/// Deletes EXT, creates it again and publishes so many events.
+async fn recreate(server: &Server, checker: &Checker, events: usize) {
+    let jetstream = server.jetstream().await;
+    jetstream.delete_stream("EXT").await.unwrap();
+    jetstream.create_stream(foreign()).await.unwrap();
+    for _ in 0..events {
+        checker.publish("ext.a", publish("out.e")).await;
+    }
+}
+
+/// A server with EXT, and an application whose handler `e` has handled three events of it.
+async fn handled(app: &App) -> (Server, Checker, heddle_tests::Host) {
+    let server = Server::start().await;
+    let jetstream = server.jetstream().await;
+    jetstream.create_stream(foreign()).await.unwrap();
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(jetstream, "T");
+    for _ in 0..3 {
+        checker.publish("ext.a", publish("out.e")).await;
+    }
+    checker.wait_for("out.e", 3).await;
+    (server, checker, host)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recreated_foreign_stream_stops_its_handler_alone_until_it_is_told_to_begin_again() {
+    let app = with_foreign("e");
+    let (server, checker, host) = handled(&app).await;
+    assert_eq!(host.stop().await, 0);
+    recreate(&server, &checker, 3).await;
+    let mut host = app.start(&server.url()).await;
+    host.wait_for_line("handler is stopped, the others go on: stream `EXT` was recreated").await;
+    checker.publish_count("b", &[]).await;
+    checker.wait_for("out.b", 1).await;
+    wait_for("status shows it", || async {
+        let reason = status(&app, &server, "e").await["stopped"].as_str().map(str::to_owned);
+        reason.filter(|reason| reason.contains("was recreated"))
+    })
+    .await;
+    let reload =
+        async |handler: &str| app.output(&["reload", "--restart", handler, "--url", &server.url()]).await;
+    let refused = reload("h").await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("handler `h` is not stopped"), "{}", text(&refused.stderr));
+    assert_eq!(checker.count("out.e").await, Some(3), "it did not begin by itself");
+    let done = reload("e").await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    checker.wait_for("out.e", 6).await;
+    checker.publish("ext.a", publish("out.e")).await;
+    checker.wait_for("out.e", 7).await;
+    // And it stays so.
+    assert_eq!(host.stop().await, 0);
+    let host = app.start(&server.url()).await;
+    checker.publish("ext.a", publish("out.e")).await;
+    checker.wait_for("out.e", 8).await;
+    assert_eq!(checker.faults().await.iter().filter(|fault| fault.contains("out.b")).count(), 0);
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_stream_deleted_under_a_host_stops_its_handler_alone() {
+    let app = with_foreign("e");
+    let (server, checker, mut host) = handled(&app).await;
+    server.jetstream().await.delete_stream("EXT").await.unwrap();
+    host.wait_for_line("handler is stopped, the others go on: stream `EXT` does not exist any more").await;
+    checker.publish_count("b", &[]).await;
+    checker.wait_for("out.b", 1).await;
+    // A file that changes meanwhile is read all the same.
+    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    host.wait_for_line("file is read again, and events flow on").await;
+    server.jetstream().await.create_stream(foreign()).await.unwrap();
+    checker.publish("ext.a", publish("out.e")).await;
+    let restart = ["reload", "--restart", "e", "--url", &server.url()];
+    let done = app.output(&restart).await;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    checker.wait_for("out.e", 4).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_name_or_forgetting_is_a_way_back_from_a_recreated_stream_too() {
+    let app = with_foreign("e").with("shards = 4", "shards = 16");
+    let (server, checker, host) = handled(&app).await;
+    assert_eq!(host.stop().await, 0);
+    recreate(&server, &checker, 3).await;
+    // The shards of other keys have not written since.
+    let app = app.with("[handlers.e]", "[handlers.e2]");
+    let mut host = app.start(&server.url()).await;
+    checker.wait_for("out.e", 6).await;
+    // The old one is remembered as what it was.
+    let app = app.append(&section("e"));
+    host.wait_for_line("handler is stopped, the others go on: stream `EXT` was recreated").await;
+    let app = app.with(&section("e"), "");
+    wait_for("it is out of the file", || async {
+        (host.log().matches("file is read again").count() >= 2).then_some(())
+    })
+    .await;
+    let forgotten = app.output(&["reload", "--forget", "e", "--url", &server.url()]).await;
+    assert_eq!(forgotten.status.code(), Some(0), "{}", text(&forgotten.stderr));
+    let app = app.append(&section("e"));
+    checker.wait_for("out.e", 9).await;
+    assert_eq!(host.stop().await, 0);
+    drop(app);
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
 use crate::broker::{Broker, connection_name};
-use crate::flow::acquire::{acquire, forget};
+use crate::flow::acquire::{Fresh, acquire, forget};
 use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
 use crate::flow::registry::{HostOrder, LOOKS, Registry, Tools, answer};
@@ -70,6 +70,8 @@ struct Ready {
     _plugins: Vec<Arc<Plugin>>,
     /// Handlers that are to be forgotten.
     forget: Vec<String>,
+    /// Handlers that are stopped and are to begin again.
+    restart: Vec<String>,
 }
 
 /// Why the file is read again.
@@ -115,7 +117,7 @@ impl Service {
             now: Shift { settings, sandbox, engine: None, tasks: JoinSet::new() },
         };
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
-        service.now = service.begin(settings, sandbox, &[]).await?;
+        service.now = service.begin(settings, sandbox, Fresh::default()).await?;
         let Settings { app, shards, .. } = &*service.now.settings;
         tracing::info!(app, host = service.me.host, shards, "application is taken over");
         Ok(service)
@@ -130,7 +132,7 @@ impl Service {
         &self,
         settings: Arc<Settings>,
         sandbox: Arc<Sandbox>,
-        forgotten: &[String],
+        fresh: Fresh<'_>,
     ) -> anyhow::Result<Shift> {
         let names = Names::new(&settings.app);
         let max_payload = self.broker.max_payload();
@@ -147,8 +149,8 @@ impl Service {
             looks: Semaphore::new(LOOKS),
         });
         // Whoever has the application now decides about its versions.
-        let acquired = acquire(&self.broker, &settings, &names, &self.me, forgotten).await?;
-        forget(&self.broker, &settings, &names, forgotten).await?;
+        let acquired = acquire(&self.broker, &settings, &names, &self.me, fresh).await?;
+        forget(&self.broker, &settings, &names, fresh.forgotten).await?;
         let (registry, ties) = Registry::open(&tools).await?;
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
@@ -220,8 +222,9 @@ impl Service {
         // Whoever decides about versions must have ended before another one begins.
         self.now.tasks.shutdown().await;
         let (settings, sandbox) = (Arc::clone(&self.now.settings), Arc::clone(&self.now.sandbox));
-        let changes = changes(&settings, &ready.settings);
-        match self.begin(ready.settings, ready.sandbox, &ready.forget).await {
+        let changes = changes(&settings, &ready);
+        let fresh = Fresh { forgotten: &ready.forget, restarted: &ready.restart };
+        match self.begin(ready.settings, ready.sandbox, fresh).await {
             Ok(shift) => {
                 self.now = shift;
                 let milliseconds = began.elapsed().as_millis() as u64;
@@ -236,7 +239,7 @@ impl Service {
             Err(error) => {
                 self.refused(&cause, &error).await;
                 self.generation += 1;
-                self.now = self.begin(settings, sandbox, &[]).await?;
+                self.now = self.begin(settings, sandbox, Fresh::default()).await?;
             }
         }
         Ok(())
@@ -249,20 +252,21 @@ impl Service {
             // It would come again to the next engine.
             self.broker.delete(&self.now.settings.stream.name, order.sequence).await.ok();
         }
-        let forget = order.map(|order| order.forget).unwrap_or_default();
-        (cause, self.prepare_with(forget).await)
+        let (forget, restart) = order.map(|order| (order.forget, order.restart)).unwrap_or_default();
+        (cause, self.prepare_with(forget, restart).await)
     }
 
-    async fn prepare_with(&self, forget: Vec<String>) -> anyhow::Result<Option<Ready>> {
+    async fn prepare_with(&self, forget: Vec<String>, restart: Vec<String>) -> anyhow::Result<Option<Ready>> {
         let load = Arc::clone(&self.load);
         let settings = tokio::task::spawn_blocking(move || load()).await??;
-        if settings == *self.now.settings && forget.is_empty() {
+        if settings == *self.now.settings && forget.is_empty() && restart.is_empty() {
             return Ok(None);
         }
         check_fixed(&self.now.settings, &settings)?;
         if let Some(name) = forget.iter().find(|name| settings.handler(name).is_some()) {
             bail!("handler `{name}` is in the file: only what is no longer there can be forgotten");
         }
+        self.check_restart(&settings, &restart).await?;
         // Before the engine pauses: what cannot work must change nothing.
         self.broker.suitable(&settings, &Names::new(&settings.app)).await?;
         for handler in &settings.handlers {
@@ -284,7 +288,22 @@ impl Service {
         let mut new = settings.clone();
         new.handlers.retain(|handler| is_new(&handler.name));
         let plugins = admit_all(&sandbox, &new, Some(&self.broker), self.broker.max_payload()).await?;
-        Ok(Some(Ready { settings: Arc::new(settings), sandbox, _plugins: plugins, forget }))
+        Ok(Some(Ready { settings: Arc::new(settings), sandbox, _plugins: plugins, forget, restart }))
+    }
+
+    /// Only a handler that is stopped because of its stream may begin again: any other would handle its events twice.
+    async fn check_restart(&self, settings: &Settings, restart: &[String]) -> anyhow::Result<()> {
+        for name in restart {
+            let handler =
+                settings.handler(name).with_context(|| format!("the file has no handler `{name}`"))?;
+            let is_stopped =
+                self.snapshots.borrow().handlers.get(name).is_some_and(|activity| activity.stopped.is_some());
+            if !is_stopped {
+                bail!("handler `{name}` is not stopped: it would handle its events a second time");
+            }
+            self.broker.stream_state(&handler.stream).await?;
+        }
+        Ok(())
     }
 
     async fn unchanged(&self, cause: &Cause) {
@@ -323,7 +342,8 @@ fn check_fixed(old: &Settings, new: &Settings) -> anyhow::Result<()> {
 }
 
 /// What is different, in words.
-fn changes(old: &Settings, new: &Settings) -> String {
+fn changes(old: &Settings, ready: &Ready) -> String {
+    let new = &*ready.settings;
     let names = |of: &Settings, keep: &dyn Fn(&str) -> bool| -> Vec<String> {
         of.handlers
             .iter()
@@ -336,7 +356,15 @@ fn changes(old: &Settings, new: &Settings) -> String {
     let changed =
         names(new, &|name| old.handler(name).is_some_and(|before| Some(before) != new.handler(name)));
     let mut parts = Vec::new();
-    for (word, names) in [("added", added), ("removed", removed), ("changed", changed)] {
+    let (forgotten, restarted) = (ready.forget.clone(), ready.restart.clone());
+    let all = [
+        ("added", added),
+        ("removed", removed),
+        ("changed", changed),
+        ("forgotten", forgotten),
+        ("restarted", restarted),
+    ];
+    for (word, names) in all {
         if !names.is_empty() {
             parts.push(format!("{word} {}", names.join(", ")));
         }

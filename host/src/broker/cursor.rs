@@ -8,13 +8,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::{self, Message};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 
 use super::connect::chain;
-use super::{Broker, Error, StreamState, headers, nanos};
+use super::{Broker, Error, StreamState, consumer, headers, nanos};
 use crate::values::event::{Event, Source};
 use crate::values::subject::Pattern;
 
@@ -39,9 +39,6 @@ const MAX_MISMATCHES: u32 = 4;
 
 /// The longest wait between two tries to make a cursor.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-
-/// How long the server keeps the consumer of a cursor that nobody reads any more.
-pub(super) const INACTIVE: Duration = Duration::from_secs(300);
 
 /// What a cursor reads.
 #[derive(Debug, Clone)]
@@ -101,24 +98,6 @@ impl Broker {
     }
 }
 
-/// The consumer of a cursor.
-fn consumer(name: &str, filter_subject: String) -> pull::Config {
-    pull::Config {
-        durable_name: Some(name.to_owned()),
-        description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
-        deliver_policy: DeliverPolicy::All,
-        ack_policy: AckPolicy::None,
-        // Never `filter_subjects`: a consumer with several filters is slow, and skips messages where roll-ups remove others
-        // (nats-server#8571).
-        filter_subject,
-        inactive_threshold: INACTIVE,
-        // A cursor that is lost is made anew: there is nothing to be kept.
-        memory_storage: true,
-        num_replicas: 1,
-        ..pull::Config::default()
-    }
-}
-
 /// A cursor that has more messages than this in front of it has far to go.
 const FAR_FROM_THE_END: u64 = 10_000;
 
@@ -151,7 +130,7 @@ enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoStream(name) => Stop::Lost(format!("stream `{name}` was deleted")),
+            Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
             error => Stop::Again(chain(&error)),
         }
     }
@@ -258,7 +237,8 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
-            let mut batch = CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
+            let mut batch =
+                CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
             let mut broken = None;
             while let Some(item) = message.take() {
@@ -341,7 +321,7 @@ impl Reader {
         let state = self.broker.stream_state(&self.plan.stream).await?;
         if state.created != self.plan.created {
             return Err(Stop::Lost(format!(
-                "stream `{}` was deleted and created anew: sequences no longer mean the same events",
+                "stream `{}` was recreated: its sequences mean other events now",
                 self.plan.stream
             )));
         }
@@ -376,7 +356,7 @@ impl Reader {
 
     async fn make_consumer(&self, state: &StreamState) -> Result<PullConsumer, Stop> {
         let what = || format!("make consumer `{}`", self.plan.name);
-        let config = consumer(&self.plan.name, self.filter(state).await?);
+        let config = consumer::of_cursor(&self.plan.name, self.filter(state).await?);
         let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
         let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
         let consumer = match stream.create_consumer(config.clone()).await {
@@ -403,17 +383,5 @@ impl Reader {
         stream.delete_consumer(&self.plan.name).await.ok();
         let made = stream.create_consumer(config).await;
         Ok(made.map_err(|e| Error::request(format!("make consumer `{}`", self.plan.name), chain(&e)))?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_has_one_filter_or_none_and_needs_no_acks() {
-        let config = consumer("c", "in.*".to_owned());
-        assert_eq!((config.filter_subject.as_str(), config.filter_subjects.len()), ("in.*", 0));
-        assert_eq!(config.ack_policy, AckPolicy::None);
     }
 }

@@ -6,6 +6,7 @@
 mod commit;
 mod compact;
 mod connect;
+mod consumer;
 mod cursor;
 mod headers;
 mod letters;

@@ -13,7 +13,7 @@ use crate::values::names::Names;
 use crate::values::settings::{Settings, StreamSettings};
 
 /// What is known of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamState {
     /// When it was created, in nanoseconds since 1970: a recreated stream has another one.
     pub created: u64,
@@ -69,20 +69,20 @@ pub struct Inspected {
 pub struct StreamFacts(pub(super) Config);
 
 impl Broker {
-    /// Creates the application's own stream if it is missing, and sees to it that every stream that the application reads
-    /// suits it.
+    /// Sees to it that every stream that the application reads suits it, and then creates its own if that is missing.
     ///
     /// # Errors
     /// Those of [`suitable`](Self::suitable); or the stream cannot be created.
     pub async fn provision(&self, settings: &Settings, names: &Names) -> Result<(), Error> {
         let own = &settings.stream;
+        self.suitable(settings, names).await?;
         if self.stream_facts(&own.name).await?.is_none() {
             let what = || format!("create stream `{}`", own.name);
             let created = self.jetstream.create_stream(wanted(own, names)).await;
             created.map_err(|e| Error::request(what(), e))?;
             tracing::info!(stream = &*own.name, "stream is created");
         }
-        self.suitable(settings, names).await
+        Ok(())
     }
 
     /// Sees to it that the settings of every stream that the application reads suit it. What differs without harm is
@@ -112,14 +112,20 @@ impl Broker {
             found.push((stream, self.stream_facts(stream).await?));
         }
         let subjects = |(name, facts): &(&'_ str, Option<(StreamFacts, StreamState)>)| {
-            (name.to_string(), facts.as_ref().map(|(_, state)| state.subjects.clone()).unwrap_or_default())
+            let missing = || if *name == own { wanted(&settings.stream, names).subjects } else { Vec::new() };
+            let subjects = facts.as_ref().map(|(_, state)| state.subjects.clone());
+            (name.to_string(), subjects.unwrap_or_else(missing))
         };
         let subjects: Vec<(String, Vec<String>)> = found.iter().map(subjects).collect();
         let judge = |(stream, facts): (&str, Option<(StreamFacts, StreamState)>)| {
             let handlers = settings.handlers.iter().filter(|handler| *handler.stream == *stream).count();
             let reading = Reading { stream, names, handlers, max_payload: self.max_payload() };
             let Some((facts, state)) = facts else {
-                return Inspected { stream: stream.to_owned(), state: None, suitability: Suitability::default() };
+                return Inspected {
+                    stream: stream.to_owned(),
+                    state: None,
+                    suitability: Suitability::default(),
+                };
             };
             let others = subjects.iter().filter(|(name, _)| *name != stream);
             let others: Vec<(&str, &[String])> = others.map(|(name, of)| (&**name, &**of)).collect();

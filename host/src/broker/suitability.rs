@@ -4,6 +4,8 @@
 //! way out. What works but is not what `heddle.toml` says is a difference and never a fault: an operator may well keep
 //! events longer, or on more servers, than the file asks for.
 
+mod republish;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -11,11 +13,13 @@ use async_nats::jetstream::stream::{
     Config, ConsumerLimits, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
 
-use super::cursor::INACTIVE;
+use super::consumer::INACTIVE;
 use super::provision::StreamFacts;
 use crate::values::names::Names;
 use crate::values::settings::StreamSettings;
 use crate::values::subject::Pattern;
+
+pub(super) use republish::republished;
 
 /// Consumers that the application's own stream has at the most, besides the cursors: requests, commands, and the lists of
 /// the command line, which the server keeps for half a minute.
@@ -133,64 +137,10 @@ pub(super) fn foreign(reading: Reading<'_>, found: &StreamFacts) -> Suitability 
         );
     }
     if config.subject_delete_marker_ttl.is_some() {
-        differences.push("the server writes delete markers into it: they are not handed to handlers".to_owned());
+        differences
+            .push("the server writes delete markers into it: they are not handed to handlers".to_owned());
     }
     Suitability { faults, differences }
-}
-
-/// Where a stream republishes onto what the application itself reads or stores. `others` are the other streams that the
-/// application reads, with their subjects.
-pub(super) fn republished(
-    reading: Reading<'_>,
-    found: &StreamFacts,
-    is_own: bool,
-    others: &[(&str, &[String])],
-) -> Suitability {
-    let mut suitability = Suitability::default();
-    let Some(republish) = &found.0.republish else { return suitability };
-    let Some(destination) = destination(&republish.destination) else { return suitability };
-    let is = format!("{} to {}", republish.source, republish.destination);
-    let meets = |subjects: &[String]| subjects.iter().any(|subject| overlaps(&destination, subject));
-    if meets(&reading.names.stream_subjects()) {
-        let wrong = Wrong::new(
-            "republish",
-            is.as_str(),
-            "elsewhere",
-            "its copies would overwrite what the application stores about itself",
-        );
-        suitability.faults.push(wrong.edit(reading.stream));
-    }
-    for (other, _) in others.iter().filter(|(_, subjects)| meets(subjects)) {
-        if is_own {
-            let mut fault = Wrong::new("republish", is.as_str(), "elsewhere", "").edit(reading.stream);
-            fault.why = format!("stream `{other}` stores the copies and the application reads it: a loop");
-            suitability.faults.push(fault);
-        } else {
-            suitability.differences.push(format!(
-                "it is republished into stream `{other}`: whoever reads both gets its events twice"
-            ));
-        }
-    }
-    suitability
-}
-
-/// A destination of the server's subject mapping as a pattern: what it fills in is any token.
-fn destination(text: &str) -> Option<Pattern> {
-    let token = |token: &str| if token.starts_with("{{") || token.starts_with('$') { "*" } else { token }.to_owned();
-    // Arguments of a mapping function may have dots and blanks in them, so they go first.
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("{{") {
-        plain.push_str(before);
-        plain.push('*');
-        rest = after.split_once("}}").map_or("", |(_, behind)| behind);
-    }
-    plain.push_str(rest);
-    plain.split('.').map(token).collect::<Vec<_>>().join(".").parse().ok()
-}
-
-fn overlaps(pattern: &Pattern, subject: &str) -> bool {
-    subject.parse().is_ok_and(|subject: Pattern| pattern.overlaps(&subject))
 }
 
 /// Subjects that the file names and the stream does not store.
@@ -250,9 +200,12 @@ fn whole(config: &Config, stream: &str) -> Vec<Fault> {
     if config.sources.as_ref().is_some_and(|sources| !sources.is_empty()) {
         let why = "the server allows no schedules in a stream with sources";
         let wrong = Wrong::new("sources", "set", "unset", why);
-        faults.push(wrong.mended_by(
-            "source into a stream of its own and have handlers read that one (`stream` of a handler)".to_owned(),
-        ));
+        faults.push(
+            wrong.mended_by(
+                "source into a stream of its own and have handlers read that one (`stream` of a handler)"
+                    .to_owned(),
+            ),
+        );
     }
     faults
 }
@@ -279,10 +232,18 @@ fn unbounded(config: &Config, stream: &str) -> Vec<Fault> {
 /// What the stream must allow, and what it must not deny.
 fn abilities(config: &Config, stream: &str) -> Vec<Fault> {
     let needed = [
-        ("allow_rollup_hdrs", config.allow_rollup, "announcements and cleared states replace what was before"),
+        (
+            "allow_rollup_hdrs",
+            config.allow_rollup,
+            "announcements and cleared states replace what was before",
+        ),
         ("allow_direct", config.allow_direct, "states and checkpoints are read without a consumer"),
         ("allow_msg_ttl", config.allow_message_ttl, "checkpoints and states must not age as events do"),
-        ("allow_atomic", config.allow_atomic_publish, "effects and progress are stored together or not at all"),
+        (
+            "allow_atomic",
+            config.allow_atomic_publish,
+            "effects and progress are stored together or not at all",
+        ),
         ("allow_msg_schedules", config.allow_message_schedules, "messages for later are kept by the server"),
     ];
     let lacking = needed.into_iter().filter(|(_, allowed, _)| !allowed);
@@ -388,7 +349,7 @@ fn age(age: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use async_nats::jetstream::stream::{Republish, Source, SubjectTransform};
+    use async_nats::jetstream::stream::{Source, SubjectTransform};
 
     use super::super::provision::wanted;
     use super::*;
@@ -464,14 +425,16 @@ mod tests {
         refused("max_msg_size", |c| c.max_message_size = 1_000);
         refused("max_consumers", |c| c.max_consumers = 1);
         refused("subjects", |c| drop(c.subjects.pop()));
-        let transform = SubjectTransform { source: "in.*".into(), destination: "in.x.{{wildcard(1)}}".into() };
+        let transform =
+            SubjectTransform { source: "in.*".into(), destination: "in.x.{{wildcard(1)}}".into() };
         refused("subject_transform", |c| c.subject_transform = Some(transform));
         refused("subject_delete_marker_ttl", |c| {
             c.subject_delete_marker_ttl = Some(Duration::from_secs(60));
         });
         let limits = ConsumerLimits { inactive_threshold: Duration::from_secs(60), max_ack_pending: 0 };
         let text = refused("consumer_limits.inactive_threshold", |c| c.consumer_limits = Some(limits));
-        for part in ["is 1m, should be unset, or at least 5m", "refuse every cursor", "`nats stream edit T`"] {
+        for part in ["is 1m, should be unset, or at least 5m", "refuse every cursor", "`nats stream edit T`"]
+        {
             assert!(text.contains(part), "no {part:?} in {text}");
         }
     }
@@ -498,7 +461,9 @@ mod tests {
 
     #[test]
     fn a_foreign_stream_must_keep_its_events_and_allow_cursors_and_may_be_whatever_else_it_likes() {
-        for (policy, name) in [(RetentionPolicy::Interest, "interest"), (RetentionPolicy::WorkQueue, "workqueue")] {
+        for (policy, name) in
+            [(RetentionPolicy::Interest, "interest"), (RetentionPolicy::WorkQueue, "workqueue")]
+        {
             let judged = judged_foreign(|c| c.retention = policy);
             let text = judged.faults[0].to_string();
             assert!(text.contains(&format!("`retention` is {name}, should be limits")), "{text}");
@@ -511,25 +476,5 @@ mod tests {
             (c.mirror, c.subject_delete_marker_ttl) = (Some(Source::default()), Some(Duration::from_secs(1)));
         });
         assert_eq!((judged.faults.len(), judged.differences.len()), (0, 2), "{judged:?}");
-    }
-
-    #[test]
-    fn a_stream_that_republishes_onto_what_is_read_is_a_loop() {
-        let names = names();
-        let judge = |destination: &str, is_own: bool| {
-            let republish = Republish {
-                source: "in.*".into(),
-                destination: destination.into(),
-                headers_only: false,
-            };
-            let facts = StreamFacts(Config { republish: Some(republish), ..Config::default() });
-            let ext = ["ext.*".to_owned()];
-            republished(reading("T", &names), &facts, is_own, &[("EXT", &ext)])
-        };
-        assert_eq!(judge("elsewhere.{{wildcard(1)}}", true), Suitability::default());
-        assert!(judge("ext.{{wildcard(1)}}", true).faults[0].why.contains("a loop"));
-        assert_eq!(judge("ext.$1", false).faults, []);
-        assert_eq!(judge("ext.$1", false).differences.len(), 1);
-        assert_eq!(judge("_heddle.t.{{partition(3, 1)}}", false).faults.len(), 1);
     }
 }

@@ -8,6 +8,7 @@ mod inputs;
 mod outputs;
 mod regulate;
 mod setup;
+mod survey;
 mod upkeep;
 mod versions;
 
@@ -28,6 +29,7 @@ use super::clock::now;
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
+use super::loss::Ledger;
 use super::reader::{Read, Reader};
 use super::returns::Returned;
 use super::route::Routes;
@@ -39,6 +41,7 @@ use crate::broker::Broker;
 use crate::sandbox::Sandbox;
 use crate::values::batch::Keep;
 use crate::values::checkpoint::Checkpoint;
+use crate::values::event::SET_ASIDE;
 use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
@@ -47,6 +50,7 @@ use crate::values::verdict::Failure;
 
 use regulate::{Regulator, Rooms};
 use setup::{plan, positions, readers};
+use survey::Survey;
 use versions::Fleet;
 
 pub use versions::{Change, Judged, Ties, Versions};
@@ -158,6 +162,13 @@ pub struct Engine {
     returns: mpsc::Receiver<Returned>,
     /// How many of those are under way.
     returning: usize,
+    /// For each handler, why it cannot go on in its stream.
+    stopped: Vec<Option<String>>,
+    /// For each handler, what it is still to be given.
+    ledgers: Vec<Ledger>,
+    /// For each handler, whether the host before has said what it left.
+    marked: Vec<bool>,
+    survey: Survey,
     snapshots: watch::Sender<Snapshot>,
 }
 
@@ -169,20 +180,23 @@ impl Engine {
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
-        let Acquired { checkpoints: stored, stateless, gates, aside, .. } = acquired;
+        let Acquired { checkpoints: stored, streams, stopped, left, kept, .. } = acquired;
         let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-        let shards = Shards::new(plan.clone(), &checkpoints, gates, known);
-        let readers = readers(&settings, &plan, &shards, generation);
+        let shards = Shards::new(plan.clone(), &checkpoints, kept.gates, known);
+        let readers = readers((&settings, &stopped), &plan, &shards, generation);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
-        let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| Regulator::new(handler, *aside);
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
             changes: ties.changes,
-            regulators: settings.handlers.iter().zip(&aside).map(regulator).collect(),
+            regulators: regulators(&settings, &kept.aside),
             returns: mpsc::channel(1).1,
             returning: 0,
+            stopped,
+            marked: left.expected.iter().map(Option::is_some).collect(),
+            ledgers: left.expected.into_iter().map(Ledger::new).collect(),
+            survey: Survey::new(&streams),
             commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
             end: 0,
             compaction: Compaction::new(settings.shards),
@@ -198,7 +212,7 @@ impl Engine {
             plan,
             readers,
             shards,
-            states: States::new(stateless),
+            states: States::new(kept.stateless),
             under_way: HashMap::new(),
             sent: Instant::now(),
             hurry: false,
@@ -217,6 +231,7 @@ impl Engine {
         };
         engine.shards.resume(now(), &mut engine.actions);
         engine.read_requests();
+        engine.report_beginning(left.losses);
         engine
     }
 
@@ -270,7 +285,9 @@ impl Engine {
                     }
                 }
                 Action::Fetch { key, positions } => {
-                    for position in positions {
+                    // Its stream may have another event there. The lane waits until the handler begins again.
+                    let is_stopped = self.is_stopped(place.handler);
+                    for position in positions.into_iter().filter(|at| !is_stopped || *at >= SET_ASIDE) {
                         let Some(fetch) = self.fetch_of(place, &key) else { continue };
                         self.jobs.spawn(jobs::fetch(self.post(), fetch, position));
                     }
@@ -319,6 +336,11 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
         Poll::Pending
     })
     .await
+}
+
+/// What holds each handler back, of which so many events are set aside.
+fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
+    settings.handlers.iter().zip(aside).map(|(handler, aside)| Regulator::new(handler, *aside)).collect()
 }
 
 /// What runs the events of each handler.

@@ -14,6 +14,7 @@ pub mod compact;
 pub mod engine;
 pub(crate) mod failpoint;
 mod jobs;
+pub mod loss;
 pub mod pace;
 pub mod reader;
 pub mod registry;

@@ -22,6 +22,7 @@ pub mod checkpoint;
 pub mod dead_letter;
 pub mod gate;
 pub mod letter;
+pub mod mark;
 pub mod member;
 pub mod order;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Course, DRAIN_DEADLINE, Engine, Error};
 
-/// How long the announcement may take to be withdrawn.
+/// How long the announcement may take to be withdrawn, and the mark to be left.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Engine {
@@ -35,6 +35,7 @@ impl Engine {
         // The last word on what was done.
         self.tick();
         if course == Course::Pause {
+            self.mark(true).await;
             return Ok(self.generation);
         }
         let member = self.origins.names.member(&self.me.host);
@@ -43,7 +44,17 @@ impl Engine {
         if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
             tracing::debug!("announcement stays until it expires");
         }
+        // The announcement is gone by now: nothing of Heddle's own will be missing behind the mark.
+        self.mark(false).await;
         Ok(self.generation)
+    }
+
+    async fn mark(&self, paused: bool) {
+        // With the server away, this may wait for ever.
+        let left = tokio::time::timeout(FAREWELL, self.leave_mark(paused)).await;
+        if !matches!(left, Ok(Ok(()))) {
+            tracing::debug!("no mark is left: the next host will know less of what was lost meanwhile");
+        }
     }
 
     pub(super) async fn finish_all(&mut self) -> Result<(), Error> {
@@ -58,7 +69,7 @@ impl Engine {
                     return Ok(());
                 }
                 last_checkpoints = true;
-                self.touch_lagging();
+                self.touch_lagging(0);
                 continue;
             }
             // Both arms are cancel-safe: each takes its input only when it is chosen.
