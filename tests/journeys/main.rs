@@ -24,6 +24,7 @@ mod reload;
 mod scripts;
 mod sources;
 mod stream;
+mod streams;
 mod testing;
 mod unreadable;
 mod versions;

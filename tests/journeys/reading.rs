@@ -34,12 +34,20 @@ async fn a_window_that_fills_stops_reading_and_nothing_is_dropped() {
     let checker = Checker::new(server.jetstream().await, "T");
     // The first event takes long, and as long again after a kill.
     let long = json!({"sleep_ms": {"ms": 25_000}});
-    checker.publish("in.stuck", json!([long, {"publish": {"subject": "out.stuck", "payload": "x"}}])).await;
+    let stuck = json!([long, {"publish": {"subject": "out.stuck", "payload": "x"}}]);
+    let stuck = checker.publish("in.stuck", stuck).await;
     publish_many(&server, EVENTS, &json!([{"publish": {"subject": "out.a", "payload": "x"}}])).await;
     // It runs ahead by the window and no further than what was under way.
     checker.wait_for("out.a", WINDOW - 1).await;
     let full = checker.count("out.a").await.unwrap();
     assert!(full < EVENTS, "{full} events ran while one was stuck below them");
+    heddle_tests::wait_for("status names what is waited for", || async {
+        let output = app.output(&["status", "--json", "--url", &server.url()]).await;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let event = status["handlers"]["h"]["waits_for"]["event"].as_str()?.to_owned();
+        (event == format!("T/{stuck}")).then_some(())
+    })
+    .await;
     // A kill meanwhile: the done ones above the low mark are in the checkpoint and do not run again.
     host.kill().await;
     let host = app.start(&server.url()).await;

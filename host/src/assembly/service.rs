@@ -5,7 +5,6 @@
 
 mod going_on;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use tokio::task::JoinError;
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
 use super::permissions::check_permissions;
 use crate::broker::{Broker, connection_name};
-use crate::flow::acquire::{acquire, forget};
+use crate::flow::acquire::{Fresh, acquire, forget};
 use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
 use crate::flow::registry::{self, HostOrder, LOOKS, Registry, Tasks, Tools, answer};
@@ -76,6 +75,8 @@ struct Ready {
     _plugins: Vec<Arc<Plugin>>,
     /// Handlers that are to be forgotten.
     forget: Vec<String>,
+    /// Handlers that are stopped and are to begin again.
+    restart: Vec<String>,
 }
 
 /// Why the file is read again.
@@ -105,6 +106,7 @@ impl Service {
             async move { Broker::connect(nats, &name).await }
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
+        broker.provision(&settings, &Names::new(&settings.app)).await?;
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),
@@ -122,7 +124,7 @@ impl Service {
         check_permissions(&service.broker, &service.now.settings).await?;
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
         let (next, began) =
-            (Next { settings, sandbox, forgotten: &[], stream: OwnStream::Provide }, Instant::now());
+            (Next { settings, sandbox, fresh: Fresh::default(), stream: OwnStream::Provide }, Instant::now());
         let begun = service.begin(&next).await;
         service.now = begun.map_err(|error| service.with_grants(began, error))?;
         let Settings { app, shards, .. } = &*service.now.settings;
@@ -136,7 +138,7 @@ impl Service {
     }
 
     async fn begin(&self, next: &Next<'_>) -> anyhow::Result<Shift> {
-        let Next { settings, sandbox, forgotten, stream } = next;
+        let Next { settings, sandbox, fresh, stream } = next;
         let names = Names::new(&settings.app);
         let max_payload = self.broker.max_payload();
         let policies =
@@ -154,8 +156,8 @@ impl Service {
         });
         // Whoever has the application now decides about its versions.
         self.look_at_stream(settings, *stream).await?;
-        let acquired = acquire(&self.broker, settings, &names, &self.me, forgotten).await?;
-        forget(&self.broker, settings, &names, forgotten).await?;
+        let acquired = acquire(&self.broker, settings, &names, &self.me, *fresh).await?;
+        forget(&self.broker, settings, &names, fresh.forgotten).await?;
         let (registry, ties) = Registry::open(&tools).await?;
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
@@ -243,25 +245,29 @@ impl Service {
 
     /// Reads the file, and prepares what is new in it. None: nothing is.
     async fn prepare(&self, cause: Cause) -> (Cause, anyhow::Result<Option<Ready>>) {
-        let forget = cause.order.clone().map(|order| order.forget).unwrap_or_default();
-        (cause, self.prepare_with(forget).await)
+        let (forget, restart) =
+            cause.order.clone().map(|order| (order.forget, order.restart)).unwrap_or_default();
+        (cause, self.prepare_with(forget, restart).await)
     }
 
-    async fn prepare_with(&self, forget: Vec<String>) -> anyhow::Result<Option<Ready>> {
+    async fn prepare_with(&self, forget: Vec<String>, restart: Vec<String>) -> anyhow::Result<Option<Ready>> {
         let load = Arc::clone(&self.load);
         let settings = tokio::task::spawn_blocking(move || load()).await??;
-        if settings == *self.now.settings && forget.is_empty() {
+        if settings == *self.now.settings && forget.is_empty() && restart.is_empty() {
             return Ok(None);
         }
         check_fixed(&self.now.settings, &settings)?;
         if let Some(name) = forget.iter().find(|name| settings.handler(name).is_some()) {
             bail!("handler `{name}` is in the file: only what is no longer there can be forgotten");
         }
-        // Before anything pauses: somebody may have changed the stream since this host began.
+        self.check_restart(&settings, &restart).await?;
+        // Before the engine pauses: what cannot work must change nothing.
         self.look_at_stream(&settings, OwnStream::Check).await?;
-        let streams: BTreeSet<_> = settings.handlers.iter().map(|handler| &handler.stream).collect();
-        for stream in streams {
-            self.broker.stream_state(stream).await?;
+        for handler in &settings.handlers {
+            // The stream of one that is there already may be gone: then it stands still, and the others do not.
+            if self.now.settings.handler(&handler.name).is_none_or(|old| old.stream != handler.stream) {
+                self.broker.stream_state(&handler.stream).await?;
+            }
         }
         let wanted = sandbox_settings(&settings, &self.workshop);
         let sandbox = match *self.now.sandbox.settings() == wanted {
@@ -276,7 +282,22 @@ impl Service {
         let mut new = settings.clone();
         new.handlers.retain(|handler| is_new(&handler.name));
         let plugins = admit_all(&sandbox, &new, Some(&self.broker), self.broker.max_payload()).await?;
-        Ok(Some(Ready { settings: Arc::new(settings), sandbox, _plugins: plugins, forget }))
+        Ok(Some(Ready { settings: Arc::new(settings), sandbox, _plugins: plugins, forget, restart }))
+    }
+
+    /// Only a handler that is stopped because of its stream may begin again: any other would handle its events twice.
+    async fn check_restart(&self, settings: &Settings, restart: &[String]) -> anyhow::Result<()> {
+        for name in restart {
+            let handler =
+                settings.handler(name).with_context(|| format!("the file has no handler `{name}`"))?;
+            let is_stopped =
+                self.snapshots.borrow().handlers.get(name).is_some_and(|activity| activity.stopped.is_some());
+            if !is_stopped {
+                bail!("handler `{name}` is not stopped: it would handle its events a second time");
+            }
+            self.broker.stream_state(&handler.stream).await?;
+        }
+        Ok(())
     }
 
     async fn unchanged(&self, cause: &Cause) {
@@ -327,7 +348,8 @@ fn check_fixed(old: &Settings, new: &Settings) -> anyhow::Result<()> {
 }
 
 /// What is different, in words.
-fn changes(old: &Settings, new: &Settings) -> String {
+fn changes(old: &Settings, ready: &Ready) -> String {
+    let new = &*ready.settings;
     let names = |of: &Settings, keep: &dyn Fn(&str) -> bool| -> Vec<String> {
         of.handlers
             .iter()
@@ -340,7 +362,15 @@ fn changes(old: &Settings, new: &Settings) -> String {
     let changed =
         names(new, &|name| old.handler(name).is_some_and(|before| Some(before) != new.handler(name)));
     let mut parts = Vec::new();
-    for (word, names) in [("added", added), ("removed", removed), ("changed", changed)] {
+    let (forgotten, restarted) = (ready.forget.clone(), ready.restart.clone());
+    let all = [
+        ("added", added),
+        ("removed", removed),
+        ("changed", changed),
+        ("forgotten", forgotten),
+        ("restarted", restarted),
+    ];
+    for (word, names) in all {
         if !names.is_empty() {
             parts.push(format!("{word} {}", names.join(", ")));
         }

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use one_by_one::{Broken, Caution};
 
 use super::connect::chain;
+use super::consumer::INACTIVE;
 use super::{Broker, Error, StreamState, headers, nanos};
 use crate::values::event::{Event, Source};
 use crate::values::subject::Pattern;
@@ -47,9 +48,6 @@ const MAX_MISMATCHES: u32 = 4;
 
 /// The longest wait between two tries to make a cursor.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-
-/// How long the server keeps the consumer of a cursor that nobody reads any more.
-const INACTIVE: Duration = Duration::from_secs(300);
 
 /// What a cursor reads.
 #[derive(Debug, Clone)]
@@ -78,6 +76,8 @@ pub enum Delivery {
 #[derive(Debug)]
 pub struct CursorEvents {
     pub events: Vec<Event>,
+    /// Sequences and subjects of what the server wrote itself for expired or deleted subjects: no events.
+    pub markers: Vec<(u64, Box<str>)>,
     /// Every event of the cursor below this sequence has been handed on.
     pub next: u64,
     /// How many events of the cursor are still to be read.
@@ -159,7 +159,7 @@ enum Again {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoStream(name) => Stop::Lost(format!("stream `{name}` was deleted")),
+            Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
             error => Stop::Again(Again::Failed(chain(&error))),
         }
     }
@@ -276,7 +276,8 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
-            let mut batch = CursorEvents { events: Vec::new(), next: self.next, pending: 0 };
+            let mut batch =
+                CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
             let mut broken = None;
             while let Some(item) = message.take() {
@@ -294,7 +295,7 @@ impl Reader {
                     message = messages.next().now_or_never();
                 }
             }
-            if !batch.events.is_empty() {
+            if !batch.events.is_empty() || !batch.markers.is_empty() {
                 self.caution.delivered(batch.events.len());
                 self.hand_on(batch).await?;
             }
@@ -325,6 +326,10 @@ impl Reader {
         batch.next = info.stream_sequence + 1;
         batch.pending = info.pending;
         let (sequence, time) = (info.stream_sequence, nanos(info.published));
+        if headers::is_marker(message.headers.as_ref()) {
+            batch.markers.push((sequence, message.message.subject.as_str().into()));
+            return Ok(());
+        }
         batch.events.push(Event {
             stream: Arc::clone(&self.plan.stream),
             sequence,
@@ -355,7 +360,9 @@ impl Reader {
         // that the consumer reads.
         let looked_at = info.delivered.stream_sequence;
         if agrees && looked_at >= self.next {
-            self.hand_on(CursorEvents { events: Vec::new(), next: looked_at + 1, pending: 0 }).await?;
+            let next = looked_at + 1;
+            let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
+            self.hand_on(none).await?;
         }
         Ok(agrees)
     }
@@ -364,7 +371,7 @@ impl Reader {
         let state = self.broker.stream_state(&self.plan.stream).await?;
         if state.created != self.plan.created {
             return Err(Stop::Lost(format!(
-                "stream `{}` was deleted and created anew: sequences no longer mean the same events",
+                "stream `{}` was recreated: its sequences mean other events now",
                 self.plan.stream
             )));
         }

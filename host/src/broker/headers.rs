@@ -25,6 +25,15 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
     headers
 }
 
+/// What the server says of a message that it wrote itself, for an expired or deleted subject: why. Nobody published such a
+/// message, so it is no event. It must be recognised here, for the server's headers go no further.
+const MARKER_REASON: &str = "Nats-Marker-Reason";
+
+/// Whether a message is such a marker.
+pub(super) fn is_marker(map: Option<&HeaderMap>) -> bool {
+    map.is_some_and(|map| map.get(MARKER_REASON).is_some())
+}
+
 /// The library's form; an error where a name or value cannot be sent.
 pub(super) fn to_nats(headers: &Headers) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
@@ -38,4 +47,20 @@ pub(super) fn to_nats(headers: &Headers) -> Result<HeaderMap, String> {
         map.append(header, value);
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_wrote_for_an_expired_subject_is_told_from_an_event() {
+        let mut map = HeaderMap::new();
+        assert!(!is_marker(None) && !is_marker(Some(&map)));
+        map.insert("Nats-Msg-Id", "1");
+        assert!(!is_marker(Some(&map)));
+        map.insert("Nats-Marker-Reason", "MaxAge");
+        assert!(is_marker(Some(&map)));
+        assert!(from_nats(Some(&map)).is_empty(), "and nothing of it is shown to handlers");
+    }
 }

@@ -6,6 +6,7 @@
 mod commit;
 mod compact;
 mod connect;
+mod consumer;
 mod cursor;
 mod denials;
 mod headers;
@@ -18,6 +19,7 @@ mod permissions;
 mod provision;
 mod raw;
 mod shortage;
+mod suitability;
 mod tail;
 
 use std::fmt::Display;
@@ -34,15 +36,17 @@ pub use cursor::{Cursor, CursorEvents, CursorPlan, Delivery};
 pub use letters::Part;
 pub use objects::{NewObject, ObjectFacts, ObjectWatch};
 pub use observe::{ConsumerLag, Published};
-pub use provision::{StreamState, difference};
+pub use provision::{Inspected, StreamState};
 pub use raw::RawStored;
+pub use suitability::{Fault, Suitability};
 pub use tail::EventTail;
 
 use crate::values::event::{Event, Headers, Source};
 use crate::values::names::STATE_CLEARED;
 
-/// The oldest server that Heddle works with.
-pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 3);
+/// The oldest server that Heddle works with. Older ones keep expired messages in memory for ever and skip syncs while they
+/// compact files (nats-server#8456, #8475, #8629).
+pub const OLDEST_SERVER: (u64, u64, u64) = (2, 15, 1);
 
 /// What went wrong between the host and the server.
 #[derive(Debug, Error)]
@@ -52,17 +56,14 @@ pub enum Error {
     #[error("failed to read `{path}`: {cause}")]
     Credentials { path: String, cause: String },
     #[error(
-        "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed for atomic batches",
+        "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed: older ones lose memory to expired messages and may skip syncs that they promise",
         OLDEST_SERVER.0, OLDEST_SERVER.1, OLDEST_SERVER.2
     )]
     TooOld { url: String, version: String },
     #[error("server at `{url}` has no JetStream: start nats-server with `-js` or a `jetstream` section")]
     NoJetStream { url: String },
-    #[error(
-        "stream `{stream}` differs from what the application needs: {}; an existing stream is never changed: edit it (`nats stream edit {stream}`), or let [stream] of the file say the same",
-        differences.join("; ")
-    )]
-    Differs { stream: String, differences: Vec<String> },
+    #[error("{}", unsuitable(.0))]
+    Unsuitable(Vec<(String, Fault)>),
     #[error("stream `{0}` does not exist")]
     NoStream(String),
     #[error("object store `{0}` does not exist")]
@@ -86,6 +87,23 @@ pub enum Error {
     Request { what: String, cause: String },
 }
 
+/// Every fault of every stream, a stream's together.
+fn unsuitable(faults: &[(String, Fault)]) -> String {
+    let mut text = String::new();
+    let mut last = None;
+    for (stream, fault) in faults {
+        if last != Some(stream) {
+            let between = if text.is_empty() { "" } else { "; " };
+            text.push_str(&format!("{between}stream `{stream}` cannot be used as it is: {fault}"));
+        } else {
+            text.push_str(&format!("; {fault}"));
+        }
+        last = Some(stream);
+    }
+    text.push_str(". An existing stream is never changed by Heddle");
+    text
+}
+
 impl Error {
     fn request(what: impl Into<String>, cause: impl Display) -> Self {
         Error::Request { what: what.into(), cause: cause.to_string() }
@@ -101,6 +119,8 @@ pub struct Stored {
     pub payload: Bytes,
     /// In nanoseconds since 1970.
     pub time: u64,
+    /// Whether the server wrote it itself, for an expired or deleted subject: then it is no event.
+    pub marker: bool,
 }
 
 impl Stored {
@@ -109,9 +129,9 @@ impl Stored {
         (!self.is_cleared()).then_some(self.payload)
     }
 
-    /// Whether the message is the mark of a cleared state.
+    /// Whether the message is the mark of a cleared state, or what the server wrote when such a mark expired.
     pub fn is_cleared(&self) -> bool {
-        self.headers.get(STATE_CLEARED).is_some()
+        self.marker || self.headers.get(STATE_CLEARED).is_some()
     }
 
     /// The message as an event of `stream`.
@@ -194,6 +214,7 @@ fn delivered(message: &jetstream::Message) -> Result<Stored, String> {
         headers: headers::from_nats(message.headers.as_ref()),
         payload: message.payload.clone(),
         time: nanos(info.published),
+        marker: headers::is_marker(message.headers.as_ref()),
     })
 }
 

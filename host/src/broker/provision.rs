@@ -1,30 +1,39 @@
-//! The application's stream: created if it is missing, refused with the difference if it is not what the
-//! application needs. An existing stream is never changed.
+//! The streams of an application: its own is created if it is missing, and all are looked up to be judged. An existing
+//! stream is never changed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
 
+use super::suitability::{self, Reading, Suitability};
 use super::{Broker, Error, nanos};
 use crate::values::names::Names;
-use crate::values::settings::StreamSettings;
+use crate::values::settings::{Settings, StreamSettings};
 
 /// What is known of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamState {
-    /// When it was created, in nanoseconds since 1970: a stream made anew has another one.
+    /// When it was created, in nanoseconds since 1970: a recreated stream has another one.
     pub created: u64,
     pub first: u64,
     pub last: u64,
     pub messages: u64,
     pub subjects: Vec<String>,
+    /// How much the messages take, in bytes.
+    pub bytes: u64,
+    /// Zero: for ever.
     pub max_age: Duration,
+    /// How many messages are kept. None: all.
+    pub max_messages: Option<u64>,
+    /// How much is kept, in bytes. None: all.
+    pub max_bytes: Option<u64>,
     /// Whether the stream is kept in files.
     pub file: bool,
 }
 
-fn wanted(settings: &StreamSettings, names: &Names) -> Config {
+pub(super) fn wanted(settings: &StreamSettings, names: &Names) -> Config {
     let mut subjects: Vec<String> = settings.subjects.iter().map(ToString::to_string).collect();
     subjects.extend(names.stream_subjects());
     Config {
@@ -46,68 +55,90 @@ fn wanted(settings: &StreamSettings, names: &Names) -> Config {
     }
 }
 
-/// How an existing stream differs from what the application needs; empty if it will do.
-pub fn difference(settings: &StreamSettings, names: &Names, found: &StreamFacts) -> Vec<String> {
-    let want = wanted(settings, names);
-    let mut differences = Vec::new();
-    let mut differ = |what: &str, is: String, should: String| {
-        if is != should {
-            differences.push(format!("`{what}` is {is}, should be {should}"));
-        }
-    };
-    let sorted = |subjects: &[String]| {
-        let mut subjects = subjects.to_vec();
-        subjects.sort_unstable();
-        format!("{subjects:?}")
-    };
-    let found = &found.0;
-    differ("subjects", sorted(&found.subjects), sorted(&want.subjects));
-    differ("max_age", age(found.max_age), age(want.max_age));
-    differ("num_replicas", found.num_replicas.to_string(), want.num_replicas.to_string());
-    differ("retention", format!("{:?}", found.retention), format!("{:?}", want.retention));
-    // 0 and -1 both mean that there is no bound.
-    differ("max_msgs_per_subject", found.max_messages_per_subject.max(0).to_string(), "0".to_owned());
-    differ("allow_rollup_hdrs", found.allow_rollup.to_string(), true.to_string());
-    differ("allow_direct", found.allow_direct.to_string(), true.to_string());
-    differ("allow_msg_ttl", found.allow_message_ttl.to_string(), true.to_string());
-    differ("allow_atomic", found.allow_atomic_publish.to_string(), true.to_string());
-    differ("allow_msg_schedules", found.allow_message_schedules.to_string(), true.to_string());
-    differ("deny_purge", found.deny_purge.to_string(), false.to_string());
-    differ("sealed", found.sealed.to_string(), false.to_string());
-    // A stream of a bounded size makes room by removing its oldest messages: checkpoints and state.
-    differ("max_bytes", found.max_bytes.max(0).to_string(), "0".to_owned());
-    differ("max_msg_size", found.max_message_size.max(0).to_string(), "0".to_owned());
-    differ("max_msgs", found.max_messages.max(0).to_string(), "0".to_owned());
-    differences
-}
-
-fn age(age: Duration) -> String {
-    if age.is_zero() { "unlimited".to_owned() } else { humantime::format_duration(age).to_string() }
+/// What was found of a stream that the application reads.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    pub stream: String,
+    /// None: it does not exist.
+    pub state: Option<StreamState>,
+    pub suitability: Suitability,
 }
 
 /// The configuration of a stream that was found on the server.
 #[derive(Debug, Clone)]
-pub struct StreamFacts(Config);
+pub struct StreamFacts(pub(super) Config);
 
 impl Broker {
-    /// Creates the application's stream or checks the one that is there.
-    pub async fn provision(&self, settings: &StreamSettings, names: &Names) -> Result<StreamState, Error> {
-        let what = || format!("create stream `{}`", settings.name);
-        match self.stream_facts(&settings.name).await? {
-            Some((facts, state)) => {
-                let differences = difference(settings, names, &facts);
-                if differences.is_empty() {
-                    return Ok(state);
-                }
-                Err(Error::Differs { stream: settings.name.to_string(), differences })
-            }
-            None => {
-                let created = self.jetstream.create_stream(wanted(settings, names)).await;
-                let created = created.map_err(|e| Error::request(what(), e))?;
-                tracing::info!(stream = &*settings.name, "stream is created");
-                Ok(state(created.cached_info()))
-            }
+    /// Sees to it that every stream that the application reads suits it, and then creates its own if that is missing.
+    ///
+    /// # Errors
+    /// Those of [`suitable`](Self::suitable); or the stream cannot be created.
+    pub async fn provision(&self, settings: &Settings, names: &Names) -> Result<(), Error> {
+        let own = &settings.stream;
+        self.suitable(settings, names).await?;
+        if self.stream_facts(&own.name).await?.is_none() {
+            let what = || format!("create stream `{}`", own.name);
+            let created = self.jetstream.create_stream(wanted(own, names)).await;
+            created.map_err(|e| Error::request(what(), e))?;
+            tracing::info!(stream = &*own.name, "stream is created");
         }
+        Ok(())
+    }
+
+    /// Sees to it that the settings of every stream that the application reads suit it. What differs without harm is
+    /// logged. A stream that does not exist is no fault here.
+    ///
+    /// # Errors
+    /// The server cannot be asked, or there are settings under which the application cannot work: all of them are named
+    /// at once.
+    pub async fn suitable(&self, settings: &Settings, names: &Names) -> Result<(), Error> {
+        let mut faults = Vec::new();
+        for Inspected { stream, suitability, .. } in self.inspect(settings, names).await? {
+            for difference in suitability.differences {
+                tracing::warn!(stream, difference, "stream is not set as one might expect");
+            }
+            faults.extend(suitability.faults.into_iter().map(|fault| (stream.clone(), fault)));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Error::Unsuitable(faults)) }
+    }
+
+    /// Looks up and judges the application's own stream and all others that it reads, the own one first.
+    pub async fn inspect(&self, settings: &Settings, names: &Names) -> Result<Vec<Inspected>, Error> {
+        let own = &*settings.stream.name;
+        let foreign = settings.handlers.iter().map(|handler| &*handler.stream).filter(|name| *name != own);
+        let foreign: BTreeSet<&str> = foreign.collect();
+        let mut found = Vec::new();
+        for stream in std::iter::once(own).chain(foreign) {
+            found.push((stream, self.stream_facts(stream).await?));
+        }
+        let subjects = |(name, facts): &(&'_ str, Option<(StreamFacts, StreamState)>)| {
+            let missing = || if *name == own { wanted(&settings.stream, names).subjects } else { Vec::new() };
+            let subjects = facts.as_ref().map(|(_, state)| state.subjects.clone());
+            (name.to_string(), subjects.unwrap_or_else(missing))
+        };
+        let subjects: Vec<(String, Vec<String>)> = found.iter().map(subjects).collect();
+        let judge = |(stream, facts): (&str, Option<(StreamFacts, StreamState)>)| {
+            let handlers = settings.handlers.iter().filter(|handler| *handler.stream == *stream).count();
+            let reading = Reading { stream, names, handlers, max_payload: self.max_payload() };
+            let Some((facts, state)) = facts else {
+                return Inspected {
+                    stream: stream.to_owned(),
+                    state: None,
+                    suitability: Suitability::default(),
+                };
+            };
+            let others = subjects.iter().filter(|(name, _)| *name != stream);
+            let others: Vec<(&str, &[String])> = others.map(|(name, of)| (&**name, &**of)).collect();
+            let mut suitability = match stream == own {
+                true => suitability::own(&settings.stream, reading, &facts),
+                false => suitability::foreign(reading, &facts),
+            };
+            let republished = suitability::republished(reading, &facts, stream == own, &others);
+            suitability.faults.extend(republished.faults);
+            suitability.differences.extend(republished.differences);
+            Inspected { stream: stream.to_owned(), state: Some(state), suitability }
+        };
+        Ok(found.into_iter().map(judge).collect())
     }
 
     /// What is known of a stream; none if it does not exist.
@@ -141,7 +172,10 @@ fn state(info: &async_nats::jetstream::stream::Info) -> StreamState {
         last: info.state.last_sequence,
         messages: info.state.messages,
         subjects: info.config.subjects.clone(),
+        bytes: info.state.bytes,
         max_age: info.config.max_age,
+        max_messages: u64::try_from(info.config.max_messages).ok().filter(|bound| *bound > 0),
+        max_bytes: u64::try_from(info.config.max_bytes).ok().filter(|bound| *bound > 0),
         file: info.config.storage == StorageType::File,
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::connect::chain;
+use super::headers::MARKER_REASON;
 use super::{Broker, Error, Stored};
 use crate::values::dead_letter::parse_rfc3339;
 use crate::values::event::is_lossy;
@@ -34,6 +35,14 @@ pub struct RawStored {
 }
 
 impl RawStored {
+    /// Whether the server wrote it itself, for a subject that expired or was deleted.
+    pub fn is_marker(&self) -> bool {
+        let name = MARKER_REASON.as_bytes();
+        self.block
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":")))
+    }
+
     /// Whether the client library can be expected to read the message when a consumer delivers it.
     pub fn is_plain(&self) -> bool {
         // With headers it splits the line that holds the subject at any white space of Unicode.
@@ -44,8 +53,9 @@ impl RawStored {
 
 impl From<RawStored> for Stored {
     fn from(raw: RawStored) -> Self {
+        let marker = raw.is_marker();
         let RawStored { sequence, subject, block, payload, time } = raw;
-        Stored { sequence, subject, headers: header_block::read(&block), payload, time }
+        Stored { sequence, subject, marker, headers: header_block::read(&block), payload, time }
     }
 }
 
@@ -143,6 +153,9 @@ mod tests {
         assert!(!plain("in.a", b"NATS/1.0\r\nMy Header: 1\r\n\r\n"));
         assert!(!plain("in.a", b"NATS/1.0 100\r\n\r\n"));
         assert!(!plain("in.a", b"\r\n"));
+        let is_marker = |block: &[u8]| message("in.a", block).is_marker();
+        assert!(is_marker(b"NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\n\r\n"));
+        assert!(!is_marker(b"NATS/1.0\r\nNats-Marker-Reasons: MaxAge\r\n\r\n"));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl EventTail {
 
 fn stored(event: Event) -> Stored {
     let Event { sequence, subject, headers, payload, time, .. } = event;
-    Stored { sequence, subject: subject.into(), headers, payload, time }
+    Stored { sequence, subject: subject.into(), headers, payload, time, marker: false }
 }
 
 impl Broker {

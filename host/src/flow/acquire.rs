@@ -3,7 +3,9 @@
 //! One atomic batch writes the checkpoints of all shards in this host's name and announces the host. From
 //! then on nothing that an earlier owner still has under way can be stored.
 
+mod losses;
 mod presence;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +25,12 @@ use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
 use crate::values::settings::{HandlerSettings, Settings, Start};
 
+pub use losses::Remains;
 pub use presence::{members, started};
+pub(crate) use streams::way_back;
 
 use presence::wait_for_others;
+use streams::settle;
 
 /// Requests under way at once while checkpoints are read.
 const PARALLEL: usize = 32;
@@ -46,7 +51,7 @@ pub enum Error {
     #[error("`shards` is {wanted}, but the application has run with {found}: it cannot be changed")]
     Shards { wanted: u16, found: u16 },
     #[error(
-        "stream `{stream}` was created anew since the application last ran: its sequences mean other events; delete the application's checkpoints or restore the stream"
+        "stream `{stream}` was recreated since the application last ran: its sequences mean other events; delete the application's checkpoints or restore the stream"
     )]
     Recreated { stream: String },
     #[error(
@@ -76,8 +81,20 @@ pub enum Error {
 pub struct Acquired {
     /// For each shard: the sequence of its checkpoint, and the checkpoint.
     pub checkpoints: Vec<(u64, Checkpoint)>,
-    /// All streams that are read.
+    /// All streams that are there and are to be read.
     pub streams: BTreeMap<String, StreamState>,
+    /// What the checkpoints say of when streams were created.
+    pub created: BTreeMap<String, u64>,
+    /// For each handler, why it cannot go on in its stream; none: it can.
+    pub stopped: Vec<Option<String>>,
+    /// What the host before has left, and what was lost since.
+    pub left: Remains,
+    pub kept: Kept,
+}
+
+/// What is kept of the keys of the handlers, beside the checkpoints.
+#[derive(Debug)]
+pub struct Kept {
     /// For each handler, whether no key of it has a state.
     pub stateless: Vec<bool>,
     /// The gates that are not open.
@@ -108,20 +125,40 @@ impl Error {
     }
 }
 
-/// Takes the application over, whose stream is there, or says why not. The progress of handlers that are to be
-/// `forgotten` is left out. Waits up to the time an announcement counts if it is not
+impl Kept {
+    /// Reads it once the application is taken over, by a batch that begins at `first`: from then on nobody else writes
+    /// states, gates, or what is set aside.
+    async fn read(broker: &Broker, settings: &Settings, names: &Names, first: u64) -> Result<Self, Error> {
+        let stateless = stateless(broker, settings, names).await?;
+        let stored = gates::read(broker, &settings.stream.name, names).await?;
+        let aside = leftovers::find(broker, settings, names, &stored, first).await?;
+        Ok(Kept { stateless, gates: placed(settings, stored), aside })
+    }
+}
+
+/// Handlers whose progress does not count any more.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fresh<'a> {
+    /// They are no longer in the settings, and nothing of them stays.
+    pub forgotten: &'a [String],
+    /// They were stopped because of their stream, and begin in it as if they were new. Their states stay.
+    pub restarted: &'a [String],
+}
+
+/// Takes the application over, whose stream is there, or says why not. The progress of handlers that are `fresh` is left
+/// out. Waits up to the time an announcement counts if it is not
 /// known whether the host that had it is alive.
 pub async fn acquire(
     broker: &Broker,
     settings: &Settings,
     names: &Names,
     me: &Member,
-    forgotten: &[String],
+    fresh: Fresh<'_>,
 ) -> Result<Acquired, Error> {
     let (mut starts, mut races, mut failures) = (BTreeMap::new(), 0, 0);
     loop {
         races += 1;
-        let error = match take_over(broker, settings, names, me, forgotten, &mut starts).await {
+        let error = match take_over(broker, settings, names, me, fresh, &mut starts).await {
             Ok(acquired) => return Ok(acquired),
             Err(error) => error,
         };
@@ -140,24 +177,29 @@ async fn take_over(
     settings: &Settings,
     names: &Names,
     me: &Member,
-    forgotten: &[String],
+    fresh: Fresh<'_>,
     starts: &mut BTreeMap<Arc<str>, u64>,
 ) -> Result<Acquired, Error> {
     wait_for_others(broker, settings, names, me).await?;
-    let found = read_checkpoints(broker, settings, names).await?;
+    let mut found = read_checkpoints(broker, settings, names).await?;
     // Read after the checkpoints: whoever wrote them may have gone on until now.
     let streams = stream_states(broker, settings).await?;
     check_keys(settings, &found)?;
+    let left = losses::left(broker, settings, names, &found, &streams).await?;
+    for (_, checkpoint) in &mut found {
+        checkpoint.handlers.retain(|name, _| !fresh.forgotten.contains(name));
+    }
+    let (stopped, created) = settle(settings, &streams, &mut found, fresh.restarted)?;
     let mut checkpoints = Vec::new();
-    for (fence, checkpoint) in found {
-        let mut checkpoint = adopt(broker, settings, &streams, starts, checkpoint, me).await?;
-        checkpoint.handlers.retain(|name, _| !forgotten.contains(name));
-        checkpoints.push((fence, checkpoint));
+    for (fence, mut checkpoint) in found {
+        checkpoint.streams.clone_from(&created);
+        let adopted = adopt(broker, settings, (&streams, &stopped), starts, checkpoint, me).await?;
+        checkpoints.push((fence, adopted));
     }
-    let mut batch: Vec<BatchMessage> = Vec::new();
-    for (shard, (fence, checkpoint)) in (0_u16..).zip(&checkpoints) {
-        batch.push(checkpoint_message(names, shard, checkpoint, *fence));
-    }
+    let mut batch: Vec<BatchMessage> = (0_u16..)
+        .zip(&checkpoints)
+        .map(|(shard, (fence, checkpoint))| checkpoint_message(names, shard, checkpoint, *fence))
+        .collect();
     batch.push(announcement(names, me));
     let id = format!("{}-0-{:08x}", me.host, rand::random::<u32>());
     let stream = &settings.stream.name;
@@ -165,11 +207,12 @@ async fn take_over(
     for (index, (fence, _)) in (0_u64..).zip(&mut checkpoints) {
         *fence = first + index;
     }
-    // From now on nobody else writes states, gates, or what is set aside.
-    let stateless = stateless(broker, settings, names).await?;
-    let stored = gates::read(broker, stream, names).await?;
-    let aside = leftovers::find(broker, settings, names, &stored, first).await?;
-    Ok(Acquired { checkpoints, streams, stateless, gates: placed(settings, stored), aside })
+    // What it says is known now. If it stays, nobody believes it after the next commit.
+    if let Err(error) = broker.purge(stream, &names.mark()).await {
+        tracing::debug!(%error, "mark of the host before stays");
+    }
+    let kept = Kept::read(broker, settings, names, first).await?;
+    Ok(Acquired { checkpoints, streams, created, stopped, left, kept })
 }
 
 /// For each handler, whether no key of it has a state.
@@ -207,13 +250,15 @@ pub async fn forget(
     Ok(())
 }
 
-/// Every stream that is read.
+/// Every stream that is to be read and is there. The application's own must be.
 async fn stream_states(broker: &Broker, settings: &Settings) -> Result<BTreeMap<String, StreamState>, Error> {
-    let mut streams = BTreeMap::new();
-    let read = settings.handlers.iter().map(|handler| &handler.stream).chain([&settings.stream.name]);
-    for stream in read {
-        if !streams.contains_key(&**stream) {
-            streams.insert(stream.to_string(), broker.stream_state(stream).await?);
+    let own = &settings.stream.name;
+    let mut streams = BTreeMap::from([(own.to_string(), broker.stream_state(own).await?)]);
+    for stream in settings.handlers.iter().map(|handler| &handler.stream) {
+        if !streams.contains_key(&**stream)
+            && let Some((_, state)) = broker.stream_facts(stream).await?
+        {
+            streams.insert(stream.to_string(), state);
         }
     }
     Ok(streams)
@@ -251,38 +296,39 @@ async fn read_checkpoints(
     futures::stream::iter(0..settings.shards.get()).map(read).buffered(PARALLEL).try_collect().await
 }
 
-/// The checkpoint in this host's name, with a progress for every handler, if it fits the streams.
+/// The checkpoint in this host's name, with a progress for every handler.
 async fn adopt(
     broker: &Broker,
     settings: &Settings,
-    streams: &BTreeMap<String, StreamState>,
+    (streams, stopped): (&BTreeMap<String, StreamState>, &[Option<String>]),
     starts: &mut BTreeMap<Arc<str>, u64>,
     mut checkpoint: Checkpoint,
     me: &Member,
 ) -> Result<Checkpoint, Error> {
-    for (name, state) in streams {
-        match checkpoint.streams.insert(name.clone(), state.created) {
-            Some(created) if created != state.created => {
-                return Err(Error::Recreated { stream: name.clone() });
-            }
-            _ => {}
+    for (handler, stopped) in settings.handlers.iter().zip(stopped) {
+        if stopped.is_some() {
+            continue;
         }
-    }
-    for handler in &settings.handlers {
-        let Some(state) = streams.get(&*handler.stream) else { continue };
-        match checkpoint.handlers.get(&*handler.name) {
-            Some(progress) => check_progress(handler, progress, state)?,
-            None => {
+        let Some(state) = streams.get(&*handler.stream) else {
+            return Err(broker::Error::NoStream(handler.stream.to_string()).into());
+        };
+        let found = checkpoint.handlers.remove(&*handler.name);
+        let progress = match found {
+            Some(progress) if progress.low > 0 => {
+                check_progress(handler, &progress, state)?;
+                progress
+            }
+            before => {
                 let low = match starts.get(&handler.name) {
                     Some(low) => *low,
                     None => first_event(broker, handler, state).await?,
                 };
                 starts.insert(Arc::clone(&handler.name), low);
                 let (stream, key) = (handler.stream.to_string(), handler.key.as_str().to_owned());
-                let progress = Progress { stream, key, low, ..Progress::default() };
-                checkpoint.handlers.insert(handler.name.to_string(), progress);
+                Progress { stream, key, low, ..before.unwrap_or_default() }
             }
-        }
+        };
+        checkpoint.handlers.insert(handler.name.to_string(), progress);
     }
     checkpoint.host = me.host.clone();
     checkpoint.shards = settings.shards.get();
@@ -333,7 +379,8 @@ fn check_progress(handler: &HandlerSettings, progress: &Progress, state: &Stream
 
 async fn first_event(broker: &Broker, handler: &HandlerSettings, state: &StreamState) -> Result<u64, Error> {
     Ok(match handler.start {
-        Start::All => 1,
+        // What was gone before it came is not lost to it.
+        Start::All => state.first.max(1),
         Start::New => state.last + 1,
         Start::At(time) => broker.first_at(&handler.stream, time).await?,
     })

@@ -32,6 +32,8 @@ struct Row {
     settled: u64,
     dead_letters: u64,
     retries: u64,
+    lost: u64,
+    markers: u64,
     failures: BTreeMap<String, u64>,
     settled_before: u64,
     rate: f64,
@@ -44,6 +46,8 @@ impl Counters {
             settled: 0,
             dead_letters: 0,
             retries: 0,
+            lost: 0,
+            markers: 0,
             failures: BTreeMap::new(),
             settled_before: 0,
             rate: 0.0,
@@ -63,6 +67,20 @@ impl Counters {
     pub(super) fn retried(&mut self, handler: HandlerIx) {
         if let Some(row) = self.rows.get_mut(handler) {
             row.retries += 1;
+        }
+    }
+
+    /// Events of the handler are lost.
+    pub(super) fn lost(&mut self, handler: HandlerIx, events: u64) {
+        if let Some(row) = self.rows.get_mut(handler) {
+            row.lost += events;
+        }
+    }
+
+    /// The handler was not given what the server wrote itself.
+    pub(super) fn marker(&mut self, handler: HandlerIx) {
+        if let Some(row) = self.rows.get_mut(handler) {
+            row.markers += 1;
         }
     }
 
@@ -102,6 +120,10 @@ impl Counters {
                 failures: row.failures.clone(),
                 outage_since: outage_since(handler),
                 canary: None,
+                lost: row.lost,
+                markers: row.markers,
+                stopped: None,
+                waits_for: None,
             };
             (row.name.to_string(), activity)
         };

@@ -8,6 +8,7 @@ mod inputs;
 mod outputs;
 mod regulate;
 mod setup;
+mod survey;
 mod upkeep;
 mod versions;
 
@@ -29,6 +30,7 @@ use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
 use super::leftovers;
+use super::loss::Ledger;
 use super::reader::{Read, Reader};
 use super::regulator::Regulator;
 use super::returns::Returned;
@@ -41,6 +43,7 @@ use crate::broker::Broker;
 use crate::sandbox::Sandbox;
 use crate::values::batch::Keep;
 use crate::values::checkpoint::Checkpoint;
+use crate::values::event::SET_ASIDE;
 use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
 use crate::values::names::Names;
@@ -50,6 +53,7 @@ use crate::values::verdict::Failure;
 
 use regulate::Rooms;
 use setup::{plan, positions, readers};
+use survey::Survey;
 use versions::Fleet;
 
 pub use versions::{Change, Judged, Ties, Versions};
@@ -167,6 +171,13 @@ pub struct Engine {
     returns: mpsc::Receiver<Returned>,
     /// How many of those are under way.
     returning: usize,
+    /// For each handler, why it cannot go on in its stream.
+    stopped: Vec<Option<String>>,
+    /// For each handler, what it is still to be given.
+    ledgers: Vec<Ledger>,
+    /// For each handler, whether the host before has said what it left.
+    marked: Vec<bool>,
+    survey: Survey,
     snapshots: watch::Sender<Snapshot>,
 }
 
@@ -178,23 +189,24 @@ impl Engine {
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
         let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
-        let Acquired { checkpoints: stored, stateless, gates, aside, .. } = acquired;
+        let Acquired { checkpoints: stored, streams, stopped, left, kept, .. } = acquired;
         let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-        let shards = Shards::new(plan.clone(), &checkpoints, gates, known);
-        let readers = readers(&settings, &plan, &shards, generation);
+        let shards = Shards::new(plan.clone(), &checkpoints, kept.gates, known);
+        let readers = readers((&settings, &stopped), &plan, &shards, generation);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
-        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), aside.leftovers));
-        let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
-            Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
-        };
+        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), kept.aside.leftovers));
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
             changes: ties.changes,
-            regulators: settings.handlers.iter().zip(&aside.counts).map(regulator).collect(),
+            regulators: regulators(&settings, &kept.aside.counts),
             returns: mpsc::channel(1).1,
             returning: 0,
+            stopped,
+            marked: left.expected.iter().map(Option::is_some).collect(),
+            ledgers: left.expected.into_iter().map(Ledger::new).collect(),
+            survey: Survey::new(&streams),
             commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
             fetching: jobs::fetching_room(broker.max_payload()),
             end: 0,
@@ -211,7 +223,7 @@ impl Engine {
             plan,
             readers,
             shards,
-            states: States::new(stateless),
+            states: States::new(kept.stateless),
             under_way: HashMap::new(),
             sent: Instant::now(),
             hurry: false,
@@ -232,6 +244,7 @@ impl Engine {
         };
         engine.shards.resume(now(), &mut engine.actions);
         engine.read_requests();
+        engine.report_beginning(left.losses);
         engine
     }
 
@@ -285,7 +298,9 @@ impl Engine {
                     }
                 }
                 Action::Fetch { key, positions } => {
-                    for position in positions {
+                    // Its stream may have another event there. The lane waits until the handler begins again.
+                    let is_stopped = self.is_stopped(place.handler);
+                    for position in positions.into_iter().filter(|at| !is_stopped || *at >= SET_ASIDE) {
                         let Some(fetch) = self.fetch_of(place, &key) else { continue };
                         let room = Arc::clone(&self.fetching);
                         self.jobs.spawn(jobs::fetch(self.post(), room, fetch, position));
@@ -335,6 +350,14 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
         Poll::Pending
     })
     .await
+}
+
+/// What holds each handler back, of which so many events are set aside.
+fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
+    let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
+        Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
+    };
+    settings.handlers.iter().zip(aside).map(regulator).collect()
 }
 
 /// What runs the events of each handler.

@@ -8,19 +8,23 @@ use tokio::sync::Semaphore;
 use super::compact::Left;
 use super::failpoint;
 use super::leftovers::{self, Leftover};
+use super::loss::Question;
 use super::returns::Post;
-use super::shards::Place;
+use super::shards::{HandlerIx, Place};
 use super::states::State;
 use super::store::End;
-use crate::broker::{self, Broker, Stored};
+use crate::broker::{self, Broker, Inspected, Stored, StreamState};
 use crate::sandbox::{Call, LogLevel, Outside, Plugin, Run};
 use crate::values::dead_letter::header_text;
 use crate::values::effects::Reply;
-use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
+use crate::values::event::{Event, Replay, SET_ASIDE};
 use crate::values::key::Key;
+use crate::values::names::Names;
 use crate::values::permissions::Permissions;
 use crate::values::plugin::PluginId;
 use crate::values::refusal::refusal;
+use crate::values::settings::Settings;
+use crate::values::subject::Pattern;
 use crate::values::verdict::Verdict;
 
 /// The longest wait between two tries to read from the stream.
@@ -68,6 +72,11 @@ pub(super) enum Done {
     Swept(Option<Left>),
     /// What the host's user may do; none: the server does not tell.
     Permissions(Option<Permissions>),
+    /// The streams were looked at; none: they could not be.
+    Surveyed(Option<Vec<Inspected>>),
+    /// The events in front of a handler were counted, if they could be. Also the lowest one that is still there, and when
+    /// it was stored, in milliseconds since 1970.
+    Counted(Count, Option<u64>, Option<(u64, u64)>, StreamState),
     /// Old checkpoints were removed, as far as that was possible.
     Cleaned,
     /// Nothing follows.
@@ -265,11 +274,59 @@ pub(super) async fn fetch(post: Post, room: Arc<Semaphore>, fetch: Fetch, positi
     } else {
         post.fetch(position).await
     };
-    if event.is_none() && position & REPLAYED == 0 {
-        let sequence = position & !SET_ASIDE;
-        tracing::error!(%stream, sequence, "event is no longer in the stream: it was never handled and is lost");
-    }
     Done::Fetched { generation, place, key, position, event: event.map(Arc::new) }
+}
+
+/// Looks at the streams that the application reads.
+pub(super) async fn survey(broker: Broker, settings: Arc<Settings>, names: Names) -> Done {
+    let found = broker.inspect(&settings, &names).await;
+    Done::Surveyed(found.inspect_err(|error| tracing::debug!(%error, "streams could not be looked at")).ok())
+}
+
+/// What is to be counted in front of a handler.
+#[derive(Debug)]
+pub(super) struct Count {
+    pub(super) generation: u64,
+    pub(super) handler: HandlerIx,
+    pub(super) stream: Arc<str>,
+    pub(super) filters: Vec<Pattern>,
+    /// None: only the lowest event is to be looked up.
+    pub(super) question: Option<Question>,
+    /// The lowest event that is not done.
+    pub(super) low: u64,
+}
+
+/// Counts what is in front of a handler.
+pub(super) async fn count(broker: Broker, count: Count, state: StreamState) -> Done {
+    let counted = match count.question {
+        Some(question) => count_events(&broker, &count.stream, &count.filters, question).await.map(Some),
+        None => Ok(None),
+    };
+    let counted = counted.inspect_err(|error| tracing::debug!(%error, "events could not be counted"));
+    let is_bounded = !state.max_age.is_zero() || state.max_messages.or(state.max_bytes).is_some();
+    let mut lowest: Option<(u64, u64)> = None;
+    for filter in count.filters.iter().filter(|_| is_bounded) {
+        // Without an answer there is no warning this time.
+        let found = broker.next_of(&count.stream, filter.as_str(), count.low).await.ok().flatten();
+        let found = found.map(|message| (message.sequence, message.time / 1_000_000));
+        lowest = lowest.into_iter().chain(found).min();
+    }
+    Done::Counted(count, counted.ok().flatten(), lowest, state)
+}
+
+/// Counts events under `filters`. What is stored meanwhile makes it fewer, never more.
+pub(super) async fn count_events(
+    broker: &Broker,
+    stream: &str,
+    filters: &[Pattern],
+    Question { from, to }: Question,
+) -> Result<u64, broker::Error> {
+    if filters.is_empty() || from > to {
+        return Ok(0);
+    }
+    let all = broker.count_from(stream, filters, from).await?.pending;
+    let behind = broker.count_from(stream, filters, to + 1).await?.pending;
+    Ok(all.saturating_sub(behind))
 }
 
 /// Reads what was set aside of a key, on a subject, at or above a sequence.

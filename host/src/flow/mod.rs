@@ -16,6 +16,7 @@ pub(crate) mod failpoint;
 pub mod gates;
 mod jobs;
 pub mod leftovers;
+pub mod loss;
 pub mod pace;
 pub mod reader;
 pub mod registry;

@@ -89,6 +89,16 @@ impl Reader {
         Reader { prefix, stream, created, handlers, shared: None, own: Vec::new(), parked, made: 0 }
     }
 
+    /// The stream that is read.
+    pub fn stream(&self) -> &Arc<str> {
+        &self.stream
+    }
+
+    /// Whether there is nobody to read for.
+    pub fn is_idle(&self) -> bool {
+        self.handlers.is_empty()
+    }
+
     /// The next sequence that a handler has not seen.
     pub fn position(&self, handler: HandlerIx) -> Option<u64> {
         self.subscription(handler).map(|subscription| subscription.position)

@@ -142,6 +142,8 @@ pub struct HostOrder {
     pub sequence: u64,
     /// Handlers that are to be forgotten.
     pub forget: Vec<String>,
+    /// Handlers that are stopped and are to begin again.
+    pub restart: Vec<String>,
 }
 
 impl Registry {

@@ -95,6 +95,16 @@ impl Track {
         self.record.low(position)
     }
 
+    /// How many events were read and are not done.
+    pub fn unfinished(&self) -> usize {
+        self.record.unfinished()
+    }
+
+    /// Takes what was tried before the host started and has not come although everything below `position` has.
+    pub fn take_missing(&mut self, position: u64) -> Vec<u64> {
+        self.record.take_missing(position)
+    }
+
     /// An event was read. Those of the stream come in the order of their sequences.
     pub fn read(&mut self, event: Arc<Event>, key: Key, now: u64, actions: &mut Vec<Action>) -> Admission {
         if !self.record.begin(&event) {

@@ -158,6 +158,19 @@ impl Shards {
         lows.map(|track| track.low(position)).min().unwrap_or(position)
     }
 
+    /// How many events of a handler were read and are not done.
+    pub fn unfinished(&self, handler: HandlerIx) -> u64 {
+        let tracks = self.tracks.iter().filter_map(|tracks| tracks.get(handler));
+        tracks.map(|track| track.unfinished() as u64).sum()
+    }
+
+    /// Takes the events of a handler that were tried before the host started and have not come although everything below
+    /// `position` has: they are no longer in the stream.
+    pub fn take_missing(&mut self, handler: HandlerIx, position: u64) -> Vec<u64> {
+        let tracks = self.tracks.iter_mut().filter_map(|tracks| tracks.get_mut(handler));
+        tracks.flat_map(|track| track.take_missing(position)).collect()
+    }
+
     /// An event of a handler was read.
     pub fn read(
         &mut self,
@@ -276,10 +289,11 @@ impl Held {
 mod tests {
     use super::*;
     use crate::flow::shard::{Blame, Outcome, Rules, Settled, WINDOW};
+    use crate::values::attempt::Attempt;
     use crate::values::effects::Effects;
     use crate::values::event::Headers;
     use crate::values::policy::RetryPolicy;
-    use crate::values::verdict::Verdict;
+    use crate::values::verdict::{CauseClass, Verdict};
 
     const STUCK: u64 = 10;
 
@@ -341,5 +355,32 @@ mod tests {
         shards.committed(0, &checkpoint);
         assert_eq!(shards.held(0), Held::default());
         assert_eq!(shards.low(0, end + 1), end + 1);
+    }
+
+    #[test]
+    fn what_was_tried_before_and_does_not_come_again_is_missing_once() {
+        let attempt = |position| Attempt {
+            position,
+            attempts: 1,
+            first: 0,
+            due: 0,
+            class: CauseClass::Defer,
+            cause: String::new(),
+            times: Vec::new(),
+        };
+        let progress = Progress {
+            stream: "S".into(),
+            low: STUCK,
+            attempts: [STUCK, STUCK + 1, STUCK + 5].map(attempt).into(),
+            ..Progress::default()
+        };
+        let handlers = BTreeMap::from([("one".to_owned(), progress)]);
+        let mut shards =
+            Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
+        assert_eq!(shards.take_missing(0, STUCK), [0; 0], "nothing was read yet");
+        shards.read(0, event(STUCK + 1), Key::new("k"), 0, &mut Vec::new());
+        assert_eq!(shards.unfinished(0), 1);
+        assert_eq!(shards.take_missing(0, STUCK + 3), [STUCK]);
+        assert_eq!(shards.take_missing(0, STUCK + 3), [0; 0]);
     }
 }

@@ -59,7 +59,8 @@ pub struct Checkpoint {
     pub commit: u64,
     /// How many shards the application has.
     pub shards: u16,
-    /// When each stream was created, in nanoseconds since 1970: tells a stream made anew from the old one.
+    /// When each stream was created, in nanoseconds since 1970: tells a recreated stream from the old one. By the stream's
+    /// name; for a handler whose progress belongs to an earlier stream of that name, by [`earlier`](Self::earlier).
     pub streams: BTreeMap<String, u64>,
     /// By the handler's name.
     pub handlers: BTreeMap<String, Progress>,
@@ -87,6 +88,17 @@ struct Row {
 }
 
 impl Checkpoint {
+    /// The name under which `streams` has the stream that a handler's progress belongs to, where that is not the one that
+    /// is read now. No stream has a name with a slash.
+    pub fn earlier(stream: &str, handler: &str) -> String {
+        format!("{stream}/{handler}")
+    }
+
+    /// When the stream was created that a handler's progress belongs to, if that is known.
+    pub fn created(&self, handler: &str, stream: &str) -> Option<u64> {
+        self.streams.get(&Self::earlier(stream, handler)).or_else(|| self.streams.get(stream)).copied()
+    }
+
     /// The checkpoint as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let row = |(name, progress): (&String, &Progress)| Row {

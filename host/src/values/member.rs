@@ -42,6 +42,18 @@ pub struct Activity {
     /// Since when the circuit is open, in milliseconds since 1970; none: it is closed.
     #[serde(default)]
     pub outage_since: Option<u64>,
+    /// Events that were gone before the handler came to them, since the host started.
+    #[serde(default)]
+    pub lost: u64,
+    /// Messages that the server wrote for expired or deleted subjects and that were not handed on, since the host started.
+    #[serde(default)]
+    pub markers: u64,
+    /// Why the handler cannot go on in its stream; none: it does.
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// The event that everything waits for, where the window is full.
+    #[serde(default)]
+    pub waits_for: Option<String>,
     /// The version on trial.
     #[serde(default)]
     pub canary: Option<Progress>,

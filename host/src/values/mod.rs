@@ -26,6 +26,7 @@ pub mod derivation;
 pub mod gate;
 pub mod header_block;
 pub mod letter;
+pub mod mark;
 pub mod member;
 pub mod order;
 pub mod original;

@@ -316,6 +316,11 @@ impl Names {
         format!("{}audit", self.internal)
     }
 
+    /// How far the application had come when its host stopped in good order.
+    pub fn mark(&self) -> String {
+        format!("{}mark", self.internal)
+    }
+
     /// All dead letters.
     pub fn all_dead_letters(&self) -> String {
         format!("{}>", self.dead)

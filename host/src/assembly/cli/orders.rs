@@ -79,11 +79,17 @@ pub(super) struct Unpin {
 ///
 /// A handler that the file no longer has keeps its progress and its states, for the case that it comes back. With --forget
 /// they are removed, which cannot be undone; its dead letters stay.
+///
+/// A handler is stopped when the stream of others that it reads was recreated, deleted or cut off. With --restart it begins
+/// again in the stream as it is now, where `start` of the file says; its states stay.
 #[derive(Debug, Args)]
 pub(super) struct Reload {
     /// Remove the progress and the states of a handler that the file no longer has. May be given several times.
     #[arg(long, value_name = "HANDLER")]
     forget: Vec<String>,
+    /// Let a handler begin again that is stopped because of its stream. May be given several times.
+    #[arg(long, value_name = "HANDLER")]
+    restart: Vec<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -108,7 +114,7 @@ impl Unpin {
 
 impl Reload {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        self.common.give(None, Order::Reload { forget: self.forget }, json).await
+        self.common.give(None, Order::Reload { forget: self.forget, restart: self.restart }, json).await
     }
 }
 

@@ -10,7 +10,7 @@ use super::TargetArgs;
 use super::fault::Code;
 use crate::assembly::print::{self, say, visible};
 use crate::broker::Broker;
-use crate::flow::acquire::members;
+use crate::flow::acquire::{members, way_back};
 use crate::flow::gates::{self, StoredGate};
 use crate::values::checkpoint::{Checkpoint, Progress};
 use crate::values::dead_letter::rfc3339;
@@ -69,6 +69,26 @@ struct Row {
     failures: BTreeMap<String, u64>,
     /// Since when the circuit is open.
     outage_since: Option<String>,
+    /// Events that were gone before the handler came to them, since the host started.
+    lost: u64,
+    /// Messages that the server wrote for expired or deleted subjects and that were not handed on, since the host started.
+    markers: u64,
+    /// Why the handler cannot go on in its stream.
+    stopped: Option<String>,
+    /// The event that the handler waits for before it reads on.
+    waits_for: Option<Blocker>,
+}
+
+/// An event behind which a window is full.
+#[derive(Debug, Serialize)]
+struct Blocker {
+    event: String,
+    /// How often it was run.
+    attempts: Option<u32>,
+    /// Why the last run failed.
+    cause: Option<String>,
+    /// When it is tried again.
+    due: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +180,13 @@ async fn row(
         events_per_second: events_per_second(&activities),
         failures: failures(&activities),
         outage_since: activities.iter().filter_map(|activity| activity.outage_since).min().map(time_of),
+        lost: activities.iter().map(|activity| activity.lost).sum(),
+        markers: activities.iter().map(|activity| activity.markers).sum(),
+        stopped: activities.iter().find_map(|activity| activity.stopped.clone()),
+        waits_for: activities
+            .iter()
+            .find_map(|activity| activity.waits_for.as_deref())
+            .map(|event| blocker(event, &tracks)),
         ..Row::default()
     })
 }
@@ -167,6 +194,19 @@ async fn row(
 /// The sum over all hosts. Without any it is 0: `sum` would begin with -0, which shows.
 fn events_per_second(activities: &[Activity]) -> f64 {
     activities.iter().fold(0.0, |sum, activity| sum + activity.events_per_second)
+}
+
+/// What the checkpoints know of an event that everything waits for.
+fn blocker(event: &str, tracks: &[&Progress]) -> Blocker {
+    let sequence = event.rsplit('/').next().and_then(|sequence| sequence.parse().ok());
+    let attempts = tracks.iter().flat_map(|progress| &progress.attempts);
+    let found = attempts.into_iter().find(|attempt| Some(attempt.position) == sequence);
+    Blocker {
+        event: event.to_owned(),
+        attempts: found.map(|attempt| attempt.attempts),
+        cause: found.map(|attempt| attempt.cause.clone()).filter(|cause| !cause.is_empty()),
+        due: found.map(|attempt| time_of(attempt.due)),
+    }
 }
 
 fn time_of(milliseconds: u64) -> String {
@@ -245,6 +285,15 @@ fn print_text(status: &Status) -> Result<(), print::Error> {
 
 /// What of a handler needs somebody's attention.
 fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
+    if let Some(reason) = &row.stopped {
+        say!("{name}: stopped: {}; {}", visible(reason), way_back(name))?;
+    }
+    if row.lost > 0 {
+        say!("{name}: {} events are lost: they were gone from the stream before it came to them", row.lost)?;
+    }
+    if let Some(blocker) = &row.waits_for {
+        print_blocker(name, blocker)?;
+    }
     if let Some(since) = &row.outage_since {
         say!("{name}: circuit open since {since}: one event at a time is tried")?;
     }
@@ -263,6 +312,26 @@ fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
         say!("{name}: {more} more keys are held (--json shows all)")?;
     }
     Ok(())
+}
+
+/// A handler reads no further behind an event that does not end.
+fn print_blocker(name: &str, blocker: &Blocker) -> Result<(), print::Error> {
+    let Blocker { event, attempts, cause, due } = blocker;
+    let mut known = String::new();
+    if let Some(attempts) = attempts {
+        known.push_str(&format!(", tried {attempts} times"));
+    }
+    if let Some(due) = due {
+        known.push_str(&format!(", next at {due}"));
+    }
+    if let Some(cause) = cause {
+        known.push_str(&format!(" ({cause})"));
+    }
+    say!(
+        "{name}: reads no further until event {} is done or a dead letter{}: its window is full; mend what it waits for, or lower `retry.max-elapsed` of [handlers.{name}.retry] and it becomes a dead letter at its next try",
+        visible(event),
+        visible(&known)
+    )
 }
 
 #[cfg(test)]

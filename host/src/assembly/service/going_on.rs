@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use super::{Cause, Ready, Service, Shift, changes};
 use crate::assembly::cli::explain;
 use crate::broker::{self, CommitError};
-use crate::flow::{acquire, registry};
+use crate::flow::acquire::{self, Fresh};
+use crate::flow::registry;
 use crate::sandbox::Sandbox;
 use crate::values::names::Names;
 use crate::values::settings::Settings;
@@ -26,8 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Next<'a> {
     pub(super) settings: Arc<Settings>,
     pub(super) sandbox: Arc<Sandbox>,
-    /// Handlers that are to be forgotten.
-    pub(super) forgotten: &'a [String],
+    /// Handlers that begin again, or are forgotten.
+    pub(super) fresh: Fresh<'a>,
     pub(super) stream: OwnStream,
 }
 
@@ -101,10 +102,11 @@ impl Service {
         // Whoever decides about versions must have ended before another one begins.
         self.now.tasks.shutdown().await;
         let (settings, sandbox) = (Arc::clone(&self.now.settings), Arc::clone(&self.now.sandbox));
-        let changes = changes(&settings, &ready.settings);
-        let Ready { settings: new, sandbox: new_sandbox, forget, .. } = &ready;
+        let changes = changes(&settings, &ready);
+        let Ready { settings: new, sandbox: new_sandbox, forget, restart, .. } = &ready;
+        let fresh = Fresh { forgotten: forget, restarted: restart };
         let (new, new_sandbox) = (Arc::clone(new), Arc::clone(new_sandbox));
-        let next = Next { settings: new, sandbox: new_sandbox, forgotten: forget, stream: OwnStream::Check };
+        let next = Next { settings: new, sandbox: new_sandbox, fresh, stream: OwnStream::Check };
         let error = match self.begin_in_time(next, stop).await {
             Ok(Begun::Stopped) => return Ok(true),
             Ok(Begun::Shift(shift)) => {
@@ -126,7 +128,7 @@ impl Service {
         }
         self.refused(&cause, &error).await;
         self.generation += 1;
-        let next = Next { settings, sandbox, forgotten: &[], stream: OwnStream::Tell };
+        let next = Next { settings, sandbox, fresh: Fresh::default(), stream: OwnStream::Tell };
         match self.begin_in_time(next, stop).await? {
             Begun::Stopped => Ok(true),
             Begun::Shift(shift) => {
@@ -194,12 +196,17 @@ impl Service {
             // It is not created once more: what was in it is gone, and a host that begins with nothing would not notice.
             self.broker.stream_state(&settings.stream.name).await?;
         }
-        match self.broker.provision(&settings.stream, &Names::new(&settings.app)).await {
-            Err(error @ broker::Error::Differs { .. }) if stream == OwnStream::Tell => {
+        let names = Names::new(&settings.app);
+        let suits = match stream {
+            OwnStream::Provide => self.broker.provision(settings, &names).await,
+            OwnStream::Check | OwnStream::Tell => self.broker.suitable(settings, &names).await,
+        };
+        match suits {
+            Err(error @ broker::Error::Unsuitable(_)) if stream == OwnStream::Tell => {
                 tracing::error!(%error, "events flow on with a stream that somebody has changed");
                 Ok(())
             }
-            result => Ok(result.map(drop)?),
+            result => Ok(result?),
         }
     }
 
@@ -264,8 +271,7 @@ mod tests {
     #[test]
     fn what_somebody_must_change_stays() {
         check(broker::Error::NoStream("OTHER".to_owned()), Verdict::Stays);
-        let differs = broker::Error::Differs { stream: "T".to_owned(), differences: Vec::new() };
-        check(differs, Verdict::Stays);
+        check(broker::Error::Unsuitable(Vec::new()), Verdict::Stays);
         check(acquire::Error::Commit(CommitError::Denied("_heddle.t.x".to_owned())), Verdict::Stays);
         check(registry::Error::Plugins(Vec::new()), Verdict::Stays);
         // Whatever it was, a denial is its reason.

@@ -66,7 +66,7 @@ pub(super) async fn play(stage: &Stage, mut settings: Settings, case: &Case) -> 
 async fn on_server(stage: &Stage, settings: Settings, case: &Case) -> anyhow::Result<Story> {
     let names = Names::new(&settings.app);
     let broker = Broker::connect(&settings.nats, "heddle test").await?;
-    broker.provision(&settings.stream, &names).await?;
+    broker.provision(&settings, &names).await?;
     for Given { handler, key, state } in given_states(case, &settings)? {
         let Some(of) = settings.handlers.get(handler) else { continue };
         let mut headers = Headers::default();

@@ -1,11 +1,11 @@
 //! The consumer of a cursor: made or moved to where the cursor stands, with the filter that reads fastest.
 
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 
 use super::{EVERYTHING, Reader, Stop};
 use crate::broker::connect::chain;
-use crate::broker::{Error, StreamState};
+use crate::broker::{Error, StreamState, consumer};
 use crate::values::subject::Pattern;
 
 /// A cursor that has more messages than this in front of it has far to go.
@@ -43,18 +43,7 @@ impl Reader {
         let filter = self.filter(state).await?;
         self.read_filter = if filter.is_empty() { EVERYTHING.to_owned() } else { filter.clone() };
         let what = || format!("make consumer `{}`", self.plan.name);
-        let config = pull::Config {
-            durable_name: Some(self.plan.name.clone()),
-            description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            filter_subject: filter,
-            inactive_threshold: self.idle,
-            // A cursor that is lost is made anew: there is nothing to be kept.
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
+        let config = consumer::of_cursor(&self.plan.name, filter, self.idle);
         let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
         let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
         let consumer = match stream.create_consumer(config.clone()).await {

@@ -120,8 +120,10 @@ impl Reader {
             let bytes: usize = read.iter().map(|raw| raw.payload.len()).sum();
             let dense = read.len() as u64 * 4 > window && bytes < PULL_BYTES;
             window = if dense { window * 2 } else { window / 2 }.clamp(WINDOW.0, WINDOW.1);
+            let (markers, read): (Vec<_>, Vec<_>) = read.into_iter().partition(RawStored::is_marker);
+            let markers = markers.into_iter().map(|raw| (raw.sequence, raw.subject.into())).collect();
             let events = read.into_iter().map(|raw| self.event(raw)).collect();
-            self.hand_on(CursorEvents { events, next, pending }).await?;
+            self.hand_on(CursorEvents { events, markers, next, pending }).await?;
             if in_a_row >= self.caution.in_a_row {
                 return Ok(());
             }

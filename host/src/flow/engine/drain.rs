@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Course, DRAIN_DEADLINE, Engine, Error};
 use crate::values::member::TTL_SECONDS;
 
-/// How long the announcement may take to be withdrawn.
+/// How long the announcement may take to be withdrawn, and the mark to be left.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How often a host that drains says so: its successor waits for as long as it does.
@@ -45,6 +45,7 @@ impl Engine {
         // The last word on what was done.
         self.tick();
         if course == Course::Pause {
+            self.mark(true).await;
             return Ok(self.generation);
         }
         let member = self.origins.names.member(&self.me.host);
@@ -53,6 +54,8 @@ impl Engine {
         if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
             tracing::debug!("announcement stays until it expires");
         }
+        // The announcement is gone by now: nothing of Heddle's own will be missing behind the mark.
+        self.mark(false).await;
         Ok(self.generation)
     }
 
@@ -63,6 +66,14 @@ impl Engine {
         let said = self.broker.announce(&subject, payload.into(), TTL_SECONDS);
         if !matches!(tokio::time::timeout(SAYING, said).await, Ok(Ok(()))) {
             tracing::debug!("host could not say that it drains");
+        }
+    }
+
+    async fn mark(&self, paused: bool) {
+        // With the server away, this may wait for ever.
+        let left = tokio::time::timeout(FAREWELL, self.leave_mark(paused)).await;
+        if !matches!(left, Ok(Ok(()))) {
+            tracing::debug!("no mark is left: the next host will know less of what was lost meanwhile");
         }
     }
 
@@ -79,7 +90,7 @@ impl Engine {
                     return Ok(());
                 }
                 last_checkpoints = true;
-                self.touch_lagging();
+                self.touch_lagging(0);
                 continue;
             }
             // All arms are cancel-safe: each takes its input only when it is chosen.

@@ -9,7 +9,8 @@ use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact::{self, Load};
-use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
+use crate::flow::jobs::{self, Count, Done, MAX_LOGGED, Ran};
+use crate::flow::loss::{Ledger, Loss};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
 use crate::flow::shard::{Admission, Outcome, Rules, Settled};
@@ -18,7 +19,7 @@ use crate::flow::states::{State, States};
 use crate::flow::store::End;
 use crate::values::dead_letter::{Death, header_text};
 use crate::values::effects::When;
-use crate::values::event::{Event, REPLAYED, Replay, Source};
+use crate::values::event::{Event, REPLAYED, Replay, SET_ASIDE, Source};
 use crate::values::key::Key;
 use crate::values::permissions::Permissions;
 use crate::values::verdict::{CauseClass, Failure, Verdict};
@@ -28,11 +29,23 @@ impl Engine {
     pub(super) fn read(&mut self, (reader, read): (usize, Read)) -> Result<(), Error> {
         let (events, handlers) = match read {
             Read::Events { events, handlers } => (events, handlers),
-            Read::Lost(reason) => return Err(Error::Lost(reason)),
+            Read::Lost(reason) => return self.stop_reading(reader, reason),
         };
-        let CursorEvents { events, next, .. } = events;
+        let CursorEvents { events, markers, next, .. } = events;
         let now = now();
         let mut found = Vec::new();
+        for (sequence, subject) in markers {
+            let Some((reader, routes)) = self.readers.get(reader) else { continue };
+            routes.find(&subject, &mut found);
+            found.retain(|handler| {
+                let unseen = reader.position(*handler).is_some_and(|position| position <= sequence);
+                unseen && handlers.contains(handler)
+            });
+            for handler in &found {
+                self.counters.marker(*handler);
+                self.came(*handler, sequence, true);
+            }
+        }
         for event in events {
             if self.origins.names.is_internal(&event.subject) {
                 continue;
@@ -50,12 +63,20 @@ impl Engine {
                 let (key, failure) = settings.key_of(&event);
                 let read = self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
                 condemn(&mut self.condemned, (*handler, event.position()), failure, read);
+                self.came(*handler, event.sequence, read == Admission::Queued);
             }
         }
         if let Some((reader, _)) = self.readers.get_mut(reader) {
             reader.seen(&handlers, next);
         }
         Ok(())
+    }
+
+    /// Something that a handler subscribes to was read for it.
+    fn came(&mut self, handler: HandlerIx, sequence: u64, undone: bool) {
+        if let Some(ledger) = self.ledgers.get_mut(handler) {
+            ledger.came(sequence, undone);
+        }
     }
 
     /// A dead letter is to be sent again, or a key to be released.
@@ -110,7 +131,10 @@ impl Engine {
                 Done::Fetched { generation, place, key, position, event }
                     if generation == self.generation =>
                 {
-                    if event.is_none() && position & REPLAYED != 0 {
+                    if event.is_none() && position & REPLAYED == 0 {
+                        let at = position & !SET_ASIDE;
+                        self.lost(place.handler, Loss { events: 1, exact: true, from: at, to: at });
+                    } else if event.is_none() {
                         self.returning = self.returning.saturating_sub(1);
                         let request = position & !REPLAYED;
                         self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
@@ -133,7 +157,17 @@ impl Engine {
                 Done::Swept(left) => self.compaction.ended(left, now()),
                 Done::Cleaned => self.checkpoints.ended(),
                 Done::Permissions(permissions) => self.permissions = permissions,
-                Done::Fetched { .. } | Done::TakenBack { .. } | Done::Removed { .. } | Done::Nothing => {}
+                Done::Surveyed(found) => self.surveyed(found),
+                Done::Counted(Count { generation, handler, question, .. }, answer, lowest, state)
+                    if generation == self.generation =>
+                {
+                    self.counted(handler, question.map(|_| answer), lowest, &state);
+                }
+                Done::Fetched { .. }
+                | Done::TakenBack { .. }
+                | Done::Removed { .. }
+                | Done::Counted(..)
+                | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
         }
@@ -308,7 +342,9 @@ impl Engine {
         self.ready.iter_mut().for_each(VecDeque::clear);
         self.actions.clear();
         self.shards.resume(now(), &mut self.actions);
-        self.readers = readers(&self.settings, &self.plan, &self.shards, self.generation);
+        self.readers = readers((&self.settings, &self.stopped), &self.plan, &self.shards, self.generation);
+        // What is read again would be counted again.
+        self.ledgers.iter_mut().for_each(|ledger| *ledger = Ledger::default());
         self.read_requests();
     }
 }

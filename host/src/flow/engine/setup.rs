@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::broker::StreamState;
 use crate::flow::acquire::Acquired;
 use crate::flow::reader::{Reader, Subscription};
 use crate::flow::returns::{self, Post};
@@ -14,13 +13,12 @@ use crate::values::settings::Settings;
 
 /// What is the same for all shards while the host runs.
 pub(super) fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
-    let created = |(name, state): (&String, &StreamState)| (name.clone(), state.created);
     let handlers = settings.handlers.iter();
     Plan {
         host: me.host.clone(),
         shards: settings.shards,
         handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
-        streams: acquired.streams.iter().map(created).collect(),
+        streams: acquired.created.clone(),
         keys: handlers.clone().map(|handler| handler.key.as_str().to_owned()).collect(),
         on_dead_letter: handlers.map(|handler| handler.on_dead_letter).collect(),
         // What is in memory already may still add to it.
@@ -37,9 +35,9 @@ fn prefix(settings: &Settings, plan: &Plan, generation: u64) -> String {
     prefix
 }
 
-/// One reader for each stream, each handler at the lowest event it has not done.
+/// One reader for each stream that has handlers which are not stopped, each handler at the lowest event it has not done.
 pub(super) fn readers(
-    settings: &Settings,
+    (settings, stopped): (&Settings, &[Option<String>]),
     plan: &Plan,
     shards: &Shards,
     generation: u64,
@@ -48,15 +46,19 @@ pub(super) fn readers(
     let reader = |(stream, created): (&String, &u64)| {
         let mut routes = Routes::default();
         let mut subscriptions = Vec::new();
-        for (handler, of) in settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream) {
+        let of_stream = settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream);
+        for (handler, of) in
+            of_stream.filter(|(handler, _)| stopped.get(*handler).is_none_or(Option::is_none))
+        {
             of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
             let position = shards.low(handler, 0);
             let subscribe = of.subscribe.clone();
             subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
         }
-        (Reader::new(&prefix, stream.as_str().into(), *created, subscriptions), routes)
+        let reader = Reader::new(&prefix, stream.as_str().into(), *created, subscriptions);
+        (!reader.is_idle()).then_some((reader, routes))
     };
-    plan.streams.iter().map(reader).collect()
+    plan.streams.iter().filter_map(reader).collect()
 }
 
 /// The next sequence that each handler has not seen.

@@ -33,7 +33,7 @@ impl Engine {
         self.counters.take_rates(now);
         self.states.evict(now);
         if std::mem::take(&mut self.moved) {
-            self.touch_lagging();
+            self.touch_lagging(0);
         } else if self.under_way.is_empty() && self.commits.is_empty() {
             self.compact(now, Load::Idle);
         }
@@ -43,12 +43,14 @@ impl Engine {
         if self.permissions.is_some() && self.ticks % TICKS_TO_ASK == 0 {
             self.ask_permissions();
         }
+        self.survey();
         self.warn_of_full_windows();
         let handlers = self.activity();
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
         let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
         let snapshot = Snapshot {
-            reading: !(0..self.plan.handlers.len()).any(held_up),
+            reading: !(0..self.plan.handlers.len())
+                .any(|handler| held_up(handler) || self.is_stopped(handler)),
             lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
             handlers,
         };
@@ -62,6 +64,12 @@ impl Engine {
             if let Some(activity) = activity.get_mut(&*of_handler.0) {
                 activity.canary = fleet.progress();
             }
+        }
+        for (handler, (name, stream)) in self.plan.handlers.iter().enumerate() {
+            let Some(activity) = activity.get_mut(&**name) else { continue };
+            activity.stopped = self.stopped.get(handler).cloned().flatten();
+            let is_full = self.shards.held(handler).full > 0;
+            activity.waits_for = is_full.then(|| format!("{stream}/{}", self.shards.low(handler, u64::MAX)));
         }
         activity
     }
@@ -79,17 +87,17 @@ impl Engine {
                     in_memory = held.events,
                     retrying = held.waiting,
                     full_windows = held.full,
-                    "handler takes no more events until the one at `low` is done"
+                    "handler reads no further until the event at `low` is done or a dead letter; `heddle status` says more"
                 );
             }
         }
     }
 
-    /// Lets every shard write its checkpoint whose progress is not stored yet.
-    pub(super) fn touch_lagging(&mut self) {
+    /// Lets every shard write its checkpoint of whose progress more than so many messages are not stored yet.
+    pub(super) fn touch_lagging(&mut self, messages: u64) {
         let positions = positions(&self.readers, self.plan.handlers.len());
         for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, 0);
+            let lags = |committed| self.shards.lags(shard, &positions, committed, messages);
             if self.commits.committed(shard).is_some_and(lags) {
                 self.commits.touch(shard);
             }

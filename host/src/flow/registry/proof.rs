@@ -96,7 +96,7 @@ impl Shadow {
         while left > 0 {
             let stored = events.next().await?;
             left -= 1;
-            if left >= wanted || self.tools.names.is_internal(&stored.subject) {
+            if left >= wanted || stored.marker || self.tools.names.is_internal(&stored.subject) {
                 continue;
             }
             let event = Arc::new(stored.into_event(&stream));

@@ -131,8 +131,8 @@ async fn hand(tools: &Tools, event: Event, keepers: &Keepers, orders: &watch::Se
         return;
     };
     match (tools.names.parse_order(&event.subject), order) {
-        (None, Order::Reload { forget }) => {
-            orders.send_replace(Some(HostOrder { sequence, forget }));
+        (None, Order::Reload { forget, restart }) => {
+            orders.send_replace(Some(HostOrder { sequence, forget, restart }));
         }
         (Some(name), order) => {
             let index = tools.settings.handlers.iter().position(|handler| *handler.name == *name);

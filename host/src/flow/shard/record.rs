@@ -163,6 +163,20 @@ impl Record {
         self.forget_attempt(position);
     }
 
+    /// How many events of the stream were read and are not done.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    /// See [`Track::take_missing`](super::Track::take_missing).
+    pub(super) fn take_missing(&mut self, position: u64) -> Vec<u64> {
+        let tried = self.attempts.range(self.low..position.clamp(self.low, SET_ASIDE));
+        let has_not_come = |at: &u64| !self.unfinished.contains(at) && !self.done.contains(*at);
+        let missing: Vec<u64> = tried.map(|(at, _)| *at).filter(has_not_come).collect();
+        missing.iter().for_each(|at| self.forget_attempt(*at));
+        missing
+    }
+
     fn forget_attempt(&mut self, position: u64) {
         if let Some(attempt) = self.attempts.remove(&position) {
             self.attempt_bytes -= attempt.bytes();
