@@ -95,7 +95,7 @@ impl Artifacts {
         let path = self.path(engine, digest);
         let bytes = fs::read(&path).ok()?;
         let (tag, code) = bytes.split_at_checked(TAG)?;
-        let expected = blake3::keyed_hash(&self.secret, code);
+        let expected = self.tag(engine, code);
         if expected != <[u8; TAG]>::try_from(tag).ok()? {
             tracing::warn!(plugin = %digest.short(), "compiled plugin is damaged and will be compiled again");
             return None;
@@ -106,6 +106,15 @@ impl Artifacts {
             self.write(self.wasm_path(digest), [wasm, &[]]).ok();
         }
         deserialize(engine, code).ok()
+    }
+
+    /// What compiled code begins with: nobody without the secret can make it, and it holds for one engine only, for some
+    /// settings (such as canonical NaNs) the engine itself does not find in the code.
+    fn tag(&self, engine: &Engine, code: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(&compatibility(engine).to_le_bytes());
+        hasher.update(code);
+        hasher.finalize()
     }
 
     fn write(&self, path: PathBuf, parts: [&[u8]; 2]) -> std::io::Result<()> {
@@ -131,7 +140,7 @@ impl Artifacts {
         let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
         // It was compiled just now: what keeps it from being loaded is what it asks for.
         let component = deserialize(engine, code).map_err(|error| Error::TooLarge(one_line(&error)))?;
-        let tag = blake3::keyed_hash(&self.secret, code);
+        let tag = self.tag(engine, code);
         self.write(self.wasm_path(digest), [wasm, &[]])
             .and_then(|()| self.write(self.path(engine, digest), [tag.as_bytes(), code]))
             .map_err(|error| failed(error.to_string()))?;

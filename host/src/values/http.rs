@@ -247,7 +247,7 @@ fn parse(text: &str) -> Result<HttpHost, &'static str> {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (place, None),
     };
-    if host.contains(':') && !host.starts_with('[') {
+    if host.contains(':') && literal(host).is_none() {
         return Err("an address of IPv6 stands in brackets");
     }
     let port = match port {
