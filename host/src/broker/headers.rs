@@ -27,7 +27,7 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
 
 /// What the server says of a message that it wrote itself, for an expired or deleted subject: why. Nobody published such a
 /// message, so it is no event. It must be recognised here, for the server's headers go no further.
-const MARKER_REASON: &str = "Nats-Marker-Reason";
+pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
 
 /// Whether a message is such a marker.
 pub(super) fn is_marker(map: Option<&HeaderMap>) -> bool {

@@ -145,7 +145,7 @@ fn of_broker(error: &broker::Error) -> Code {
         broker::Error::Connect { .. } => Code::Connect,
         broker::Error::TooOld { .. } | broker::Error::NoJetStream { .. } => Code::Server,
         broker::Error::NoStream(_) => Code::NoStream,
-        broker::Error::Differs { .. } => Code::StreamDiffers,
+        broker::Error::Unsuitable(_) => Code::StreamDiffers,
         broker::Error::NoBucket(_) | broker::Error::NoObject(_) => Code::NotFound,
         broker::Error::Request { .. } => Code::Request,
         _ => Code::Failed,

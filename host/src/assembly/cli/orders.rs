@@ -139,7 +139,7 @@ impl Common {
         if self.consent.dry_run {
             return say("dry-run", &foreseen(&broker, &settings, &names, handler, &order).await?);
         }
-        if let Order::Reload { forget } = &order
+        if let Order::Reload { forget, .. } = &order
             && !forget.is_empty()
         {
             let what = format!("removing the progress and the states of {}", forget.join(", "));
@@ -172,17 +172,20 @@ async fn foreseen(
     order: &Order,
 ) -> anyhow::Result<String> {
     let Some(name) = handler else {
-        let Order::Reload { forget } = order else { return Ok("nothing".to_owned()) };
+        let Order::Reload { forget, restart } = order else { return Ok("nothing".to_owned()) };
         if let Some(known) = forget.iter().find(|name| settings.handler(name).is_some()) {
             let message =
                 format!("handler `{known}` is in the file: only what is no longer there can be forgotten");
             return Err(Code::Refused.fault(message).into());
         }
-        const READ: &str = "would read the file again";
-        return Ok(match forget.as_slice() {
-            [] => READ.to_owned(),
-            forget => format!("{READ}, and remove the progress and the states of {}", forget.join(", ")),
-        });
+        let mut text = "would read the file again".to_owned();
+        if !forget.is_empty() {
+            text += &format!(", remove the progress and the states of {}", forget.join(", "));
+        }
+        if !restart.is_empty() {
+            text += &format!(", and let {} begin again", restart.join(", "));
+        }
+        return Ok(text);
     };
     let stored = broker.last(&settings.stream.name, &names.rollout(name)).await?;
     let stored = stored.ok_or_else(|| {

@@ -83,7 +83,7 @@ async fn gone_since(
 ) -> Result<Option<Loss>, broker::Error> {
     let from = if mark == Some(end.last + 1) { end.last + 2 } else { end.last + 1 };
     // Counted after the stream's end was read, so that what is stored meanwhile never looks like a loss.
-    let there = broker.count_from(stream, &[], from).await?.pending;
+    let there = broker.count_from::<String>(stream, &[], from).await?.pending;
     let events = (state.last + 1).saturating_sub(from).saturating_sub(there);
     if events == 0 {
         return Ok(None);
