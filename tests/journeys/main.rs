@@ -1,5 +1,6 @@
 //! Journeys: what Heddle promises, shown over a real server with real components and real processes.
 
+mod cluster;
 mod commands;
 mod containment;
 mod dead_letters;
@@ -9,6 +10,7 @@ mod exactly_once;
 mod failure;
 mod holding;
 mod killed;
+mod login;
 mod oci;
 mod order;
 mod outage;

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod host;
+mod patience;
 pub mod project;
 pub mod registry;
 pub mod server;

@@ -4,7 +4,7 @@
 //! the new ones. What changes is prepared while events flow; then the engine ends what runs, and another one goes on.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
+use super::patience;
 use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{acquire, forget};
 use crate::flow::activity::Snapshot;
@@ -34,6 +35,8 @@ pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
 /// What a host is made of.
 pub struct Service {
     load: Arc<Load>,
+    /// The file.
+    path: PathBuf,
     /// None while it runs.
     calls: Option<Calls>,
     workshop: Workshop,
@@ -90,19 +93,20 @@ impl Service {
         workshop: Workshop,
         threads: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
-        // Before the file is read, so that nothing that happens to it is missed.
-        let calls = Calls { file: Watch::files([file])?, hangup: signal(SignalKind::hangup())? };
-        let settings = Arc::new(load()?);
+        let (watch, settings) = watched(&file, &load)?;
+        let calls = Calls { file: watch, hangup: signal(SignalKind::hangup())? };
+        let settings = Arc::new(settings);
         let me = this_host();
         let connect = |role| {
             let name = connection_name(&settings.app, &me.host, role);
             let nats = &settings.nats;
-            async move { Broker::connect(nats, &name).await }
+            async move { patience::until_there(|| async { Ok(Broker::connect(nats, &name).await?) }).await }
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),
+            path: file,
             calls: Some(calls),
             workshop,
             threads,
@@ -115,7 +119,8 @@ impl Service {
             now: Shift { settings, sandbox, engine: None, tasks: JoinSet::new() },
         };
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
-        service.now = service.begin(settings, sandbox, &[]).await?;
+        let begin = || service.begin(Arc::clone(&settings), Arc::clone(&sandbox), &[]);
+        service.now = patience::until_there(begin).await?;
         let Settings { app, shards, .. } = &*service.now.settings;
         tracing::info!(app, host = service.me.host, shards, "application is taken over");
         Ok(service)
@@ -154,6 +159,10 @@ impl Service {
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
         let mut tasks = JoinSet::new();
+        for (connection, role) in [(&self.broker, "commit"), (&self.reading, "read")] {
+            let subject = names.live(&format!("{}.{role}", self.me.host));
+            tasks.spawn(connection.clone().listen_to_itself(subject));
+        }
         registry.start(&tools, &self.reading, (created, cursor), self.orders.clone(), &mut tasks)?;
         let engine = Engine::new(Parts {
             settings: Arc::clone(&settings),
@@ -175,12 +184,16 @@ impl Service {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
         let mut orders = self.orders.subscribe();
+        let mut look_again = false;
         loop {
             let engine = self.now.engine.take().context("no engine was made")?;
             let (course, set) = watch::channel(Course::Run);
             let running = engine.run(set);
             tokio::pin!(running);
             let mut preparing: Option<BoxFuture<'_, (Cause, anyhow::Result<Option<Ready>>)>> = None;
+            if std::mem::take(&mut look_again) {
+                preparing = Some(self.prepare(Cause { what: "it has changed", order: None }).boxed());
+            }
             let (cause, ready) = loop {
                 let idle = preparing.is_none();
                 // Every arm is cancel-safe: signals stay pending, and the engine and what is prepared are only borrowed.
@@ -212,7 +225,13 @@ impl Service {
             let began = Instant::now();
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
+            let before = Arc::clone(&self.now.settings);
             self.go_on(cause, ready, began).await?;
+            if self.now.settings.secret_files != before.secret_files {
+                file = watch(&self.path, &self.now.settings)?;
+                // They were read before they were watched.
+                look_again = true;
+            }
         }
     }
 
@@ -302,6 +321,24 @@ impl Service {
             answer(&self.broker, &names, &settings.stream.name, order.sequence, &Answer { done, text }).await;
         }
     }
+}
+
+/// The file, read while it and the files of its secrets are watched already: nothing that happens to them is missed.
+fn watched(file: &Path, load: &Load) -> anyhow::Result<(Watch, Settings)> {
+    let mut settings = load()?;
+    loop {
+        let watch = watch(file, &settings)?;
+        let again = load()?;
+        if again.secret_files == settings.secret_files {
+            return Ok((watch, again));
+        }
+        settings = again;
+    }
+}
+
+fn watch(file: &Path, settings: &Settings) -> anyhow::Result<Watch> {
+    let secrets = settings.secret_files.iter().cloned();
+    Ok(Watch::files(std::iter::once(file.to_owned()).chain(secrets))?)
 }
 
 /// What cannot change while the host runs.

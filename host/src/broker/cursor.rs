@@ -40,6 +40,11 @@ const MAX_MISMATCHES: u32 = 4;
 /// The longest wait between two tries to make a cursor.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
+/// How long a request of a cursor waits at first. It grows by half with each that gets no answer: to make a
+/// consumer in a large stream the server may have to count for long.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_PATIENCE: Duration = Duration::from_secs(16);
+
 /// How long the server keeps the consumer of a cursor that nobody reads any more.
 const INACTIVE: Duration = Duration::from_secs(300);
 
@@ -94,7 +99,16 @@ impl Broker {
     pub fn cursor(&self, plan: CursorPlan) -> (Cursor, impl Future<Output = ()> + Send + 'static) {
         let (sender, deliveries) = mpsc::channel(WAITING_DELIVERIES);
         let next = plan.start.max(1);
-        let reader = Reader { broker: self.clone(), plan, sender, next, paused: false };
+        let name = plan.name.clone();
+        let reader = Reader {
+            broker: self.clone(),
+            plan,
+            sender,
+            next,
+            paused: false,
+            name,
+            patience: FIRST_PATIENCE,
+        };
         (Cursor { deliveries }, reader.run())
     }
 }
@@ -126,12 +140,15 @@ enum Stop {
     Lost(String),
     /// The cursor is made anew.
     Again(String),
+    /// The cursor is made anew under another name: the server that holds the consumer does not answer.
+    Silent(String),
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             Error::NoStream(name) => Stop::Lost(format!("stream `{name}` was deleted")),
+            Error::Unanswered { .. } => Stop::Silent(chain(&error)),
             error => Stop::Again(chain(&error)),
         }
     }
@@ -145,6 +162,9 @@ struct Reader {
     next: u64,
     /// Whether the last delivery had to wait so long that the pull request ran out meanwhile.
     paused: bool,
+    /// The consumer's name: the plan's, and a number if a server that held an earlier one went silent.
+    name: String,
+    patience: Duration,
 }
 
 impl Reader {
@@ -153,14 +173,16 @@ impl Reader {
         let mut broken_here = 0_u32;
         loop {
             let before = self.next;
-            match self.read().await {
+            let stop = self.read().await;
+            let stop = self.leave_a_silent_one(stop).await;
+            match stop {
                 Stop::Unwanted => return self.remove().await,
                 Stop::Lost(reason) => {
                     // The receiver may be gone, and then nobody needs to know.
                     self.sender.send(Delivery::Lost(reason)).await.ok();
                     return;
                 }
-                Stop::Again(reason) => {
+                Stop::Again(reason) | Stop::Silent(reason) => {
                     failures = if self.next > before { 1 } else { failures.saturating_add(1) };
                     let broken = self.next == before && reason.starts_with(BROKEN_OFF);
                     broken_here = if broken { broken_here + 1 } else { 0 };
@@ -194,8 +216,23 @@ impl Reader {
     /// Takes the consumer away. It would vanish by itself as well.
     async fn remove(&self) {
         if let Ok(stream) = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await {
-            stream.delete_consumer(&self.plan.name).await.ok();
+            stream.delete_consumer(&self.name).await.ok();
         }
+    }
+
+    /// A consumer has one copy. Where its server is frozen it can be neither read nor deleted nor made again, so another
+    /// one takes its place, on another server by chance; the old one vanishes by itself.
+    async fn leave_a_silent_one(&mut self, stop: Stop) -> Stop {
+        let Stop::Silent(reason) = stop else {
+            return stop;
+        };
+        let left =
+            std::mem::replace(&mut self.name, format!("{}-{:04x}", self.plan.name, rand::random::<u16>()));
+        let subject = format!("{}.CONSUMER.DELETE.{}.{left}", self.broker.api, self.plan.stream);
+        // Nobody waits for the answer.
+        self.broker.client.publish(subject, bytes::Bytes::new()).await.ok();
+        self.patience = (self.patience * 3 / 2).min(MAX_PATIENCE);
+        Stop::Silent(reason)
     }
 
     async fn read(&mut self) -> Stop {
@@ -238,6 +275,7 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
+            self.patience = FIRST_PATIENCE;
             let mut batch = CursorEvents { events: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
             let mut broken = None;
@@ -300,7 +338,7 @@ impl Reader {
     /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
     /// with what has arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
-        let info = consumer.get_info().await.map_err(|e| Error::request("look up the cursor", chain(&e)))?;
+        let info = consumer.get_info().await.map_err(|e| Error::asked("look up the cursor", &e))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
         // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
         // that the consumer reads.
@@ -349,9 +387,9 @@ impl Reader {
     }
 
     async fn make_consumer(&self, state: &StreamState) -> Result<PullConsumer, Stop> {
-        let what = || format!("make consumer `{}`", self.plan.name);
+        let what = || format!("make consumer `{}`", self.name);
         let config = pull::Config {
-            durable_name: Some(self.plan.name.clone()),
+            durable_name: Some(self.name.clone()),
             description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::None,
@@ -362,19 +400,22 @@ impl Reader {
             num_replicas: 1,
             ..pull::Config::default()
         };
-        let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
-        let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
+        let stream = self.broker.within(self.patience).get_stream_no_info(&*self.plan.stream).await;
+        let stream = stream.map_err(|e| Error::asked(what(), &e))?;
         let consumer = match stream.create_consumer(config.clone()).await {
             Ok(consumer) => consumer,
-            Err(_) => self.replace(&stream, config).await?,
+            Err(error) => match Error::asked(what(), &error) {
+                error @ Error::Unanswered { .. } => return Err(error.into()),
+                _ => self.replace(&stream, config).await?,
+            },
         };
         if self.sender.is_closed() {
             return Err(Stop::Unwanted);
         }
         stream
-            .reset_consumer(&self.plan.name, Some(self.next))
+            .reset_consumer(&self.name, Some(self.next))
             .await
-            .map_err(|e| Error::request(format!("move consumer `{}`", self.plan.name), chain(&e)))?;
+            .map_err(|e| Error::asked(format!("move consumer `{}`", self.name), &e))?;
         Ok(consumer)
     }
 
@@ -385,8 +426,8 @@ impl Reader {
         config: pull::Config,
     ) -> Result<PullConsumer, Stop> {
         // If it cannot be deleted, creating it says why.
-        stream.delete_consumer(&self.plan.name).await.ok();
+        stream.delete_consumer(&self.name).await.ok();
         let made = stream.create_consumer(config).await;
-        Ok(made.map_err(|e| Error::request(format!("make consumer `{}`", self.plan.name), chain(&e)))?)
+        Ok(made.map_err(|e| Error::asked(format!("make consumer `{}`", self.name), &e))?)
     }
 }

@@ -3,22 +3,28 @@
 //! The only module that names `async_nats`. It promises that nothing of the library's types or errors
 //! leaves it, and refuses to know what a shard, a lane or a handler is.
 
+mod answer;
 mod commit;
 mod compact;
 mod connect;
 mod cursor;
 mod headers;
 mod letters;
+mod live;
+mod login;
 mod objects;
 mod observe;
 mod provision;
+mod rotation;
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use async_nats::jetstream;
+use async_nats::jetstream::stream::{LastRawMessageError, LastRawMessageErrorKind};
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::watch;
 
 pub use commit::{CommitAnswer, CommitError, Listen};
 pub use compact::Carried;
@@ -40,7 +46,9 @@ pub const OLDEST_SERVER: (u64, u64, u64) = (2, 14, 3);
 pub enum Error {
     #[error("failed to connect to `{url}`: {cause}")]
     Connect { url: String, cause: String },
-    #[error("failed to read `{path}`: {cause}")]
+    #[error("failed to find a server: {0}")]
+    Address(String),
+    #[error("failed to log in with `{path}`: {cause}")]
     Credentials { path: String, cause: String },
     #[error(
         "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed for atomic batches",
@@ -49,6 +57,12 @@ pub enum Error {
     TooOld { url: String, version: String },
     #[error("server at `{url}` has no JetStream: start nats-server with `-js` or a `jetstream` section")]
     NoJetStream { url: String },
+    #[error(
+        "JetStream does not answer at `{url}` under `{api}`: {cause}; if it is in another domain or behind an imported prefix, name it with `domain` or `api-prefix` in [nats]; a user without the right to publish on `{api}.>` gets no answer either"
+    )]
+    NoAnswer { url: String, api: String, cause: String },
+    #[error("JetStream at `{url}` is not ready: {cause}")]
+    NotReady { url: String, cause: String },
     #[error(
         "stream `{stream}` differs from what the application needs: {}; an existing stream is never changed: edit it (`nats stream edit {stream}`), or let [stream] of the file say the same",
         differences.join("; ")
@@ -68,11 +82,35 @@ pub enum Error {
     ObjectChanged(String),
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
+    /// Nobody answered, or nobody who could: something of the connection or the cluster that passes.
+    #[error("failed to {what}: {cause}")]
+    Unanswered { what: String, cause: String },
 }
 
 impl Error {
     fn request(what: impl Into<String>, cause: impl Display) -> Self {
         Error::Request { what: what.into(), cause: cause.to_string() }
+    }
+
+    /// The same where the library's error is at hand: it says whether there was an answer.
+    fn asked(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        let (what, cause) = (what.into(), connect::chain(error));
+        if answer::is_missing(error) {
+            Error::Unanswered { what, cause }
+        } else {
+            Error::Request { what, cause }
+        }
+    }
+
+    /// Whether the same may succeed later without anybody changing the settings.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Error::Connect { .. }
+                | Error::NoAnswer { .. }
+                | Error::NotReady { .. }
+                | Error::Unanswered { .. }
+        )
     }
 }
 
@@ -112,12 +150,20 @@ impl Stored {
     }
 }
 
+/// A stream by its name alone.
+type RawStream = jetstream::stream::Stream<()>;
+
 /// A connection to the server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Broker {
     client: async_nats::Client,
     jetstream: jetstream::Context,
+    /// Without logins.
     url: Arc<str>,
+    /// Under which subjects JetStream is asked.
+    api: Arc<str>,
+    /// How often the connection was lost.
+    losses: watch::Sender<u64>,
 }
 
 impl Broker {
@@ -129,29 +175,36 @@ impl Broker {
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
         let what = || format!("read the last message of `{subject}`");
-        let stream =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match stream.get_last_raw_message_by_subject(subject).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
-            }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        let read = |handle: RawStream| async move { handle.get_last_raw_message_by_subject(subject).await };
+        self.read(stream, what, read).await
     }
 
     /// The message at a sequence, read from the stream's leader; none if it is gone.
     pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
         let what = || format!("read message {sequence} of stream `{stream}`");
-        let handle =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
-        match handle.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == jetstream::stream::LastRawMessageErrorKind::NoMessageFound => {
-                Ok(None)
+        let read = |handle: RawStream| async move { handle.get_raw_message(sequence).await };
+        self.read(stream, what, read).await
+    }
+
+    async fn read<F>(
+        &self,
+        stream: &str,
+        what: impl Fn() -> String,
+        read: impl Fn(RawStream) -> F,
+    ) -> Result<Option<Stored>, Error>
+    where
+        F: Future<Output = Result<jetstream::message::StreamMessage, LastRawMessageError>>,
+    {
+        let (read, what) = (&read, &what);
+        let answer = self.ask(move |jetstream| async move {
+            let handle = jetstream.get_stream_no_info(stream).await.map_err(|e| Error::asked(what(), &e))?;
+            match read(handle).await {
+                Ok(message) => Ok(Some(stored(message))),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+                Err(error) => Err(Error::asked(what(), &error)),
             }
-            Err(error) => Err(Error::request(what(), error)),
-        }
+        });
+        answer.await
     }
 
     /// Removes all messages of a subject.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+use async_nats::jetstream::{Context, ErrorCode, context::GetStreamErrorKind};
 
 use super::{Broker, Error, nanos};
 use crate::values::names::Names;
@@ -103,7 +103,7 @@ impl Broker {
             }
             None => {
                 let created = self.jetstream.create_stream(wanted(settings, names)).await;
-                let created = created.map_err(|e| Error::request(what(), e))?;
+                let created = created.map_err(|e| Error::asked(what(), &e))?;
                 tracing::info!(stream = &*settings.name, "stream is created");
                 Ok(state(created.cached_info()))
             }
@@ -112,19 +112,23 @@ impl Broker {
 
     /// What is known of a stream; none if it does not exist.
     pub async fn stream_facts(&self, name: &str) -> Result<Option<(StreamFacts, StreamState)>, Error> {
-        let what = || format!("look up stream `{name}`");
-        match self.jetstream.get_stream(name).await {
-            Ok(stream) => {
-                let info = stream.cached_info();
-                Ok(Some((StreamFacts(info.config.clone()), state(info))))
-            }
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    Ok(None)
+        let look = |jetstream: Context| async move {
+            match jetstream.get_stream(name).await {
+                Ok(stream) => {
+                    let info = stream.cached_info();
+                    Ok(Some((StreamFacts(info.config.clone()), state(info))))
                 }
-                _ => Err(Error::request(what(), error)),
-            },
-        }
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(cause)
+                        if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                    {
+                        Ok(None)
+                    }
+                    _ => Err(Error::asked(format!("look up stream `{name}`"), &error)),
+                },
+            }
+        };
+        self.ask(look).await
     }
 
     /// What is known of a stream that must exist.

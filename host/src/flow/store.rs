@@ -3,7 +3,7 @@
 //! A commit without an answer is looked up: its checkpoints carry the host and the number of the commit.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Origins};
 use crate::broker::{Broker, CommitError, Listen};
@@ -24,8 +24,14 @@ pub enum End {
     Lost(String),
 }
 
-/// The longest wait between two tries.
+/// The longest wait between two tries, after a refusal.
 const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// The longest wait after no answer: while a cluster elects nobody answers, and then everything is well at once.
+const MAX_UNANSWERED_DELAY: Duration = Duration::from_millis(100);
+
+/// How often it is said that a commit is tried again.
+const COMPLAIN: Duration = Duration::from_secs(5);
 
 /// How often a conflict is looked into before it is taken for a damaged stream.
 const MAX_CONFLICTS: u32 = 5;
@@ -41,6 +47,7 @@ pub async fn store(
     probe: Probe,
 ) -> End {
     let mut conflicts = 0;
+    let mut complained: Option<Instant> = None;
     for attempt in 0_u32.. {
         let id = format!("{}-{number}-{attempt}", origins.host);
         // If it failed once, it matters why.
@@ -73,8 +80,15 @@ pub async fn store(
         if conflicts > MAX_CONFLICTS {
             return End::Lost(format!("stream `{}` contradicts the host: {problem}", origins.stream));
         }
-        let delay = Duration::from_millis(25).saturating_mul(1 << attempt.min(7)).min(MAX_DELAY);
-        tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+        let longest = match problem {
+            CommitError::Unanswered(_) => MAX_UNANSWERED_DELAY,
+            _ => MAX_DELAY,
+        };
+        let delay = Duration::from_millis(25).saturating_mul(1 << attempt.min(7)).min(longest);
+        if complained.is_none_or(|at| at.elapsed() > COMPLAIN) {
+            complained = Some(Instant::now());
+            tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+        }
         tokio::time::sleep(delay).await;
     }
     unreachable!("the attempts have no end")
@@ -121,7 +135,7 @@ async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) ->
             },
             Err(error) => error.to_string(),
         };
-        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_DELAY);
+        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_UNANSWERED_DELAY);
         tracing::warn!(commit = number, attempt, problem, ?delay, "checkpoint could not be read back");
         tokio::time::sleep(delay).await;
     }

@@ -26,4 +26,6 @@ pub mod member;
 pub mod order;
 
 pub mod choreography;
+pub mod secret;
+pub mod servers;
 pub mod settings;

@@ -13,6 +13,8 @@ use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
 use super::rollout::{CanaryPolicy, ProofPolicy};
+use super::secret::{Given, Secret};
+use super::servers::Servers;
 use super::subject::Pattern;
 use super::verdict::{CauseClass, Failure};
 
@@ -32,6 +34,8 @@ pub struct Settings {
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
     pub folder: PathBuf,
+    /// Files whose text is in `handlers`: a change of one is a change of the application.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -44,8 +48,11 @@ impl Settings {
 /// How the server is reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NatsSettings {
-    /// One or more servers, separated by commas. Default `nats://127.0.0.1:4222`.
-    pub url: String,
+    /// One or more servers. Default `nats://127.0.0.1:4222`. A login in it takes the place of those below.
+    pub url: Servers,
+    /// A user's name and password.
+    pub user: Option<(Given, Given)>,
+    pub token: Option<Given>,
     /// A file with a user's JWT and seed.
     pub creds: Option<PathBuf>,
     /// A file with a user's nkey seed.
@@ -53,6 +60,38 @@ pub struct NatsSettings {
     pub tls: TlsSettings,
     /// Default `_INBOX`.
     pub inbox_prefix: String,
+    /// Default: the API of the server's own domain.
+    pub api: Api,
+    /// Whether servers that the named ones tell of are left alone. Default false.
+    pub ignore_discovered_servers: bool,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        NatsSettings {
+            url: "nats://127.0.0.1:4222".to_owned().into(),
+            user: None,
+            token: None,
+            creds: None,
+            nkey: None,
+            tls: TlsSettings::default(),
+            inbox_prefix: "_INBOX".to_owned(),
+            api: Api::default(),
+            ignore_discovered_servers: false,
+        }
+    }
+}
+
+/// Under which subjects JetStream is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Api {
+    /// `$JS.API`
+    #[default]
+    Own,
+    /// `$JS.<domain>.API`
+    Domain(String),
+    /// A prefix under which another account's API is imported.
+    Prefix(String),
 }
 
 /// TLS towards the server.
@@ -60,6 +99,8 @@ pub struct NatsSettings {
 pub struct TlsSettings {
     /// Whether a connection without TLS is refused. `tls://` in the URL does the same.
     pub required: bool,
+    /// Whether TLS begins before the server has said anything (`handshake_first` of nats-server). Default false.
+    pub first: bool,
     /// Certificates to trust besides the system's.
     pub ca: Option<PathBuf>,
     /// The client's certificate and key.
@@ -103,7 +144,7 @@ pub struct FileGrant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Environment variables, with the values they have at start.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(String, Secret)>,
     pub files: Vec<FileGrant>,
     /// Hosts that may be called over HTTP, as `name` or `name:port`.
     pub http: Vec<String>,
@@ -149,7 +190,7 @@ pub struct HandlerSettings {
     pub publishes: Vec<Pattern>,
     /// Default fresh.
     pub instances: Instances,
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     pub retry: RetryPolicy,
     /// Default continue.
     pub on_dead_letter: OnDeadLetter,

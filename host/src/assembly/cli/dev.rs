@@ -61,7 +61,7 @@ impl Command {
             let (file, url) = (self.file.config.clone(), server.url.clone());
             let load = move || {
                 let mut settings = self.file.load(Needs::Everything)?;
-                settings.nats.url = url.clone();
+                settings.nats.url = url.clone().into();
                 Ok(settings)
             };
             let builds = Builds::of(&settings)?;

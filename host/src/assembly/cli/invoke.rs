@@ -18,6 +18,7 @@ use crate::sandbox::{Call, Policy, Run};
 use crate::values::effects::{Effects, Message, StateChange, When};
 use crate::values::key::Key;
 use crate::values::policy::Limits;
+use crate::values::secret::Secret;
 use crate::values::verdict::Verdict;
 
 /// Run one event through a plugin, without a server.
@@ -105,7 +106,7 @@ impl Command {
         for pair in &self.set {
             let (name, value) =
                 pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
-            policy.config.insert(name.to_owned(), value.to_owned());
+            policy.config.insert(name.to_owned(), Secret::new(value));
         }
         Ok((policy, template))
     }

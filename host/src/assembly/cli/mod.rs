@@ -106,7 +106,7 @@ struct TargetArgs {
     #[command(flatten)]
     file: FileArgs,
     /// The server. Default: that of a running `heddle dev` beside the file, else `nats.url` of the file.
-    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL")]
+    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL", hide_env_values = true)]
     url: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl TargetArgs {
     fn load(&self, needs: Needs) -> anyhow::Result<Settings> {
         let mut settings = self.file.load(needs)?;
         if let Some(url) = self.url.clone().or_else(|| dev_url(&settings.folder)) {
-            settings.nats.url = url;
+            settings.nats.url = url.into();
         }
         Ok(settings)
     }

@@ -12,10 +12,12 @@ use super::application::Scope;
 use super::build;
 use super::failure;
 use super::rollout;
+use super::secret;
 use super::section::{Placed, Section};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
 use crate::values::policy::{Instances, Limits, MAX_MESSAGES};
+use crate::values::secret::{Given, Secret};
 use crate::values::settings::{FileGrant, Grants, HandlerSettings, Start};
 use crate::values::subject::{Pattern, Token};
 
@@ -160,7 +162,7 @@ fn instances(section: &mut Section<'_>) -> Option<Instances> {
     }
 }
 
-fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
+fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, Secret> {
     let mut config = BTreeMap::new();
     for (key, _, value) in section.entries() {
         let text = match value.get_ref() {
@@ -168,7 +170,11 @@ fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
             DeValue::Integer(number) => Some(number.as_str().to_owned()),
             DeValue::Float(number) => Some(number.as_str().to_owned()),
             DeValue::Boolean(truth) => Some(truth.to_string()),
-            DeValue::Table(_) => secret(&section, key, value, scope),
+            DeValue::Table(_) => {
+                let given = secret::elsewhere(&section, key, value, scope.folder);
+                config.extend(given.and_then(|given| read(&section, key, value, scope, given)));
+                None
+            }
             _ => {
                 section.wrong_type(
                     key,
@@ -178,50 +184,33 @@ fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
                 None
             }
         };
-        config.extend(text.map(|text| (key.to_owned(), text)));
+        config.extend(text.map(|text| (key.to_owned(), Secret::new(text))));
     }
     config
 }
 
-/// `{ env = "NAME" }` or `{ file = "path" }`.
-fn secret<'a>(
-    section: &Section<'a>,
+/// The text of a secret that stands elsewhere. A file of it is watched from now on.
+fn read(
+    section: &Section<'_>,
     key: &str,
-    value: &'a Spanned<DeValue<'a>>,
+    value: &Spanned<DeValue<'_>>,
     scope: &Scope<'_>,
-) -> Option<String> {
-    let mut table = section.as_section(key, value)?;
-    let (env, file) = (table.text("env"), table.text("file"));
-    let secret = match (env, file) {
-        (Some(env), None) => env_value(&table, &env),
-        (None, Some(file)) => match std::fs::read_to_string(scope.folder.join(file.value)) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => {
-                table.missing(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
-                None
-            }
-        },
-        _ => {
-            table.fault(
-                value.span(),
-                format!("`{key}` should be {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
-            );
-            None
+    given: Given,
+) -> Option<(String, Secret)> {
+    let text = match given {
+        Given::Text(text) => Some(text),
+        Given::Env { value, .. } => value,
+        Given::File(path) => {
+            let text = std::fs::read_to_string(&path);
+            let shown = path.display();
+            let text = text.map_err(|e| {
+                section.missing(value.span(), format!("`{key}`: failed to read `{shown}`: {e}"))
+            });
+            scope.secret_files.borrow_mut().push(path);
+            text.ok().map(|text| Secret::new(text.trim_end_matches(['\r', '\n'])))
         }
     };
-    table.finish();
-    secret
-}
-
-#[expect(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
-    match std::env::var(name.value) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            section.missing(name.span.clone(), format!("environment variable `{}`: {error}", name.value));
-            None
-        }
-    }
+    text.map(|text| (key.to_owned(), text))
 }
 
 fn limits(mut section: Section<'_>) -> Limits {
@@ -254,8 +243,10 @@ fn limits(mut section: Section<'_>) -> Limits {
 
 fn grants(mut section: Section<'_>, scope: &Scope<'_>) -> Grants {
     let env = section.texts("env");
-    let env =
-        env.iter().filter_map(|name| env_value(&section, name).map(|value| (name.value.to_owned(), value)));
+    let env = env.iter().filter_map(|name| {
+        let value = secret::env_value(&section, name)?;
+        Some((name.value.to_owned(), value))
+    });
     let mut grants = Grants { env: env.collect(), ..Grants::default() };
     grants.http = section.texts("http").iter().map(|host| host.value.to_owned()).collect();
     if let Some(value) = section.value("files") {

@@ -7,7 +7,9 @@ mod application;
 mod build;
 mod failure;
 mod handler;
+mod nats;
 mod rollout;
+mod secret;
 mod section;
 mod units;
 
@@ -67,7 +69,7 @@ impl fmt::Display for Faults {
         for fault in &self.faults {
             let (line, column, source) = self.place(fault.span.start);
             writeln!(f, "  {}:{line}:{column}: {}", self.path.display(), fault.message)?;
-            writeln!(f, "    | {}", source.trim_end())?;
+            writeln!(f, "    | {}", secret::hide(source.trim_end()))?;
         }
         Ok(())
     }

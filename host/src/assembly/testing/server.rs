@@ -57,7 +57,7 @@ pub(super) async fn play(stage: &Stage, mut settings: Settings, case: &Case) -> 
     }
     let folder = tempfile::tempdir().context("failed to make a folder for the server")?;
     let server = Server::start(&stage.program, folder.path()).await?;
-    settings.nats.url = server.url.clone();
+    settings.nats.url = server.url.clone().into();
     let story = Box::pin(on_server(stage, settings, case)).await;
     server.stop().await?;
     story
