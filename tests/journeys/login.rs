@@ -71,7 +71,8 @@ async fn a_password_is_taken_from_the_url_from_a_file_and_from_the_environment()
         assert_eq!(host.stop().await, 0);
     }
     let app = with_nats("user = \"app\"\npassword = { env = \"APP_PASSWORD\" }");
-    let output = app.command(&["status", "--url", &plain]).env("APP_PASSWORD", PASSWORD).output().await.unwrap();
+    let output =
+        app.command(&["status", "--url", &plain]).env("APP_PASSWORD", PASSWORD).output().await.unwrap();
     assert!(output.status.success(), "{}", shown(&output));
     let output = app.output(&["status", "--url", &plain]).await;
     assert!(shown(&output).contains("`APP_PASSWORD`: environment variable is not set"), "{}", shown(&output));
@@ -97,7 +98,8 @@ fn nkey() -> (String, String) {
 }
 
 fn accept(server: &Server, key: &str) {
-    let config = format!("authorization {{ users = [{{ nkey: {key} }}, {{ user: probe, password: probe }}] }}");
+    let config =
+        format!("authorization {{ users = [{{ nkey: {key} }}, {{ user: probe, password: probe }}] }}");
     std::fs::write(server.folder().join(CONFIG), config).unwrap();
     let id = i32::try_from(server.pid()).ok().and_then(rustix::process::Pid::from_raw);
     rustix::process::kill_process(id.expect("the server runs"), rustix::process::Signal::HUP).unwrap();
@@ -110,9 +112,10 @@ async fn refuses(host: &mut Host) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotated_nkey_is_read_again_and_a_refused_one_is_tried_again() {
     let ((seed_a, key_a), (seed_b, key_b)) = (nkey(), nkey());
-    let server =
-        server(&format!("authorization {{ users = [{{ nkey: {key_a} }}, {{ user: probe, password: probe }}] }}"))
-            .await;
+    let server = server(&format!(
+        "authorization {{ users = [{{ nkey: {key_a} }}, {{ user: probe, password: probe }}] }}"
+    ))
+    .await;
     let checker = checker(&server).await;
     let app = with_nats("nkey = \"u.nk\"");
     std::fs::write(app.folder().join("u.nk"), &seed_a).unwrap();
@@ -161,7 +164,9 @@ async fn a_server_without_jetstream_is_named_and_not_waited_for() {
 async fn hub_and_leaf() -> (Server, Server) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let accounts = |jetstream: &str| {
-        format!("accounts {{ APP: {{ {jetstream} users: [{{ user: probe, password: probe }}] }}, $SYS: {{ users: [{{ user: sys, password: sys }}] }} }}\nno_auth_user: probe\n")
+        format!(
+            "accounts {{ APP: {{ {jetstream} users: [{{ user: probe, password: probe }}] }}, $SYS: {{ users: [{{ user: sys, password: sys }}] }} }}\nno_auth_user: probe\n"
+        )
     };
     let hub = server(&format!(
         "server_name: hub\n{}jetstream {{ domain: hub }}\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}\n",
@@ -209,7 +214,7 @@ async fn a_mounted_secret_that_is_swapped_reaches_the_handler() {
     std::os::unix::fs::symlink("..data/key", secrets.join("key")).unwrap();
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    let echo = json!([{"echo_config": {"name": "key", "subject": "out.config"}}]);
+    let echo = json!([{"config": {"name": "key", "subject": "out.config"}}]);
     checker.publish("in.a", echo.clone()).await;
     checker.wait_for("out.config", 1).await;
     mount(&secrets, "..two", "two\n");
@@ -217,7 +222,7 @@ async fn a_mounted_secret_that_is_swapped_reaches_the_handler() {
     checker.publish("in.a", echo).await;
     checker.wait_for("out.config", 2).await;
     let seen: Vec<String> = checker.rows("out.config").await.into_iter().map(|row| row.payload).collect();
-    assert_eq!(seen, ["one", "two"]);
+    assert_eq!(seen, ["\"one\"", "\"two\""]);
     assert_eq!(host.stop().await, 0);
 }
 
@@ -245,7 +250,8 @@ async fn no_secret_is_shown_anywhere() {
     checker.wait_for("dead.>", 1).await;
     // A fault in the file, at a line that holds a secret, is shown in the log; so is what a command changes, in the audit.
     let app_file = std::fs::read_to_string(app.folder().join("heddle.toml")).unwrap();
-    let faulty = app_file.replace("user = \"app\"\n", "user = \"app\"\nurl = \"nats://app:s3cret-p4ss@a:b:c\"\ntokn = 1\n");
+    let faulty = app_file
+        .replace("user = \"app\"\n", "user = \"app\"\nurl = \"nats://app:s3cret-p4ss@a:b:c\"\ntokn = 1\n");
     heddle_tests::component::replace(&app.folder().join("heddle.toml"), faulty.as_bytes());
     wait_for("the fault is shown", || async {
         let log = std::fs::read_to_string(app.folder().join("trace.log")).unwrap_or_default();
@@ -270,7 +276,9 @@ async fn no_secret_is_shown_anywhere() {
         assert_hidden("the stream", &format!("{row:?}"));
     }
     server.kill().await;
-    for url in [url.clone(), format!("nats://{TOKEN}@127.0.0.1:1"), format!("nats://app:{PASSWORD}@127.0.0.1:x")] {
+    for url in
+        [url.clone(), format!("nats://{TOKEN}@127.0.0.1:1"), format!("nats://app:{PASSWORD}@127.0.0.1:x")]
+    {
         assert_hidden("an error", &run(&["status"], url.clone()).await);
         assert_hidden("an error", &run(&["check", "--json"], url).await);
     }

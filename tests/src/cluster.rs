@@ -84,9 +84,17 @@ impl Cluster {
         }
     }
 
+    fn node(&self, n: usize) -> &Node {
+        self.nodes.get(n).expect("a cluster has three nodes")
+    }
+
+    fn node_mut(&mut self, n: usize) -> &mut Node {
+        self.nodes.get_mut(n).expect("a cluster has three nodes")
+    }
+
     /// Where a node listens.
     pub fn url(&self, n: usize) -> String {
-        format!("nats://127.0.0.1:{}", self.nodes[n].port)
+        format!("nats://127.0.0.1:{}", self.node(n).port)
     }
 
     /// JetStream by way of a node.
@@ -140,11 +148,11 @@ impl Cluster {
 
     /// How many connections a process of this machine has to the node.
     pub fn connections(&self, n: usize, process: u32) -> usize {
-        connections(process, self.nodes[n].port)
+        connections(process, self.node(n).port)
     }
 
     fn signal(&self, n: usize, signal: Signal) {
-        let id = self.nodes[n].child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = self.node(n).child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         kill_process(id.expect("the node runs"), signal).expect("the node is there");
     }
 
@@ -160,12 +168,13 @@ impl Cluster {
 
     /// Ends a node with SIGKILL.
     pub async fn kill(&mut self, n: usize) {
-        self.nodes[n].child.kill().await.expect("the node can be killed");
+        self.node_mut(n).child.kill().await.expect("the node can be killed");
     }
 
     /// Starts a node that does not run.
     pub fn restart(&mut self, n: usize) {
-        self.nodes[n].child = spawn(self.nodes[n].folder.path());
+        let node = self.node_mut(n);
+        node.child = spawn(node.folder.path());
     }
 }
 

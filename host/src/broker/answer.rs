@@ -7,11 +7,10 @@
 use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
-use async_nats::client::{RequestError, RequestErrorKind};
-use async_nats::jetstream::{self, context};
+use async_nats::jetstream;
 
 use super::commit::{CommitError, unanswered};
-use super::connect::REQUEST_TIMEOUT;
+use super::connect::{REQUEST_TIMEOUT, chain};
 use super::{Broker, Error};
 
 /// How long the first try waits for what may be asked again.
@@ -29,48 +28,13 @@ const DOUBT: Duration = Duration::from_millis(500);
 /// How long the leader may take to say that it is there.
 const LEADER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Whether nobody answered, or only somebody who said that the one who could is not there.
+/// Whether nobody answered, or only somebody who said that the one who could is not there. Each of the library's requests
+/// has a kind of error of its own, and some lose the cause; what they have in common is what they say.
 pub(super) fn is_missing(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    let mut causes = std::iter::from_fn(|| {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    });
-    causes.any(|cause| {
-        let request = cause.downcast_ref::<context::RequestError>().map(|error| error.kind());
-        let client = cause.downcast_ref::<RequestError>().map(|error| error.kind());
-        let refusal = cause.downcast_ref::<jetstream::Error>();
-        matches!(request, Some(context::RequestErrorKind::TimedOut | context::RequestErrorKind::NoResponders))
-            || matches!(client, Some(RequestErrorKind::TimedOut | RequestErrorKind::NoResponders))
-            // Busy, without a leader, or not started yet.
-            || refusal.is_some_and(|refusal| refusal.code() == 503)
-            || is_time_out(cause)
-    })
-}
-
-/// The library's errors of single requests have a kind for each request, and some lose the cause.
-fn is_time_out(error: &(dyn StdError + 'static)) -> bool {
-    use async_nats::jetstream::context::{
-        CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
-    };
-    use async_nats::jetstream::stream::{
-        ConsumerError, ConsumerErrorKind, LastRawMessageError, LastRawMessageErrorKind,
-    };
-    let create = error.downcast_ref::<CreateStreamError>().map(|error| error.kind());
-    let get = error.downcast_ref::<GetStreamError>().map(|error| error.kind());
-    let consumer = error.downcast_ref::<ConsumerError>().map(|error| error.kind());
-    let raw = error.downcast_ref::<LastRawMessageError>().map(|error| error.kind());
-    let refusal = match (create, get, consumer, raw) {
-        (Some(CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable), ..)
-        | (_, _, Some(ConsumerErrorKind::TimedOut), _) => return true,
-        (Some(CreateStreamErrorKind::JetStream(refusal)), ..)
-        | (_, Some(GetStreamErrorKind::JetStream(refusal)), ..)
-        | (_, _, Some(ConsumerErrorKind::JetStream(refusal)), _)
-        | (_, _, _, Some(LastRawMessageErrorKind::JetStream(refusal))) => refusal,
-        _ => return false,
-    };
-    refusal.code() == 503
+    const SIGNS: [&str; 5] =
+        ["timed out", "no responders", "resource does not exist", "JetStream unavailable", "(code 503,"];
+    let text = chain(error);
+    SIGNS.iter().any(|sign| text.contains(sign))
 }
 
 impl Broker {

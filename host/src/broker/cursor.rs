@@ -5,13 +5,17 @@
 //! else reads from) ends in a new consumer right after the last event that was handed on. Nothing is
 //! handed on twice or left out.
 
+mod consumer;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
-use async_nats::jetstream::{self, Message};
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::PullConsumer;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
+
+use consumer::FIRST_PATIENCE;
 
 use super::connect::chain;
 use super::{Broker, Error, StreamState, headers, nanos};
@@ -39,14 +43,6 @@ const MAX_MISMATCHES: u32 = 4;
 
 /// The longest wait between two tries to make a cursor.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-
-/// How long a request of a cursor waits at first. It grows by half with each that gets no answer: to make a
-/// consumer in a large stream the server may have to count for long.
-const FIRST_PATIENCE: Duration = Duration::from_secs(1);
-const MAX_PATIENCE: Duration = Duration::from_secs(16);
-
-/// How long the server keeps the consumer of a cursor that nobody reads any more.
-const INACTIVE: Duration = Duration::from_secs(300);
 
 /// What a cursor reads.
 #[derive(Debug, Clone)]
@@ -106,23 +102,12 @@ impl Broker {
             sender,
             next,
             paused: false,
+            silent: false,
             name,
             patience: FIRST_PATIENCE,
         };
         (Cursor { deliveries }, reader.run())
     }
-}
-
-/// A cursor that has more messages than this in front of it has far to go.
-const FAR_FROM_THE_END: u64 = 10_000;
-
-/// So many messages are read rather than to let the server look for the one that is wanted.
-const READ_IN_VAIN: u64 = 5;
-
-/// Whether a pattern covers everything that a stream holds.
-fn covers_all(pattern: &Pattern, subjects: &[String]) -> bool {
-    let covered = |subject: &String| subject.parse().is_ok_and(|subject: Pattern| pattern.covers(&subject));
-    subjects.iter().all(covered)
 }
 
 const BROKEN_OFF: &str = "reading broke off";
@@ -164,6 +149,8 @@ struct Reader {
     paused: bool,
     /// The consumer's name: the plan's, and a number if a server that held an earlier one went silent.
     name: String,
+    /// Whether the server that held the consumer went silent.
+    silent: bool,
     patience: Duration,
 }
 
@@ -174,7 +161,9 @@ impl Reader {
         loop {
             let before = self.next;
             let stop = self.read().await;
-            let stop = self.leave_a_silent_one(stop).await;
+            if let Stop::Silent(_) = stop {
+                self.leave_a_silent_one().await;
+            }
             match stop {
                 Stop::Unwanted => return self.remove().await,
                 Stop::Lost(reason) => {
@@ -218,21 +207,6 @@ impl Reader {
         if let Ok(stream) = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await {
             stream.delete_consumer(&self.name).await.ok();
         }
-    }
-
-    /// A consumer has one copy. Where its server is frozen it can be neither read nor deleted nor made again, so another
-    /// one takes its place, on another server by chance; the old one vanishes by itself.
-    async fn leave_a_silent_one(&mut self, stop: Stop) -> Stop {
-        let Stop::Silent(reason) = stop else {
-            return stop;
-        };
-        let left =
-            std::mem::replace(&mut self.name, format!("{}-{:04x}", self.plan.name, rand::random::<u16>()));
-        let subject = format!("{}.CONSUMER.DELETE.{}.{left}", self.broker.api, self.plan.stream);
-        // Nobody waits for the answer.
-        self.broker.client.publish(subject, bytes::Bytes::new()).await.ok();
-        self.patience = (self.patience * 3 / 2).min(MAX_PATIENCE);
-        Stop::Silent(reason)
     }
 
     async fn read(&mut self) -> Stop {
@@ -366,68 +340,5 @@ impl Reader {
             )));
         }
         Ok(state)
-    }
-
-    /// The filter that reads fastest. To find the next message under a wildcard, the server looks at each subject of a
-    /// block that falls under it: with a thousand of them that takes longer than reading several messages in vain.
-    /// Only near the end of the stream it goes from message to message.
-    async fn filter(&self, state: &StreamState) -> Result<String, Stop> {
-        let Some(filter) = &self.plan.filter else { return Ok(String::new()) };
-        let left = (state.last + 1).saturating_sub(self.next);
-        if covers_all(filter, &state.subjects) {
-            return Ok(String::new());
-        }
-        if left > FAR_FROM_THE_END {
-            let wanted = self.broker.count_from(&self.plan.stream, std::slice::from_ref(filter), self.next);
-            if wanted.await?.pending.saturating_mul(READ_IN_VAIN) > left {
-                return Ok(String::new());
-            }
-        }
-        Ok(filter.to_string())
-    }
-
-    async fn make_consumer(&self, state: &StreamState) -> Result<PullConsumer, Stop> {
-        let what = || format!("make consumer `{}`", self.name);
-        let config = pull::Config {
-            durable_name: Some(self.name.clone()),
-            description: Some("a cursor of Heddle: shows how far the handlers are behind".to_owned()),
-            deliver_policy: DeliverPolicy::All,
-            ack_policy: AckPolicy::None,
-            filter_subject: self.filter(state).await?,
-            inactive_threshold: INACTIVE,
-            // A cursor that is lost is made anew: there is nothing to be kept.
-            memory_storage: true,
-            num_replicas: 1,
-            ..pull::Config::default()
-        };
-        let stream = self.broker.within(self.patience).get_stream_no_info(&*self.plan.stream).await;
-        let stream = stream.map_err(|e| Error::asked(what(), &e))?;
-        let consumer = match stream.create_consumer(config.clone()).await {
-            Ok(consumer) => consumer,
-            Err(error) => match Error::asked(what(), &error) {
-                error @ Error::Unanswered { .. } => return Err(error.into()),
-                _ => self.replace(&stream, config).await?,
-            },
-        };
-        if self.sender.is_closed() {
-            return Err(Stop::Unwanted);
-        }
-        stream
-            .reset_consumer(&self.name, Some(self.next))
-            .await
-            .map_err(|e| Error::asked(format!("move consumer `{}`", self.name), &e))?;
-        Ok(consumer)
-    }
-
-    /// A consumer of that name is there that cannot be changed into the one that is needed.
-    async fn replace(
-        &self,
-        stream: &jetstream::stream::Stream<()>,
-        config: pull::Config,
-    ) -> Result<PullConsumer, Stop> {
-        // If it cannot be deleted, creating it says why.
-        stream.delete_consumer(&self.name).await.ok();
-        let made = stream.create_consumer(config).await;
-        Ok(made.map_err(|e| Error::asked(format!("make consumer `{}`", self.name), &e))?)
     }
 }

@@ -250,7 +250,8 @@ fn a_login_stands_in_the_file_in_the_environment_or_in_a_file_of_its_own() {
     let settings = nats("token = { env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }");
     let name = "HEDDLE_TEST_NO_SUCH_VARIABLE".to_owned();
     assert_eq!(settings.token, Some(Given::Env { name, value: None }));
-    let settings = nats("token = \"t0ken\"\ndomain = \"hub\"\nignore-discovered-servers = true\ntls = { first = true }");
+    let settings =
+        nats("token = \"t0ken\"\ndomain = \"hub\"\nignore-discovered-servers = true\ntls = { first = true }");
     assert_eq!((settings.token, settings.api), (Some(given("t0ken")), Api::Domain("hub".to_owned())));
     assert!(settings.ignore_discovered_servers && settings.tls.first);
     assert_eq!(nats("api-prefix = \"js.hub\"").api, Api::Prefix("js.hub".to_owned()));
