@@ -101,7 +101,7 @@ pub struct TlsSettings {
     pub required: bool,
     /// Whether TLS begins before the server has said anything (`handshake_first` of nats-server). Default false.
     pub first: bool,
-    /// Certificates to trust besides the system's.
+    /// Certificates to trust, instead of the system's.
     pub ca: Option<PathBuf>,
     /// The client's certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
