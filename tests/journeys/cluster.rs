@@ -9,12 +9,8 @@ use heddle_tests::{App, Checker, Cluster, Host, wait_for};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The longest time without an effect while a node that does not lead the stream stands still. Measured: 1.5 to 1.7 s on
-/// a busy machine; the promise is 3 s.
-const FROZEN: Duration = Duration::from_secs(6);
-
-/// How long an election takes at the most. The stream's leader may be elsewhere, but the cluster's own leader must be there
-/// before a cursor gets another consumer.
+/// How long an election takes at the most. Where the stream's leader is elsewhere, the cluster's own may be on the node
+/// that is gone, and must be there before a cursor gets another consumer.
 const ELECTION: Duration = Duration::from_secs(8);
 
 /// How much longer than an election the effects may be away. The promise is 1 s, measured are 0.1 to 1.2 s; a consumer
@@ -149,7 +145,8 @@ async fn a_frozen_node_under_the_hosts_connections_holds_effects_up_for_a_moment
     let mut scene = Scene::set(2).await;
     let gaps = scene.gaps(async |cluster| cluster.freeze(0), async |cluster| cluster.thaw(0)).await;
     println!("frozen node that does not lead: {gaps:?}");
-    assert!(gaps.effects < FROZEN, "{gaps:?} {}", scene.log());
+    // 1.3 to 1.5 s where the node does not lead the cluster either.
+    assert!(gaps.effects < ELECTION + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
     assert_eq!(scene.cluster.connections(0, scene.host.id()), 0, "the host is with another node");
     assert_eq!(scene.host.stop().await, 0);
 }

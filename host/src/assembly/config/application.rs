@@ -17,7 +17,7 @@ use super::units::parse_duration;
 use crate::source::signature;
 use crate::values::effects::RESERVED_TOKENS;
 use crate::values::names::LIVE;
-use crate::values::settings::{NatsSettings, Settings, StreamSettings};
+use crate::values::settings::{Settings, StreamSettings};
 use crate::values::subject::Pattern;
 
 /// All checkpoints must fit into one batch, and shards cost a message in most commits.
@@ -59,10 +59,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
     let app = root.required("app").and_then(|text| name(&root, "app", &text));
     let shards =
         root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
-    let nats = match root.section("nats") {
-        Some(section) => nats::resolve(section, folder),
-        None => NatsSettings::default(),
-    };
+    let nats = root.section("nats").map(|section| nats::resolve(section, folder)).unwrap_or_default();
     let stream = match root.section("stream") {
         Some(section) => stream(section),
         None => {
