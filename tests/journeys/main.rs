@@ -1,6 +1,7 @@
 //! Journeys: what Heddle promises, shown over a real server with real components and real processes.
 
 mod calls;
+mod cluster;
 mod commands;
 mod containment;
 mod dead_letters;
@@ -13,6 +14,7 @@ mod going_on;
 mod holding;
 mod killed;
 mod lists;
+mod login;
 mod oci;
 mod order;
 mod outage;

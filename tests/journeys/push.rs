@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use async_nats::jetstream::object_store::ObjectStore;
 use heddle::broker::{Broker, Error, NewObject};
-use heddle::values::settings::{NatsSettings, TlsSettings};
+use heddle::values::settings::NatsSettings;
 use heddle_tests::{App, Checker, Server, plugin};
 use tokio::io::AsyncReadExt;
 
@@ -34,13 +34,7 @@ fn digest(file: &Path) -> String {
 }
 
 async fn broker(server: &Server) -> Broker {
-    let settings = NatsSettings {
-        url: server.url(),
-        creds: None,
-        nkey: None,
-        tls: TlsSettings::default(),
-        inbox_prefix: "_INBOX".to_owned(),
-    };
+    let settings = NatsSettings { url: server.url().into(), ..NatsSettings::default() };
     Broker::connect(&settings, "test").await.expect("a connection")
 }
 

@@ -15,6 +15,7 @@ use heddle::values::effects::{Allowance, Effects};
 use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
+use heddle::values::secret::Secret;
 use heddle::values::settings::Grants;
 use heddle::values::verdict::{Failure, Verdict};
 use heddle_tests::{heddle, plugin, workspace};
@@ -37,7 +38,7 @@ pub(crate) fn policy() -> Policy {
         },
         limits,
         instances: Instances::Fresh,
-        config: BTreeMap::from([("colour".to_owned(), "blue".to_owned())]),
+        config: BTreeMap::from([("colour".to_owned(), Secret::new("blue"))]),
         grants: Grants::default(),
     }
 }

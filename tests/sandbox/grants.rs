@@ -1,6 +1,7 @@
 //! Grants: what is not granted is not there.
 
 use heddle::sandbox::Error;
+use heddle::values::secret::Secret;
 use heddle::values::settings::{FileGrant, Grants};
 use heddle_tests::{assemble, heddle, workspace};
 use serde_json::json;
@@ -12,7 +13,7 @@ async fn granted_environment_and_folders_are_seen_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let mut policy = policy();
     policy.grants = Grants {
-        env: vec![("COLOUR".to_owned(), "green".to_owned())],
+        env: vec![("COLOUR".to_owned(), Secret::new("green"))],
         files: vec![FileGrant { host: folder.path().to_owned(), guest: "/".to_owned(), write: false }],
         ..Grants::default()
     };

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod checker;
+mod cluster;
 pub mod component;
 mod flow;
 mod host;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use assemble::assemble;
 pub use checker::{Checker, Row};
+pub use cluster::Cluster;
 pub use flow::Flow;
 pub use host::{App, Host};
 pub use proxy::Proxy;

@@ -22,7 +22,7 @@ pub struct Server {
 
 /// The program: `HEDDLE_NATS_SERVER` or the first on the PATH.
 #[expect(clippy::disallowed_methods, reason = "how the tests are told where the server is")]
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var("HEDDLE_NATS_SERVER").map_or_else(|_| PathBuf::from("nats-server"), PathBuf::from)
 }
 

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod cli;
 pub mod config;
 pub mod host;
+mod patience;
 pub mod permissions;
 pub mod print;
 pub mod project;

@@ -3,7 +3,9 @@
 //! Promises that a file with a fault changes nothing, and that events flow on with the old settings if they cannot with
 //! the new ones. What changes is prepared while events flow; then the engine ends what runs, and another one goes on.
 
+mod changes;
 mod going_on;
+mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinError;
 
 use super::host::{Workshop, admit_all, policy, sandbox_settings, this_host};
+use super::patience;
 use super::permissions::check_permissions;
 use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{Fresh, acquire, forget};
@@ -30,7 +33,9 @@ use crate::values::names::Names;
 use crate::values::order::Answer;
 use crate::values::settings::Settings;
 
-use going_on::{Next, OwnStream};
+use changes::{changes, check_fixed};
+use going_on::{Next, OwnStream, asked};
+use watching::watched;
 
 /// Reads the application's file.
 pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
@@ -38,6 +43,8 @@ pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
 /// What a host is made of.
 pub struct Service {
     load: Arc<Load>,
+    /// The file.
+    path: PathBuf,
     /// None while it runs.
     calls: Option<Calls>,
     workshop: Workshop,
@@ -86,6 +93,12 @@ struct Cause {
     order: Option<HostOrder>,
 }
 
+impl Cause {
+    fn new(what: &'static str) -> Self {
+        Cause { what, order: None }
+    }
+}
+
 impl Service {
     /// Connects, prepares the plugins and takes the application over. Events flow once it [runs](Self::run).
     ///
@@ -96,20 +109,22 @@ impl Service {
         workshop: Workshop,
         threads: tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
-        // Before the file is read, so that nothing that happens to it is missed.
-        let calls = Calls { file: Watch::files([file])?, hangup: signal(SignalKind::hangup())? };
-        let settings = Arc::new(load()?);
+        let (watch, settings) = watched(&file, &load)?;
+        let calls = Calls { file: watch, hangup: signal(SignalKind::hangup())? };
+        let settings = Arc::new(settings);
         let me = this_host();
         let connect = |role| {
             let name = connection_name(&settings.app, &me.host, role);
             let nats = &settings.nats;
-            async move { Broker::connect(nats, &name).await }
+            async move { patience::until_there(|| async { Ok(Broker::connect(nats, &name).await?) }).await }
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
-        broker.provision(&settings, &Names::new(&settings.app)).await?;
+        let names = Names::new(&settings.app);
+        patience::until_there(|| async { Ok(broker.provision(&settings, &names).await?) }).await?;
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),
+            path: file,
             calls: Some(calls),
             workshop,
             threads,
@@ -123,10 +138,13 @@ impl Service {
         };
         check_permissions(&service.broker, &service.now.settings).await?;
         let (settings, sandbox) = (Arc::clone(&service.now.settings), Arc::clone(&service.now.sandbox));
-        let (next, began) =
-            (Next { settings, sandbox, fresh: Fresh::default(), stream: OwnStream::Provide }, Instant::now());
-        let begun = service.begin(&next).await;
-        service.now = begun.map_err(|error| service.with_grants(began, error))?;
+        let start = || async {
+            let (settings, sandbox) = (Arc::clone(&settings), Arc::clone(&sandbox));
+            let (fresh, stream, began) = (Fresh::default(), OwnStream::Provide, Instant::now());
+            let begun = service.begin(&Next { settings, sandbox, fresh, stream }).await;
+            begun.map_err(|error| service.with_grants(began, error))
+        };
+        service.now = patience::until_there(start).await?;
         let Settings { app, shards, .. } = &*service.now.settings;
         tracing::info!(app, host = service.me.host, shards, "application is taken over");
         Ok(service)
@@ -162,6 +180,10 @@ impl Service {
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
         let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
         let mut tasks = Tasks::new();
+        for (connection, role) in [(&self.broker, "commit"), (&self.reading, "read")] {
+            let subject = names.live(&format!("{}.{role}", self.me.host));
+            tasks.spawn(connection.clone().listen_to_itself(subject).map(Ok));
+        }
         registry.start(&tools, &self.reading, (created, cursor), self.orders.clone(), &mut tasks)?;
         let engine = Engine::new(Parts {
             settings: Arc::clone(settings),
@@ -185,22 +207,21 @@ impl Service {
         let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
         let mut orders = self.orders.subscribe();
         // The last order that was begun: it stays in the stream until it is done, so that no crash loses it.
-        let mut begun = 0;
+        let (mut begun, mut look_again) = (0, false);
         loop {
             let engine = self.now.engine.take().context("no engine was made")?;
             let (course, set) = watch::channel(Course::Run);
             let running = engine.run(set);
             tokio::pin!(running);
             let mut tasks = std::mem::take(&mut self.now.tasks);
-            let mut preparing: Option<BoxFuture<'_, (Cause, anyhow::Result<Option<Ready>>)>> = None;
+            let mut preparing: Option<BoxFuture<'_, (Cause, anyhow::Result<Option<Ready>>)>> =
+                std::mem::take(&mut look_again).then(|| self.prepare(Cause::new("it has changed")).boxed());
             let (cause, ready) = loop {
                 let idle = preparing.is_none();
                 // Every arm is cancel-safe: signals stay pending, and the engine and what is prepared are only borrowed.
                 tokio::select! {
                     ended = &mut running => return Ok(ended.map(drop)?),
-                    stopped = stop.wait_for(|stop| *stop) => {
-                        // A closed channel is a stop too: nobody is left who could ask for one.
-                        drop(stopped);
+                    () = asked(&mut stop) => {
                         course.send_replace(Course::Stop);
                         return Ok(running.await.map(drop)?);
                     }
@@ -217,8 +238,8 @@ impl Service {
                             Err(error) => self.refused(&cause, &error).await,
                         }
                     }
-                    _ = file.changed(), if idle => preparing = Some(self.prepare(Cause { what: "it has changed", order: None }).boxed()),
-                    _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause { what: "SIGHUP", order: None }).boxed()),
+                    _ = file.changed(), if idle => preparing = Some(self.prepare(Cause::new("it has changed")).boxed()),
+                    _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause::new("SIGHUP")).boxed()),
                     Ok(()) = orders.changed(), if idle => {
                         let order = orders.borrow_and_update().clone();
                         let sequence = order.as_ref().map_or(0, |order| order.sequence);
@@ -237,8 +258,13 @@ impl Service {
             tracing::info!(because = cause.what, "file is taken once what runs is finished");
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
+            let before = Arc::clone(&self.now.settings);
             if self.go_on(cause, ready, began, &mut stop).await? {
                 return Ok(());
+            }
+            if let Some(watch) = self.watch_again(&before) {
+                // The secrets were read before their files were watched.
+                (file, look_again) = (watch, true);
             }
         }
     }
@@ -330,56 +356,4 @@ fn failed(ended: Result<Result<(), registry::Error>, JoinError>) -> Option<anyho
             Some(anyhow::Error::from(error).context("what decides about versions has failed, which is a bug"))
         }
     }
-}
-
-/// What cannot change while the host runs.
-fn check_fixed(old: &Settings, new: &Settings) -> anyhow::Result<()> {
-    let fixed = [
-        ("app", old.app == new.app),
-        ("shards", old.shards == new.shards),
-        ("[nats]", old.nats == new.nats),
-        ("[stream]", old.stream == new.stream),
-    ];
-    let changed: Vec<&str> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    bail!("{} cannot change while the host runs: stop it and start it again", changed.join(", "))
-}
-
-/// What is different, in words.
-fn changes(old: &Settings, ready: &Ready) -> String {
-    let new = &*ready.settings;
-    let names = |of: &Settings, keep: &dyn Fn(&str) -> bool| -> Vec<String> {
-        of.handlers
-            .iter()
-            .filter(|handler| keep(&handler.name))
-            .map(|handler| handler.name.to_string())
-            .collect()
-    };
-    let added = names(new, &|name| old.handler(name).is_none());
-    let removed = names(old, &|name| new.handler(name).is_none());
-    let changed =
-        names(new, &|name| old.handler(name).is_some_and(|before| Some(before) != new.handler(name)));
-    let mut parts = Vec::new();
-    let (forgotten, restarted) = (ready.forget.clone(), ready.restart.clone());
-    let all = [
-        ("added", added),
-        ("removed", removed),
-        ("changed", changed),
-        ("forgotten", forgotten),
-        ("restarted", restarted),
-    ];
-    for (word, names) in all {
-        if !names.is_empty() {
-            parts.push(format!("{word} {}", names.join(", ")));
-        }
-    }
-    if old.dead_letters_max_age != new.dead_letters_max_age {
-        parts.push("changed [dead-letters]".to_owned());
-    }
-    if old.trust != new.trust {
-        parts.push("changed `trust`".to_owned());
-    }
-    if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
 }

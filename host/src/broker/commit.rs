@@ -21,9 +21,6 @@ use super::{Broker, headers};
 use crate::values::batch::{BatchMessage, Keep};
 use crate::values::dead_letter::rfc3339;
 
-/// How long the server may take to store a batch. It gives a batch up 10 s after its last message.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
-
 /// How long the answers to single messages may still be on their way after the last one.
 const ANSWERS_ON_THEIR_WAY: Duration = Duration::from_millis(250);
 
@@ -147,12 +144,10 @@ impl Broker {
         final_headers.insert(NATS_BATCH_COMMIT, HeaderValue::from(1));
         // Once is enough: a batch that goes to several streams is incomplete in each.
         final_headers.insert(NATS_EXPECTED_STREAM, stream);
-        let request = async_nats::Request::new()
-            .headers(final_headers)
-            .payload(last.payload.clone())
-            .timeout(Some(ANSWER_TIMEOUT));
+        let request = async_nats::Request::new().headers(final_headers).payload(last.payload.clone());
+        // Cancel-safe: a request that is dropped is only not waited for.
         let answer = tokio::select! {
-            answer = self.client.send_request(last.subject.clone(), request) => answer.map_err(unanswered)?,
+            answer = self.answer_to(stream, &last.subject, request) => answer?,
             // A message that is denied is not answered. Without the last one there is no batch.
             denied = self.denials.publish_denied(began, |subject| subject == last.subject) => {
                 return Err(CommitError::Denied(denied));
@@ -220,7 +215,7 @@ fn unsent(error: PublishError) -> CommitError {
     }
 }
 
-fn unanswered(error: RequestError) -> CommitError {
+pub(super) fn unanswered(error: RequestError) -> CommitError {
     match error.kind() {
         RequestErrorKind::MaxPayloadExceeded | RequestErrorKind::InvalidSubject => {
             CommitError::Refused(error.to_string())

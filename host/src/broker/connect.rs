@@ -4,53 +4,104 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{ConnectOptions, Event, ServerError, jetstream};
+use async_nats::jetstream::context::AccountErrorKind;
+use async_nats::{AuthError, ConnectErrorKind, ConnectOptions, Event, ServerError, jetstream};
+use tokio::sync::watch;
 
 use super::denials::Denials;
 use super::living::Origin;
+use super::login::Login;
+use super::rotation::{Rotation, Unusable};
 use super::{Broker, Error, OLDEST_SERVER};
-use crate::values::settings::NatsSettings;
+use crate::values::settings::{Api, NatsSettings};
 
-/// A dead connection is noticed within two of these.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A dead connection is given up at the third ping without an answer: after 1.5 s.
+const PING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a request waits for its answer.
+/// How long a server may take until it is connected to. It doubles while all that was tried took longer, and stays with
+/// the connection: what was enough at first is enough later.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long a request waits for its answer that the server may have to work for.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait between two tries to connect again.
-const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
+/// JetStream is not enabled: in the server, or in the account.
+const NOT_ENABLED: [u64; 2] = [10076, 10039];
 
 impl Broker {
-    /// Connects and checks the server: its version and JetStream.
+    /// Connects and checks the server: its version and JetStream. Every server is tried.
     ///
     /// `name` is what the server's monitoring shows.
+    ///
+    /// # Errors
+    /// [`may_pass`](Error::may_pass) says whether it may come about later.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, Error> {
-        let url = settings.url.clone();
-        let (began, denials) = (Instant::now(), Denials::new(&settings.inbox_prefix));
-        let options = options(settings, name, &denials).await?;
-        let failed = |cause: String| Error::Connect { url: url.clone(), cause };
-        let servers: Vec<String> = url.split(',').map(|server| server.trim().to_owned()).collect();
-        let client = options.connect(servers).await.map_err(|error| failed(chain(&error)))?;
-        let mut context = jetstream::new(client.clone());
-        context.set_timeout(REQUEST_TIMEOUT);
-        let origin = Origin::new(settings, name);
-        let broker = Broker { client, jetstream: context, url: url.into(), denials, origin };
-        broker.check_server().await.map_err(|error| broker.explained(began, error))?;
-        Ok(broker)
+        let began = Instant::now();
+        let url: Arc<str> = settings.url.to_string().into();
+        let addresses = settings.url.addresses().map_err(|error| Error::Address(error.to_string()))?;
+        let rotation = Rotation::new(addresses)
+            .map_err(|Unusable(url)| Error::Address(format!("`{url}` is not the address of a server")))?;
+        let rotation = Arc::new(rotation);
+        let login = Login::new(settings, Arc::clone(&rotation));
+        // What is wrong with the login here is not for the server to say.
+        login.answer(b"").await?;
+        let denials = Denials::new(settings);
+        let line = Line { name: name.to_owned(), rotation, login, losses: watch::Sender::new(0), denials };
+        let mut timeout = CONNECT_TIMEOUT;
+        loop {
+            let (mut causes, mut too_slow) = (Vec::new(), true);
+            for _ in line.rotation.named() {
+                let options = options(settings, &line).connection_timeout(timeout);
+                match Box::pin(options.connect(line.rotation.named())).await {
+                    Ok(client) => {
+                        let broker = Self::of(client, settings, url, line);
+                        let checked = broker.check_server(settings.api == Api::Own).await;
+                        checked.map_err(|error| broker.explained(began, error))?;
+                        return Ok(broker);
+                    }
+                    Err(error) => {
+                        too_slow &= error.kind() == ConnectErrorKind::TimedOut;
+                        causes.push(chain(&error));
+                    }
+                }
+            }
+            if !too_slow || timeout >= MAX_CONNECT_TIMEOUT {
+                causes.dedup();
+                return Err(Error::Connect { url: url.to_string(), cause: causes.join("; ") });
+            }
+            timeout *= 2;
+        }
     }
 
-    async fn check_server(&self) -> Result<(), Error> {
+    /// What can be worked with, once the server is checked.
+    fn of(client: async_nats::Client, settings: &NatsSettings, url: Arc<str>, line: Line) -> Self {
+        let mut jetstream = match &settings.api {
+            Api::Own => jetstream::new(client.clone()),
+            Api::Domain(domain) => jetstream::with_domain(client.clone(), domain),
+            Api::Prefix(prefix) => jetstream::with_prefix(client.clone(), prefix),
+        };
+        jetstream.set_timeout(REQUEST_TIMEOUT);
+        let (origin, api) = (Origin::new(settings, &line.name), settings.api.prefix().into());
+        let Line { losses, denials, .. } = line;
+        Broker { client, jetstream, url, api, losses, denials, origin }
+    }
+
+    async fn check_server(&self, own: bool) -> Result<(), Error> {
         let info = self.client.server_info();
         if !is_new_enough(&info.version) {
             return Err(Error::TooOld { url: self.url.to_string(), version: info.version });
         }
-        match self.jetstream.query_account().await {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == jetstream::context::AccountErrorKind::TimedOut => {
-                Err(Error::request("ask for the JetStream account", error))
+        let Err(error) = self.jetstream.query_account().await else { return Ok(()) };
+        let (url, api) = (self.url.to_string(), self.api.to_string());
+        Err(match error.kind() {
+            AccountErrorKind::JetStream(refusal) if NOT_ENABLED.contains(&refusal.error_code().0) => {
+                Error::NoJetStream { url }
             }
-            Err(_) => Err(Error::NoJetStream { url: self.url.to_string() }),
-        }
+            AccountErrorKind::JetStreamUnavailable if own && !info.jetstream => Error::NoJetStream { url },
+            AccountErrorKind::JetStream(refusal) => Error::NotReady { url, cause: refusal.to_string() },
+            _ => Error::NoAnswer { url, api, cause: chain(&error) },
+        })
     }
 }
 
@@ -61,44 +112,63 @@ fn is_new_enough(version: &str) -> bool {
     (next(), next(), next()) >= OLDEST_SERVER
 }
 
-async fn options(settings: &NatsSettings, name: &str, denials: &Denials) -> Result<ConnectOptions, Error> {
-    let mut options = ConnectOptions::new()
+/// What a connection brings along for as long as it lives.
+struct Line {
+    name: String,
+    rotation: Arc<Rotation>,
+    login: Login,
+    losses: watch::Sender<u64>,
+    denials: Denials,
+}
+
+fn options(settings: &NatsSettings, line: &Line) -> ConnectOptions {
+    let Line { name, rotation, login, losses, denials } = line;
+    let login = login.clone();
+    let answer = move |nonce: Vec<u8>| {
+        let login = login.clone();
+        async move {
+            login.answer(&nonce).await.map_err(|error| {
+                tracing::warn!(%error, "login cannot be read; connecting is tried again");
+                AuthError::new(error)
+            })
+        }
+    };
+    let mut options = ConnectOptions::with_auth_callback(answer)
         .name(name)
         .ping_interval(PING_INTERVAL)
         .request_timeout(Some(REQUEST_TIMEOUT))
         .custom_inbox_prefix(&settings.inbox_prefix)
         .max_reconnects(None)
-        // No jitter: one host is one client, there is no herd.
-        .reconnect_delay_callback(|attempt| {
-            let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-            Duration::from_millis(50).saturating_mul(attempt).min(MAX_RECONNECT_DELAY)
+        .reconnect_to_server_callback({
+            let (rotation, name) = (Arc::clone(rotation), name.clone());
+            move |pool, _| std::future::ready(rotation.next(&name, &pool))
         })
         .event_callback({
-            let (name, denials) = (name.to_owned(), denials.clone());
-            move |event| report(name.clone(), denials.clone(), event)
-        });
-    if let Some(path) = &settings.creds {
-        let unreadable = |cause: std::io::Error| Error::Credentials {
-            path: path.display().to_string(),
-            cause: cause.to_string(),
-        };
-        options = options.credentials_file(path).await.map_err(unreadable)?;
+            let (rotation, name) = (Arc::clone(rotation), name.clone());
+            let (losses, denials) = (losses.clone(), denials.clone());
+            move |event| {
+                match event {
+                    Event::Connected => rotation.connected(),
+                    Event::Disconnected => losses.send_modify(|losses| *losses += 1),
+                    _ => {}
+                }
+                report(name.clone(), denials.clone(), event)
+            }
+        })
+        .require_tls(settings.tls.required);
+    if settings.tls.first {
+        options = options.tls_first();
     }
-    if let Some(path) = &settings.nkey {
-        let seed = tokio::fs::read_to_string(path).await.map_err(|cause| Error::Credentials {
-            path: path.display().to_string(),
-            cause: cause.to_string(),
-        })?;
-        options = options.nkey(seed.trim().to_owned());
+    if settings.ignore_discovered_servers {
+        options = options.ignore_discovered_servers();
     }
-    options = options.require_tls(settings.tls.required);
     if let Some(path) = &settings.tls.ca {
         options = options.add_root_certificates(path.clone());
     }
     if let Some((certificate, key)) = &settings.tls.identity {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    Ok(options)
+    options
 }
 
 async fn report(connection: String, denials: Denials, event: Event) {

@@ -19,6 +19,7 @@ use futures::{FutureExt, StreamExt};
 use thiserror::Error as ThisError;
 use tokio::sync::mpsc;
 
+use consumer::FIRST_PATIENCE;
 use one_by_one::{Broken, Caution};
 
 use super::connect::chain;
@@ -115,11 +116,14 @@ impl Broker {
             sender,
             next: plan.start.max(1),
             read_filter: plan.filter.as_ref().map_or(EVERYTHING, Pattern::as_str).to_owned(),
+            name: plan.name.clone(),
             plan,
             idle,
             paused: false,
             broken: Broken::default(),
             caution: Caution::default(),
+            silent: false,
+            patience: FIRST_PATIENCE,
         };
         (Cursor { deliveries }, reader.run())
     }
@@ -136,6 +140,8 @@ enum Stop {
     Lost(String),
     /// The cursor is made anew.
     Again(Again),
+    /// The cursor is made anew under another name: the server that holds the consumer does not answer.
+    Silent(String),
 }
 
 /// Why a cursor is made anew.
@@ -160,6 +166,7 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         match error {
             Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
+            Error::Unanswered { .. } => Stop::Silent(chain(&error)),
             error => Stop::Again(Again::Failed(chain(&error))),
         }
     }
@@ -179,6 +186,12 @@ struct Reader {
     paused: bool,
     broken: Broken,
     caution: Caution,
+    /// The consumer's name: the plan's, and a number if a server that held an earlier one went silent.
+    name: String,
+    /// Whether the server that held the consumer went silent.
+    silent: bool,
+    /// How long a request waits that makes a consumer.
+    patience: Duration,
 }
 
 impl Reader {
@@ -186,24 +199,27 @@ impl Reader {
         let mut failures = 0_u32;
         loop {
             let before = self.next;
-            match self.read().await {
+            let reason = match self.read().await {
                 Stop::Unwanted => return self.remove().await,
                 Stop::Lost(reason) => {
                     // The receiver may be gone, and then nobody needs to know.
                     self.sender.send(Delivery::Lost(reason)).await.ok();
                     return;
                 }
-                Stop::Again(reason) => {
-                    let moved = self.next > before;
-                    failures = if moved { 1 } else { failures.saturating_add(1) };
-                    self.broken.stopped(&reason, moved);
-                    let (cursor, next) = (&self.plan.name, self.next);
-                    if std::mem::take(&mut self.paused) {
-                        tracing::debug!(cursor, %reason, "cursor is made anew after a pause");
-                    } else {
-                        tracing::warn!(cursor, next, %reason, "cursor is made anew");
-                    }
+                Stop::Again(reason) => reason,
+                Stop::Silent(reason) => {
+                    self.leave_a_silent_one().await;
+                    Again::Failed(reason)
                 }
+            };
+            let moved = self.next > before;
+            failures = if moved { 1 } else { failures.saturating_add(1) };
+            self.broken.stopped(&reason, moved);
+            let (cursor, next) = (&self.name, self.next);
+            if std::mem::take(&mut self.paused) {
+                tracing::debug!(cursor, %reason, "cursor is made anew after a pause");
+            } else {
+                tracing::warn!(cursor, next, %reason, "cursor is made anew");
             }
             let delay = Duration::from_millis(20).saturating_mul(1 << failures.min(7)).min(MAX_DELAY);
             tokio::select! {
@@ -220,7 +236,7 @@ impl Reader {
     /// Takes the consumer away. It would vanish by itself as well.
     async fn remove(&self) {
         if let Ok(stream) = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await {
-            stream.delete_consumer(&self.plan.name).await.ok();
+            stream.delete_consumer(&self.name).await.ok();
         }
     }
 
@@ -276,6 +292,7 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
+            self.patience = FIRST_PATIENCE;
             let mut batch =
                 CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
             let mut message = Some(first);
@@ -354,7 +371,7 @@ impl Reader {
     /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
     /// with what has arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
-        let info = consumer.get_info().await.map_err(|e| Error::request("look up the cursor", chain(&e)))?;
+        let info = consumer.get_info().await.map_err(|e| Error::asked("look up the cursor", &e))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
         // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
         // that the consumer reads.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::values::permissions::{Action, Denial};
 use crate::values::rights::USER_INFO;
+use crate::values::settings::NatsSettings;
 
 /// Denials that are remembered: more than the messages of an event that differ in their subjects.
 const REMEMBERED: usize = 128;
@@ -32,18 +33,20 @@ struct Entry {
 pub(super) struct Denials {
     entries: Arc<watch::Sender<VecDeque<Entry>>>,
     inbox_prefix: Arc<str>,
+    api: Arc<str>,
 }
 
 impl Denials {
-    /// None so far. `inbox_prefix` is that of the connection.
-    pub(super) fn new(inbox_prefix: &str) -> Self {
-        Denials { entries: Arc::default(), inbox_prefix: inbox_prefix.into() }
+    /// None so far, of a connection with these settings.
+    pub(super) fn new(settings: &NatsSettings) -> Self {
+        let (inbox_prefix, api) = (settings.inbox_prefix.as_str().into(), settings.api.prefix().into());
+        Denials { entries: Arc::default(), inbox_prefix, api }
     }
 
     /// Takes in what the server reports. Whether it is a denial: then it has been told in the log.
     pub(super) fn take(&self, connection: &str, text: &str) -> bool {
         let Some(denial) = Denial::parse(text) else { return false };
-        let (grant, now) = (denial.grant(&self.inbox_prefix), Instant::now());
+        let (grant, now) = (denial.grant(&self.inbox_prefix, &self.api), Instant::now());
         self.entries.send_modify(|entries| {
             let mut same = entries.iter().filter(|entry| entry.grant == grant && entry.told);
             let told = same.any(|entry| now.duration_since(entry.at) < TELL_AGAIN);
@@ -112,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_denial_is_found_by_whoever_waits_for_it_and_by_nobody_who_began_later() {
-        let denials = Denials::new("_INBOX");
+        let denials = Denials::new(&NatsSettings::default());
         let began = Instant::now();
         let mine = denials.publish_denied(began, |subject| subject == "out.a");
         let reports = async {
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_record_is_bounded_and_keeps_the_newest() {
-        let denials = Denials::new("_INBOX");
+        let denials = Denials::new(&NatsSettings::default());
         let began = Instant::now();
         for n in 0..3 * REMEMBERED {
             denials.take("c", &violation(&format!("out.{n}")));

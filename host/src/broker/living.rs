@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use async_nats::jetstream;
 use tokio::sync::Mutex;
 
 use super::{Broker, Error};
@@ -17,7 +16,7 @@ use crate::values::settings::NatsSettings;
 pub(super) struct Origin {
     pub(super) settings: NatsSettings,
     pub(super) name: String,
-    successor: Mutex<Option<(async_nats::Client, jetstream::Context)>>,
+    successor: Mutex<Option<Broker>>,
 }
 
 impl Origin {
@@ -40,18 +39,18 @@ impl Broker {
         }
         // Held while connecting, so that only one connection is made.
         let mut successor = self.origin.successor.lock().await;
-        if let Some((client, context)) = &*successor
-            && lives(client).await
+        let shared = |made: &Broker| Broker { origin: Arc::clone(&self.origin), ..made.clone() };
+        if let Some(made) = &*successor
+            && lives(&made.client).await
         {
-            return Ok(Broker { client: client.clone(), jetstream: context.clone(), ..self.clone() });
+            return Ok(shared(made));
         }
         tracing::warn!(
             connection = self.origin.name,
             "connection has ended for good; another one takes its place"
         );
         let made = Broker::connect(&self.origin.settings, &self.origin.name).await?;
-        *successor = Some((made.client.clone(), made.jetstream.clone()));
-        Ok(Broker { origin: Arc::clone(&self.origin), ..made })
+        Ok(shared(successor.insert(made)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The only module that names `async_nats`. It promises that nothing of the library's types or errors
 //! leaves it, and refuses to know what a shard, a lane or a handler is.
 
+mod answer;
 mod commit;
 mod compact;
 mod connect;
@@ -12,12 +13,15 @@ mod denials;
 mod headers;
 mod letters;
 mod listing;
+mod live;
 mod living;
+mod login;
 mod objects;
 mod observe;
 mod permissions;
 mod provision;
 mod raw;
+mod rotation;
 mod shortage;
 mod suitability;
 mod tail;
@@ -28,6 +32,7 @@ use std::sync::Arc;
 use async_nats::jetstream;
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::watch;
 
 pub use commit::{CommitAnswer, CommitError, Listen};
 pub use compact::Carried;
@@ -53,7 +58,9 @@ pub const OLDEST_SERVER: (u64, u64, u64) = (2, 15, 1);
 pub enum Error {
     #[error("failed to connect to `{url}`: {cause}")]
     Connect { url: String, cause: String },
-    #[error("failed to read `{path}`: {cause}")]
+    #[error("failed to find a server: {0}")]
+    Address(String),
+    #[error("failed to log in with `{path}`: {cause}")]
     Credentials { path: String, cause: String },
     #[error(
         "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed: older ones lose memory to expired messages and may skip syncs that they promise",
@@ -64,6 +71,12 @@ pub enum Error {
     NoJetStream { url: String },
     #[error("{}", unsuitable(.0))]
     Unsuitable(Vec<(String, Fault)>),
+    #[error(
+        "JetStream does not answer at `{url}` under `{api}`: {cause}; if it is in another domain or behind an imported prefix, name it with `domain` or `api-prefix` in [nats]; a user without the right to publish on `{api}.>` gets no answer either"
+    )]
+    NoAnswer { url: String, api: String, cause: String },
+    #[error("JetStream at `{url}` is not ready: {cause}")]
+    NotReady { url: String, cause: String },
     #[error("stream `{0}` does not exist")]
     NoStream(String),
     #[error("object store `{0}` does not exist")]
@@ -85,6 +98,9 @@ pub enum Error {
     NotWhole { what: String, cause: String },
     #[error("failed to {what}: {cause}")]
     Request { what: String, cause: String },
+    /// Nobody answered, or nobody who could: something of the connection or the cluster that passes.
+    #[error("failed to {what}: {cause}")]
+    Unanswered { what: String, cause: String },
 }
 
 /// Every fault of every stream, a stream's together.
@@ -107,6 +123,27 @@ fn unsuitable(faults: &[(String, Fault)]) -> String {
 impl Error {
     fn request(what: impl Into<String>, cause: impl Display) -> Self {
         Error::Request { what: what.into(), cause: cause.to_string() }
+    }
+
+    /// The same where the library's error is at hand: it says whether there was an answer.
+    fn asked(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
+        let (what, cause) = (what.into(), connect::chain(error));
+        if answer::is_missing(error) {
+            Error::Unanswered { what, cause }
+        } else {
+            Error::Request { what, cause }
+        }
+    }
+
+    /// Whether the same may succeed later without anybody changing the settings.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Error::Connect { .. }
+                | Error::NoAnswer { .. }
+                | Error::NotReady { .. }
+                | Error::Unanswered { .. }
+        )
     }
 }
 
@@ -153,7 +190,12 @@ impl Stored {
 pub struct Broker {
     client: async_nats::Client,
     jetstream: jetstream::Context,
+    /// Without logins.
     url: Arc<str>,
+    /// Under which subjects JetStream is asked.
+    api: Arc<str>,
+    /// How often the connection was lost.
+    losses: watch::Sender<u64>,
     /// What the server did not let this connection do.
     denials: denials::Denials,
     origin: Arc<living::Origin>,

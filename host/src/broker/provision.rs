@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use async_nats::jetstream::{ErrorCode, context::GetStreamErrorKind};
+use async_nats::jetstream::{Context, ErrorCode, context::GetStreamErrorKind};
 
 use super::suitability::{self, Reading, Suitability};
 use super::{Broker, Error, nanos};
@@ -143,19 +143,23 @@ impl Broker {
 
     /// What is known of a stream; none if it does not exist.
     pub async fn stream_facts(&self, name: &str) -> Result<Option<(StreamFacts, StreamState)>, Error> {
-        let what = || format!("look up stream `{name}`");
-        match self.jetstream.get_stream(name).await {
-            Ok(stream) => {
-                let info = stream.cached_info();
-                Ok(Some((StreamFacts(info.config.clone()), state(info))))
-            }
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    Ok(None)
+        let look = |jetstream: Context| async move {
+            match jetstream.get_stream(name).await {
+                Ok(stream) => {
+                    let info = stream.cached_info();
+                    Ok(Some((StreamFacts(info.config.clone()), state(info))))
                 }
-                _ => Err(Error::request(what(), error)),
-            },
-        }
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(cause)
+                        if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                    {
+                        Ok(None)
+                    }
+                    _ => Err(Error::asked(format!("look up stream `{name}`"), &error)),
+                },
+            }
+        };
+        self.ask(look).await
     }
 
     /// What is known of a stream that must exist.

@@ -4,6 +4,7 @@
 //! delivered through a consumer goes through the parser of the client library instead, which gives the connection up at
 //! a subject or header that it does not like. The price is a request for each message.
 
+use async_nats::jetstream::Context;
 use async_nats::jetstream::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +12,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::connect::chain;
 use super::headers::MARKER_REASON;
 use super::{Broker, Error, Stored};
 use crate::values::dead_letter::parse_rfc3339;
@@ -123,13 +123,18 @@ impl Broker {
         request: Value,
         what: impl Fn() -> String,
     ) -> Result<Option<RawStored>, Error> {
-        let answer = self.jetstream.request(format!("STREAM.MSG.GET.{stream}"), &request).await;
-        let answer: Response<Answer> = answer.map_err(|e| Error::request(what(), chain(&e)))?;
-        match answer {
-            Response::Ok(answer) => answer.message.decode().map(Some).map_err(|e| Error::request(what(), e)),
-            Response::Err { error } if error.error_code().0 == NO_MESSAGE => Ok(None),
-            Response::Err { error } => Err(Error::request(what(), error)),
-        }
+        let (request, what) = (&request, &what);
+        let ask = |jetstream: Context| async move {
+            let answer = jetstream.request(format!("STREAM.MSG.GET.{stream}"), request).await;
+            match answer.map_err(|e| Error::asked(what(), &e))? {
+                Response::Ok(Answer { message }) => {
+                    message.decode().map(Some).map_err(|e| Error::request(what(), e))
+                }
+                Response::Err { error } if error.error_code().0 == NO_MESSAGE => Ok(None),
+                Response::Err { error } => Err(Error::asked(what(), &error)),
+            }
+        };
+        self.ask(ask).await
     }
 }
 

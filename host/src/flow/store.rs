@@ -13,7 +13,7 @@ use crate::values::batch::BatchMessage;
 use crate::values::checkpoint::Checkpoint;
 use crate::values::names::Names;
 
-use trouble::{Trouble, Word};
+use trouble::{MAX_UNANSWERED_DELAY, Trouble, Word};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,9 +29,6 @@ pub enum End {
     /// The stream is not the one it was.
     Lost(String),
 }
-
-/// The longest wait between two tries.
-const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// How often a conflict is looked into before it is taken for a damaged stream.
 const MAX_CONFLICTS: u32 = 5;
@@ -75,6 +72,7 @@ pub async fn store(
         }
         let (word, delay) = trouble.failed(&problem, &origins.stream, began.elapsed());
         match word {
+            Word::Nothing => {}
             Word::Warn => {
                 tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
             }
@@ -144,7 +142,7 @@ async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) ->
             },
             Err(error) => error.to_string(),
         };
-        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_DELAY);
+        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_UNANSWERED_DELAY);
         tracing::warn!(commit = number, attempt, problem, ?delay, "checkpoint could not be read back");
         tokio::time::sleep(delay).await;
     }

@@ -60,7 +60,7 @@ impl Ambience {
             .allow_udp(false)
             .allow_ip_name_lookup(false);
         for (name, value) in &grants.env {
-            builder.env(name, value);
+            builder.env(name, value.reveal());
         }
         for file in &grants.files {
             let perms = if file.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };

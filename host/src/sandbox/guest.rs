@@ -321,7 +321,7 @@ impl context::Host for Guest {
 impl config::Host for Guest {
     fn get(&mut self, name: String) -> wasmtime::Result<Option<String>> {
         self.count()?;
-        Ok(self.policy.config.get(&name).cloned())
+        Ok(self.policy.config.get(&name).map(|value| value.reveal().to_owned()))
     }
 }
 

@@ -40,6 +40,7 @@ use crate::values::effects::Allowance;
 use crate::values::event::Event;
 use crate::values::key::Key;
 use crate::values::policy::{Instances, Limits};
+use crate::values::secret::Secret;
 use crate::values::settings::Grants;
 use crate::values::verdict::Verdict;
 
@@ -115,7 +116,7 @@ pub struct Policy {
     pub allowance: Allowance,
     pub limits: Limits,
     pub instances: Instances,
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     pub grants: Grants,
 }
 

@@ -35,4 +35,6 @@ pub mod refusal;
 
 pub mod choreography;
 pub mod rights;
+pub mod secret;
+pub mod servers;
 pub mod settings;

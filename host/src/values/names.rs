@@ -22,6 +22,10 @@ pub const STATE_KEY: &str = "Heddle-Key";
 /// Of a state message: the value was cleared.
 pub const STATE_CLEARED: &str = "Heddle-Cleared";
 
+/// What the subjects begin with on which hosts hear themselves and each other. They stand outside every stream, for a
+/// subscription below a stream's subjects turns the answer "no responders" into a time-out.
+pub const LIVE: &str = "_heddle_live";
+
 /// What begins the names of headers that belong to the server.
 pub const NATS_PREFIX: &str = "Nats-";
 /// What begins the names of headers that belong to the host.
@@ -126,8 +130,8 @@ impl Names {
     }
 
     /// Everything that a host sends itself, outside of any stream, to see whether a connection still carries something.
-    pub fn live(&self) -> String {
-        format!("_heddle_live.{}>", self.internal.trim_start_matches("_heddle."))
+    pub fn all_live(&self) -> String {
+        self.live(">")
     }
 
     /// Whether `subject` is Heddle's own rather than an event.
@@ -183,6 +187,11 @@ impl Names {
     /// The presence of a host.
     pub fn member(&self, host: &str) -> String {
         format!("{}member.{host}", self.internal)
+    }
+
+    /// Where a connection of this application hears itself.
+    pub fn live(&self, connection: &str) -> String {
+        format!("{}{connection}", self.internal.replacen("_heddle", LIVE, 1))
     }
 
     /// The presence of all hosts.

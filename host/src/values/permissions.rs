@@ -9,9 +9,6 @@ use std::fmt;
 
 use super::subject::Pattern;
 
-/// What begins the subjects of the JetStream API, without the final dot.
-pub const API: &str = "$JS.API";
-
 /// What a user wants to do with a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
@@ -103,23 +100,32 @@ impl Denial {
     }
 
     /// The narrowest pattern that lets pass what is needed beside this very subject: names of consumers and of inboxes
-    /// change, and Heddle needs all of its own subjects.
-    pub fn grant(&self, inbox_prefix: &str) -> String {
+    /// change, and Heddle needs all of its own subjects. `api` begins the subjects of the JetStream API.
+    pub fn grant(&self, inbox_prefix: &str, api: &str) -> String {
         let subject = self.subject.as_str();
-        let inbox = subject.strip_prefix(inbox_prefix).is_some_and(|rest| rest.starts_with('.'));
-        if inbox {
+        let behind = |prefix: &str| subject.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+        if behind(inbox_prefix).is_some() {
             return format!("{inbox_prefix}.>");
+        }
+        if let Some(request) = behind(api) {
+            return format!("{api}.{}", requests_like(request));
         }
         let tokens: Vec<&str> = subject.split('.').collect();
         match tokens.as_slice() {
             [namespace @ ("_heddle" | "_heddle_live" | "dead"), app, _, ..] => format!("{namespace}.{app}.>"),
-            ["$JS", "API", "CONSUMER", "CREATE", stream, ..] => format!("{API}.CONSUMER.CREATE.{stream}.>"),
-            ["$JS", "API", "CONSUMER", "MSG", "NEXT", stream, _, ..] => {
-                format!("{API}.CONSUMER.MSG.NEXT.{stream}.*")
-            }
-            ["$JS", "API", "CONSUMER", verb, stream, _, ..] => format!("{API}.CONSUMER.{verb}.{stream}.*"),
             _ => subject.to_owned(),
         }
+    }
+}
+
+/// A request to the JetStream API, and all that differ from it in the name of a consumer.
+fn requests_like(request: &str) -> String {
+    let tokens: Vec<&str> = request.split('.').collect();
+    match tokens.as_slice() {
+        ["CONSUMER", "CREATE", stream, ..] => format!("CONSUMER.CREATE.{stream}.>"),
+        ["CONSUMER", "MSG", "NEXT", stream, _, ..] => format!("CONSUMER.MSG.NEXT.{stream}.*"),
+        ["CONSUMER", verb, stream, _, ..] => format!("CONSUMER.{verb}.{stream}.*"),
+        _ => request.to_owned(),
     }
 }
 
@@ -194,7 +200,9 @@ mod tests {
             ("out.secret.x", "out.secret.x"),
         ] {
             let denial = Denial { action: Action::Publish, subject: subject.to_owned() };
-            assert_eq!(denial.grant("me.in"), grant);
+            assert_eq!(denial.grant("me.in", "$JS.API"), grant);
+            let imported = Denial { subject: subject.replacen("$JS.API", "$JS.hub.API", 1), ..denial };
+            assert_eq!(imported.grant("me.in", "$JS.hub.API"), grant.replacen("$JS.API", "$JS.hub.API", 1));
         }
     }
 }

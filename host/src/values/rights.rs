@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::names::Names;
-use super::permissions::{API, Action, Missing, Permissions};
+use super::permissions::{Action, Missing, Permissions};
 use super::plugin::PluginPlace;
-use super::settings::Settings;
+use super::settings::{NatsSettings, Settings};
 use super::subject::Pattern;
 
 /// Answers what a user may do, to that user.
@@ -65,7 +65,7 @@ impl Rights {
     pub fn of(role: Role, settings: &Settings) -> Self {
         let names = Names::new(&settings.app);
         let (own, inbox) = (&*settings.stream.name, format!("{}.>", settings.nats.inbox_prefix));
-        let mut rights = Gathered::default();
+        let mut rights = Gathered::new(&settings.nats);
         rights.subscribe(&inbox);
         match role {
             Role::Publisher => {
@@ -86,15 +86,15 @@ impl Rights {
                 rights.publish.extend(publishes.cloned());
                 // Answers to those who published with an inbox.
                 rights.publish_all([inbox]);
-                rights.publish_all([format!("{API}.STREAM.CREATE.{own}")]);
+                rights.ask([format!("STREAM.CREATE.{own}")]);
                 rights.changed(own);
                 for stream in streams(settings) {
                     rights.observed(&stream);
-                    rights.publish_all([format!("{API}.CONSUMER.RESET.{stream}.*")]);
+                    rights.ask([format!("CONSUMER.RESET.{stream}.*")]);
                 }
                 buckets(settings).iter().for_each(|stream| rights.observed(stream));
                 // The host hears itself here: that is how it knows that a connection still carries something.
-                let live = names.live();
+                let live = names.all_live();
                 rights.subscribe(&live);
                 rights.publish_all([live]);
             }
@@ -148,12 +148,12 @@ pub fn needed_to_run(settings: &Settings) -> Rights {
     let mut rights = Rights::of(Role::Host, &bare);
     // A stream that is there need not be created, and only handlers answer.
     let dispensable = [
-        format!("{API}.STREAM.CREATE.{}", settings.stream.name),
+        format!("{}.STREAM.CREATE.{}", settings.nats.api.prefix(), settings.stream.name),
         format!("{}.>", settings.nats.inbox_prefix),
-        Names::new(&settings.app).live(),
+        Names::new(&settings.app).all_live(),
     ];
     rights.publish.retain(|pattern| !dispensable.iter().any(|one| one == pattern.as_str()));
-    rights.subscribe.retain(|pattern| pattern.as_str() != Names::new(&settings.app).live());
+    rights.subscribe.retain(|pattern| pattern.as_str() != Names::new(&settings.app).all_live());
     rights
 }
 
@@ -172,13 +172,24 @@ fn buckets(settings: &Settings) -> BTreeSet<String> {
     objects.collect()
 }
 
-#[derive(Default)]
 struct Gathered {
+    /// What begins the subjects of the JetStream API.
+    api: String,
     publish: Vec<Pattern>,
     subscribe: Vec<Pattern>,
 }
 
 impl Gathered {
+    fn new(settings: &NatsSettings) -> Self {
+        Gathered { api: settings.api.prefix().into_owned(), publish: Vec::new(), subscribe: Vec::new() }
+    }
+
+    /// Requests to the JetStream API.
+    fn ask(&mut self, requests: impl IntoIterator<Item = String>) {
+        let api = &self.api;
+        self.publish.extend(requests.into_iter().map(|request| pattern(&format!("{api}.{request}"))));
+    }
+
     fn publish_all(&mut self, subjects: impl IntoIterator<Item = String>) {
         self.publish.extend(subjects.into_iter().map(|subject| pattern(&subject)));
     }
@@ -189,28 +200,26 @@ impl Gathered {
 
     /// What every connection of Heddle asks the server.
     fn client(&mut self) {
-        self.publish_all([format!("{API}.INFO"), USER_INFO.to_owned()]);
+        self.ask(["INFO".to_owned()]);
+        self.publish_all([USER_INFO.to_owned()]);
     }
 
     /// A stream that is read.
     fn observed(&mut self, stream: &str) {
-        self.publish_all([
-            format!("{API}.STREAM.INFO.{stream}"),
-            format!("{API}.STREAM.MSG.GET.{stream}"),
-            format!("{API}.CONSUMER.CREATE.{stream}"),
-            format!("{API}.CONSUMER.CREATE.{stream}.>"),
-            format!("{API}.CONSUMER.INFO.{stream}.*"),
-            format!("{API}.CONSUMER.MSG.NEXT.{stream}.*"),
-            format!("{API}.CONSUMER.DELETE.{stream}.*"),
+        self.ask([
+            format!("STREAM.INFO.{stream}"),
+            format!("STREAM.MSG.GET.{stream}"),
+            format!("CONSUMER.CREATE.{stream}"),
+            format!("CONSUMER.CREATE.{stream}.>"),
+            format!("CONSUMER.INFO.{stream}.*"),
+            format!("CONSUMER.MSG.NEXT.{stream}.*"),
+            format!("CONSUMER.DELETE.{stream}.*"),
         ]);
     }
 
     /// A stream whose old messages are removed.
     fn changed(&mut self, stream: &str) {
-        self.publish_all([
-            format!("{API}.STREAM.MSG.DELETE.{stream}"),
-            format!("{API}.STREAM.PURGE.{stream}"),
-        ]);
+        self.ask([format!("STREAM.MSG.DELETE.{stream}"), format!("STREAM.PURGE.{stream}")]);
     }
 
     fn sorted(self) -> Rights {

@@ -2,6 +2,7 @@
 //!
 //! Nothing later sees raw text; every field here is ready to be used.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
 use super::refusal::refusal;
 use super::rollout::{CanaryPolicy, ProofPolicy};
+use super::secret::{Given, Secret};
+use super::servers::Servers;
 use super::subject::Pattern;
 use super::verdict::{CauseClass, Failure};
 
@@ -34,6 +37,8 @@ pub struct Settings {
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
     pub folder: PathBuf,
+    /// Files whose text is in `handlers`: a change of one is a change of the application.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -46,15 +51,30 @@ impl Settings {
     /// the file that do not count there.
     pub fn use_own_server(&mut self, url: String) -> Vec<&'static str> {
         // Every key, so that a new one is thought of. Where replies go is the same on every server.
-        let NatsSettings { url: _, creds, nkey, tls, inbox_prefix } = &self.nats;
+        let NatsSettings {
+            url: _,
+            user,
+            token,
+            creds,
+            nkey,
+            tls,
+            inbox_prefix,
+            api,
+            ignore_discovered_servers,
+        } = &self.nats;
         let left_out = [
+            ("nats.user", user.is_some()),
+            ("nats.token", token.is_some()),
             ("nats.creds", creds.is_some()),
             ("nats.nkey", nkey.is_some()),
             ("nats.tls", *tls != TlsSettings::default()),
+            ("nats.domain", matches!(api, Api::Domain(_))),
+            ("nats.api-prefix", matches!(api, Api::Prefix(_))),
+            ("nats.ignore-discovered-servers", *ignore_discovered_servers),
             ("stream.replicas", self.stream.replicas != 1),
         ];
         let inbox_prefix = inbox_prefix.clone();
-        self.nats = NatsSettings { url, creds: None, nkey: None, tls: TlsSettings::default(), inbox_prefix };
+        self.nats = NatsSettings { url: url.into(), inbox_prefix, ..NatsSettings::default() };
         self.stream.replicas = 1;
         left_out.into_iter().filter(|(_, counts)| *counts).map(|(key, _)| key).collect()
     }
@@ -63,8 +83,11 @@ impl Settings {
 /// How the server is reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NatsSettings {
-    /// One or more servers, separated by commas. Default `nats://127.0.0.1:4222`.
-    pub url: String,
+    /// One or more servers. Default `nats://127.0.0.1:4222`. A login in it takes the place of those below.
+    pub url: Servers,
+    /// A user's name and password.
+    pub user: Option<(Given, Given)>,
+    pub token: Option<Given>,
     /// A file with a user's JWT and seed.
     pub creds: Option<PathBuf>,
     /// A file with a user's nkey seed.
@@ -72,6 +95,49 @@ pub struct NatsSettings {
     pub tls: TlsSettings,
     /// Default `_INBOX`.
     pub inbox_prefix: String,
+    /// Default: the API of the server's own domain.
+    pub api: Api,
+    /// Whether servers that the named ones tell of are left alone. Default false.
+    pub ignore_discovered_servers: bool,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        NatsSettings {
+            url: "nats://127.0.0.1:4222".to_owned().into(),
+            user: None,
+            token: None,
+            creds: None,
+            nkey: None,
+            tls: TlsSettings::default(),
+            inbox_prefix: "_INBOX".to_owned(),
+            api: Api::default(),
+            ignore_discovered_servers: false,
+        }
+    }
+}
+
+/// Under which subjects JetStream is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Api {
+    /// `$JS.API`
+    #[default]
+    Own,
+    /// `$JS.<domain>.API`
+    Domain(String),
+    /// A prefix under which another account's API is imported.
+    Prefix(String),
+}
+
+impl Api {
+    /// What begins the subjects, without the final dot.
+    pub fn prefix(&self) -> Cow<'_, str> {
+        match self {
+            Api::Own => Cow::Borrowed("$JS.API"),
+            Api::Domain(domain) => Cow::Owned(format!("$JS.{domain}.API")),
+            Api::Prefix(prefix) => Cow::Borrowed(prefix),
+        }
+    }
 }
 
 /// TLS towards the server.
@@ -79,7 +145,9 @@ pub struct NatsSettings {
 pub struct TlsSettings {
     /// Whether a connection without TLS is refused. `tls://` in the URL does the same.
     pub required: bool,
-    /// Certificates to trust besides the system's.
+    /// Whether TLS begins before the server has said anything (`handshake_first` of nats-server). Default false.
+    pub first: bool,
+    /// Certificates to trust, instead of the system's.
     pub ca: Option<PathBuf>,
     /// The client's certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -125,7 +193,7 @@ pub struct FileGrant {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Environment variables, with the values they have at start.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(String, Secret)>,
     pub files: Vec<FileGrant>,
     pub http: HttpGrants,
 }
@@ -170,7 +238,7 @@ pub struct HandlerSettings {
     pub publishes: Vec<Pattern>,
     /// Default fresh.
     pub instances: Instances,
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Secret>,
     pub retry: RetryPolicy,
     /// Default continue.
     pub on_dead_letter: OnDeadLetter,

@@ -15,6 +15,7 @@ use heddle::sandbox::{Call, Plugin, Policy, Run, Sandbox, SandboxSettings};
 use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
+use heddle::values::secret::Secret;
 use heddle::values::verdict::Verdict;
 use heddle_tests::{heddle, plugin, workspace};
 use serde::Serialize;
@@ -153,7 +154,7 @@ async fn measure(language: &'static str, component: PathBuf, options: &Options) 
 }
 
 async fn admit(sandbox: &Sandbox, component: &std::path::Path, instances: Instances) -> Result<Plugin> {
-    let config = BTreeMap::from([("limit".to_owned(), "1000".to_owned())]);
+    let config = BTreeMap::from([("limit".to_owned(), Secret::new("1000"))]);
     let policy = Policy { instances, config, ..everything("credit", Limits::default()) };
     Ok(sandbox.admit(component, Arc::new(policy)).await?)
 }

@@ -142,12 +142,15 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
 
 fn of_broker(error: &broker::Error) -> Code {
     match error {
-        broker::Error::Connect { .. } => Code::Connect,
-        broker::Error::TooOld { .. } | broker::Error::NoJetStream { .. } => Code::Server,
+        broker::Error::Connect { .. } | broker::Error::Address(_) => Code::Connect,
+        broker::Error::TooOld { .. }
+        | broker::Error::NoJetStream { .. }
+        | broker::Error::NoAnswer { .. }
+        | broker::Error::NotReady { .. } => Code::Server,
         broker::Error::NoStream(_) => Code::NoStream,
         broker::Error::Unsuitable(_) => Code::StreamDiffers,
         broker::Error::NoBucket(_) | broker::Error::NoObject(_) => Code::NotFound,
-        broker::Error::Request { .. } => Code::Request,
+        broker::Error::Request { .. } | broker::Error::Unanswered { .. } => Code::Request,
         _ => Code::Failed,
     }
 }

@@ -19,6 +19,7 @@ use crate::assembly::print::{self, complain, say, visible};
 use crate::sandbox::{self, Call, Policy, Run};
 use crate::values::effects::{Effects, Message, StateChange, When};
 use crate::values::key::{Key, KeyTemplate};
+use crate::values::secret::Secret;
 use crate::values::verdict::Verdict;
 
 /// Run one event through a plugin, without a server.
@@ -120,7 +121,7 @@ impl Command {
         for pair in &self.set {
             let (name, value) =
                 pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
-            chosen.policy.config.insert(name.to_owned(), value.to_owned());
+            chosen.policy.config.insert(name.to_owned(), Secret::new(value));
         }
         Ok(chosen)
     }

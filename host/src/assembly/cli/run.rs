@@ -3,9 +3,10 @@
 use clap::Args;
 
 use super::fault::{self, Code};
-use super::{CacheArgs, FileArgs, run_until_signal};
+use super::{CacheArgs, FileArgs, asked_to_stop, run_until_signal};
 use crate::assembly::config::Needs;
 use crate::assembly::service::Service;
+use crate::values::servers::Servers;
 
 /// Run an application against a server that is there.
 ///
@@ -19,7 +20,7 @@ pub(super) struct Command {
     #[command(flatten)]
     file: FileArgs,
     /// The server, instead of `nats.url` of the file.
-    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL")]
+    #[arg(long, value_name = "URL", env = "HEDDLE_NATS_URL", hide_env_values = true)]
     url: Option<String>,
     #[command(flatten)]
     cache: CacheArgs,
@@ -31,14 +32,21 @@ impl Command {
         let (file, url) = (self.file.config.clone(), self.url);
         let load = move || {
             let mut settings = self.file.load(Needs::Everything)?;
-            settings.nats.url = url.clone().unwrap_or(settings.nats.url);
+            settings.nats.url = url.clone().map_or(settings.nats.url, Servers::from);
             Ok(settings)
         };
-        let service = Service::start(file, Box::new(load), self.cache.workshop()?, threads).await;
-        let service = service.map_err(|error| match fault::code(&error) {
-            Code::Connect | Code::Server => error.context(format!("the server is that of {origin}")),
-            _ => error,
-        })?;
+        let start = Service::start(file, Box::new(load), self.cache.workshop()?, threads);
+        // Cancel-safe: what is given up here runs nothing yet.
+        let service = tokio::select! {
+            service = Box::pin(start) => service.map_err(|error| match fault::code(&error) {
+                Code::Connect | Code::Server => error.context(format!("the server is that of {origin}")),
+                _ => error,
+            })?,
+            () = asked_to_stop() => {
+                tracing::info!("stopped while starting");
+                return Ok(());
+            }
+        };
         Box::pin(run_until_signal(service)).await?;
         tracing::info!("stopped");
         Ok(())

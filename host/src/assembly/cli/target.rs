@@ -28,7 +28,7 @@ pub(super) struct TargetArgs {
     #[command(flatten)]
     file: FileArgs,
     /// The server. Default: that of a running `heddle dev` beside the file, else `nats.url` of the file.
-    #[arg(long, value_name = "URL", env = URL_VARIABLE)]
+    #[arg(long, value_name = "URL", env = URL_VARIABLE, hide_env_values = true)]
     url: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl TargetArgs {
             return Ok((settings, Origin::Dev(server)));
         }
         if let Some(url) = &self.url {
-            settings.nats.url.clone_from(url);
+            settings.nats.url = url.clone().into();
         }
         Ok((settings, self.file.origin(self.url.as_ref())))
     }

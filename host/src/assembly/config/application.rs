@@ -1,8 +1,9 @@
 //! The application's part of the file: name, shards, server and stream.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_spanned::Spanned;
@@ -10,11 +11,13 @@ use toml::de::DeTable;
 
 use super::Needs;
 use super::handler;
+use super::nats;
 use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
 use crate::source::signature;
 use crate::values::effects::RESERVED_TOKENS;
-use crate::values::settings::{NatsSettings, Settings, StreamSettings, TlsSettings};
+use crate::values::names::LIVE;
+use crate::values::settings::{Settings, StreamSettings};
 use crate::values::subject::Pattern;
 
 /// Measured: a removal holds the server for some milliseconds at least.
@@ -26,11 +29,11 @@ const MAX_SHARDS: u64 = 512;
 
 const DEFAULT_SHARDS: NonZeroU16 = NonZeroU16::new(16).expect("16 is not 0");
 
-const DEFAULT_URL: &str = "nats://127.0.0.1:4222";
-
 /// Where paths begin and faults go.
 pub(super) struct Scope<'a> {
     pub(super) folder: &'a Path,
+    /// The files that secrets were read from.
+    pub(super) secret_files: RefCell<Vec<PathBuf>>,
     pub(super) stream: Arc<str>,
     pub(super) subjects: Vec<Pattern>,
 }
@@ -60,10 +63,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
     let app = root.required("app").and_then(|text| name(&root, "app", &text));
     let shards =
         root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
-    let nats = match root.section("nats") {
-        Some(section) => nats(section, folder),
-        None => default_nats(),
-    };
+    let nats = root.section("nats").map(|section| nats::resolve(section, folder)).unwrap_or_default();
     let stream = match root.section("stream") {
         Some(section) => stream(section),
         None => {
@@ -81,6 +81,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
     // Handlers are checked even where the stream is faulty, so that their faults show at once.
     let scope = Scope {
         folder,
+        secret_files: RefCell::default(),
         stream: stream.as_ref().map_or_else(|| "".into(), |stream| Arc::clone(&stream.name)),
         subjects: stream.as_ref().map(|stream| stream.subjects.clone()).unwrap_or_default(),
     };
@@ -112,6 +113,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         trust,
         handlers,
         folder: folder.to_owned(),
+        secret_files: scope.secret_files.into_inner(),
     })
 }
 
@@ -139,47 +141,6 @@ fn name(section: &Section<'_>, key: &str, text: &Placed<&str>) -> Option<String>
     Some(text.value.to_owned())
 }
 
-fn default_nats() -> NatsSettings {
-    NatsSettings {
-        url: DEFAULT_URL.to_owned(),
-        creds: None,
-        nkey: None,
-        tls: TlsSettings::default(),
-        inbox_prefix: "_INBOX".to_owned(),
-    }
-}
-
-fn nats(mut section: Section<'_>, folder: &Path) -> NatsSettings {
-    let mut settings = default_nats();
-    if let Some(url) = section.text("url") {
-        settings.url = url.value.to_owned();
-    }
-    let path = |section: &mut Section<'_>, key| section.text(key).map(|text| folder.join(text.value));
-    settings.creds = path(&mut section, "creds");
-    settings.nkey = path(&mut section, "nkey");
-    if let Some(Placed { value, span }) = section.text("inbox-prefix") {
-        match crate::values::subject::check(value) {
-            Ok(()) => settings.inbox_prefix = value.to_owned(),
-            Err(error) => section.fault(span, format!("`inbox-prefix`: {error}")),
-        }
-    }
-    if let Some(mut tls) = section.section("tls") {
-        settings.tls.required = tls.boolean("required").unwrap_or(false);
-        settings.tls.ca = path(&mut tls, "ca");
-        let (certificate, key) = (path(&mut tls, "cert"), path(&mut tls, "key"));
-        if certificate.is_some() != key.is_some() {
-            tls.fault(tls.span(), "`cert` and `key` go together");
-        }
-        settings.tls.identity = certificate.zip(key);
-        tls.finish();
-    }
-    if settings.creds.is_some() && settings.nkey.is_some() {
-        section.fault(section.span(), "`creds` and `nkey` exclude each other");
-    }
-    section.finish();
-    settings
-}
-
 fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
     let name = section.required("name").and_then(|text| name(&section, "name", &text));
     let subjects = section.list::<Pattern>("subjects");
@@ -188,7 +149,7 @@ fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
     }
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, Placed { value, span }) in subjects.iter().enumerate() {
-        for reserved in RESERVED_TOKENS.iter().chain(&["$JS"]) {
+        for reserved in RESERVED_TOKENS.iter().chain(&["$JS", LIVE]) {
             let reserved: Pattern = format!("{reserved}.>").parse().ok()?;
             if value.overlaps(&reserved) {
                 section.fault(

@@ -6,7 +6,7 @@ use serde_spanned::Spanned;
 use toml::de::DeValue;
 
 use super::application::Scope;
-use super::handler::env_value;
+use super::secret::env_value;
 use super::section::Section;
 use crate::values::http::HttpGrants;
 use crate::values::settings::{FileGrant, Grants};

@@ -13,10 +13,12 @@ use super::build;
 use super::failure;
 use super::grants;
 use super::rollout;
+use super::secret;
 use super::section::{Placed, Section, integer};
 use super::units::{parse_duration, parse_size};
 use crate::values::key::KeyTemplate;
 use crate::values::policy::{Instances, Limits, MAX_MESSAGES};
+use crate::values::secret::{Given, Secret};
 use crate::values::settings::{HandlerSettings, Start};
 use crate::values::subject::{Pattern, Token};
 
@@ -161,7 +163,7 @@ fn instances(section: &mut Section<'_>) -> Option<Instances> {
     }
 }
 
-fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
+fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, Secret> {
     let mut config = BTreeMap::new();
     for (key, _, item) in section.entries() {
         let text = match item.get_ref() {
@@ -176,7 +178,11 @@ fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
             }
             DeValue::Float(number) => Some(number.as_str().replace('_', "")),
             DeValue::Boolean(truth) => Some(truth.to_string()),
-            DeValue::Table(_) => secret(&section, key, item, scope),
+            DeValue::Table(_) => {
+                let given = secret::elsewhere(&section, key, item, scope.folder);
+                config.extend(given.and_then(|given| read(&section, key, item, scope, given)));
+                None
+            }
             _ => {
                 section.wrong_type(
                     key,
@@ -186,50 +192,33 @@ fn config(section: Section<'_>, scope: &Scope<'_>) -> BTreeMap<String, String> {
                 None
             }
         };
-        config.extend(text.map(|text| (key.to_owned(), text)));
+        config.extend(text.map(|text| (key.to_owned(), Secret::new(text))));
     }
     config
 }
 
-/// `{ env = "NAME" }` or `{ file = "path" }`.
-fn secret<'a>(
-    section: &Section<'a>,
+/// The text of a secret that stands elsewhere. A file of it is watched from now on.
+fn read(
+    section: &Section<'_>,
     key: &str,
-    value: &'a Spanned<DeValue<'a>>,
+    value: &Spanned<DeValue<'_>>,
     scope: &Scope<'_>,
-) -> Option<String> {
-    let mut table = section.as_section(key, value)?;
-    let (env, file) = (table.text("env"), table.text("file"));
-    let secret = match (env, file) {
-        (Some(env), None) => env_value(&table, &env),
-        (None, Some(file)) => match std::fs::read_to_string(scope.folder.join(file.value)) {
-            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
-            Err(error) => {
-                table.missing(file.span, format!("`{key}`: failed to read `{}`: {error}", file.value));
-                None
-            }
-        },
-        _ => {
-            table.fault(
-                value.span(),
-                format!("`{key}` should be {{ env = \"NAME\" }} or {{ file = \"path\" }}"),
-            );
-            None
+    given: Given,
+) -> Option<(String, Secret)> {
+    let text = match given {
+        Given::Text(text) => Some(text),
+        Given::Env { value, .. } => value,
+        Given::File(path) => {
+            let text = std::fs::read_to_string(&path);
+            let shown = path.display();
+            let text = text.map_err(|e| {
+                section.missing(value.span(), format!("`{key}`: failed to read `{shown}`: {e}"))
+            });
+            scope.secret_files.borrow_mut().push(path);
+            text.ok().map(|text| Secret::new(text.trim_end_matches(['\r', '\n'])))
         }
     };
-    table.finish();
-    secret
-}
-
-#[expect(clippy::disallowed_methods, reason = "configuration is where the environment is read")]
-pub(super) fn env_value(section: &Section<'_>, name: &Placed<&str>) -> Option<String> {
-    match std::env::var(name.value) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            section.missing(name.span.clone(), format!("environment variable `{}`: {error}", name.value));
-            None
-        }
-    }
+    text.map(|text| (key.to_owned(), text))
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

@@ -8,7 +8,9 @@ mod build;
 mod failure;
 mod grants;
 mod handler;
+mod nats;
 mod rollout;
+mod secret;
 mod section;
 mod units;
 
@@ -71,7 +73,7 @@ impl fmt::Display for Faults {
         for fault in &self.faults {
             let (line, column, source) = self.place(fault.span.start);
             writeln!(f, "  {}:{line}:{column}: {}", self.path.display(), fault.message)?;
-            writeln!(f, "    | {}", source.trim_end())?;
+            writeln!(f, "    | {}", secret::hide(source.trim_end()))?;
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::*;
 use crate::values::plugin::PluginSource;
 use crate::values::policy::Instances;
+use crate::values::secret::{Given, Secret};
+use crate::values::settings::{Api, NatsSettings};
 
 const SOUND: &str = r#"
 app = "shop"
@@ -42,7 +44,7 @@ fn a_sound_file_gives_settings_with_defaults() {
     let settings = parse(SOUND, Path::new("/app"), Needs::Everything).unwrap();
     assert_eq!(settings.app, "shop");
     assert_eq!(settings.shards.get(), 16);
-    assert_eq!(settings.nats.url, "nats://127.0.0.1:4222");
+    assert_eq!(settings.nats, NatsSettings::default());
     let handler = &settings.handlers[0];
     assert_eq!(&*handler.name, "credit");
     assert_eq!(handler.plugin, PluginSource::file("/app/credit.wasm"));
@@ -51,7 +53,7 @@ fn a_sound_file_gives_settings_with_defaults() {
     assert_eq!(handler.retry.backoff.factor, 3.0);
     assert_eq!(handler.limits.memory, 32 << 20);
     assert_eq!(handler.limits.messages, 100);
-    assert_eq!(handler.config["limit"], "1000");
+    assert_eq!(handler.config["limit"].reveal(), "1000");
     assert!(matches!(handler.instances, Instances::Reuse(n) if n.get() == 100));
 }
 
@@ -179,7 +181,10 @@ fn a_missing_secret_is_a_fault_and_a_present_one_is_read() {
     std::fs::write(&path, "hush\n").unwrap();
     let with = |secret: String| SOUND.replace("name = \"x\"", &format!("name = {secret}"));
     let sound = with(format!("{{ file = {:?} }}", path.display().to_string()));
-    assert_eq!(parse(&sound, folder.path(), Needs::Everything).unwrap().handlers[0].config["name"], "hush");
+    let settings = parse(&sound, folder.path(), Needs::Everything).unwrap();
+    assert_eq!(settings.handlers[0].config["name"].reveal(), "hush");
+    assert_eq!(settings.secret_files, [path]);
+    assert!(!format!("{settings:?}").contains("hush"));
     let missing = with("{ env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }".to_owned());
     assert!(faults(&missing)[0].1.contains("HEDDLE_TEST_NO_SUCH_VARIABLE"));
     assert!(
@@ -291,5 +296,45 @@ fn grants_that_can_never_match_are_faults_with_the_way_they_are_written() {
     ] {
         let faults = read(grants).unwrap_err();
         assert!(faults.len() == 1 && faults[0].contains(part), "{grants}: {faults:?}");
+    }
+}
+
+/// The settings of the server, with these lines in [nats].
+fn nats(lines: &str) -> NatsSettings {
+    let text = format!("{SOUND}\n[nats]\n{lines}\n");
+    parse(&text, Path::new("/app"), Needs::File).map_err(|faults| format!("{faults:?}")).unwrap().nats
+}
+
+#[test]
+fn a_login_stands_in_the_file_in_the_environment_or_in_a_file_of_its_own() {
+    let given = |text: &str| Given::Text(Secret::new(text));
+    let settings = nats("user = \"app\"\npassword = { file = \"secrets/p\" }");
+    assert_eq!(settings.user, Some((given("app"), Given::File("/app/secrets/p".into()))));
+    let settings = nats("token = { env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }");
+    let name = "HEDDLE_TEST_NO_SUCH_VARIABLE".to_owned();
+    assert_eq!(settings.token, Some(Given::Env { name, value: None }));
+    let settings =
+        nats("token = \"t0ken\"\ndomain = \"hub\"\nignore-discovered-servers = true\ntls = { first = true }");
+    assert_eq!((settings.token, settings.api), (Some(given("t0ken")), Api::Domain("hub".to_owned())));
+    assert!(settings.ignore_discovered_servers && settings.tls.first);
+    assert_eq!(nats("api-prefix = \"js.hub\"").api, Api::Prefix("js.hub".to_owned()));
+}
+
+#[test]
+fn a_faulty_login_is_reported_without_what_is_secret() {
+    for (lines, message) in [
+        ("user = \"s3cret\"", "`user` and `password` go together"),
+        ("token = \"s3cret\"\ncreds = \"a.creds\"", "`creds` and `token` exclude each other"),
+        ("password = [\"s3cret\"]\nuser = \"a\"", "`password` is of type array"),
+        ("url = \"nats://a,nats://app:s3,cret@b\"", "server 2 is not"),
+        ("domain = \"hub\"\napi-prefix = \"js\"", "exclude each other"),
+        ("domain = \"a.b\"", "has no dots"),
+        ("api-prefix = \"js.>\"", "JetStream is asked under `js.>`"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heddle.toml");
+        std::fs::write(&path, format!("{SOUND}\n[nats]\n{lines}\n")).unwrap();
+        let text = load(&path, Needs::Everything).unwrap_err().to_string();
+        assert!(text.contains(message) && !text.contains("s3"), "{text} for {lines}");
     }
 }

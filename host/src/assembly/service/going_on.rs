@@ -57,7 +57,8 @@ enum Verdict {
 fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
     let of_broker = |error: &broker::Error| match error {
         broker::Error::NoStream(name) if name == own_stream => Verdict::Ends,
-        broker::Error::Connect { .. } | broker::Error::Request { .. } => Verdict::Passes,
+        broker::Error::Request { .. } => Verdict::Passes,
+        error if error.may_pass() => Verdict::Passes,
         _ => Verdict::Stays,
     };
     if let Some(error) = error.downcast_ref::<broker::Error>() {
@@ -223,7 +224,7 @@ impl Service {
 }
 
 /// Ends once the host is asked to stop. A closed channel is a stop too: nobody is left who could ask for one.
-async fn asked(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 

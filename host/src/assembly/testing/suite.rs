@@ -24,6 +24,7 @@ use crate::values::effects::Effects;
 use crate::values::event::Headers;
 use crate::values::key::Key;
 use crate::values::policy::Instances;
+use crate::values::secret::Secret;
 use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Verdict;
 
@@ -177,7 +178,8 @@ impl Suite {
         }
         for handler in &mut settings.handlers {
             if let Some(config) = case.config.get(&*handler.name) {
-                Arc::make_mut(handler).config.extend(config.clone());
+                let config = config.iter().map(|(key, value)| (key.clone(), Secret::new(value.as_str())));
+                Arc::make_mut(handler).config.extend(config);
             }
         }
         Ok(settings)

@@ -1,12 +1,27 @@
-//! The consumer of a cursor: made or moved to where the cursor stands, with the filter that reads fastest.
+//! The consumer of a cursor: made where it can be read, with the filter that reads fastest, and left where its server
+//! has gone silent.
+
+use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::{EVERYTHING, Reader, Stop};
-use crate::broker::connect::chain;
 use crate::broker::{Error, StreamState, consumer};
 use crate::values::subject::Pattern;
+
+/// How long a request of a cursor waits at first. It grows by half with each that gets no answer: to make a
+/// consumer in a large stream the server may have to count for long.
+pub(super) const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_PATIENCE: Duration = Duration::from_secs(16);
+
+/// How many consumers are asked for where an earlier one was on a silent server, and how long after each other: the
+/// server places them by chance, also on the silent one, and while the cluster elects it makes none. An election takes
+/// 4 to 8 s.
+const ATTEMPTS: u32 = 16;
+const APART: Duration = Duration::from_millis(300);
 
 /// A cursor that has more messages than this in front of it has far to go.
 const FAR_FROM_THE_END: u64 = 10_000;
@@ -21,6 +36,16 @@ fn covers_all(pattern: &Pattern, subjects: &[String]) -> bool {
 }
 
 impl Reader {
+    /// A consumer has one copy. Where its server is frozen it can be neither read nor deleted nor made again, so another
+    /// one takes its place, under another name and perhaps on another server. The old one vanishes by itself at the latest.
+    pub(super) async fn leave_a_silent_one(&mut self) {
+        let subject = format!("{}.CONSUMER.DELETE.{}.{}", self.broker.api, self.plan.stream, self.name);
+        // Nobody waits for the answer.
+        self.broker.client.publish(subject, bytes::Bytes::new()).await.ok();
+        self.patience = (self.patience * 3 / 2).min(MAX_PATIENCE);
+        self.silent = true;
+    }
+
     /// The filter that reads fastest. To find the next message under a wildcard, the server looks at each subject of a
     /// block that falls under it: with a thousand of them that takes longer than reading several messages in vain.
     /// Only near the end of the stream it goes from message to message.
@@ -32,7 +57,10 @@ impl Reader {
         }
         if left > FAR_FROM_THE_END {
             let wanted = self.broker.count_from(&self.plan.stream, std::slice::from_ref(filter), self.next);
-            if wanted.await?.pending.saturating_mul(READ_IN_VAIN) > left {
+            // To count is to have another consumer made. Where that takes long the filter will do.
+            if let Ok(wanted) = tokio::time::timeout(self.patience, wanted).await
+                && wanted?.pending.saturating_mul(READ_IN_VAIN) > left
+            {
                 return Ok(String::new());
             }
         }
@@ -42,22 +70,60 @@ impl Reader {
     pub(super) async fn make_consumer(&mut self, state: &StreamState) -> Result<PullConsumer, Stop> {
         let filter = self.filter(state).await?;
         self.read_filter = if filter.is_empty() { EVERYTHING.to_owned() } else { filter.clone() };
-        let what = || format!("make consumer `{}`", self.plan.name);
-        let config = consumer::of_cursor(&self.plan.name, filter, self.idle);
-        let stream = self.broker.jetstream.get_stream_no_info(&*self.plan.stream).await;
-        let stream = stream.map_err(|e| Error::request(what(), chain(&e)))?;
-        let consumer = match stream.create_consumer(config.clone()).await {
-            Ok(consumer) => consumer,
-            Err(_) => self.replace(&stream, config).await?,
+        let config = consumer::of_cursor(&self.name, filter, self.idle);
+        let stream = self.broker.within(self.patience).get_stream_no_info(&*self.plan.stream).await;
+        let stream = stream.map_err(|e| Error::asked(self.what(), &e))?;
+        let consumer = match std::mem::take(&mut self.silent) {
+            true => self.first_of_several(&stream, config).await?,
+            false => match stream.create_consumer(config.clone()).await {
+                Ok(consumer) => consumer,
+                Err(error) => match Error::asked(self.what(), &error) {
+                    error @ Error::Unanswered { .. } => return Err(error.into()),
+                    _ => self.replace(&stream, config).await?,
+                },
+            },
         };
         if self.sender.is_closed() {
             return Err(Stop::Unwanted);
         }
         stream
-            .reset_consumer(&self.plan.name, Some(self.next))
+            .reset_consumer(&self.name, Some(self.next))
             .await
-            .map_err(|e| Error::request(format!("move consumer `{}`", self.plan.name), chain(&e)))?;
+            .map_err(|e| Error::asked(format!("move consumer `{}`", self.name), &e))?;
         Ok(consumer)
+    }
+
+    fn what(&self) -> String {
+        format!("make consumer `{}`", self.name)
+    }
+
+    /// Asks for consumers under new names until one is there. The others vanish by themselves.
+    async fn first_of_several(
+        &mut self,
+        stream: &jetstream::stream::Stream<()>,
+        config: pull::Config,
+    ) -> Result<PullConsumer, Stop> {
+        let attempt = |n| {
+            let name = format!("{}-{:04x}", self.plan.name, rand::random::<u16>());
+            let config = pull::Config { durable_name: Some(name.clone()), ..config.clone() };
+            async move {
+                tokio::time::sleep(APART * n).await;
+                (name, stream.create_consumer(config).await)
+            }
+        };
+        let mut attempts: FuturesUnordered<_> = (0..ATTEMPTS).map(attempt).collect();
+        let mut failure = Stop::Silent("no consumer was made".to_owned());
+        while let Some((name, made)) = attempts.next().await {
+            match made {
+                Ok(consumer) => {
+                    drop(attempts);
+                    self.name = name;
+                    return Ok(consumer);
+                }
+                Err(error) => failure = Error::asked(self.what(), &error).into(),
+            }
+        }
+        Err(failure)
     }
 
     /// A consumer of that name is there that cannot be changed into the one that is needed.
@@ -67,8 +133,8 @@ impl Reader {
         config: pull::Config,
     ) -> Result<PullConsumer, Stop> {
         // If it cannot be deleted, creating it says why.
-        stream.delete_consumer(&self.plan.name).await.ok();
+        stream.delete_consumer(&self.name).await.ok();
         let made = stream.create_consumer(config).await;
-        Ok(made.map_err(|e| Error::request(format!("make consumer `{}`", self.plan.name), chain(&e)))?)
+        Ok(made.map_err(|e| Error::asked(self.what(), &e))?)
     }
 }

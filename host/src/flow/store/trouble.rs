@@ -7,6 +7,12 @@ use crate::broker::CommitError;
 /// The longest wait between two tries that may be stored at any moment.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
+/// The longest wait after no answer: while a cluster elects nobody answers, and then everything is well at once.
+pub(super) const MAX_UNANSWERED_DELAY: Duration = Duration::from_millis(100);
+
+/// How often it is said that a commit is tried again.
+const COMPLAIN: Duration = Duration::from_secs(5);
+
 /// The wait between two tries if somebody must grant something first.
 const DENIED_DELAY: Duration = Duration::from_secs(5);
 
@@ -19,6 +25,8 @@ const WEDGED_AFTER: Duration = Duration::from_secs(30);
 /// What is to be said of a failed try.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Word {
+    /// It was said a moment ago.
+    Nothing,
     /// It passes by itself.
     Warn,
     /// Somebody must act.
@@ -32,6 +40,7 @@ pub(super) struct Trouble {
     /// Since when tries have been left unanswered although the stream could be read, counted from the first try.
     silent_since: Option<Duration>,
     told: Option<Duration>,
+    warned: Option<Duration>,
 }
 
 impl Trouble {
@@ -39,7 +48,8 @@ impl Trouble {
     pub(super) fn failed(&mut self, error: &CommitError, stream: &str, now: Duration) -> (Word, Duration) {
         let delay = match error {
             CommitError::Denied(_) => DENIED_DELAY,
-            _ => Duration::from_millis(25).saturating_mul(1 << self.tries.min(7)).min(MAX_DELAY),
+            CommitError::Unanswered(_) => self.delay(MAX_UNANSWERED_DELAY),
+            _ => self.delay(MAX_DELAY),
         };
         self.tries = self.tries.saturating_add(1);
         let silent = matches!(error, CommitError::Unanswered(_));
@@ -55,12 +65,25 @@ impl Trouble {
             )),
             _ => None,
         };
-        let Some(call) = call else { return (Word::Warn, delay) };
+        let Some(call) = call else { return (self.warn(now), delay) };
         if self.told.is_some_and(|told| now.saturating_sub(told) < TELL_AGAIN) {
-            return (Word::Warn, delay);
+            return (self.warn(now), delay);
         }
         self.told = Some(now);
         (Word::Error(call), delay)
+    }
+
+    fn delay(&self, longest: Duration) -> Duration {
+        Duration::from_millis(25).saturating_mul(1 << self.tries.min(7)).min(longest)
+    }
+
+    /// Tries may follow each other so soon that not each of them can be told.
+    fn warn(&mut self, now: Duration) -> Word {
+        if self.warned.is_some_and(|warned| now.saturating_sub(warned) < COMPLAIN) {
+            return Word::Nothing;
+        }
+        self.warned = Some(now);
+        Word::Warn
     }
 
     fn is_wedged(&self, now: Duration) -> bool {
@@ -82,7 +105,7 @@ mod tests {
         let mut trouble = Trouble::default();
         for (second, error, expected) in failures {
             let said = match trouble.failed(error, "T", at(*second)).0 {
-                Word::Warn => String::new(),
+                Word::Nothing | Word::Warn => String::new(),
                 Word::Error(text) => text,
             };
             assert!(said.contains(expected), "{second} s: {said:?} does not say {expected:?}");
@@ -117,6 +140,9 @@ mod tests {
         let passing = CommitError::Passing(String::new());
         let delays: Vec<Duration> = (0..10).map(|_| trouble.failed(&passing, "T", at(0)).1).collect();
         assert!(delays.is_sorted() && delays.last() == Some(&MAX_DELAY), "{delays:?}");
+        let silent = CommitError::Unanswered(String::new());
+        assert_eq!(trouble.failed(&silent, "T", at(1)), (Word::Nothing, MAX_UNANSWERED_DELAY));
+        assert_eq!(trouble.failed(&silent, "T", at(6)).0, Word::Warn);
         let denied = CommitError::Denied("_heddle.t.state.0.h.a".to_owned());
         assert_eq!(trouble.failed(&denied, "T", at(1)).1, DENIED_DELAY);
     }

@@ -63,11 +63,12 @@ impl logging::Host for Guest {
 impl store::Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
         self.count()?;
-        Ok(Ok(self.policy().config.get(&key).cloned()))
+        Ok(Ok(self.policy().config.get(&key).map(|value| value.reveal().to_owned())))
     }
 
     fn get_all(&mut self) -> wasmtime::Result<Result<Vec<(String, String)>, store::Error>> {
         self.count()?;
-        Ok(Ok(self.policy().config.clone().into_iter().collect()))
+        let all = self.policy().config.iter();
+        Ok(Ok(all.map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect()))
     }
 }
