@@ -72,6 +72,7 @@ impl Broker {
     async fn listen_on(&self, subject: &str, mut echoes: async_nats::Subscriber) {
         let now = Instant::now();
         let mut ear = Ear { heard: now, looked: now, ever: false, in_vain: 0 };
+        let mut losses = *self.losses.borrow();
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -82,7 +83,10 @@ impl Broker {
                     None => return,
                 },
                 _ = ticks.tick() => {
-                    let connected = self.client.connection_state() == State::Connected;
+                    // A new connection has had no time to hear anything.
+                    let lost = *self.losses.borrow();
+                    let same = std::mem::replace(&mut losses, lost) == lost;
+                    let connected = same && self.client.connection_state() == State::Connected;
                     if ear.is_deaf(connected, Instant::now()) {
                         tracing::warn!(subject, "connection does not hear itself; connecting again");
                         self.client.force_reconnect().await.ok();
