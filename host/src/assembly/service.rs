@@ -240,16 +240,9 @@ impl Service {
                     }
                     _ = file.changed(), if idle => preparing = Some(self.prepare(Cause::new("it has changed")).boxed()),
                     _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause::new("SIGHUP")).boxed()),
-                    Ok(()) = orders.changed(), if idle => {
-                        let order = orders.borrow_and_update().clone();
-                        let sequence = order.as_ref().map_or(0, |order| order.sequence);
-                        if sequence <= begun {
-                            // The next engine's cursor has found it before it was answered.
-                            continue;
-                        }
-                        begun = sequence;
-                        preparing = Some(self.prepare(Cause { what: "order", order }).boxed());
-                    }
+                    Ok(()) = orders.changed(), if idle => if let Some(order) = unseen(&mut orders, &mut begun) {
+                        preparing = Some(self.prepare(Cause { what: "order", order: Some(order) }).boxed());
+                    },
                 }
             };
             drop(preparing);
@@ -344,6 +337,13 @@ impl Service {
             answer(&self.broker, &names, &settings.stream.name, order.sequence, &Answer { done, text }).await;
         }
     }
+}
+
+/// The order to carry out; none if it was begun already: the next engine's cursor finds it before it is answered.
+fn unseen(orders: &mut watch::Receiver<Option<HostOrder>>, begun: &mut u64) -> Option<HostOrder> {
+    let order = orders.borrow_and_update().clone().filter(|order| order.sequence > *begun)?;
+    *begun = order.sequence;
+    Some(order)
 }
 
 /// Why the host cannot go on, if a task that decides about versions has ended because of it.

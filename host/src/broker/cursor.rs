@@ -8,6 +8,7 @@
 
 mod consumer;
 mod one_by_one;
+mod stop;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,11 +17,11 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
-use thiserror::Error as ThisError;
 use tokio::sync::mpsc;
 
 use consumer::FIRST_PATIENCE;
 use one_by_one::{Broken, Caution};
+use stop::{Again, Stop};
 
 use super::connect::chain;
 use super::consumer::INACTIVE;
@@ -131,46 +132,6 @@ impl Broker {
 
 /// The filter of a consumer that reads everything.
 const EVERYTHING: &str = ">";
-
-/// Why reading stopped.
-enum Stop {
-    /// Nobody wants the events any more.
-    Unwanted,
-    /// The stream is not the one it was.
-    Lost(String),
-    /// The cursor is made anew.
-    Again(Again),
-    /// The cursor is made anew under another name: the server that holds the consumer does not answer.
-    Silent(String),
-}
-
-/// Why a cursor is made anew.
-#[derive(Debug, ThisError)]
-enum Again {
-    #[error("reading broke off: {0}")]
-    BrokeOff(String),
-    #[error("reading ended")]
-    Ended,
-    #[error(
-        "the consumer has delivered what did not arrive: another client reads from it, or it cannot be read"
-    )]
-    Gap,
-    #[error("message has no place: {0}")]
-    NoPlace(String),
-    /// A request was not answered, or was refused.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
-            Error::Unanswered { .. } => Stop::Silent(chain(&error)),
-            error => Stop::Again(Again::Failed(chain(&error))),
-        }
-    }
-}
 
 struct Reader {
     broker: Broker,

@@ -1,0 +1,46 @@
+//! Why reading stops.
+
+use thiserror::Error;
+
+use crate::broker;
+use crate::broker::connect::chain;
+
+/// Why reading stopped.
+pub(super) enum Stop {
+    /// Nobody wants the events any more.
+    Unwanted,
+    /// The stream is not the one it was.
+    Lost(String),
+    /// The cursor is made anew.
+    Again(Again),
+    /// The cursor is made anew under another name: the server that holds the consumer does not answer.
+    Silent(String),
+}
+
+/// Why a cursor is made anew.
+#[derive(Debug, Error)]
+pub(super) enum Again {
+    #[error("reading broke off: {0}")]
+    BrokeOff(String),
+    #[error("reading ended")]
+    Ended,
+    #[error(
+        "the consumer has delivered what did not arrive: another client reads from it, or it cannot be read"
+    )]
+    Gap,
+    #[error("message has no place: {0}")]
+    NoPlace(String),
+    /// A request was not answered, or was refused.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<broker::Error> for Stop {
+    fn from(error: broker::Error) -> Self {
+        match error {
+            broker::Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
+            broker::Error::Unanswered { .. } => Stop::Silent(chain(&error)),
+            error => Stop::Again(Again::Failed(chain(&error))),
+        }
+    }
+}
