@@ -403,6 +403,7 @@ mod tests {
             headers: Headers::default(),
             payload: bytes::Bytes::new(),
             time: 0,
+            marker: false,
         };
         let rows = latest(vec![row(1, "a"), row(2, "b"), row(3, "c"), row(7, "a")]);
         let kept: Vec<(u64, &str)> = rows.iter().map(|row| (row.sequence, &*row.subject)).collect();
