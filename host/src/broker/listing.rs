@@ -298,17 +298,6 @@ impl List {
         Ok(row)
     }
 
-    /// The last message under the filter, as the stream's leader has it; 0: there is none.
-    async fn last_on_leader(&self) -> Result<u64, Break> {
-        if let Some(filter) = &self.wanted.filter
-            && let Ok(last) = self.broker.last(&self.wanted.stream, filter).await
-        {
-            return Ok(last.map_or(0, |last| last.sequence));
-        }
-        // One behind it does as well.
-        Ok(self.broker.stream_state(&self.wanted.stream).await?.last)
-    }
-
     /// The list has broken at a place. Waits, and says what was read there by itself, if anything. An error: it cannot
     /// be read whole.
     async fn broken(&mut self, cause: String) -> Result<Option<Stored>, Error> {
@@ -414,6 +403,7 @@ mod tests {
             headers: Headers::default(),
             payload: bytes::Bytes::new(),
             time: 0,
+            marker: false,
         };
         let rows = latest(vec![row(1, "a"), row(2, "b"), row(3, "c"), row(7, "a")]);
         let kept: Vec<(u64, &str)> = rows.iter().map(|row| (row.sequence, &*row.subject)).collect();

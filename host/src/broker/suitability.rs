@@ -362,6 +362,7 @@ mod tests {
             subjects: vec!["in.>".parse().unwrap(), "out.>".parse().unwrap()],
             max_age: None,
             replicas: 1,
+            stale_states: 50_000,
         }
     }
 

@@ -1,13 +1,23 @@
-//! Reading a list's next message by itself: the way past a message that a consumer cannot deliver.
-//!
-//! The only place where a list reads otherwise than from its consumer.
+//! What a list reads by itself, from the stream's leader rather than from its consumer: its last message, and the way past
+//! one that a consumer cannot deliver.
 
 use bytes::Bytes;
 
-use super::{Begin, List};
+use super::{Begin, Break, List};
 use crate::broker::{Part, Stored};
 
 impl List {
+    /// The last message under the filter, as the stream's leader has it; 0: there is none.
+    pub(super) async fn last_on_leader(&self) -> Result<u64, Break> {
+        if let Some(filter) = &self.wanted.filter
+            && let Ok(last) = self.broker.last(&self.wanted.stream, filter).await
+        {
+            return Ok(last.map_or(0, |last| last.sequence));
+        }
+        // One behind it does as well.
+        Ok(self.broker.stream_state(&self.wanted.stream).await?.last)
+    }
+
     /// The next message, read by its place through the server's API rather than from a consumer. This is where a list
     /// gets past a message that the client cannot read: it breaks the connection, and does so whenever it is delivered.
     pub(super) async fn read_singly(&mut self) -> Option<Stored> {

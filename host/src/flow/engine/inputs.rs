@@ -9,7 +9,7 @@ use super::{Engine, Error, now, readers};
 use crate::broker::CursorEvents;
 use crate::flow::batch::{Batch, Unit};
 use crate::flow::compact::{self, Load};
-use crate::flow::jobs::{self, Count, Done, MAX_LOGGED, Ran};
+use crate::flow::jobs::{self, Done, MAX_LOGGED, Ran};
 use crate::flow::loss::{Ledger, Loss};
 use crate::flow::reader::Read;
 use crate::flow::returns::Returned;
@@ -158,10 +158,8 @@ impl Engine {
                 Done::Cleaned => self.checkpoints.ended(),
                 Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Surveyed(found) => self.surveyed(found),
-                Done::Counted(Count { generation, handler, question, .. }, answer, lowest, state)
-                    if generation == self.generation =>
-                {
-                    self.counted(handler, question.map(|_| answer), lowest, &state);
+                Done::Counted(count, counted, state) if count.generation == self.generation => {
+                    self.counted(&count, counted, &state);
                 }
                 Done::Fetched { .. }
                 | Done::TakenBack { .. }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Engine, Error, now, positions};
+use super::{Engine, Error, Rooms, now, positions};
 use crate::broker::{Fault, Inspected, StreamState};
 use crate::flow::acquire::way_back;
-use crate::flow::jobs::{self, Count};
+use crate::flow::jobs::{self, Count, Counted};
 use crate::flow::loss::{Distance, Loss, Question};
+use crate::flow::reader::Room;
 use crate::flow::shards::HandlerIx;
 use crate::values::mark::{End, Left, Mark};
 use crate::values::settings::{HandlerSettings, Settings};
@@ -32,6 +33,8 @@ pub(super) struct Survey {
     under_way: bool,
     /// Where the streams ended at the last look.
     ends: BTreeMap<String, u64>,
+    /// Where the handlers stood at the last look.
+    positions: BTreeMap<HandlerIx, u64>,
     /// What was said of each stream's settings.
     said: BTreeMap<String, Vec<Fault>>,
 }
@@ -116,8 +119,12 @@ impl Engine {
             losses.push(Loss { events, exact: false, from: gap.start, to: gap.end - 1 });
         }
         let question = if behind { ledger.ask(position, state.last) } else { None };
-        if question.is_some() || low <= ended {
-            self.ask(handler, question, low, state);
+        let known = ledger.known_to(position);
+        let stands = self.survey.positions.insert(handler, position) == Some(position);
+        let rest = (stands && known >= position && self.may_read(handler))
+            .then_some(Question { from: position, to: known });
+        if question.is_some() || rest.is_some() || low <= ended {
+            self.ask(handler, (question, rest), low, state);
         }
         if !self.marked.get(handler).copied().unwrap_or_default() {
             for sequence in self.shards.take_missing(handler, position) {
@@ -128,7 +135,13 @@ impl Engine {
     }
 
     /// Has the events in front of a handler counted, and the lowest of them looked up.
-    fn ask(&mut self, handler: HandlerIx, question: Option<Question>, low: u64, state: &StreamState) {
+    fn ask(
+        &mut self,
+        handler: HandlerIx,
+        (question, rest): (Option<Question>, Option<Question>),
+        low: u64,
+        state: &StreamState,
+    ) {
         let Some(settings) = self.settings.handlers.get(handler) else { return };
         let count = Count {
             generation: self.generation,
@@ -136,24 +149,23 @@ impl Engine {
             stream: Arc::clone(&settings.stream),
             filters: countable_of(&self.settings, settings, &self.origins.names.stream_subjects()),
             question,
+            rest,
             low,
         };
         self.jobs.spawn(jobs::count(self.broker.clone(), count, state.clone()));
     }
 
-    /// The events in front of a handler were counted, if that was asked for and could be done. `lowest` is the lowest one that is still there, and when it was
-    /// stored, in milliseconds since 1970.
-    pub(super) fn counted(
-        &mut self,
-        handler: HandlerIx,
-        answer: Option<Option<u64>>,
-        lowest: Option<(u64, u64)>,
-        state: &StreamState,
-    ) {
+    /// The events in front of a handler were counted.
+    pub(super) fn counted(&mut self, count: &Count, counted: Counted, state: &StreamState) {
+        let (handler, Counted { events, rest, lowest }) = (count.handler, counted);
+        let position = self.position(handler);
         let Some(ledger) = self.ledgers.get_mut(handler) else { return };
-        if let Some(answer) = answer {
-            ledger.answer(answer);
+        if count.question.is_some() {
+            ledger.answer(events);
         }
+        // Neither is anything there, nor has anything come for a while: nothing will.
+        let ended = count.rest.filter(|of| rest == Some(0) && of.from == position);
+        let loss = ended.and_then(|of| ledger.passed(of.to + 1));
         let distances =
             lowest.map(|(sequence, time)| Distance::all(state, sequence, time, now())).unwrap_or_default();
         let near = distances.into_iter().find(|distance| distance.is_near());
@@ -168,6 +180,9 @@ impl Engine {
                 %left,
                 "events will soon be gone from the stream before the handler comes to them: less than a tenth of the retention is left"
             );
+        }
+        if let Some(loss) = loss {
+            self.lost(handler, loss);
         }
     }
 
@@ -188,6 +203,12 @@ impl Engine {
             to,
             "{what} of stream `{stream}` are lost for handler `{name}`: they aged out, were purged or deleted before it came to them; sequences {from} to {to}"
         );
+    }
+
+    /// Whether a handler would be given what was there.
+    fn may_read(&self, handler: HandlerIx) -> bool {
+        let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
+        rooms.of(handler) != Room::None && !self.readers.iter().any(|(reader, _)| reader.is_held_up(handler))
     }
 
     /// The next sequence that a handler has not seen.
