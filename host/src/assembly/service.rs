@@ -120,7 +120,15 @@ impl Service {
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
         let names = Names::new(&settings.app);
-        patience::until_there(|| async { Ok(broker.provision(&settings, &names).await?) }).await?;
+        let provide = || async {
+            let began = Instant::now();
+            broker.provision(&settings, &names).await.map_err(|error| {
+                // What is denied is not answered, and does not pass.
+                let denied = broker.denied_since(began, &error.to_string());
+                denied.unwrap_or(error).into()
+            })
+        };
+        patience::until_there(provide).await?;
         let sandbox = Arc::new(super::host::sandbox(&settings, &workshop)?);
         let mut service = Service {
             load: Arc::new(load),

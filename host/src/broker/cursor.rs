@@ -160,6 +160,7 @@ impl Reader {
         let mut failures = 0_u32;
         loop {
             let before = self.next;
+            let began = Instant::now();
             let reason = match self.read().await {
                 Stop::Unwanted => return self.remove().await,
                 Stop::Lost(reason) => {
@@ -169,7 +170,10 @@ impl Reader {
                 }
                 Stop::Again(reason) => reason,
                 Stop::Silent(reason) => {
-                    self.leave_a_silent_one().await;
+                    // A request that is denied is not answered either, under no name.
+                    if self.broker.denied_since(began, &reason).is_none() {
+                        self.leave_a_silent_one().await;
+                    }
                     Again::Failed(reason)
                 }
             };

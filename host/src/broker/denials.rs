@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::values::names::LIVE;
 use crate::values::permissions::{Action, Denial};
 use crate::values::rights::USER_INFO;
 use crate::values::settings::NatsSettings;
@@ -52,6 +53,12 @@ impl Denials {
             let told = same.any(|entry| now.duration_since(entry.at) < TELL_AGAIN);
             if denial.subject == USER_INFO {
                 tracing::debug!(connection, "server does not tell this user its permissions");
+            } else if !told && is_live(&grant) {
+                tracing::warn!(
+                    connection,
+                    "connection cannot listen to itself: grant this user to {} on `{grant}` (see `heddle permissions`)",
+                    denial.action
+                );
             } else if !told {
                 let Denial { action, subject } = &denial;
                 tracing::error!(
@@ -96,13 +103,19 @@ impl Denials {
     /// What is to be granted so that nothing is denied of what was since a time, each once.
     pub(super) fn grants_since(&self, since: Instant) -> Vec<String> {
         let entries = self.entries.borrow();
-        let recent = entries.iter().filter(|entry| entry.at >= since && entry.grant != USER_INFO);
+        let needed = |entry: &&Entry| entry.grant != USER_INFO && !is_live(&entry.grant);
+        let recent = entries.iter().filter(|entry| entry.at >= since).filter(needed);
         let mut grants: Vec<String> =
             recent.map(|entry| format!("{} on `{}`", entry.denial.action, entry.grant)).collect();
         grants.sort_unstable();
         grants.dedup();
         grants
     }
+}
+
+/// Whether it is about what a connection says to itself, which it can do without.
+fn is_live(grant: &str) -> bool {
+    grant.strip_prefix(LIVE).is_some_and(|rest| rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -129,6 +142,15 @@ mod tests {
         let later = Instant::now() + Duration::from_millis(1);
         assert_eq!(denials.publish_since(later, |_| true), None);
         assert_eq!(denials.grants_since(began), ["publish on `out.a`", "publish on `out.b`"]);
+    }
+
+    #[test]
+    fn what_a_connection_can_do_without_is_no_reason_for_anything() {
+        let denials = Denials::new(&NatsSettings::default());
+        let began = Instant::now();
+        denials.take("c", &violation("_heddle_live.t.h.read"));
+        denials.take("c", &violation(USER_INFO));
+        assert_eq!(denials.grants_since(began), Vec::<String>::new());
     }
 
     #[test]

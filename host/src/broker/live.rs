@@ -16,6 +16,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How long it may be deaf.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
+/// How long nothing is said after that was denied.
+const DENIED: Duration = Duration::from_secs(60);
+
 /// So many new connections in a row that hear nothing: it is the permission that is missing.
 const MAX_IN_VAIN: u32 = 3;
 
@@ -83,6 +86,10 @@ impl Broker {
                     None => return,
                 },
                 _ = ticks.tick() => {
+                    if self.denials.publish_since(now, |denied| denied == subject).is_some() {
+                        drop(echoes);
+                        return tokio::time::sleep(DENIED).await;
+                    }
                     // A new connection has had no time to hear anything.
                     let lost = *self.losses.borrow();
                     let same = std::mem::replace(&mut losses, lost) == lost;

@@ -225,10 +225,9 @@ impl Broker {
     /// Removes all messages of a subject.
     pub async fn purge(&self, stream: &str, subject: &str) -> Result<(), Error> {
         let what = || format!("purge `{subject}`");
-        let handle =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let handle = self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::asked(what(), &e))?;
         let answer = handle.purge().filter(subject).await;
-        answer.map(drop).map_err(|e| Error::request(what(), e))
+        answer.map(drop).map_err(|e| Error::asked(what(), &e))
     }
 
     /// Publishes outside any stream, once, without an answer.

@@ -110,9 +110,7 @@ impl Broker {
         map.insert(NATS_ROLLUP, "sub");
         map.insert(NATS_MESSAGE_TTL, HeaderValue::from(format!("{ttl_seconds}s").as_str()));
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
-        ack.map_err(|e| Error::request(what(), chain(&e)))?
-            .await
-            .map_err(|e| Error::request(what(), chain(&e)))?;
+        ack.map_err(|e| Error::asked(what(), &e))?.await.map_err(|e| Error::asked(what(), &e))?;
         Ok(())
     }
 
@@ -120,9 +118,9 @@ impl Broker {
     pub async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<(String, usize)>, Error> {
         let what = || format!("list the subjects under `{filter}`");
         let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what(), chain(&e)))?;
-        let rows = handle.info_with_subjects(filter).await.map_err(|e| Error::request(what(), chain(&e)))?;
-        rows.try_collect().await.map_err(|e| Error::request(what(), chain(&e)))
+        let handle = handle.map_err(|e| Error::asked(what(), &e))?;
+        let rows = handle.info_with_subjects(filter).await.map_err(|e| Error::asked(what(), &e))?;
+        rows.try_collect().await.map_err(|e| Error::asked(what(), &e))
     }
 
     /// How many messages under any of `filters` lie at or above `start`. Counted by the server.
@@ -169,7 +167,7 @@ impl Broker {
             .expires(Duration::from_secs(10))
             .messages()
             .await
-            .map_err(|e| Error::request(what(), chain(&e)))?;
+            .map_err(|e| Error::asked(what(), &e))?;
         Ok(StreamTail { messages, received: 0 })
     }
 
@@ -183,8 +181,8 @@ impl Broker {
     ) -> Result<PullConsumer, Error> {
         let config = observing(filters, deliver_policy);
         let handle = self.jetstream.get_stream_no_info(stream).await;
-        let handle = handle.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
-        handle.create_consumer(config).await.map_err(|e| Error::request(what, chain(&e)))
+        let handle = handle.map_err(|e| Error::asked(what.as_str(), &e))?;
+        handle.create_consumer(config).await.map_err(|e| Error::asked(what, &e))
     }
 
     /// Takes an observer away that is no longer needed.

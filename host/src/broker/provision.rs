@@ -79,7 +79,7 @@ impl Broker {
         if self.stream_facts(&own.name).await?.is_none() {
             let what = || format!("create stream `{}`", own.name);
             let created = self.jetstream.create_stream(wanted(own, names)).await;
-            created.map_err(|e| Error::request(what(), e))?;
+            created.map_err(|e| Error::asked(what(), &e))?;
             tracing::info!(stream = &*own.name, "stream is created");
         }
         Ok(())
