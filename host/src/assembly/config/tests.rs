@@ -74,7 +74,7 @@ fn a_number_in_config_reaches_the_plugin_as_its_value_however_it_is_written() {
         ("g", "10.5"),
         ("on", "true"),
     ] {
-        assert_eq!(config[name], value, "{name}");
+        assert_eq!(config[name].reveal(), value, "{name}");
     }
 }
 
