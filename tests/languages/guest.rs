@@ -19,6 +19,7 @@ use heddle::values::effects::Effects;
 use heddle::values::event::{Event, Headers, Source};
 use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
+use heddle::values::secret::Secret;
 use heddle::values::verdict::{Failure, Verdict};
 use heddle_tests::{heddle, workspace};
 use serde_json::Value;
@@ -97,7 +98,7 @@ pub(crate) fn component(language: &str, name: &str) -> PathBuf {
 
 /// The policy of the suite: it may publish on `out.>`.
 pub(crate) fn policy(instances: Instances, limits: Limits) -> Policy {
-    let config = BTreeMap::from([("colour".to_owned(), "blau\u{df}".to_owned())]);
+    let config = BTreeMap::from([("colour".to_owned(), Secret::new("blau\u{df}"))]);
     let mut policy = Policy { instances, config, ..everything("probe", limits) };
     policy.allowance.publishes = vec!["out.>".parse().unwrap()];
     policy
