@@ -30,7 +30,7 @@ async fn a_stream_that_an_operator_has_changed_and_a_harmless_edit_of_the_file_e
     let mut config = stream.info().await.expect("the stream tells").config.clone();
     config.max_age = Duration::from_secs(30 * 24 * 3600);
     jetstream.update_stream(config.clone()).await.expect("an operator changes the stream");
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     host.wait_for_line("file is not taken, everything stays as it is").await;
     host.wait_for_line("`max_age` is 30days, should be unlimited").await;
     checker.publish_counts(20, 5).await;
@@ -52,7 +52,7 @@ async fn a_server_that_goes_away_in_the_middle_of_a_reload_is_waited_for() {
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 3_000).await;
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     host.wait_for_line("file is taken once what runs is finished").await;
     server.kill().await;
     host.wait_for_line("events cannot flow on yet; trying again").await;
@@ -75,7 +75,7 @@ async fn a_host_that_waits_for_the_server_in_a_reload_stops_when_it_is_asked_to(
     let mut host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 2_000).await;
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     host.wait_for_line("file is taken once what runs is finished").await;
     server.kill().await;
     host.wait_for_line("events cannot flow on yet; trying again").await;

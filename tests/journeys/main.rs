@@ -6,6 +6,7 @@ mod commands;
 mod containment;
 mod dead_letters;
 mod dev_build;
+mod dev_server;
 mod effects;
 mod exactly_once;
 mod failure;

@@ -43,7 +43,7 @@ async fn handlers_that_are_added_changed_and_removed_lose_repeat_and_reorder_not
     let app = app.append(SECOND);
     taken(&host, 1).await;
     flow.pass(60).await;
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     taken(&host, 2).await;
     flow.pass(60).await;
     let app = app.with(SECOND, "");

@@ -28,15 +28,16 @@ use super::batch::{Batch, Origins, Unit};
 use super::clock::now;
 use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
-use super::jobs::{self, Done, Fetch, Job, LineRate, Shared};
+use super::jobs::{self, Done, Fetch, Job, Shared};
 use super::leftovers;
-use super::loss::Ledger;
+use super::loss::{Ledger, Loss};
+use super::plugin_log::LineRate;
 use super::reader::{Read, Reader};
 use super::regulator::Regulator;
 use super::returns::Returned;
 use super::route::Routes;
 use super::shard::Action;
-use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
+use super::shards::{HandlerIx, Place, Placed, PlacedGate, Plan, Shards};
 use super::states::States;
 use super::workers::{self, Queue, Task};
 use crate::broker::Broker;
@@ -188,10 +189,8 @@ impl Engine {
         let plan = plan(&settings, &acquired, &me, broker.max_payload());
         let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
         let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
-        let checkpoints: Vec<Checkpoint> = acquired.checkpoints.iter().map(|(_, c)| c.clone()).collect();
         let Acquired { checkpoints: stored, streams, stopped, left, kept, .. } = acquired;
-        let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-        let shards = Shards::new(plan.clone(), &checkpoints, kept.gates, known);
+        let shards = shards(&plan, &stored, kept.gates);
         let readers = readers((&settings, &stopped), &plan, &shards, generation);
         let count = settings.handlers.len();
         let mut jobs = JoinSet::new();
@@ -242,10 +241,14 @@ impl Engine {
             actions: Vec::new(),
             snapshots: parts.snapshots,
         };
-        engine.shards.resume(now(), &mut engine.actions);
-        engine.read_requests();
-        engine.report_beginning(left.losses);
+        engine.start(left.losses);
         engine
+    }
+
+    fn start(&mut self, lost: Vec<(HandlerIx, Loss)>) {
+        self.shards.resume(now(), &mut self.actions);
+        self.read_requests();
+        self.report_beginning(lost);
     }
 
     /// Carries events until another course is set, then drains: nothing more is read or begun, what runs is
@@ -358,6 +361,13 @@ fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
         Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
     };
     settings.handlers.iter().zip(aside).map(regulator).collect()
+}
+
+/// The shards as the checkpoints have them.
+fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<PlacedGate>) -> Shards {
+    let checkpoints: Vec<Checkpoint> = stored.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
+    let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
+    Shards::new(plan.clone(), &checkpoints, gates, known)
 }
 
 /// What runs the events of each handler.

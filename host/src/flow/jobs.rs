@@ -1,7 +1,7 @@
 //! Jobs: what the engine has done beside itself. Each is one task that ends with a [`Done`].
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -9,13 +9,13 @@ use super::compact::Left;
 use super::failpoint;
 use super::leftovers::{self, Leftover};
 use super::loss::Question;
+use super::plugin_log::{LineRate, report};
 use super::returns::Post;
 use super::shards::{HandlerIx, Place};
 use super::states::State;
 use super::store::End;
 use crate::broker::{self, Broker, Inspected, Stored, StreamState};
-use crate::sandbox::{Call, LogLevel, Outside, Plugin, Run};
-use crate::values::dead_letter::header_text;
+use crate::sandbox::{Call, Outside, Plugin};
 use crate::values::effects::Reply;
 use crate::values::event::{Event, Replay, SET_ASIDE};
 use crate::values::key::Key;
@@ -171,68 +171,11 @@ pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> 
     };
     let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
     let run = runner.plugin.run(call).await;
-    report(&runner, &event, &key, place.shard, attempt, &run);
+    let job = (&*event, &key, place.shard, attempt);
+    report(&runner.plugin.policy().handler, &runner.shared.lines, job, &run);
     let by = Arc::clone(runner.plugin.code().id());
     let ran = Ran { by, attempt, fresh, elapsed: run.usage.elapsed, outside: run.usage.outside };
     Done::Ran { generation, place, key, verdict: run.verdict, ran, loaded }
-}
-
-/// Lines per second that a handler's plugin may write into the log.
-const LINES_PER_SECOND: usize = 2_000;
-
-/// How much of a plugin's log was written in this second, and how much was left out since that was last said.
-#[derive(Debug, Default)]
-pub(super) struct LineRate(Mutex<(Option<Instant>, usize, usize)>);
-
-impl LineRate {
-    /// How many of so many lines may be written now.
-    fn take(&self, lines: usize) -> usize {
-        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, written, left_out) = &mut *rate;
-        if since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
-            if *left_out > 0 {
-                tracing::warn!(target: "heddle::plugin", left_out, "more lines than a handler may write in a second");
-            }
-            (*since, *written, *left_out) = (Some(Instant::now()), 0, 0);
-        }
-        let allowed = lines.min(LINES_PER_SECOND - *written);
-        *written += allowed;
-        *left_out += lines - allowed;
-        allowed
-    }
-}
-
-/// Writes what a run had to say into the log, under the fields of its event.
-fn report(runner: &Runner, event: &Event, key: &Key, shard: u16, attempt: u32, run: &Run) {
-    let failed = match &run.verdict {
-        Verdict::Done(_) => None,
-        Verdict::Failed(failure) => Some(failure),
-    };
-    if failed.is_none() && run.logs.is_empty() && run.logs_dropped == 0 {
-        return;
-    }
-    let handler = &*runner.plugin.policy().handler;
-    let span =
-        tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
-    let _entered = span.enter();
-    let allowed = runner.shared.lines.take(run.logs.len());
-    for line in run.logs.iter().take(allowed) {
-        let text = line.text.as_str();
-        match line.level {
-            LogLevel::Trace => tracing::trace!(target: "heddle::plugin", "{text}"),
-            LogLevel::Debug => tracing::debug!(target: "heddle::plugin", "{text}"),
-            LogLevel::Info => tracing::info!(target: "heddle::plugin", "{text}"),
-            LogLevel::Warn => tracing::warn!(target: "heddle::plugin", "{text}"),
-            LogLevel::Error => tracing::error!(target: "heddle::plugin", "{text}"),
-        }
-    }
-    if run.logs_dropped > 0 && runner.shared.lines.take(1) > 0 {
-        tracing::warn!(target: "heddle::plugin", dropped = run.logs_dropped, "more lines than one event may write");
-    }
-    if let Some(failure) = failed {
-        let reason = header_text(&failure.message, MAX_LOGGED);
-        tracing::debug!(cause = failure.kind(), reason, "event failed");
-    }
 }
 
 /// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is

@@ -18,6 +18,7 @@ mod jobs;
 pub mod leftovers;
 pub mod loss;
 pub mod pace;
+mod plugin_log;
 pub mod reader;
 pub mod registry;
 pub mod regulator;

@@ -3,8 +3,8 @@
 //! Promises that a grant that can never match is refused when it is read, and that a granted name is no way to the
 //! addresses of this machine or its network. Refuses to know how a call is made.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;

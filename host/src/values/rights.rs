@@ -77,7 +77,7 @@ impl Rights {
                 rights.client();
                 rights.publish_all(names.stream_subjects());
                 rights.changed(own);
-                streams(settings).iter().for_each(|stream| rights.observed(stream));
+                streams(settings).iter().for_each(|stream| rights.followed(stream));
             }
             Role::Host => {
                 rights.client();
@@ -89,8 +89,7 @@ impl Rights {
                 rights.ask([format!("STREAM.CREATE.{own}")]);
                 rights.changed(own);
                 for stream in streams(settings) {
-                    rights.observed(&stream);
-                    rights.ask([format!("CONSUMER.RESET.{stream}.*")]);
+                    rights.followed(&stream);
                 }
                 buckets(settings).iter().for_each(|stream| rights.observed(stream));
                 // The host hears itself here: that is how it knows that a connection still carries something.
@@ -215,6 +214,12 @@ impl Gathered {
             format!("CONSUMER.MSG.NEXT.{stream}.*"),
             format!("CONSUMER.DELETE.{stream}.*"),
         ]);
+    }
+
+    /// A stream that is read or followed from a place on: consumers are moved there.
+    fn followed(&mut self, stream: &str) {
+        self.observed(stream);
+        self.ask([format!("CONSUMER.RESET.{stream}.*")]);
     }
 
     /// A stream whose old messages are removed.
