@@ -121,7 +121,7 @@ async fn what_an_operator_changed_and_works_keeps_no_file_from_being_read() {
     config.max_age = Duration::from_secs(30 * 86_400);
     config.subjects.push("more.>".into());
     jetstream.update_stream(&config).await.unwrap();
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     host.wait_for_line("file is read again, and events flow on").await;
     let checker = Checker::new(jetstream, "T");
     checker.publish_count("a", &[]).await;
@@ -230,61 +230,6 @@ async fn events_that_aged_out_while_no_host_ran_are_said_and_counted() {
     assert_eq!(host.stop().await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_waited_for_its_retry_and_aged_out_over_a_restart_is_said() {
-    let server = Server::start().await;
-    let app = App::contrary("").with("subjects =", "max-age = \"3s\"\nsubjects =");
-    let checker = Checker::new(server.jetstream().await, "T");
-    for killed in [false, true] {
-        let host = app.start(&server.url()).await;
-        let sequence = checker.publish("in.a", json!([{"defer": {"delay_ms": 3_600_000}}])).await;
-        wait_for("it waits", || async {
-            (status(&app, &server, "h").await["retrying"].as_u64() > Some(0)).then_some(())
-        })
-        .await;
-        match killed {
-            true => host.kill().await,
-            false => assert_eq!(host.stop().await, 0),
-        }
-        gone(&checker, "in.a").await;
-        let mut host = app.start(&server.url()).await;
-        host.wait_for_line("1 events of stream `T` are lost for handler `h`").await;
-        // A host that was killed has written no mark, but its checkpoint knows the event.
-        let place = format!("sequences {sequence} to {sequence}");
-        assert!(!killed || host.log().contains(&place), "no {place:?} in {}", host.log());
-        lost(&app, &server, 1).await;
-        checker.publish_count("b", &[]).await;
-        assert_eq!(host.stop().await, 0);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn events_that_age_out_in_front_of_a_slow_handler_are_counted_exactly() {
-    const EVENTS: u64 = 150;
-    let server = Server::start().await;
-    let app = App::contrary("concurrency = 1").with("subjects =", "max-age = \"6s\"\nsubjects =");
-    let mut host = app.start(&server.url()).await;
-    let jetstream = server.jetstream().await;
-    // So large that the host has room for less than half of them, and so slow that the others age out.
-    let work = json!({"do": [{"sleep_ms": {"ms": 100}}, {"count": null}]}).to_string();
-    let event = work + &" ".repeat(900_000);
-    for _ in 0..EVENTS {
-        jetstream.publish("in.a", event.clone().into()).await.unwrap().await.unwrap();
-    }
-    host.wait_for_line("events of stream `T` are lost for handler `h`").await;
-    let handled = async || {
-        let output = app.output(&["state", "get", "h", "a", "--url", &server.url()]).await;
-        text(&output.stdout).trim().parse::<u64>().unwrap_or(0)
-    };
-    wait_for("every event was handled or is lost", || async {
-        let lost = status(&app, &server, "h").await["lost"].as_u64()?;
-        (lost > 0 && handled().await + lost == EVENTS).then_some(())
-    })
-    .await;
-    assert!(!host.log().contains("up to"), "{}", host.log());
-    assert_eq!(host.stop().await, 0);
-}
-
 /// Deletes EXT, creates it again and publishes so many events.
 async fn recreate(server: &Server, checker: &Checker, events: usize) {
     let jetstream = server.jetstream().await;
@@ -353,7 +298,7 @@ async fn a_foreign_stream_deleted_under_a_host_stops_its_handler_alone() {
     checker.publish_count("b", &[]).await;
     checker.wait_for("out.b", 1).await;
     // A file that changes meanwhile is read all the same.
-    let app = app.with("[handlers.h]", "[handlers.h]\noutage = false");
+    let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
     host.wait_for_line("file is read again, and events flow on").await;
     server.jetstream().await.create_stream(foreign()).await.unwrap();
     checker.publish("ext.a", publish("out.e")).await;
@@ -381,7 +326,7 @@ async fn another_name_or_forgetting_is_a_way_back_from_a_recreated_stream_too() 
         (host.log().matches("file is read again").count() >= 2).then_some(())
     })
     .await;
-    let forgotten = app.output(&["reload", "--forget", "e", "--url", &server.url()]).await;
+    let forgotten = app.output(&["reload", "--forget", "e", "--yes", "--url", &server.url()]).await;
     assert_eq!(forgotten.status.code(), Some(0), "{}", text(&forgotten.stderr));
     let app = app.append(&section("e"));
     checker.wait_for("out.e", 9).await;
