@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Stdio;
 
-use heddle_tests::{App, Checker, Server, wait_for};
+use heddle_tests::{App, Checker, Server};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -126,13 +126,18 @@ async fn a_command_whose_reader_has_gone_ends_in_silence() {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let mut command = app.command(&arguments.split(' ').collect::<Vec<_>>());
-        command.env("HEDDLE_NATS_URL", &url).env("HEDDLE_LOG", "warn").stdout(writer);
-        let output = command.output().await.expect("heddle runs");
+        command.env("HEDDLE_NATS_URL", &url).env("HEDDLE_LOG", "warn").stdout(writer).stderr(Stdio::piped());
+        // `output` would take the place of the pipe.
+        let child = command.spawn().expect("heddle starts");
+        drop(command);
+        let output = child.wait_with_output().await.expect("heddle runs");
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), String::new()), "{arguments}");
     }
     // A full disk is another matter.
     let full = File::options().write(true).open("/dev/full").expect("a device that is full");
-    let output = app.command(&["status", "--url", &url]).stdout(full).output().await.expect("heddle runs");
+    let mut command = app.command(&["status", "--url", &url]);
+    let child = command.stdout(full).stderr(Stdio::piped()).spawn().expect("heddle starts");
+    let output = child.wait_with_output().await.expect("heddle runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("failed to write to standard output"), "{}", text(&output.stderr));
     assert_eq!(host.stop().await, 0);

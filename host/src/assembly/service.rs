@@ -260,7 +260,7 @@ impl Service {
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
             let before = Arc::clone(&self.now.settings);
-            if self.go_on(cause, ready, began, &mut stop).await? {
+            if Box::pin(self.go_on(cause, ready, began, &mut stop)).await? {
                 return Ok(());
             }
             if let Some(watch) = self.watch_again(&before) {

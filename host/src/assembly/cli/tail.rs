@@ -75,7 +75,7 @@ fn print(message: &Stored, json: bool) -> anyhow::Result<()> {
     let subject = visible(&message.subject);
     say!("{:>8}  {}  {subject}  {payload}", message.sequence, rfc3339(message.time))?;
     if let Some(fault) = message.headers.fault() {
-        say!("          (not all headers can be read: {})", visible(&fault.to_string()))?;
+        say!("          (not all headers can be read: {})", visible(fault))?;
     }
     for (name, value) in headers {
         say!("          {}: {}", visible(name), visible(value))?;

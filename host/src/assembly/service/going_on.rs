@@ -108,7 +108,7 @@ impl Service {
         let fresh = Fresh { forgotten: forget, restarted: restart };
         let (new, new_sandbox) = (Arc::clone(new), Arc::clone(new_sandbox));
         let next = Next { settings: new, sandbox: new_sandbox, fresh, stream: OwnStream::Check };
-        let error = match self.begin_in_time(next, stop).await {
+        let error = match Box::pin(self.begin_in_time(next, stop)).await {
             Ok(Begun::Stopped) => return Ok(true),
             Ok(Begun::Shift(shift)) => {
                 self.now = *shift;
@@ -130,7 +130,7 @@ impl Service {
         self.refused(&cause, &error).await;
         self.generation += 1;
         let next = Next { settings, sandbox, fresh: Fresh::default(), stream: OwnStream::Tell };
-        match self.begin_in_time(next, stop).await? {
+        match Box::pin(self.begin_in_time(next, stop)).await? {
             Begun::Stopped => Ok(true),
             Begun::Shift(shift) => {
                 self.now = *shift;

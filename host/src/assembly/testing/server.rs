@@ -88,7 +88,7 @@ async fn on_server(stage: &Stage, settings: Settings, case: &Case) -> anyhow::Re
         let events = publish_all(&broker, &settings, case).await?;
         let rested = tokio::time::timeout(PATIENCE, rest(&broker, &settings, &names, snapshots)).await;
         rested.with_context(|| format!("events have not come to rest within {PATIENCE:?}"))??;
-        read(&broker, &settings, &names, events).await
+        Box::pin(read(&broker, &settings, &names, events)).await
     };
     // Neither needs to survive the other: a host that has ended ends the test.
     let story = tokio::select! {

@@ -105,6 +105,9 @@ fn obstacles(
     settings.handlers.iter().map(of).collect()
 }
 
+/// For each handler, why it cannot go on in its stream; and what the checkpoints say of when streams were created.
+type Settled = (Vec<Option<String>>, BTreeMap<String, u64>);
+
 /// For each handler, why it cannot go on in its stream. Those that are to begin again have lost their progress
 /// afterwards. Also what the checkpoints are to say of when streams were created.
 pub(super) fn settle(
@@ -112,7 +115,7 @@ pub(super) fn settle(
     streams: &BTreeMap<String, StreamState>,
     found: &mut [(u64, Checkpoint)],
     restarted: &[String],
-) -> Result<(Vec<Option<String>>, BTreeMap<String, u64>), Error> {
+) -> Result<Settled, Error> {
     let mut origins = Origins::of(found.iter().map(|(_, checkpoint)| checkpoint));
     check_own(settings, streams, found)?;
     let mut stopped = obstacles(settings, &origins, found, streams);

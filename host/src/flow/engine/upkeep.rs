@@ -40,7 +40,7 @@ impl Engine {
         self.judge();
         self.trim();
         self.ticks = self.ticks.wrapping_add(1);
-        if self.permissions.is_some() && self.ticks % TICKS_TO_ASK == 0 {
+        if self.permissions.is_some() && self.ticks.is_multiple_of(TICKS_TO_ASK) {
             self.ask_permissions();
         }
         self.survey();

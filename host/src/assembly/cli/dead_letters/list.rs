@@ -76,9 +76,9 @@ impl Command {
         if self.each {
             let lines = letters.map_ok(|letter| line(&letter));
             match self.number {
-                None => print_lines(lines, json).await?,
+                None => Box::pin(print_lines(lines, json)).await?,
                 Some(number) => {
-                    let lines = futures::stream::iter(last(lines, number).await?).map(Ok);
+                    let lines = futures::stream::iter(Box::pin(last(lines, number)).await?).map(Ok);
                     print_lines(lines, json).await?;
                 }
             }

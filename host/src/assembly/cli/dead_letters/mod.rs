@@ -51,7 +51,7 @@ enum Action {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         match self.action {
-            Action::List(command) => command.run(json).await,
+            Action::List(command) => Box::pin(command.run(json)).await,
             Action::Show(command) => command.run(json).await,
             Action::Replay(command) => Box::pin(command.run(json)).await,
             Action::Discard(command) => Box::pin(command.run(json)).await,
