@@ -96,18 +96,14 @@ async fn run(options: Options) -> Result<()> {
         seed: options.seed.unwrap_or_else(rand::random),
         disk: options.disk,
     };
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} swaps · {elapsed} · {wide_msg}");
-    let bar = ProgressBar::new(plan.swaps as u64);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = bar(plan.swaps, "swaps");
     let report = swap::run(&plan, &|swaps, what| {
         bar.set_position(swaps as u64);
         bar.set_message(what);
     })
     .await?;
     bar.finish_and_clear();
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(report.is_sound(), "the campaign with seed {} found faults", plan.seed);
-    Ok(())
+    judged(&report, report.is_sound(), plan.seed)
 }
 
 async fn run_mix(options: MixOptions) -> Result<()> {
@@ -116,16 +112,29 @@ async fn run_mix(options: MixOptions) -> Result<()> {
     cells.retain(|cell| only.as_ref().is_none_or(|only| cell.name.contains(&**only)));
     ensure!(!cells.is_empty(), "no cell has such a name");
     let plan = mix::Plan { events, rate, cells, seed: seed.unwrap_or_else(rand::random) };
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cells · {elapsed} · {wide_msg}");
-    let bar = ProgressBar::new(plan.cells.len() as u64);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = bar(plan.cells.len(), "cells");
     let report = mix::run(&plan, &|cells, what| {
         bar.set_position(cells as u64);
         bar.set_message(what);
     })
     .await?;
     bar.finish_and_clear();
-    println!("{}", serde_json::to_string_pretty(&report)?);
-    ensure!(report.is_sound(), "the campaign with seed {} found faults", plan.seed);
+    judged(&report, report.is_sound(), plan.seed)
+}
+
+/// How far a campaign has come.
+fn bar(length: usize, unit: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!(
+        "{{bar:30}} {{pos}}/{{len}} {unit} · {{elapsed}} · {{wide_msg}}"
+    ));
+    let bar = ProgressBar::new(length as u64);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// Prints what a campaign has found.
+fn judged(report: &impl serde::Serialize, is_sound: bool, seed: u64) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(report)?);
+    ensure!(is_sound, "the campaign with seed {seed} found faults");
     Ok(())
 }
