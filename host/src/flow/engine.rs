@@ -37,7 +37,7 @@ use super::regulator::Regulator;
 use super::returns::Returned;
 use super::route::Routes;
 use super::shard::Action;
-use super::shards::{HandlerIx, Place, Placed, PlacedGate, Plan, Shards};
+use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
 use super::states::States;
 use super::workers::{self, Queue, Task};
 use crate::broker::Broker;
@@ -53,7 +53,7 @@ use crate::values::settings::{HandlerSettings, Settings};
 use crate::values::verdict::Failure;
 
 use regulate::Rooms;
-use setup::{plan, positions, readers};
+use setup::{plan, positions, readers, regulators, shards};
 use survey::Survey;
 use versions::Fleet;
 
@@ -353,21 +353,6 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
         Poll::Pending
     })
     .await
-}
-
-/// What holds each handler back, of which so many events are set aside.
-fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
-    let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
-        Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
-    };
-    settings.handlers.iter().zip(aside).map(regulator).collect()
-}
-
-/// The shards as the checkpoints have them.
-fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<PlacedGate>) -> Shards {
-    let checkpoints: Vec<Checkpoint> = stored.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-    let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-    Shards::new(plan.clone(), &checkpoints, gates, known)
 }
 
 /// What runs the events of each handler.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::Engine;
 use crate::flow::acquire::Acquired;
 use crate::flow::reader::{Reader, Subscription};
+use crate::flow::regulator::Regulator;
 use crate::flow::returns::{self, Post};
 use crate::flow::route::Routes;
-use crate::flow::shards::{Plan, Shards};
+use crate::flow::shards::{PlacedGate, Plan, Shards};
+use crate::values::checkpoint::Checkpoint;
 use crate::values::member::Member;
-use crate::values::settings::Settings;
+use crate::values::settings::{HandlerSettings, Settings};
 
 /// What is the same for all shards while the host runs.
 pub(super) fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
@@ -70,6 +72,21 @@ pub(super) fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u6
         }
     }
     positions
+}
+
+/// The shards as the checkpoints have them.
+pub(super) fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<PlacedGate>) -> Shards {
+    let checkpoints: Vec<Checkpoint> = stored.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
+    let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
+    Shards::new(plan.clone(), &checkpoints, gates, known)
+}
+
+/// What holds each handler back, of which so many events are set aside.
+pub(super) fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
+    let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
+        Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
+    };
+    settings.handlers.iter().zip(aside).map(regulator).collect()
 }
 
 impl Engine {
