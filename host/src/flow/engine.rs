@@ -43,7 +43,6 @@ use super::workers::{self, Queue, Task};
 use crate::broker::Broker;
 use crate::sandbox::Sandbox;
 use crate::values::batch::Keep;
-use crate::values::checkpoint::Checkpoint;
 use crate::values::event::SET_ASIDE;
 use crate::values::key::Key;
 use crate::values::member::{Member, TTL_SECONDS};
