@@ -40,7 +40,7 @@ impl Workshop {
         Ok(Workshop { artifacts, compiler })
     }
 
-    /// A sandbox for one plugin that may use so many bytes of memory.
+    /// A sandbox for one plugin that may use up to `max_memory` bytes.
     pub(super) fn sandbox(self, max_memory: u64) -> Result<Sandbox, sandbox::Error> {
         let Workshop { artifacts, compiler } = self;
         Sandbox::new(SandboxSettings { instances: 4, max_memory, artifacts, compiler })

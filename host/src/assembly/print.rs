@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-/// A pipe that can be written to has room for so many bytes: whoever writes no more at once is not held up.
+/// A pipe that can be written to has room for this number of bytes: a write of no more does not block.
 ///
 /// Source: pipe(7), `PIPE_BUF`.
 const ROOM: usize = 4096;

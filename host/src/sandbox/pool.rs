@@ -39,9 +39,8 @@ impl Capacity {
 
     /// The share of the whole that an instance takes: that of what runs out first. None: it never fits.
     pub(super) fn share(&self, needs: Needs) -> Option<u32> {
-        let one = Needs { core_instances: 1, ..Needs::default() };
         let parts = [
-            (one.core_instances, self.instances),
+            (1, self.instances),
             (needs.core_instances, self.core_instances),
             (needs.memories, self.memories),
             (needs.tables, self.tables),

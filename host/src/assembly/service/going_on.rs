@@ -39,7 +39,7 @@ pub(super) enum OwnStream {
     Provide,
     /// It must be there, and what the application needs.
     Check,
-    /// It must be there. If it is not what the application needs, that is told.
+    /// It must be there. If it is not what the application needs, that is logged as an ERROR.
     Tell,
 }
 
