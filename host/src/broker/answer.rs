@@ -8,13 +8,15 @@ use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::commit::{CommitError, unanswered};
 use super::connect::{REQUEST_TIMEOUT, chain};
 use super::{Broker, Error};
 
-/// How long the first try waits for what may be asked again.
-const FIRST_TRY: Duration = Duration::from_secs(1);
+/// How often what may be asked again is asked until there is an answer.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// The wait before it is asked again, where nobody was there to answer.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -45,24 +47,30 @@ impl Broker {
         context
     }
 
-    /// Asks for what may be asked again, with more patience each time, until there is an answer. Gives up after
+    /// Asks for what may be asked again until there is an answer, be it to an earlier try: whoever has been frozen or not
+    /// elected yet never answers what it was asked before. Only for what costs the server little. Gives up after
     /// [`REQUEST_TIMEOUT`] or somewhat later.
     pub(super) async fn ask<T, F>(&self, request: impl Fn(jetstream::Context) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let began = Instant::now();
-        let mut timeout = FIRST_TRY;
+        let mut tries = FuturesUnordered::new();
+        let mut next = began;
         loop {
-            let asked = Instant::now();
-            match request(self.within(timeout)).await {
-                Err(Error::Unanswered { .. }) if began.elapsed() < REQUEST_TIMEOUT => {}
-                answer => return answer,
-            }
-            if asked.elapsed() < AGAIN {
-                tokio::time::sleep(AGAIN).await;
-            } else {
-                timeout = (timeout * 3 / 2).min(REQUEST_TIMEOUT);
+            // Both arms are cancel-safe: tries stay in their set, and the moment of the next one is kept.
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()), if tries.is_empty() || began.elapsed() < REQUEST_TIMEOUT => {
+                    let left = REQUEST_TIMEOUT.saturating_sub(began.elapsed());
+                    tries.push(request(self.within(left + ASK_EVERY)));
+                    next = Instant::now() + ASK_EVERY;
+                }
+                Some(answer) = tries.next() => match answer {
+                    Err(Error::Unanswered { .. }) if began.elapsed() < REQUEST_TIMEOUT => {
+                        next = next.min(Instant::now() + AGAIN);
+                    }
+                    answer => return answer,
+                },
             }
         }
     }

@@ -171,10 +171,10 @@ impl Reader {
                 Stop::Again(reason) => reason,
                 Stop::Silent(reason) => {
                     // A request that is denied is not answered either, under no name.
-                    if self.broker.denied_since(began, &reason).is_none() {
+                    if self.broker.denied_since(began, &reason.to_string()).is_none() {
                         self.leave_a_silent_one().await;
                     }
-                    Again::Failed(reason)
+                    reason
                 }
             };
             let moved = self.next > before;
@@ -236,6 +236,7 @@ impl Reader {
     async fn read_on(&mut self) -> Result<std::convert::Infallible, Stop> {
         let (consumer, mut messages) = self.open().await?;
         let connected = self.connects();
+        let mut looked = connected;
         let mut delivered = 0_u64;
         let mut marked = false;
         let mut mismatches = 0;
@@ -243,11 +244,17 @@ impl Reader {
             let first = tokio::select! {
                 // Cancel-safe: the stream keeps what it has received.
                 message = messages.next() => message,
-                () = tokio::time::sleep(QUIET), if !marked => {
+                () = tokio::time::sleep(QUIET) => {
+                    // With another connection the consumer is looked at again: its server may have gone silent with the
+                    // one before.
+                    let before = std::mem::replace(&mut looked, self.connects());
+                    if marked && looked == before {
+                        continue;
+                    }
                     marked = self.mark(&consumer, delivered).await?;
                     mismatches += u32::from(!marked);
                     // What was on its way when the connection was lost does not come any more.
-                    let lost = !marked && self.connects() != connected;
+                    let lost = !marked && looked != connected;
                     if lost || mismatches >= MAX_MISMATCHES {
                         return Err(Stop::Again(Again::Gap));
                     }
@@ -267,11 +274,11 @@ impl Reader {
                     Some(Ok(received)) => match self.take(received, &mut delivered, &mut batch) {
                         Ok(()) => {}
                         // What came before it is handed on first.
-                        Err(Stop::Again(again)) => broken = Some(again),
+                        Err(Stop::Again(again)) => broken = Some(Stop::Again(again)),
                         Err(stop) => return Err(stop),
                     },
-                    Some(Err(error)) => broken = Some(Again::BrokeOff(chain(&error))),
-                    None => broken = Some(Again::Ended),
+                    Some(Err(error)) => broken = Some(self.broke_off(&error)),
+                    None => broken = Some(Stop::Again(Again::Ended)),
                 }
                 if broken.is_none() && batch.events.len() < PULL_EVENTS {
                     message = messages.next().now_or_never();
@@ -281,9 +288,18 @@ impl Reader {
                 self.caution.delivered(batch.events.len());
                 self.hand_on(batch).await?;
             }
-            if let Some(again) = broken {
-                return Err(Stop::Again(again));
+            if let Some(stop) = broken {
+                return Err(stop);
             }
+        }
+    }
+
+    /// Without heartbeats the server is silent, unless nobody has listened.
+    fn broke_off(&self, error: &pull::MessagesError) -> Stop {
+        let why = Again::BrokeOff(chain(error));
+        match error.kind() {
+            pull::MessagesErrorKind::MissingHeartbeat if !self.paused => Stop::Silent(why),
+            _ => Stop::Again(why),
         }
     }
 
@@ -333,20 +349,32 @@ impl Reader {
         Ok(())
     }
 
-    /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
-    /// with what has arrived.
+    /// When a cursor is quiet: everything that is left for it has been seen. Says whether the consumer agrees with what has
+    /// arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
         let info = consumer.get_info().await.map_err(|e| Error::asked("look up the cursor", &e))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
-        // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
-        // that the consumer reads.
-        let looked_at = info.delivered.stream_sequence;
-        if agrees && looked_at >= self.next {
-            let next = looked_at + 1;
-            let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
-            self.hand_on(none).await?;
+        if agrees {
+            // How far this very consumer has looked, which may be less: what is gone, it does not say to have passed.
+            let next = (info.delivered.stream_sequence + 1).max(self.behind_what_is_gone().await?);
+            if next > self.next {
+                let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
+                self.hand_on(none).await?;
+            }
         }
         Ok(agrees)
+    }
+
+    /// The end of the stream, if nothing is left before it that is to be handed on.
+    async fn behind_what_is_gone(&self) -> Result<u64, Stop> {
+        // In this order, and both by the stream's leader: a copy, which the consumer may read, can be behind, and what is
+        // stored meanwhile lies behind this end.
+        let last = self.check_stream().await?.last;
+        if last < self.next {
+            return Ok(self.next);
+        }
+        let found = self.broker.raw_next(&self.plan.stream, &self.read_filter, self.next).await?;
+        Ok(if found.is_none() { last + 1 } else { self.next })
     }
 
     async fn check_stream(&self) -> Result<StreamState, Stop> {

@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     stretches: VecDeque<Stretch>,
     /// Whether it was said that the end of the retention is near.
     warned: bool,
+    /// Losses up to here were said before anything was counted.
+    said: u64,
 }
 
 /// What is to be counted: the handler's events from one sequence up to and with another.
@@ -63,7 +65,7 @@ impl Ledger {
         let left = left.filter(|(.., events)| *events > 0);
         let left =
             left.map(|(from, to, events)| Stretch { from, to, events: Some(events), came: 0, undone: true });
-        Ledger { stretches: left.into_iter().collect(), warned: false }
+        Ledger { stretches: left.into_iter().collect(), ..Ledger::default() }
     }
 
     /// Something that the handler subscribes to was read for it; `undone` if it is to be run.
@@ -123,6 +125,21 @@ impl Ledger {
     pub(super) fn known_to(&self, position: u64) -> u64 {
         let to = self.stretches.back().map_or(0, |stretch| stretch.to);
         to.max(position.saturating_sub(1))
+    }
+
+    /// A loss up to a sequence was said, that was not found by counting.
+    pub(super) fn said(&mut self, to: u64) {
+        self.said = self.said.max(to);
+    }
+
+    /// The first sequence that is neither known nor said to be lost, the handler being given `position` next.
+    pub(super) fn unknown_from(&self, position: u64) -> u64 {
+        self.known_to(position).max(self.said) + 1
+    }
+
+    /// Begins anew: what is read again would be counted again.
+    pub(super) fn reset(&mut self) {
+        *self = Ledger { said: self.said, ..Ledger::default() };
     }
 
     /// How many events that were counted have not come, and the first sequence that was not counted, the handler being
@@ -251,6 +268,18 @@ mod tests {
         ledger.answer(Some(10));
         assert_eq!(ledger.outstanding(20), (20, 61));
         assert_eq!(ledger.passed(51), Some(Loss { events: 10, exact: true, from: 5, to: 50 }));
+    }
+
+    #[test]
+    fn what_was_said_once_is_not_said_again() {
+        let mut ledger = Ledger::new(None);
+        assert_eq!(ledger.unknown_from(10), 10);
+        ledger.said(40);
+        assert_eq!(ledger.unknown_from(10), 41);
+        ledger.reset();
+        assert_eq!(ledger.unknown_from(10), 41);
+        assert_eq!(ledger.ask(10, 50), Some(Question { from: 10, to: 50 }), "what is there is counted");
+        assert_eq!(ledger.unknown_from(10), 51);
     }
 
     #[test]

@@ -144,8 +144,8 @@ fn says(verdict: &Verdict, outside: Outside) -> Says {
         (Outside::Untouched, _) => Says::Nothing,
         (Outside::Answered, _) | (Outside::Unseen, None) => Says::Up,
         (Outside::Failed | Outside::Unseen, Some(failure)) if Rules::may_be_an_outage(failure) => Says::Down,
-        (Outside::Unseen, Some(_)) => Says::Up,
-        (Outside::Failed, _) => Says::Nothing,
+        // An event that is bad in itself is so whether the outside is up or not.
+        (Outside::Unseen, Some(_)) | (Outside::Failed, _) => Says::Nothing,
     }
 }
 
@@ -169,11 +169,32 @@ mod tests {
             (failed(Failure::trap("")), Outside::Failed, Says::Down),
             (failed(Failure::trap("")), Outside::Unseen, Says::Down),
             (failed(Failure::reject("")), Outside::Failed, Says::Nothing),
-            (failed(Failure::reject("")), Outside::Unseen, Says::Up),
+            (failed(Failure::reject("")), Outside::Unseen, Says::Nothing),
             (failed(Failure::new(CauseClass::Host, "")), Outside::Unseen, Says::Nothing),
             (failed(Failure::defer(std::time::Duration::ZERO, "")), Outside::Failed, Says::Nothing),
         ] {
             assert_eq!(says(&verdict, outside), expected, "{verdict:?} {outside:?}");
+        }
+    }
+    #[test]
+    fn events_that_are_rejected_neither_hide_an_outage_nor_end_it() {
+        let mut regulator = Regulator::new(Some(OutagePolicy::default()), &Pace::default(), (0, 100));
+        let keys: Vec<Key> = (0..200).map(|n| Key::new(&n.to_string())).collect();
+        let [retried, rejected] =
+            [Failure::retry("away"), Failure::reject("bad")].map(|failure| Verdict::Failed(failure.into()));
+        let mut ready: VecDeque<&Key> = keys.iter().collect();
+        let mut now = 1_000;
+        // In an outage, a tenth is rejected and all else fails.
+        for number in 0..ready.len() {
+            let key = std::iter::from_fn(|| {
+                now += 10;
+                Some(regulator.next(0, &mut ready, |key| Candidate { key, fresh: true }, now))
+            });
+            let key = key.take(1_000).flatten().next().expect("something begins within ten seconds");
+            let verdict = if number % 10 == 0 { &rejected } else { &retried };
+            let event = Candidate { key, fresh: true };
+            regulator.ended(event, verdict, Outside::Unseen, now, u64::MAX);
+            assert_eq!(regulator.open_since().is_some(), number >= 22, "after {number} events");
         }
     }
 }

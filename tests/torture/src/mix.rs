@@ -21,8 +21,9 @@ use serde::Serialize;
 use class::{Class, Shares};
 use judge::{Progress, Verdict};
 
-/// How long nothing may end before a cell counts as stuck. The longest wait of the application is a second.
-const STUCK: Duration = Duration::from_secs(20);
+/// How long nothing may end before a cell counts as stuck. What can only guess whether the outside is up may take a tail of
+/// bad events for an outage, for 15 s; on a machine that has much else to do the rest takes its time.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// How long the outage of a cell lasts.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -62,6 +63,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// The host's memory at the end, in MiB.
     pub memory: u64,
+    /// What the host said of its circuit.
+    pub circuit: Vec<String>,
 }
 
 /// What a campaign has found.
@@ -162,8 +165,9 @@ async fn run_cell(plan: &Plan, cell: Cell) -> Result<Outcome> {
     let seconds = began.elapsed().as_secs_f64();
     let memory = host.memory() >> 20;
     let verdict = Verdict::of(&jetstream, plan, cell, stuck).await?;
+    let circuit = host.log().lines().filter(|line| line.contains("circuit")).map(str::to_owned).collect();
     host.kill().await;
-    Ok(Outcome { cell, verdict, seconds, memory })
+    Ok(Outcome { cell, verdict, seconds, memory, circuit })
 }
 
 /// The application of a cell: the guest `contrary` does what each event says.

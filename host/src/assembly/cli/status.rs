@@ -53,7 +53,8 @@ struct Host {
 #[derive(Debug, Default, Serialize)]
 struct Row {
     /// Events in the stream that the handler has not done.
-    lag: u64,
+    /// None: the handler is stopped, so that its progress says nothing of its stream.
+    lag: Option<u64>,
     /// Everything below this sequence is done.
     low: u64,
     in_flight: u64,
@@ -171,8 +172,9 @@ async fn row(
     let dead = broker.subjects(&settings.stream.name, &names.dead_letters(&handler.name)).await?;
     let activity = |member: &Member| member.handlers.get(&*handler.name).cloned().unwrap_or_default();
     let activities: Vec<Activity> = members.iter().map(activity).collect();
+    let stopped = activities.iter().find_map(|activity| activity.stopped.clone());
     Ok(Row {
-        lag: pending.saturating_sub(done_above),
+        lag: stopped.is_none().then(|| pending.saturating_sub(done_above)),
         low,
         in_flight: activities.iter().map(|activity| activity.in_flight).sum(),
         retrying: tracks.iter().map(|progress| progress.attempts.len() as u64).sum(),
@@ -182,7 +184,7 @@ async fn row(
         outage_since: activities.iter().filter_map(|activity| activity.outage_since).min().map(time_of),
         lost: activities.iter().map(|activity| activity.lost).sum(),
         markers: activities.iter().map(|activity| activity.markers).sum(),
-        stopped: activities.iter().find_map(|activity| activity.stopped.clone()),
+        stopped,
         waits_for: activities
             .iter()
             .find_map(|activity| activity.waits_for.as_deref())
@@ -263,7 +265,7 @@ fn print_text(status: &Status) -> Result<(), print::Error> {
     let rows = status.handlers.iter().map(|(name, row)| {
         [
             name.clone(),
-            row.lag.to_string(),
+            row.lag.map_or_else(|| "-".to_owned(), |lag| lag.to_string()),
             row.low.to_string(),
             row.in_flight.to_string(),
             row.retrying.to_string(),

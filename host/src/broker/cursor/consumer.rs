@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{EVERYTHING, Reader, Stop};
+use super::{Again, EVERYTHING, Reader, Stop};
 use crate::broker::{Error, StreamState, consumer};
 use crate::values::subject::Pattern;
 
@@ -55,9 +56,9 @@ impl Reader {
         if covers_all(filter, &state.subjects) {
             return Ok(String::new());
         }
-        if left > FAR_FROM_THE_END {
+        // To count is to have another consumer made. Where that takes long the filter will do.
+        if left > FAR_FROM_THE_END && !self.silent {
             let wanted = self.broker.count_from(&self.plan.stream, std::slice::from_ref(filter), self.next);
-            // To count is to have another consumer made. Where that takes long the filter will do.
             if let Ok(wanted) = tokio::time::timeout(self.patience, wanted).await
                 && wanted?.pending.saturating_mul(READ_IN_VAIN) > left
             {
@@ -70,11 +71,17 @@ impl Reader {
     pub(super) async fn make_consumer(&mut self, state: &StreamState) -> Result<PullConsumer, Stop> {
         let filter = self.filter(state).await?;
         self.read_filter = if filter.is_empty() { EVERYTHING.to_owned() } else { filter.clone() };
-        let config = consumer::of_cursor(&self.name, filter, self.idle);
+        let name = if self.silent { &self.plan.name } else { &self.name };
+        let config = consumer::of_cursor(name, filter, self.idle);
         let stream = self.broker.within(self.patience).get_stream_no_info(&*self.plan.stream).await;
         let stream = stream.map_err(|e| Error::asked(self.what(), &e))?;
         let consumer = match std::mem::take(&mut self.silent) {
-            true => self.first_of_several(&stream, config).await?,
+            true => {
+                let several = first_of_several(self.broker.client.clone(), stream.clone(), config);
+                let (name, consumer) = self.read_until(several).await??;
+                self.name = name;
+                consumer
+            }
             false => match stream.create_consumer(config.clone()).await {
                 Ok(consumer) => consumer,
                 Err(error) => match Error::asked(self.what(), &error) {
@@ -97,35 +104,6 @@ impl Reader {
         format!("make consumer `{}`", self.name)
     }
 
-    /// Asks for consumers under new names until one is there. The others vanish by themselves.
-    async fn first_of_several(
-        &mut self,
-        stream: &jetstream::stream::Stream<()>,
-        config: pull::Config,
-    ) -> Result<PullConsumer, Stop> {
-        let attempt = |n| {
-            let name = format!("{}-{:04x}", self.plan.name, rand::random::<u16>());
-            let config = pull::Config { durable_name: Some(name.clone()), ..config.clone() };
-            async move {
-                tokio::time::sleep(APART * n).await;
-                (name, stream.create_consumer(config).await)
-            }
-        };
-        let mut attempts: FuturesUnordered<_> = (0..ATTEMPTS).map(attempt).collect();
-        let mut failure = Stop::Silent("no consumer was made".to_owned());
-        while let Some((name, made)) = attempts.next().await {
-            match made {
-                Ok(consumer) => {
-                    drop(attempts);
-                    self.name = name;
-                    return Ok(consumer);
-                }
-                Err(error) => failure = Error::asked(self.what(), &error).into(),
-            }
-        }
-        Err(failure)
-    }
-
     /// A consumer of that name is there that cannot be changed into the one that is needed.
     async fn replace(
         &self,
@@ -137,4 +115,38 @@ impl Reader {
         let made = stream.create_consumer(config).await;
         Ok(made.map_err(|e| Error::asked(self.what(), &e))?)
     }
+}
+
+/// Asks for consumers under names that begin with that of `config` until one is there. The others vanish by themselves.
+async fn first_of_several(
+    client: async_nats::Client,
+    stream: jetstream::stream::Stream<()>,
+    config: pull::Config,
+) -> Result<(String, PullConsumer), Stop> {
+    let attempt = |n| {
+        let prefix = config.durable_name.as_deref().unwrap_or_default();
+        let name = format!("{prefix}-{:04x}", rand::random::<u16>());
+        let config = pull::Config { durable_name: Some(name.clone()), ..config.clone() };
+        let (client, stream) = (&client, &stream);
+        async move {
+            tokio::time::sleep(APART * n).await;
+            // Without a connection they would all be asked for together once there is one.
+            match client.connection_state() {
+                State::Connected => Some((name, stream.create_consumer(config).await)),
+                State::Pending | State::Disconnected => None,
+            }
+        }
+    };
+    let mut attempts: FuturesUnordered<_> = (0..ATTEMPTS).map(attempt).collect();
+    let mut failure = Again::Failed("no consumer was made".to_owned());
+    while let Some(made) = attempts.next().await {
+        match made {
+            Some((name, Ok(consumer))) => return Ok((name, consumer)),
+            Some((name, Err(error))) => {
+                failure = Again::Failed(Error::asked(format!("make consumer `{name}`"), &error).to_string());
+            }
+            None => {}
+        }
+    }
+    Err(Stop::Silent(failure))
 }

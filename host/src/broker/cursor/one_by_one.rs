@@ -100,7 +100,7 @@ impl Reader {
         );
         self.caution.begin();
         let mut found = Some(first);
-        let (mut in_a_row, mut window) = (0, WINDOW.0);
+        let (mut in_a_row, mut window) = (0_u64, WINDOW.0);
         let mut end = None;
         loop {
             let Some(first) = found.take() else {
@@ -113,22 +113,57 @@ impl Reader {
                 continue;
             };
             end = None;
-            let (read, next, pending) = self.window(first, window).await?;
-            for raw in &read {
-                in_a_row = if raw.is_plain() { in_a_row + 1 } else { 0 };
-            }
-            let bytes: usize = read.iter().map(|raw| raw.payload.len()).sum();
-            let dense = read.len() as u64 * 4 > window && bytes < PULL_BYTES;
-            window = if dense { window * 2 } else { window / 2 }.clamp(WINDOW.0, WINDOW.1);
-            let (markers, read): (Vec<_>, Vec<_>) = read.into_iter().partition(RawStored::is_marker);
-            let markers = markers.into_iter().map(|raw| (raw.sequence, raw.subject.into())).collect();
-            let events = read.into_iter().map(|raw| self.event(raw)).collect();
-            self.hand_on(CursorEvents { events, markers, next, pending }).await?;
+            in_a_row = self.hand_on_window(first, &mut window, in_a_row).await?;
             if in_a_row >= self.caution.in_a_row {
                 return Ok(());
             }
             found = self.find().await?;
         }
+    }
+
+    /// Reads one by one until `made` ends, which is what a consumer waits for: events need not.
+    pub(super) async fn read_until<T>(&mut self, made: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut made = std::pin::pin!(made);
+        let mut window = WINDOW.0;
+        loop {
+            // Both arms are cancel-safe: a question is only not waited for, and `made` is borrowed.
+            let found = tokio::select! {
+                made = &mut made => return Ok(made),
+                found = self.find() => found,
+            };
+            match found {
+                Ok(Some(first)) => {
+                    self.hand_on_window(first, &mut window, 0).await?;
+                }
+                Ok(None) | Err(Stop::Silent(_)) => tokio::select! {
+                    made = &mut made => return Ok(made),
+                    rested = self.rest() => rested?,
+                },
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+
+    /// Reads a window that begins with `first`, hands it on, and sizes the next one. How many ordinary messages are in a
+    /// row at its end, if there were so many before.
+    async fn hand_on_window(
+        &mut self,
+        first: RawStored,
+        window: &mut u64,
+        mut in_a_row: u64,
+    ) -> Result<u64, Stop> {
+        let (read, next, pending) = self.window(first, *window).await?;
+        for raw in &read {
+            in_a_row = if raw.is_plain() { in_a_row + 1 } else { 0 };
+        }
+        let bytes: usize = read.iter().map(|raw| raw.payload.len()).sum();
+        let dense = read.len() as u64 * 4 > *window && bytes < PULL_BYTES;
+        *window = if dense { *window * 2 } else { *window / 2 }.clamp(WINDOW.0, WINDOW.1);
+        let (markers, read): (Vec<_>, Vec<_>) = read.into_iter().partition(RawStored::is_marker);
+        let markers = markers.into_iter().map(|raw| (raw.sequence, raw.subject.into())).collect();
+        let events = read.into_iter().map(|raw| self.event(raw)).collect();
+        self.hand_on(CursorEvents { events, markers, next, pending }).await?;
+        Ok(in_a_row)
     }
 
     async fn rest(&self) -> Result<(), Stop> {

@@ -14,7 +14,7 @@ pub(super) enum Stop {
     /// The cursor is made anew.
     Again(Again),
     /// The cursor is made anew under another name: the server that holds the consumer does not answer.
-    Silent(String),
+    Silent(Again),
 }
 
 /// Why a cursor is made anew.
@@ -39,7 +39,7 @@ impl From<broker::Error> for Stop {
     fn from(error: broker::Error) -> Self {
         match error {
             broker::Error::NoStream(name) => Stop::Lost(format!("stream `{name}` does not exist any more")),
-            broker::Error::Unanswered { .. } => Stop::Silent(chain(&error)),
+            broker::Error::Unanswered { .. } => Stop::Silent(Again::Failed(chain(&error))),
             error => Stop::Again(Again::Failed(chain(&error))),
         }
     }

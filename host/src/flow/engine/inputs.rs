@@ -341,8 +341,7 @@ impl Engine {
         self.actions.clear();
         self.shards.resume(now(), &mut self.actions);
         self.readers = readers((&self.settings, &self.stopped), &self.plan, &self.shards, self.generation);
-        // What is read again would be counted again.
-        self.ledgers.iter_mut().for_each(|ledger| *ledger = Ledger::default());
+        self.ledgers.iter_mut().for_each(Ledger::reset);
         self.read_requests();
     }
 }

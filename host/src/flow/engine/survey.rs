@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Engine, Error, Rooms, now, positions};
+use super::{Engine, Error, now, positions};
 use crate::broker::{Fault, Inspected, StreamState};
 use crate::flow::acquire::way_back;
 use crate::flow::jobs::{self, Count, Counted};
 use crate::flow::loss::{Distance, Loss, Question};
-use crate::flow::reader::Room;
 use crate::flow::shards::HandlerIx;
 use crate::values::mark::{End, Left, Mark};
 use crate::values::settings::{HandlerSettings, Settings};
@@ -31,10 +30,10 @@ pub(super) struct Survey {
     /// Seconds until the next look.
     wait: u64,
     under_way: bool,
+    /// Where the streams began when the application was taken over.
+    beginnings: BTreeMap<String, u64>,
     /// Where the streams ended at the last look.
     ends: BTreeMap<String, u64>,
-    /// Where the handlers stood at the last look.
-    positions: BTreeMap<HandlerIx, u64>,
     /// What was said of each stream's settings.
     said: BTreeMap<String, Vec<Fault>>,
 }
@@ -42,8 +41,10 @@ pub(super) struct Survey {
 impl Survey {
     /// For streams that are known already: what lies in them now is in front of its handlers.
     pub(super) fn new(streams: &BTreeMap<String, StreamState>) -> Self {
-        let ends = streams.iter().map(|(name, state)| (name.clone(), state.last)).collect();
-        Survey { ends, ..Survey::default() }
+        let of = |place: fn(&StreamState) -> u64| {
+            streams.iter().map(|(name, state)| (name.clone(), place(state))).collect()
+        };
+        Survey { beginnings: of(|state| state.first), ends: of(|state| state.last), ..Survey::default() }
     }
 }
 
@@ -113,18 +114,15 @@ impl Engine {
         let Some(ledger) = self.ledgers.get_mut(handler) else { return };
         let mut losses: Vec<Loss> = ledger.passed(position).into_iter().collect();
         let behind = position <= ended;
-        let gap = ledger.known_to(position) + 1..state.first;
+        let gap = ledger.unknown_from(position)..state.first;
         if behind && !is_own && !gap.is_empty() {
+            ledger.said(gap.end - 1);
             let events = gap.end - gap.start;
             losses.push(Loss { events, exact: false, from: gap.start, to: gap.end - 1 });
         }
         let question = if behind { ledger.ask(position, state.last) } else { None };
-        let known = ledger.known_to(position);
-        let stands = self.survey.positions.insert(handler, position) == Some(position);
-        let rest = (stands && known >= position && self.may_read(handler))
-            .then_some(Question { from: position, to: known });
-        if question.is_some() || rest.is_some() || low <= ended {
-            self.ask(handler, (question, rest), low, state);
+        if question.is_some() || low <= ended {
+            self.ask(handler, question, low, state);
         }
         if !self.marked.get(handler).copied().unwrap_or_default() {
             for sequence in self.shards.take_missing(handler, position) {
@@ -135,13 +133,7 @@ impl Engine {
     }
 
     /// Has the events in front of a handler counted, and the lowest of them looked up.
-    fn ask(
-        &mut self,
-        handler: HandlerIx,
-        (question, rest): (Option<Question>, Option<Question>),
-        low: u64,
-        state: &StreamState,
-    ) {
+    fn ask(&mut self, handler: HandlerIx, question: Option<Question>, low: u64, state: &StreamState) {
         let Some(settings) = self.settings.handlers.get(handler) else { return };
         let count = Count {
             generation: self.generation,
@@ -149,7 +141,6 @@ impl Engine {
             stream: Arc::clone(&settings.stream),
             filters: countable_of(&self.settings, settings, &self.origins.names.stream_subjects()),
             question,
-            rest,
             low,
         };
         self.jobs.spawn(jobs::count(self.broker.clone(), count, state.clone()));
@@ -157,15 +148,11 @@ impl Engine {
 
     /// The events in front of a handler were counted.
     pub(super) fn counted(&mut self, count: &Count, counted: Counted, state: &StreamState) {
-        let (handler, Counted { events, rest, lowest }) = (count.handler, counted);
-        let position = self.position(handler);
+        let (handler, Counted { events, lowest }) = (count.handler, counted);
         let Some(ledger) = self.ledgers.get_mut(handler) else { return };
         if count.question.is_some() {
             ledger.answer(events);
         }
-        // Neither is anything there, nor has anything come for a while: nothing will.
-        let ended = count.rest.filter(|of| rest == Some(0) && of.from == position);
-        let loss = ended.and_then(|of| ledger.passed(of.to + 1));
         let distances =
             lowest.map(|(sequence, time)| Distance::all(state, sequence, time, now())).unwrap_or_default();
         let near = distances.into_iter().find(|distance| distance.is_near());
@@ -180,9 +167,6 @@ impl Engine {
                 %left,
                 "events will soon be gone from the stream before the handler comes to them: less than a tenth of the retention is left"
             );
-        }
-        if let Some(loss) = loss {
-            self.lost(handler, loss);
         }
     }
 
@@ -203,12 +187,6 @@ impl Engine {
             to,
             "{what} of stream `{stream}` are lost for handler `{name}`: they aged out, were purged or deleted before it came to them; sequences {from} to {to}"
         );
-    }
-
-    /// Whether a handler would be given what was there.
-    fn may_read(&self, handler: HandlerIx) -> bool {
-        let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
-        rooms.of(handler) != Room::None && !self.readers.iter().any(|(reader, _)| reader.is_held_up(handler))
     }
 
     /// The next sequence that a handler has not seen.
@@ -239,7 +217,15 @@ impl Engine {
     /// Says what was found when the application was taken over.
     pub(super) fn report_beginning(&mut self, losses: Vec<(HandlerIx, Loss)>) {
         self.report_stopped(|_| true);
-        losses.into_iter().for_each(|(handler, loss)| self.lost(handler, loss));
+        for (handler, loss) in losses {
+            let stream = self.plan.handlers.get(handler).map(|(_, stream)| &**stream);
+            let beginning = stream.and_then(|stream| self.survey.beginnings.get(stream)).copied();
+            if let Some(ledger) = self.ledgers.get_mut(handler) {
+                // Behind the beginning of the stream, some of it may be there.
+                ledger.said(loss.to.min(beginning.unwrap_or_default().saturating_sub(1)));
+            }
+            self.lost(handler, loss);
+        }
     }
 
     /// Says which handlers are stopped, and what to do.
