@@ -3,7 +3,7 @@
 //! Nothing later sees raw text; every field here is ready to be used.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub dead_letters_max_age: Option<Duration>,
     /// The minisign keys whose plugins are taken. Empty: plugins need no signature.
     pub trust: Vec<String>,
+    /// OCI registries that are asked without TLS, each as a reference names it. Those on this machine always are.
+    pub insecure_registries: BTreeSet<String>,
     /// In the order of the file.
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.

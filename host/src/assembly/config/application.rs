@@ -12,6 +12,7 @@ use toml::de::DeTable;
 use super::Needs;
 use super::handler;
 use super::nats;
+use super::registries;
 use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
 use crate::source::signature;
@@ -86,6 +87,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         subjects: stream.as_ref().map(|stream| stream.subjects.clone()).unwrap_or_default(),
     };
     let trust = trust(&mut root);
+    let insecure_registries = root.section("registries").map(registries::resolve).unwrap_or_default();
     let mut handlers = Vec::new();
     if let Some(section) = root.section("handlers") {
         for (key, span, value) in section.entries() {
@@ -111,6 +113,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         stream: stream?,
         dead_letters_max_age,
         trust,
+        insecure_registries,
         handlers,
         folder: folder.to_owned(),
         secret_files: scope.secret_files.into_inner(),
