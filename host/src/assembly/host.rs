@@ -125,7 +125,7 @@ pub async fn admit_all(
     let admit = |handler: &Arc<HandlerSettings>| {
         let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));
         async move {
-            let admitted = prepare_first(sources, sandbox, (&handler.plugin, &settings.trust), policy).await;
+            let admitted = prepare_first(sources, sandbox, (&handler, &settings.trust), policy).await;
             admitted.map_err(|refusal| (handler.name.to_string(), refusal))
         }
     };

@@ -18,7 +18,7 @@ use super::units::parse_duration;
 use crate::source::signature;
 use crate::values::effects::RESERVED_TOKENS;
 use crate::values::names::LIVE;
-use crate::values::settings::{Settings, StreamSettings};
+use crate::values::settings::{Settings, StreamSettings, Trust};
 use crate::values::subject::Pattern;
 
 /// Measured: a removal holds the server for some milliseconds at least.
@@ -120,8 +120,8 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
     })
 }
 
-/// The public keys of those whose plugins are taken.
-fn trust(root: &mut Section<'_>) -> Vec<String> {
+/// The public keys of those whose plugins are accepted, and what their signatures must say.
+fn trust(root: &mut Section<'_>) -> Trust {
     let mut keys = Vec::new();
     for Placed { value, span } in root.texts("trust") {
         match signature::check_key(value) {
@@ -129,7 +129,13 @@ fn trust(root: &mut Section<'_>) -> Vec<String> {
             Err(message) => root.fault(span, format!("`trust`: {message}")),
         }
     }
-    keys
+    let named = root.boolean("require-named-signatures").unwrap_or(false);
+    if let Some(value) =
+        root.value("require-named-signatures").filter(|_| named && root.value("trust").is_none())
+    {
+        root.fault(value.span(), "`require-named-signatures` needs `trust`: the keys that sign");
+    }
+    Trust { keys, named }
 }
 
 /// Names stand in subjects and consumer names: letters, digits, `-` and `_`.

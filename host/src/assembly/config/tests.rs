@@ -7,7 +7,7 @@ use super::*;
 use crate::values::plugin::PluginSource;
 use crate::values::policy::Instances;
 use crate::values::secret::{Given, Secret};
-use crate::values::settings::{Api, NatsSettings};
+use crate::values::settings::{Api, NatsSettings, Trust};
 
 const SOUND: &str = r#"
 app = "shop"
@@ -169,6 +169,18 @@ fn registries_without_tls_are_named_and_a_wrong_name_or_key_is_a_fault() {
         assert!(faults.len() == 1 && faults[0].1.contains(message), "{faults:?} for {registries}");
         assert!(faults[0].0 == 1 || faults[0].0 > lines, "{faults:?}");
     }
+}
+
+#[test]
+fn what_signatures_must_name_is_demanded_only_with_keys_that_sign() {
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let with = |keys: &str| format!("{keys}\n{SOUND}");
+    let text = with(&format!("trust = \"{KEY}\"\nrequire-named-signatures = true"));
+    let trust = parse(&text, Path::new("/app"), Needs::Everything).unwrap().trust;
+    assert_eq!(trust, Trust { keys: vec![KEY.to_owned()], named: true });
+    let alone = faults(&with("require-named-signatures = true"));
+    assert!(alone.len() == 1 && alone[0].0 == 1 && alone[0].1.contains("needs `trust`"), "{alone:?}");
+    assert!(parse(&with("require-named-signatures = false"), Path::new("/app"), Needs::Everything).is_ok());
 }
 
 #[test]
