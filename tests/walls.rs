@@ -20,7 +20,7 @@ const WALLS: [(&str, &[&str]); 6] = [
             "async_nats",
             "wasmtime",
             "wasmtime_wasi",
-            "oci_client",
+            "reqwest",
             "tokio",
             "futures",
             "std::fs",
@@ -42,12 +42,12 @@ const WALLS: [(&str, &[&str]); 6] = [
             "crate::assembly",
             "wasmtime",
             "wasmtime_wasi",
-            "oci_client",
+            "reqwest",
         ],
     ),
     (
         "sandbox",
-        &["crate::broker", "crate::source", "crate::flow", "crate::assembly", "async_nats", "oci_client"],
+        &["crate::broker", "crate::source", "crate::flow", "crate::assembly", "async_nats", "reqwest"],
     ),
     (
         "source",
@@ -62,8 +62,8 @@ const WALLS: [(&str, &[&str]); 6] = [
             "std::env",
         ],
     ),
-    ("flow", &["crate::assembly", "async_nats", "wasmtime", "wasmtime_wasi", "oci_client", "std::env"]),
-    ("assembly", &["async_nats", "wasmtime", "wasmtime_wasi", "oci_client"]),
+    ("flow", &["crate::assembly", "async_nats", "wasmtime", "wasmtime_wasi", "reqwest", "std::env"]),
+    ("assembly", &["async_nats", "wasmtime", "wasmtime_wasi", "reqwest"]),
 ];
 
 /// What nobody may name.

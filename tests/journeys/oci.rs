@@ -1,5 +1,6 @@
 //! Plugins in an OCI registry.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use heddle::source::oci::{Error, Login, Pulled, Reference, Registry};
@@ -20,11 +21,12 @@ const USER: &str = "me:$2b$04$Bi1.pqqVJTQCMzUYyaQJK.7f0Kz2EozbDr7BOCA2IZuOTGLlbG
 type Layers<'a> = &'a [(&'a str, &'a [u8])];
 
 fn anonymous() -> Registry {
-    Registry::new(|_| Ok(Login::Anonymous))
+    Registry::new(&BTreeSet::new(), |_| Ok(Login::Anonymous))
 }
 
 fn logged_in(password: &'static str) -> Registry {
-    Registry::new(move |_| Ok(Login::Password { user: "me".to_owned(), password: password.to_owned() }))
+    let login = move || Login::Password { user: "me".to_owned(), password: password.to_owned() };
+    Registry::new(&BTreeSet::new(), move |_| Ok(login()))
 }
 
 fn reference(text: &str) -> Reference {
@@ -143,7 +145,11 @@ async fn what_is_no_component_of_that_size_is_refused_each_with_its_reason() {
         ),
         ("two:1", 1000, "`PLACE` holds 2 components"),
         ("signed:1", 1000, "signature of `PLACE` has 5000 bytes or more, and 4096 are allowed"),
-        ("index:1", 1000, "`PLACE` is an index of several images"),
+        (
+            "index:1",
+            1000,
+            "`PLACE` holds no component: a layer of type `application/wasm` is needed, and it has an index of 0 images without one",
+        ),
     ] {
         let place = reference(&at(name));
         let error = anonymous().pull(&place, max).await.unwrap_err().to_string();
@@ -207,7 +213,7 @@ async fn a_registry_with_users_is_asked_with_their_login() {
             assert!(matches!(error, Some(Error::Refused { .. })), "{error:?}");
         }
     }
-    let locked = Registry::new(|_| Err("the keyring is locked".to_owned()));
+    let locked = Registry::new(&BTreeSet::new(), |_| Err("the keyring is locked".to_owned()));
     let error = locked.digest(&place).await.unwrap_err().to_string();
     assert!(error.ends_with("the keyring is locked"), "{error}");
 }

@@ -168,6 +168,26 @@ async fn a_watch_tells_what_is_there_then_every_change_and_ends_with_an_error() 
 }
 
 #[tokio::test]
+async fn what_was_stored_of_an_object_that_did_not_fit_does_not_stay() {
+    let server = Server::start().await;
+    let broker = broker(&server).await;
+    let jetstream = server.jetstream().await;
+    let bucket = async_nats::jetstream::object_store::Config {
+        bucket: "plugins".to_owned(),
+        max_bytes: 3 << 20,
+        ..Default::default()
+    };
+    jetstream.create_object_store(bucket).await.unwrap();
+    let old = vec![7; 1 << 20];
+    broker.put_object("plugins", 1, new("a", &old)).await.unwrap();
+    broker.put_object("plugins", 1, new("a", &vec![8; 5 << 20])).await.unwrap_err();
+    assert!(broker.read_object("plugins", "a", 5 << 20).await.unwrap() == old);
+    let stream = jetstream.get_stream("OBJ_plugins").await.unwrap();
+    let messages = stream.get_info().await.unwrap().state.messages;
+    assert_eq!(messages, 8 + 1, "its chunks and what is known of it");
+}
+
+#[tokio::test]
 async fn an_object_that_is_too_big_replaced_or_broken_is_not_read() {
     let server = Server::start().await;
     let broker = broker(&server).await;

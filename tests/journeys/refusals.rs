@@ -161,7 +161,12 @@ async fn a_version_with_another_digest_than_the_file_names_is_refused() {
 
 /// A signature as `minisign -S` writes it.
 fn sign(key: &minisign::KeyPair, content: &[u8]) -> String {
-    let signature = minisign::sign(Some(&key.pk), &key.sk, content, Some("a test"), None);
+    sign_as(key, content, "a test")
+}
+
+/// A signature that says something of what it covers.
+fn sign_as(key: &minisign::KeyPair, content: &[u8], says: &str) -> String {
+    let signature = minisign::sign(Some(&key.pk), &key.sk, content, Some(says), None);
     signature.expect("the content can be signed").into_string()
 }
 
@@ -206,5 +211,48 @@ async fn with_trust_a_version_is_taken_only_if_a_trusted_key_has_signed_it() {
     flow.pass(50).await;
     assert_sound(&checker, flow.end().await).await;
     assert_in_turn(&checker, &[&first, &last]).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_or_one_of_another_handler_does_not_come_by_itself_though_it_is_signed() {
+    let key = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
+    let server = Server::start().await;
+    let first = contrary();
+    let [second, stranger, hotfix] = [2, 3, 4].map(|number| variant(&first, number));
+    let app = app(&first, "canary = { events = 10 }").with(
+        "app = \"t\"",
+        &format!("app = \"t\"\ntrust = [{:?}]\nrequire-named-signatures = true", key.pk.to_base64()),
+    );
+    let offer = |component: &[u8], says: &str| {
+        let signature = sign_as(&key, component, says);
+        std::fs::write(app.folder().join("plugin.wasm.minisig"), signature).unwrap();
+        put(&app, component);
+    };
+    offer(&first, "handler:h version:1.9.0");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let mut flow = Flow::start(&server, 20, 200).await;
+    offer(&second, "handler:h version:1.10.0");
+    wait_for_stage(&checker, &second, "live").await;
+    for (component, says, reason) in [
+        (&first, "handler:h version:1.9.0", "older than version 1.10.0"),
+        (&stranger, "handler:other version:2.0.0", "is for handler `other`"),
+    ] {
+        offer(component, says);
+        wait_for_stage(&checker, component, "refused").await;
+        let told = remembered(&checker, component).await["reason"].to_string();
+        assert!(told.contains(reason), "{told} does not say {reason}");
+        flow.pass(20).await;
+        assert_eq!(live(&checker).await, digest(&second));
+    }
+    // Whoever goes back by command runs the older one, and goes on from there.
+    let back = app.output(&["rollback", "h", "--to", &digest(&first), "--url", &server.url()]).await;
+    assert!(back.status.success(), "{back:?}");
+    assert_eq!(live(&checker).await, digest(&first));
+    offer(&hotfix, "handler:h version:1.9.1");
+    wait_for_stage(&checker, &hotfix, "live").await;
+    flow.pass(20).await;
+    assert_sound(&checker, flow.end().await).await;
     assert_eq!(host.stop().await, 0);
 }

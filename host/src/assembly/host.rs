@@ -17,7 +17,7 @@ use crate::values::policy::{Instances, Limits, MAX_CONCURRENCY};
 use crate::values::settings::{Grants, HandlerSettings, Settings};
 
 /// Plugins that are prepared at once.
-const PREPARING: usize = 8;
+const PREPARING: usize = 2;
 
 /// Instances that the sandbox has slots for at the most.
 const MAX_INSTANCES: usize = 4_096;
@@ -120,12 +120,12 @@ pub async fn admit_all(
     broker: Option<&Broker>,
     max_payload: usize,
 ) -> Result<Vec<Arc<Plugin>>, registry::Error> {
-    let registry = &super::registry::registry();
+    let registry = &super::registry::registry(&settings.insecure_registries);
     let sources = Sources { broker, registry };
     let admit = |handler: &Arc<HandlerSettings>| {
         let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));
         async move {
-            let admitted = prepare_first(sources, sandbox, (&handler.plugin, &settings.trust), policy).await;
+            let admitted = prepare_first(sources, sandbox, (&handler, &settings.trust), policy).await;
             admitted.map_err(|refusal| (handler.name.to_string(), refusal))
         }
     };

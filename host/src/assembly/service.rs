@@ -176,7 +176,7 @@ impl Service {
             host: self.me.host.clone(),
             broker: self.broker.clone(),
             sandbox: Arc::clone(sandbox),
-            registry: super::registry::registry(),
+            registry: super::registry::registry(&settings.insecure_registries),
             threads: self.threads.clone(),
             looks: Semaphore::new(LOOKS),
         });

@@ -5,23 +5,19 @@
 //!
 //! Source: ADR-20 of NATS, "JetStream based Object Stores".
 
-use std::collections::HashMap;
+mod push;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use async_nats::jetstream::object_store::{Config, ObjectInfo, ObjectMetadata};
+use async_nats::jetstream::object_store::ObjectInfo;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
-use super::connect::chain;
 use super::listing::{Begin, Wanted};
 use super::observe::StreamTail;
 use super::{Broker, Error, Part};
-
-/// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
-const CHUNK: usize = 128 << 10;
 
 /// Chunks that are asked for at once: no more than that lies in memory beyond what was allowed.
 const PAGE: usize = 16;
@@ -90,6 +86,16 @@ fn stream_of(bucket: &str) -> String {
     format!("OBJ_{bucket}")
 }
 
+/// The subject under which an object's bytes lie.
+fn chunks_of(bucket: &str, nuid: &str) -> String {
+    format!("$O.{bucket}.C.{nuid}")
+}
+
+/// The subject under which lies what is known of an object.
+fn info_of(bucket: &str, name: &str) -> String {
+    format!("$O.{bucket}.M.{}", URL_SAFE.encode(name))
+}
+
 /// What the store says of an object; none if it was removed.
 fn read_info(payload: &[u8]) -> Result<Option<Info>, String> {
     let info: ObjectInfo = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
@@ -127,51 +133,6 @@ fn sha256_text(digest: &[u8]) -> String {
 }
 
 impl Broker {
-    /// Stores an object, in a bucket that is made with `replicas` copies if it is missing.
-    ///
-    /// What is known of an object is written last: until then, the name holds what it held before. When this
-    /// fails half-way, what was stored of the bytes stays in the bucket and belongs to nobody.
-    pub async fn put_object(
-        &self,
-        bucket: &str,
-        replicas: usize,
-        object: NewObject<'_>,
-    ) -> Result<ObjectFacts, Error> {
-        let what = || format!("store object `{bucket}/{}`", object.name);
-        self.make_bucket(bucket, replicas).await?;
-        let store = self.jetstream.get_object_store(bucket).await;
-        let store = store.map_err(|e| Error::request(what(), chain(&e)))?;
-        let attached = [(SIGNATURE, object.signature), (VERSION, object.version)];
-        let attached =
-            attached.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.to_owned())));
-        let metadata = ObjectMetadata {
-            name: object.name.to_owned(),
-            chunk_size: Some(CHUNK.min(self.max_payload())),
-            metadata: HashMap::from_iter(attached),
-            ..ObjectMetadata::default()
-        };
-        let mut bytes = object.wasm;
-        let info = store.put(metadata, &mut bytes).await.map_err(|e| Error::request(what(), chain(&e)))?;
-        facts_of(info).map(|info| info.facts).map_err(|cause| Error::request(what(), cause))
-    }
-
-    async fn make_bucket(&self, bucket: &str, replicas: usize) -> Result<(), Error> {
-        if self.stream_facts(&stream_of(bucket)).await?.is_some() {
-            return Ok(());
-        }
-        let config = Config {
-            bucket: bucket.to_owned(),
-            description: Some("plugins of Heddle".to_owned()),
-            num_replicas: replicas,
-            ..Config::default()
-        };
-        // Of two who make it at once, the second is told that it is there as it wants it.
-        let made = self.jetstream.create_object_store(config).await;
-        made.map_err(|e| Error::request(format!("create object store `{bucket}`"), chain(&e)))?;
-        tracing::info!(bucket, "object store is created");
-        Ok(())
-    }
-
     /// What is known of an object; none if it or its bucket does not exist.
     pub async fn object(&self, bucket: &str, name: &str) -> Result<Option<ObjectFacts>, Error> {
         Ok(self.object_info(bucket, name).await?.map(|info| info.facts))
@@ -183,8 +144,7 @@ impl Broker {
             return Ok(None);
         }
         // Read from the leader: a follower may not have heard of an object that a watch has just told.
-        let subject = format!("$O.{bucket}.M.{}", URL_SAFE.encode(name));
-        let Some(message) = self.last(&stream, &subject).await? else { return Ok(None) };
+        let Some(message) = self.last(&stream, &info_of(bucket, name)).await? else { return Ok(None) };
         read_info(&message.payload)
             .map_err(|cause| Error::request(format!("read object `{bucket}/{name}`"), cause))
     }
@@ -200,20 +160,24 @@ impl Broker {
         }
         let chunks = self.list(Wanted {
             stream: stream_of(bucket),
-            filter: Some(format!("$O.{bucket}.C.{nuid}")),
+            filter: Some(chunks_of(bucket, &nuid)),
             begin: Begin::At(1),
             part: Part::Whole,
             page: PAGE,
         });
-        let wasm = chunks.into_rows().try_fold(Vec::new(), |mut wasm, chunk| {
+        // The sizes that were announced may be wrong.
+        let room = usize::try_from(facts.size).unwrap_or_default();
+        let begin = (Vec::with_capacity(room), Sha256::new());
+        let read = chunks.into_rows().try_fold(begin, |(mut wasm, mut hasher), chunk| {
             wasm.extend_from_slice(&chunk.payload);
-            // The sizes that were announced may be wrong.
+            // Chunk by chunk: at once, it would hold up the thread for as long as the object is large.
+            hasher.update(&chunk.payload);
             let size = wasm.len() as u64;
-            let read = if size > max_bytes { Err(too_big(size)) } else { Ok(wasm) };
+            let read = if size > max_bytes { Err(too_big(size)) } else { Ok((wasm, hasher)) };
             std::future::ready(read)
         });
-        let wasm = wasm.await?;
-        if sha256_text(&Sha256::digest(&wasm)) != facts.digest {
+        let (wasm, hasher) = read.await?;
+        if sha256_text(&hasher.finalize()) != facts.digest {
             return Err(Error::ObjectChanged(object()));
         }
         Ok(wasm.into())

@@ -9,7 +9,9 @@ mod ledger;
 mod opening;
 mod prepare;
 mod proof;
+mod remembered;
 mod supply;
+mod trust;
 mod watcher;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use super::engine::Ties;
 use crate::broker::Broker;
 use crate::sandbox::{self, Policy, Sandbox};
 use crate::source::{oci, signature, watch as files};
+use crate::values::claims;
 use crate::values::names::Names;
 use crate::values::object::Object;
 use crate::values::plugin::short;
@@ -46,6 +49,8 @@ pub enum Refusal {
     Digest { found: String, wanted: String },
     #[error("{0}")]
     Signature(#[from] signature::Error),
+    #[error("{0}")]
+    Claims(#[from] claims::Error),
     #[error("{0}")]
     Sandbox(#[from] sandbox::Error),
     #[error("its proof shows differences, and `must-match` is set: {0}")]
@@ -74,7 +79,7 @@ impl Refusal {
             Refusal::Source(_) => Hope::Time,
             Refusal::Sandbox(error) if error.may_pass() => Hope::Time,
             // It is a file of its own, and may still be on its way.
-            Refusal::Signature(_) => Hope::Outside,
+            Refusal::Signature(_) | Refusal::Claims(_) => Hope::Outside,
             // The application's file may come to allow it.
             Refusal::Digest { .. } | Refusal::Proof(_) | Refusal::Sandbox(sandbox::Error::NotGranted(_)) => {
                 Hope::Outside
@@ -102,7 +107,7 @@ pub struct Tools {
 }
 
 /// Components that are looked at, at once.
-pub const LOOKS: usize = 4;
+pub const LOOKS: usize = 2;
 
 /// Why an application cannot begin.
 #[derive(Debug, Error)]

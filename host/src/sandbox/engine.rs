@@ -163,11 +163,16 @@ impl Sandbox {
         if let Some(code) = self.slot(digest).lock().await.upgrade() {
             return Ok(Some(code));
         }
-        let artifacts = Arc::clone(&self.artifacts);
-        match off_thread(move || artifacts.wasm(digest)).await? {
+        match self.stored_component(digest).await? {
             Some(wasm) => self.load(wasm).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The bytes of a component that was loaded before, on this machine. None: they are not there any more.
+    pub async fn stored_component(&self, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        let artifacts = Arc::clone(&self.artifacts);
+        off_thread(move || artifacts.wasm(digest)).await
     }
 
     fn slot(&self, digest: Digest) -> Arc<Slot> {
@@ -222,7 +227,7 @@ impl Sandbox {
 }
 
 /// Does what takes long on a thread of its own.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Engine(error.to_string()))
 }
 

@@ -33,7 +33,7 @@ use thiserror::Error;
 pub use artifact::Digest;
 pub use code::{Code, check_header};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, Fault, INVALID, compile_here};
-pub use engine::{MAX_COMPONENT, Sandbox, SandboxSettings, read};
+pub use engine::{MAX_COMPONENT, Sandbox, SandboxSettings, off_thread, read};
 pub use plugin::Plugin;
 
 use crate::values::effects::Allowance;

@@ -1,9 +1,12 @@
-//! Signatures: whether a component comes from somebody who is trusted.
+//! Signatures: whether a component comes from somebody who is trusted, and what that one says of it.
 //!
 //! Source: minisign, <https://jedisct1.github.io/minisign/>.
 
 use minisign_verify::{PublicKey, Signature};
 use thiserror::Error;
+
+/// The most that a signature's text may have, in bytes: it has two comments and two short lines.
+pub const MAX_TEXT: usize = 4 << 10;
 
 /// Why a component is not trusted.
 #[derive(Debug, Error)]
@@ -16,21 +19,34 @@ pub enum Error {
     Wrong,
 }
 
+/// A signature that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The key that has signed, one of those that are trusted.
+    pub by: String,
+    /// The trusted comment, which is signed too.
+    pub comment: String,
+}
+
 /// Whether a text is a public key of minisign, as the second line of a `.pub` file has it.
 pub fn check_key(text: &str) -> Result<(), String> {
     let wrong = |error| format!("`{text}` is not a public key of minisign: {error}");
     PublicKey::from_base64(text).map(drop).map_err(wrong)
 }
 
-/// The key of `trust` that has signed `bytes`. None: nobody in particular is trusted, so everybody is.
-pub fn verify(bytes: &[u8], signature: Option<&str>, trust: &[String]) -> Result<Option<String>, Error> {
+/// Who of `trust` has signed `bytes`, and what was said with it. None: nobody in particular is trusted, so everybody is.
+pub fn verify(bytes: &[u8], signature: Option<&str>, trust: &[String]) -> Result<Option<Signed>, Error> {
     if trust.is_empty() {
         return Ok(None);
     }
-    let signature = Signature::decode(signature.ok_or(Error::Missing)?);
-    let signature = signature.map_err(|error| Error::Unreadable(error.to_string()))?;
+    let text = signature.ok_or(Error::Missing)?;
+    if text.len() > MAX_TEXT {
+        return Err(Error::Unreadable(format!("it has more than {MAX_TEXT} bytes")));
+    }
+    let signature = Signature::decode(text).map_err(|error| Error::Unreadable(error.to_string()))?;
     let signed = |key: &&String| {
         PublicKey::from_base64(key).is_ok_and(|key| key.verify(bytes, &signature, false).is_ok())
     };
-    trust.iter().find(signed).cloned().map(Some).ok_or(Error::Wrong)
+    let key = trust.iter().find(signed).cloned().ok_or(Error::Wrong)?;
+    Ok(Some(Signed { by: key, comment: signature.trusted_comment().to_owned() }))
 }

@@ -9,6 +9,7 @@ pub mod object;
 pub mod permissions;
 pub mod subject;
 
+pub mod claims;
 pub mod effects;
 pub mod fingerprint;
 pub mod http;

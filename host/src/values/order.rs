@@ -114,8 +114,7 @@ mod tests {
             [("sha256:aa", Stage::Live), ("sha256:bb", Stage::Live), ("sha256:cc", Stage::Canary)]
         {
             if stage == Stage::Live || trial {
-                let found =
-                    Found { digest: digest.into(), version: None, source: String::new(), signed_by: None };
+                let found = Found { digest: digest.into(), ..Found::default() };
                 rollout.enter(&found, stage, None, 0);
             }
         }

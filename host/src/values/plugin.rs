@@ -34,6 +34,11 @@ impl PluginSource {
         }
     }
 
+    /// Whether it can only be the one component that was meant when it was written.
+    pub fn is_pinned(&self) -> bool {
+        self.digest.is_some() || matches!(&self.place, PluginPlace::Oci(reference) if reference.contains('@'))
+    }
+
     /// A file, whatever its digest.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         PluginSource { place: PluginPlace::File(path.into()), digest: None }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::claims::Release;
+
 /// Versions of a handler that are remembered.
 const REMEMBERED: usize = 32;
 
@@ -88,6 +90,12 @@ pub struct Version {
     /// The trusted key that signed it.
     #[serde(default)]
     pub signed_by: Option<String>,
+    /// The text of its signature, whether or not it had to have one: it is verified again before the version runs again.
+    #[serde(default)]
+    pub signature: Option<String>,
+    /// How new it is, as its signature says.
+    #[serde(default)]
+    pub release: Option<Release>,
     pub stage: Stage,
     /// Since when it is at this stage, in milliseconds since 1970.
     pub since: u64,
@@ -119,6 +127,9 @@ pub struct Rollout {
     /// Why nothing can be had of the handler's source at present.
     #[serde(default)]
     pub fault: Option<String>,
+    /// How new the version is that was live last, as its signature says. It outlasts the version itself.
+    #[serde(default)]
+    pub accepted: Release,
 }
 
 /// What becomes of a version that a source offers.
@@ -140,6 +151,30 @@ impl Rollout {
     /// What is known of a version.
     pub fn version(&self, digest: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.digest == digest)
+    }
+
+    /// How new a version must be that comes by itself, as its signature says.
+    pub fn newest(&self) -> &Release {
+        let canary = self.canary.as_deref().and_then(|canary| self.version(canary));
+        let on_trial = canary.and_then(|canary| canary.release.as_ref());
+        on_trial.map_or(&self.accepted, |release| release.max(&self.accepted))
+    }
+
+    /// What the signature of a version says that runs on, now that it counts.
+    pub fn vouch(&mut self, digest: &str, by: &str, release: &Release) {
+        if self.live.as_deref() == Some(digest) && *release > self.accepted {
+            self.accepted = release.clone();
+        }
+        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+            (version.signed_by, version.release) = (Some(by.to_owned()), Some(release.clone()));
+        }
+    }
+
+    /// Nothing can run any more of what was remembered: what comes next is the first. Orders are not carried out twice, and
+    /// nothing older than before comes by itself.
+    pub fn begin_anew(&mut self) {
+        *self =
+            Rollout { order: self.order, accepted: std::mem::take(&mut self.accepted), ..Rollout::default() };
     }
 
     /// The version that was live before the one that is, if it may take over again.
@@ -174,6 +209,10 @@ impl Rollout {
                     self.leave(&before, Stage::Retired, None, now);
                 }
                 self.live = Some(digest.to_owned());
+                let known = self.version(digest).and_then(|version| version.release.as_ref());
+                if let Some(release) = found.release.as_ref().or(known).cloned() {
+                    self.accepted = release;
+                }
                 self.canary.take_if(|canary| canary == digest);
             }
             Stage::Canary => self.canary = Some(digest.to_owned()),
@@ -184,14 +223,14 @@ impl Rollout {
         }
         let before = self.versions.iter().position(|version| version.digest == digest);
         let before = before.map(|index| self.versions.remove(index));
+        let known = before.as_ref();
         self.versions.push(Version {
             digest: found.digest.clone(),
-            version: found.version.clone().or(before.as_ref().and_then(|before| before.version.clone())),
+            version: found.version.clone().or_else(|| known?.version.clone()),
             source: found.source.clone(),
-            signed_by: found
-                .signed_by
-                .clone()
-                .or(before.as_ref().and_then(|before| before.signed_by.clone())),
+            signed_by: found.signed_by.clone().or_else(|| known?.signed_by.clone()),
+            signature: found.signature.clone().or_else(|| known?.signature.clone()),
+            release: found.release.clone().or_else(|| known?.release.clone()),
             stage,
             since: now,
             reason,
@@ -204,8 +243,8 @@ impl Rollout {
     /// A version that is known comes to another stage.
     pub fn leave(&mut self, digest: &str, stage: Stage, reason: Option<String>, now: u64) {
         let Some(version) = self.version(digest) else { return };
-        let Version { digest, version, source, signed_by, .. } = version.clone();
-        self.enter(&Found { digest, version, source, signed_by }, stage, reason, now);
+        let Version { digest, version, source, signed_by, signature, release, .. } = version.clone();
+        self.enter(&Found { digest, version, source, signed_by, signature, release }, stage, reason, now);
     }
 
     /// A version failed on trial: it rests, each time for longer, and may then be tried again.
@@ -276,7 +315,7 @@ fn rest(setbacks: u32) -> u64 {
 }
 
 /// A version as its source gave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
@@ -285,6 +324,10 @@ pub struct Found {
     pub source: String,
     /// The trusted key that signed it.
     pub signed_by: Option<String>,
+    /// The text of its signature.
+    pub signature: Option<String>,
+    /// How new it is, as its signature says. None: nobody in particular is trusted.
+    pub release: Option<Release>,
 }
 
 /// The state of a version on trial, as its host announces it.
@@ -314,9 +357,10 @@ fn one_line(text: &str, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::order::Order;
 
     fn found(digest: &str) -> Found {
-        Found { digest: digest.into(), version: None, source: "x.wasm".into(), signed_by: None }
+        Found { digest: digest.into(), source: "x.wasm".into(), ..Found::default() }
     }
 
     #[test]
@@ -360,6 +404,41 @@ mod tests {
         assert_eq!(rollout.welcome("c", 5), Welcome::Rest(60_005));
     }
 
+    fn signed(digest: &str, version: u64) -> Found {
+        let version = Some(semver::Version::new(version, 0, 0));
+        Found { release: Some(Release { version, timestamp: None }), ..found(digest) }
+    }
+
+    #[test]
+    fn what_must_come_is_as_new_as_what_is_live_or_on_trial_whatever_is_forgotten() {
+        let mut rollout = Rollout::default();
+        let newest = |rollout: &Rollout| rollout.newest().version.as_ref().map(|version| version.major);
+        rollout.enter(&signed("a", 1), Stage::Live, None, 0);
+        assert_eq!(newest(&rollout), Some(1));
+        rollout.enter(&signed("b", 3), Stage::Canary, None, 1);
+        assert_eq!(newest(&rollout), Some(3), "nothing older takes the place of what is on trial");
+        rollout.set_back("b", "traps".into(), 2);
+        assert_eq!(newest(&rollout), Some(1), "what failed does not count");
+        rollout.enter(&signed("c", 2), Stage::Live, None, 3);
+        rollout.begin_anew();
+        assert_eq!((newest(&rollout), rollout.live.as_deref()), (Some(2), None));
+        rollout.enter(&found("unsigned"), Stage::Live, None, 4);
+        assert_eq!(newest(&rollout), Some(2));
+        let release = signed("d", 5).release.unwrap();
+        rollout.vouch("unsigned", "key", &release);
+        assert_eq!(newest(&rollout), Some(5), "its signature counts as soon as somebody is trusted");
+    }
+
+    #[test]
+    fn whoever_goes_back_by_order_may_go_on_from_there() {
+        let mut rollout = Rollout::default();
+        rollout.enter(&signed("sha256:a", 1), Stage::Live, None, 0);
+        rollout.enter(&signed("sha256:b", 2), Stage::Live, None, 1);
+        let back = Order::RollBack { to: None };
+        let (rollout, _) = rollout.ordered(&back, 2).unwrap();
+        assert_eq!(rollout.newest().version, Some(semver::Version::new(1, 0, 0)));
+    }
+
     #[test]
     fn old_versions_are_forgotten_but_never_the_live_one() {
         let mut rollout = Rollout::default();
@@ -373,7 +452,7 @@ mod tests {
     #[test]
     fn what_a_plugin_says_does_not_grow_what_is_remembered() {
         let mut rollout = Rollout::default();
-        let found = Found { digest: "a".into(), version: None, source: "x".into(), signed_by: None };
+        let found = found("a");
         rollout.enter(&found, Stage::Refused, Some("x\u{1b}\n".repeat(1 << 20)), 1);
         rollout.fault = Some("y".repeat(1 << 20));
         rollout.shorten(200);

@@ -3,7 +3,7 @@
 //! Nothing later sees raw text; every field here is ready to be used.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,8 +31,10 @@ pub struct Settings {
     pub stream: StreamSettings,
     /// How long dead letters are kept. None: for ever.
     pub dead_letters_max_age: Option<Duration>,
-    /// The minisign keys whose plugins are taken. Empty: plugins need no signature.
-    pub trust: Vec<String>,
+    /// Whose plugins are accepted.
+    pub trust: Trust,
+    /// OCI registries that are asked without TLS, each as a reference names it. Those on this machine always are.
+    pub insecure_registries: BTreeSet<String>,
     /// In the order of the file.
     pub handlers: Vec<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
@@ -78,6 +80,15 @@ impl Settings {
         self.stream.replicas = 1;
         left_out.into_iter().filter(|(_, counts)| *counts).map(|(key, _)| key).collect()
     }
+}
+
+/// Whose plugins are accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Keys of minisign. Empty: plugins need no signature.
+    pub keys: Vec<String>,
+    /// Whether a signature must name its handler and version. Default false.
+    pub named: bool,
 }
 
 /// How the server is reached.

@@ -202,7 +202,7 @@ fn run_command(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             Command::Graph(command) => done(command.run(json)),
             Command::Invoke(command) => command.run(json).await,
             Command::Test(command) => Box::pin(command.run(plugins.handle().clone(), json)).await,
-            Command::Push(command) => done(command.run(json).await),
+            Command::Push(command) => done(Box::pin(command.run(json)).await),
             Command::Publish(command) => done(command.run(json).await),
             Command::Tail(command) => done(command.run(json).await),
             Command::Status(command) => done(command.run(json).await),

@@ -12,12 +12,13 @@ use toml::de::DeTable;
 use super::Needs;
 use super::handler;
 use super::nats;
+use super::registries;
 use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
 use crate::source::signature;
 use crate::values::effects::RESERVED_TOKENS;
 use crate::values::names::LIVE;
-use crate::values::settings::{Settings, StreamSettings};
+use crate::values::settings::{Settings, StreamSettings, Trust};
 use crate::values::subject::Pattern;
 
 /// Measured: a removal holds the server for some milliseconds at least.
@@ -86,6 +87,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         subjects: stream.as_ref().map(|stream| stream.subjects.clone()).unwrap_or_default(),
     };
     let trust = trust(&mut root);
+    let insecure_registries = root.section("registries").map(registries::resolve).unwrap_or_default();
     let mut handlers = Vec::new();
     if let Some(section) = root.section("handlers") {
         for (key, span, value) in section.entries() {
@@ -111,14 +113,15 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         stream: stream?,
         dead_letters_max_age,
         trust,
+        insecure_registries,
         handlers,
         folder: folder.to_owned(),
         secret_files: scope.secret_files.into_inner(),
     })
 }
 
-/// The public keys of those whose plugins are taken.
-fn trust(root: &mut Section<'_>) -> Vec<String> {
+/// The public keys of those whose plugins are accepted, and what their signatures must say.
+fn trust(root: &mut Section<'_>) -> Trust {
     let mut keys = Vec::new();
     for Placed { value, span } in root.texts("trust") {
         match signature::check_key(value) {
@@ -126,7 +129,13 @@ fn trust(root: &mut Section<'_>) -> Vec<String> {
             Err(message) => root.fault(span, format!("`trust`: {message}")),
         }
     }
-    keys
+    let named = root.boolean("require-named-signatures").unwrap_or(false);
+    if let Some(value) =
+        root.value("require-named-signatures").filter(|_| named && root.value("trust").is_none())
+    {
+        root.fault(value.span(), "`require-named-signatures` needs `trust`: the keys that sign");
+    }
+    Trust { keys, named }
 }
 
 /// Names stand in subjects and consumer names: letters, digits, `-` and `_`.

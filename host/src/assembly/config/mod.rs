@@ -9,6 +9,7 @@ mod failure;
 mod grants;
 mod handler;
 mod nats;
+mod registries;
 mod rollout;
 mod secret;
 mod section;

@@ -1,12 +1,13 @@
 //! What the file's reader promises.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
 use crate::values::plugin::PluginSource;
 use crate::values::policy::Instances;
 use crate::values::secret::{Given, Secret};
-use crate::values::settings::{Api, NatsSettings};
+use crate::values::settings::{Api, NatsSettings, Trust};
 
 const SOUND: &str = r#"
 app = "shop"
@@ -134,6 +135,52 @@ fn a_missing_section_is_named() {
     let texts: Vec<&str> = faults.iter().map(|(_, message)| message.as_str()).collect();
     assert!(texts.iter().any(|text| text.contains("[stream] is missing")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("no handler")), "{texts:?}");
+}
+
+#[test]
+fn registries_without_tls_are_named_and_a_wrong_name_or_key_is_a_fault() {
+    let with = |registries: &str| format!("{SOUND}\n{registries}");
+    let sound = with(
+        "[registries.\"registry.svc.local:5000\"]\ninsecure = true\n[registries.\"b.example\"]\ninsecure = false",
+    );
+    let settings = parse(&sound, Path::new("/app"), Needs::Everything).unwrap();
+    assert_eq!(settings.insecure_registries, BTreeSet::from(["registry.svc.local:5000".to_owned()]));
+    let lines = SOUND.matches('\n').count();
+    for (registries, message) in [
+        (
+            "[registries.\"r:5000\"]\ninsecur = true",
+            "unknown key `insecur` in [registries.r:5000]; did you mean `insecure`?",
+        ),
+        (
+            "registries = { \"r:5000\" = { insecure = \"yes\" } }",
+            "`insecure` is of type string, should be true or false",
+        ),
+        ("[registries.\"http://r:5000\"]\ninsecure = true", "registry `http://r:5000` cannot be one"),
+        ("[registries]\n\"r:5000\" = true", "should be a table"),
+        ("[registry.\"r:5000\"]\ninsecure = true", "did you mean `registries`?"),
+    ] {
+        // A key of the root stands above all sections.
+        let text = if registries.starts_with("registries =") {
+            format!("{registries}\n{SOUND}")
+        } else {
+            with(registries)
+        };
+        let faults = faults(&text);
+        assert!(faults.len() == 1 && faults[0].1.contains(message), "{faults:?} for {registries}");
+        assert!(faults[0].0 == 1 || faults[0].0 > lines, "{faults:?}");
+    }
+}
+
+#[test]
+fn what_signatures_must_name_is_demanded_only_with_keys_that_sign() {
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let with = |keys: &str| format!("{keys}\n{SOUND}");
+    let text = with(&format!("trust = \"{KEY}\"\nrequire-named-signatures = true"));
+    let trust = parse(&text, Path::new("/app"), Needs::Everything).unwrap().trust;
+    assert_eq!(trust, Trust { keys: vec![KEY.to_owned()], named: true });
+    let alone = faults(&with("require-named-signatures = true"));
+    assert!(alone.len() == 1 && alone[0].0 == 1 && alone[0].1.contains("needs `trust`"), "{alone:?}");
+    assert!(parse(&with("require-named-signatures = false"), Path::new("/app"), Needs::Everything).is_ok());
 }
 
 #[test]

@@ -54,5 +54,8 @@ pub(super) fn changes(old: &Settings, ready: &Ready) -> String {
     if old.trust != new.trust {
         parts.push("changed `trust`".to_owned());
     }
+    if old.insecure_registries != new.insecure_registries {
+        parts.push("changed [registries]".to_owned());
+    }
     if parts.is_empty() { "nothing has changed".to_owned() } else { parts.join("; ") }
 }

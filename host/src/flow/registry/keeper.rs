@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::ledger::{Fenced, Ledger, answer};
 use super::prepare::{Look, Prepared};
+use super::remembered::remembered;
 use super::supply::Stamp;
 use super::{Error, Refusal, Tools};
 use crate::flow::clock::now;
@@ -17,7 +18,7 @@ use crate::flow::engine::{Change, Judged, Versions};
 use crate::flow::failpoint;
 use crate::flow::shards::HandlerIx;
 use crate::flow::trial::Judgement;
-use crate::sandbox::{Digest, Plugin};
+use crate::sandbox::Plugin;
 use crate::values::order::{Answer, Order};
 use crate::values::plugin::{PluginPlace, short};
 use crate::values::rollout::{Found, Hope, Rollout, Stage, Welcome};
@@ -293,7 +294,7 @@ impl Keeper {
         let mut live = Arc::clone(&self.versions.live);
         if let Some(digest) = next.live.as_deref().filter(|digest| !is(&live, digest)) {
             live = match remembered(tools, self.handler, &next, Some(digest)).await {
-                Some(plugin) => plugin,
+                Some(known) => known.plugin,
                 None => {
                     let version = short(digest);
                     return Ok(Err(format!(
@@ -356,31 +357,3 @@ pub(super) async fn refuse(
 
 /// After so long a source that gave nothing is asked again, in milliseconds.
 const AGAIN: u64 = 5_000;
-
-/// A version that is remembered, ready to run. None: it is no longer at hand, or may not run any more.
-pub(super) async fn remembered(
-    tools: &Tools,
-    handler: HandlerIx,
-    rollout: &Rollout,
-    digest: Option<&str>,
-) -> Option<Arc<Plugin>> {
-    let version = rollout.version(digest?)?;
-    let trust = &tools.settings.trust;
-    if !trust.is_empty() && !version.signed_by.as_ref().is_some_and(|key| trust.contains(key)) {
-        tracing::warn!(plugin = short(&version.digest), "version is not signed by anybody in `trust`");
-        return None;
-    }
-    let policy = Arc::clone(tools.policies.get(handler)?);
-    let loaded = tools.sandbox.stored(Digest::parse(&version.digest)?).await;
-    let plugin = match loaded {
-        Ok(code) => tools.sandbox.plugin(code?, policy).await,
-        Err(error) => Err(error),
-    };
-    if let Ok(plugin) = &plugin {
-        plugin.warm(tools.threads.metrics().num_workers()).await;
-    }
-    plugin
-        .map(Arc::new)
-        .map_err(|error| tracing::warn!(%error, plugin = short(&version.digest), "version cannot run"))
-        .ok()
-}

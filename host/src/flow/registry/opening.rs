@@ -6,16 +6,18 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use super::keeper::{Keeper, begin_trial, refuse, remembered};
+use super::keeper::{Keeper, begin_trial, refuse};
 use super::ledger::{Fenced, Ledger};
 use super::prepare::{Look, Prepared};
+use super::remembered::remembered;
 use super::supply::Stamp;
+use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::flow::clock::now;
 use crate::flow::engine::{Judged, Versions};
 use crate::flow::shards::HandlerIx;
 use crate::sandbox::Plugin;
-use crate::values::rollout::{Rollout, Stage};
+use crate::values::rollout::Stage;
 use crate::values::settings::HandlerSettings;
 
 /// How long a handler that has a live version waits for what its source offers, before events flow.
@@ -44,10 +46,16 @@ impl Keeper {
         if faults.is_empty() { Ok(keepers) } else { Err(Error::Plugins(faults)) }
     }
 
-    async fn open(tools: &Arc<Tools>, handler: HandlerIx, ledger: Ledger) -> Result<Opened, Failed> {
+    async fn open(tools: &Arc<Tools>, handler: HandlerIx, mut ledger: Ledger) -> Result<Opened, Failed> {
         let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
         let live = remembered(tools, handler, &ledger.rollout, ledger.rollout.live.as_deref()).await;
         let canary = remembered(tools, handler, &ledger.rollout, ledger.rollout.canary.as_deref()).await;
+        for known in [&live, &canary].into_iter().flatten() {
+            let Some(Vouched { by, release }) = &known.vouched else { continue };
+            let digest = known.plugin.digest().to_string();
+            ledger.change(tools, |rollout| rollout.vouch(&digest, by, release)).await?;
+        }
+        let [live, canary] = [live, canary].map(|known| known.map(|known| known.plugin));
         let settings = Arc::clone(settings);
         let mut opening = Opening { tools, handler, settings, ledger, again: None };
         let (stamp, versions) = opening.choose(live, canary).await?;
@@ -164,7 +172,7 @@ impl Opening<'_> {
             .change(self.tools, |rollout| {
                 rollout.canary = None;
                 if live {
-                    *rollout = Rollout { order: rollout.order, ..Rollout::default() };
+                    rollout.begin_anew();
                 }
             })
             .await

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
 use super::proof;
-use super::supply::{Sources, Stamp, verify};
+use super::supply::{Offer, Sources, Stamp};
+use super::trust::{self, Demand, Vouched};
 use super::{Refusal, Tools};
 use crate::flow::clock;
 use crate::flow::shards::HandlerIx;
-use crate::sandbox::{Digest, Plugin, Policy, Sandbox};
-use crate::values::plugin::PluginSource;
+use crate::sandbox::{self, Digest, Plugin, Policy, Sandbox, off_thread};
+use crate::values::claims::Release;
 use crate::values::rollout::{Found, Rollout, Welcome};
-use crate::values::settings::HandlerSettings;
+use crate::values::settings::{HandlerSettings, Trust};
 
 /// What came of a look at a source.
 pub(super) enum Prepared {
@@ -46,18 +47,27 @@ impl Look {
             Ok(None) => return (self.stamp, Prepared::Nothing),
             Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
         };
-        let digest = Digest::of(&offer.wasm).to_string();
+        let (offer, digest) = match hashed(offer).await {
+            Ok(hashed) => hashed,
+            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+        };
         let source = settings.plugin.to_string();
-        let mut found = Found { digest, version: None, source, signed_by: None };
+        let mut found = Found { digest, source, ..Found::default() };
         match self.rollout.welcome(&found.digest, clock::now()) {
             Welcome::Take => {}
             Welcome::Known => return (stamp, Prepared::Nothing),
             unwelcome => return (stamp, Prepared::Unwelcome(found, unwelcome)),
         }
-        match verify(&settings.plugin, &offer, &found.digest, &self.tools.settings.trust) {
-            Ok(key) => found.signed_by = key,
+        let demand = Demand::of(&settings, &self.tools.settings.trust);
+        let accepted = self.rollout.newest().clone();
+        let offer = match verified(demand, (offer, found.digest.clone()), accepted).await {
+            Ok((offer, vouched)) => {
+                // Not before: what is refused does not take the place of a signature that holds.
+                trust::note(&mut found, offer.signature.as_deref(), vouched);
+                offer
+            }
             Err(refusal) => return (stamp, Prepared::Refused(Some(found), refusal)),
-        }
+        };
         tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
         match self.admit((offer.wasm, permit), &mut found, policy).await {
             Ok((plugin, proved)) => (stamp, Prepared::Ready(found, plugin, proved)),
@@ -93,17 +103,39 @@ impl Look {
     }
 }
 
+/// An offer and its digest. A large one takes a while.
+async fn hashed(offer: Offer) -> Result<(Offer, String), sandbox::Error> {
+    off_thread(move || {
+        let digest = Digest::of(&offer.wasm).to_string();
+        (offer, digest)
+    })
+    .await
+}
+
+/// An offer that is what the handler demands.
+async fn verified(
+    demand: Demand,
+    (offer, digest): (Offer, String),
+    accepted: Release,
+) -> Result<(Offer, Option<Vouched>), Refusal> {
+    off_thread(move || {
+        let vouched = demand.verify(&offer, &digest, &accepted)?;
+        Ok((offer, vouched))
+    })
+    .await?
+}
+
 /// What a handler's source offers now, verified and ready to run under a policy. For whoever looks at one version, without
 /// a host.
 pub async fn prepare_first(
     sources: Sources<'_>,
     sandbox: &Sandbox,
-    (source, trust): (&PluginSource, &[String]),
+    (handler, trust): (&HandlerSettings, &Trust),
     policy: Arc<Policy>,
 ) -> Result<Arc<Plugin>, Refusal> {
-    let offered = sources.offer(source, &Stamp::default()).await?;
+    let offered = sources.offer(&handler.plugin, &Stamp::default()).await?;
     let (offer, _) = offered.expect("there was no offer before");
-    verify(source, &offer, &Digest::of(&offer.wasm).to_string(), trust)?;
+    let (offer, _) = verified(Demand::of(handler, trust), hashed(offer).await?, Release::default()).await?;
     let code = sandbox.load(offer.wasm).await?;
     Ok(Arc::new(sandbox.plugin(code, policy).await?))
 }

@@ -6,17 +6,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
 use super::{Refusal, SourceError, Tools};
-use crate::broker;
+use crate::broker::{self, Part};
 use crate::flow::shards::HandlerIx;
 use crate::sandbox::{Call, Code, Plugin};
 use crate::values::effects::{Effects, Message, StateChange};
+use crate::values::event::Event;
 use crate::values::key::Key;
 use crate::values::refusal::refusal;
 use crate::values::rollout::ProofPolicy;
 use crate::values::settings::HandlerSettings;
+use crate::values::subject::{Pattern, common_cover};
 use crate::values::verdict::Verdict;
 
 /// Differences that are told in words.
@@ -91,35 +94,52 @@ impl Shadow {
         let mut proof = Proof::default();
         let (stream, filters) = (Arc::clone(&self.settings.stream), self.settings.subscribe.clone());
         let broker = self.tools.broker.clone();
-        let (start, mut left) = start(&broker, &stream, &self.settings, wanted).await?;
-        let mut events = broker.tail(&stream, &filters, Some(start)).await?;
-        while left > 0 {
-            let stored = events.next().await?;
-            left -= 1;
-            if left >= wanted || stored.marker || self.tools.names.is_internal(&stored.subject) {
+        let (start, there) = start(&broker, &stream, &self.settings, wanted).await?;
+        let cover = common_cover(&filters);
+        let cover = cover.as_ref().map_or(">", Pattern::as_str);
+        let events = broker.all(&stream, cover, start, Part::Whole).await?;
+        let mut events = std::pin::pin!(events);
+        let mut seen = 0;
+        // Ends with what was the end of the stream when it began, however many were removed before they were read.
+        while let Some(stored) = events.try_next().await? {
+            if !filters.iter().any(|filter| filter.matches(&stored.subject)) {
                 continue;
             }
-            let event = Arc::new(stored.into_event(&stream));
-            if refusal(&event).is_some() {
+            seen += 1;
+            if seen > there {
+                break;
+            }
+            let early = there - seen >= wanted;
+            if early || stored.marker || self.tools.names.is_internal(&stored.subject) {
                 continue;
             }
-            let Ok(key) = self.settings.key.key(&event) else { continue };
-            let state = self.state(&key).await?;
-            let call = Call { event: Arc::clone(&event), key: key.clone(), attempt: 1, state };
-            let before = self.live.run(call.clone()).await.verdict;
-            let after = self.new.run(call).await.verdict;
-            proof.events += 1;
-            if let Some(difference) = difference(&before, &after) {
-                proof.differ += 1;
-                if proof.differences.len() < TOLD {
-                    proof.differences.push(format!("{}: {difference}", event.id()));
-                }
-            }
-            self.keep(key, before);
+            self.compare(&mut proof, stored.into_event(&stream)).await?;
             // Events go before.
             tokio::task::yield_now().await;
         }
         Ok(proof)
+    }
+
+    /// Runs an event with both versions, if one of them would be given it.
+    async fn compare(&mut self, proof: &mut Proof, event: Event) -> Result<(), broker::Error> {
+        let Ok(key) = self.settings.key.key(&event) else { return Ok(()) };
+        if refusal(&event).is_some() {
+            return Ok(());
+        }
+        let event = Arc::new(event);
+        let state = self.state(&key).await?;
+        let call = Call { event: Arc::clone(&event), key: key.clone(), attempt: 1, state };
+        let before = self.live.run(call.clone()).await.verdict;
+        let after = self.new.run(call).await.verdict;
+        proof.events += 1;
+        if let Some(difference) = difference(&before, &after) {
+            proof.differ += 1;
+            if proof.differences.len() < TOLD {
+                proof.differences.push(format!("{}: {difference}", event.id()));
+            }
+        }
+        self.keep(key, before);
+        Ok(())
     }
 
     /// The state that the key has now, or that the live version has left here.

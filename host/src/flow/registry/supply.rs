@@ -3,9 +3,11 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Refusal, SourceError, Tools};
+use tokio::io::AsyncReadExt;
+
+use super::{SourceError, Tools};
 use crate::sandbox::{self, MAX_COMPONENT};
-use crate::source::oci;
+use crate::source::{oci, signature};
 use crate::values::plugin::{PluginPlace, PluginSource};
 
 /// A component as its source gives it.
@@ -51,7 +53,7 @@ impl Sources<'_> {
                     return Ok(None);
                 }
                 let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
-                let signature = tokio::fs::read_to_string(beside).await.ok();
+                let signature = read_signature(beside.as_ref()).await;
                 Ok(Some((Offer { wasm, signature }, stamp)))
             }
             PluginPlace::Object(object) => {
@@ -81,6 +83,14 @@ impl Sources<'_> {
     }
 }
 
+/// A signature's text, as far as one can be long. None: it cannot be read, or is not text.
+async fn read_signature(path: &Path) -> Option<String> {
+    let file = tokio::fs::File::open(path).await.ok()?;
+    let mut text = String::new();
+    file.take(signature::MAX_TEXT as u64 + 1).read_to_string(&mut text).await.ok()?;
+    Some(text)
+}
+
 /// What tells a file from what it was before.
 async fn written(path: &Path) -> String {
     match tokio::fs::metadata(path).await {
@@ -90,17 +100,4 @@ async fn written(path: &Path) -> String {
         }
         Err(_) => "none".to_owned(),
     }
-}
-
-/// Whether an offer is what the file names, and signed by somebody who is trusted; by whom.
-pub(super) fn verify(
-    source: &PluginSource,
-    offer: &Offer,
-    digest: &str,
-    trust: &[String],
-) -> Result<Option<String>, Refusal> {
-    if let Some(wanted) = source.digest.as_deref().filter(|wanted| *wanted != digest) {
-        return Err(Refusal::Digest { found: digest.to_owned(), wanted: wanted.to_owned() });
-    }
-    Ok(crate::source::signature::verify(&offer.wasm, offer.signature.as_deref(), trust)?)
 }

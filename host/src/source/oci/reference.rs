@@ -59,25 +59,31 @@ impl Reference {
         self.digest.as_deref()
     }
 
-    /// Whether the registry is on this machine. Only then is it talked to without TLS.
+    /// What stands between the registry and the tag.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The digest or tag by which the registry is asked.
+    pub(super) fn version(&self) -> &str {
+        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+    }
+
+    /// Whether the registry is on this machine. Then it is talked to without TLS.
     pub fn is_loopback(&self) -> bool {
         let host = self.registry.parse::<Authority>().map(|authority| authority.host().to_owned());
         let host = host.unwrap_or_default();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
+}
 
-    /// The same as the library writes it.
-    pub(super) fn image(&self) -> oci_client::Reference {
-        let (registry, repository) = (self.registry.to_string(), self.repository.to_string());
-        match &self.digest {
-            Some(digest) => oci_client::Reference::with_digest(registry, repository, digest.to_string()),
-            None => {
-                let tag = self.tag.as_deref().unwrap_or("latest").to_owned();
-                oci_client::Reference::with_tag(registry, repository, tag)
-            }
-        }
+/// Whether a text can name a registry, as it does in a reference.
+pub fn check_registry(registry: &str) -> Result<(), Error> {
+    if registry.contains('@') || registry.parse::<Authority>().is_err() {
+        return Err(Error::Registry(shown(registry)));
     }
+    Ok(())
 }
 
 impl fmt::Display for Reference {
@@ -104,9 +110,7 @@ impl FromStr for Reference {
             return Err(Error::NoRegistry(shown(text)));
         }
         let (repository, tag) = split(path, path.rfind(':'));
-        if registry.contains('@') || registry.parse::<Authority>().is_err() {
-            return Err(Error::Registry(shown(registry)));
-        }
+        check_registry(registry)?;
         if repository.len() > MAX_REPOSITORY || !repository.split('/').all(is_part) {
             return Err(Error::Repository(shown(repository)));
         }
@@ -178,10 +182,10 @@ mod tests {
 
     #[test]
     fn a_reference_without_tag_means_the_latest_and_a_digest_rules() {
-        let image = |text: &str| text.parse::<Reference>().unwrap().image();
-        assert_eq!(image("ghcr.io/credit").tag(), Some("latest"));
-        let pinned = image(&format!("ghcr.io/credit:1@sha256:{HEX}"));
-        assert_eq!((pinned.tag(), pinned.digest()), (None, Some(&*format!("sha256:{HEX}"))));
+        let version = |text: &str| text.parse::<Reference>().unwrap().version().to_owned();
+        assert_eq!(version("ghcr.io/credit"), "latest");
+        assert_eq!(version("ghcr.io/credit:1"), "1");
+        assert_eq!(version(&format!("ghcr.io/credit:1@sha256:{HEX}")), format!("sha256:{HEX}"));
     }
 
     #[test]
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_registries_of_this_machine_go_without_tls() {
+    fn only_what_stands_for_this_machine_is_on_it() {
         for (registry, loopback) in [
             ("localhost", true),
             ("localhost:5000", true),
