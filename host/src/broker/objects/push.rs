@@ -89,23 +89,31 @@ impl Broker {
     }
 
     async fn put_chunks(&self, subject: &str, wasm: &[u8]) -> Result<Chunks, String> {
-        let (mut hasher, mut count) = (Sha256::new(), 0);
+        let (mut hasher, mut count, mut outcome) = (Sha256::new(), 0, Ok(()));
         let mut under_way = FuturesOrdered::new();
         for chunk in wasm.chunks(self.chunk_size()) {
             if under_way.len() >= UNDER_WAY
                 && let Some(stored) = under_way.next().await
             {
-                stored?;
+                outcome = stored;
+            }
+            if outcome.is_err() {
+                break;
             }
             hasher.update(chunk);
             count += 1;
-            let sent = self.jetstream.publish(subject.to_owned(), Bytes::copy_from_slice(chunk)).await;
-            let sent = sent.map_err(|error| chain(&error))?;
-            under_way.push_back(async { sent.await.map(drop).map_err(|error| chain(&error)) });
+            match self.jetstream.publish(subject.to_owned(), Bytes::copy_from_slice(chunk)).await {
+                Ok(sent) => {
+                    under_way.push_back(async { sent.await.map(drop).map_err(|error| chain(&error)) });
+                }
+                Err(error) => outcome = Err(chain(&error)),
+            }
         }
+        // After a failure too: what is under way would be stored behind whoever removes the others.
         while let Some(stored) = under_way.next().await {
-            stored?;
+            outcome = outcome.and(stored);
         }
+        outcome?;
         Ok(Chunks { count, digest: format!("{DIGEST_PREFIX}{}", URL_SAFE.encode(hasher.finalize())) })
     }
 
