@@ -9,13 +9,12 @@ use heddle_tests::{App, Checker, Cluster, Host, wait_for};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long an election takes at the most. Where the stream's leader is elsewhere, the cluster's own may be on the node
-/// that is gone, and must be there before a cursor gets another consumer.
-const ELECTION: Duration = Duration::from_secs(8);
+/// How long effects may be away where the node that is gone leads nothing that they need. Measured: 1.3 s.
+const NOTICED: Duration = Duration::from_secs(3);
 
-/// How much longer than an election the effects may be away. Measured are mostly 0.1 to 2 s. More where the cluster places
-/// a consumer on the dead node, or the answer to a commit is lost on the way.
-const BEYOND_THE_ELECTION: Duration = Duration::from_secs(8);
+/// How much longer than events they may be away where it leads the stream. Measured: up to 0.6 s; what is above 1 s is for a
+/// machine that runs other tests meanwhile.
+const BEYOND_THE_ELECTION: Duration = Duration::from_secs(2);
 
 /// How often an event is published.
 const PACE: Duration = Duration::from_millis(4);
@@ -68,7 +67,8 @@ impl Scene {
         let (stop, stopped) = watch::channel(false);
         let mut publishing = JoinSet::new();
         publishing.spawn(publish(Arc::clone(&checker), stopped));
-        checker.wait_for("out.>", 100).await;
+        let before = checker.count("out.>").await.unwrap_or(0);
+        checker.wait_for("out.>", before + 100).await;
         fault(&mut self.cluster).await;
         let before = checker.count("out.>").await.unwrap_or(0);
         checker.wait_for("out.>", before + 300).await;
@@ -129,7 +129,9 @@ impl Scene {
             let info = message.info().ok()?;
             let (pending, sequence, time) = (info.pending, info.stream_sequence, info.published);
             read += 1;
-            if let Some(last) = last.replace(time).filter(|_| sequence > begin) {
+            if sequence > begin
+                && let Some(last) = last.replace(time)
+            {
                 longest = longest.max(Duration::try_from(time - last).unwrap_or_default());
             }
             if pending == 0 {
@@ -145,8 +147,7 @@ async fn a_frozen_node_under_the_hosts_connections_holds_effects_up_for_a_moment
     let mut scene = Scene::set(2).await;
     let gaps = scene.gaps(async |cluster| cluster.freeze(0), async |cluster| cluster.thaw(0)).await;
     println!("frozen node that does not lead: {gaps:?}");
-    // 1.3 to 1.5 s where the node does not lead the cluster either.
-    assert!(gaps.effects < ELECTION + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
+    assert!(gaps.effects < gaps.events + NOTICED, "{gaps:?} {}", scene.log());
     assert_eq!(scene.cluster.connections(0, scene.host.id()), 0, "the host is with another node");
     assert_eq!(scene.host.stop().await, 0);
 }
@@ -156,7 +157,7 @@ async fn a_frozen_leader_holds_effects_up_no_longer_than_the_election() {
     let mut scene = Scene::set(0).await;
     let gaps = scene.gaps(async |cluster| cluster.freeze(0), async |cluster| cluster.thaw(0)).await;
     println!("frozen leader: {gaps:?}");
-    assert!(gaps.effects < gaps.events.max(ELECTION) + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
+    assert!(gaps.effects < gaps.events + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
     assert_eq!(scene.host.stop().await, 0);
 }
 
@@ -169,7 +170,7 @@ async fn a_killed_node_holds_effects_up_no_longer_than_the_election() {
             .gaps(async |cluster| cluster.kill(killed).await, async |cluster| cluster.restart(killed))
             .await;
         println!("killed node {killed}: {gaps:?}");
-        assert!(gaps.effects < gaps.events.max(ELECTION) + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
+        assert!(gaps.effects < gaps.events + BEYOND_THE_ELECTION, "{gaps:?} {}", scene.log());
     }
     assert_eq!(scene.host.stop().await, 0);
 }

@@ -72,7 +72,9 @@ pub async fn store(
         }
         let (word, delay) = trouble.failed(&problem, &origins.stream, began.elapsed());
         match word {
-            Word::Nothing => {}
+            Word::Nothing => {
+                tracing::debug!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+            }
             Word::Warn => {
                 tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
             }
