@@ -83,14 +83,14 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// What [`say!`] does.
+/// What `say!` does.
 pub fn line(text: fmt::Arguments<'_>) -> Result<(), Error> {
     let mut text = visible_lines(&text.to_string()).into_owned();
     text.push('\n');
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
-/// What [`complain!`] does. Without a reader, there is nobody to say it to.
+/// What `complain!` does. Without a reader, there is nobody to say it to.
 pub fn fault(text: fmt::Arguments<'_>) {
     let mut text = visible_lines(&text.to_string()).into_owned();
     text.push('\n');

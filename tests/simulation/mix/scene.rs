@@ -72,7 +72,7 @@ impl Scene {
     }
 
     pub(super) fn is_clean(&self, sequence: u64) -> bool {
-        self.key(sequence) % 2 == 0
+        self.key(sequence).is_multiple_of(2)
     }
 
     pub(super) fn fate(&self, sequence: u64) -> Fate {

@@ -1,3 +1,5 @@
+//! A registry that is asked: what it may send, and what is believed of it.
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

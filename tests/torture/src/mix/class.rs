@@ -39,7 +39,7 @@ impl Class {
 
     /// How an event fares: the same whenever it is asked for.
     pub(super) fn of(seed: u64, cell: &Cell, number: u64) -> Self {
-        if Class::key(seed, cell.keys, number) % 2 == 0 {
+        if Class::key(seed, cell.keys, number).is_multiple_of(2) {
             return Class::Ok;
         }
         let mut random = StdRng::seed_from_u64(seed ^ number);

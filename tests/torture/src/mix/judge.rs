@@ -115,7 +115,8 @@ impl Verdict {
 /// The number in an event's own instructions: that of the last one.
 fn number_of(payload: &str) -> Result<u64> {
     let document: serde_json::Value = serde_json::from_str(payload)?;
-    let last =
-        document["do"].as_array().and_then(|all| all.last()).context("an event without instructions")?;
-    last["publish"]["payload"].as_str().context("an event without a number")?.parse().context("not a number")
+    let steps = document.get("do").and_then(|all| all.as_array());
+    let last = steps.and_then(|all| all.last()).context("an event without instructions")?;
+    let number = last.pointer("/publish/payload").and_then(|number| number.as_str());
+    number.context("an event without a number")?.parse().context("not a number")
 }
