@@ -92,9 +92,8 @@ impl Scene {
             let all = checker.rows("in.").await.len() == events;
             (all && checker.faults().await.is_empty()).then_some(())
         });
-        if tokio::time::timeout(Duration::from_secs(30), sound).await.is_err() {
-            panic!("{:?} {}", checker.faults().await, self.log());
-        }
+        let sound = tokio::time::timeout(Duration::from_secs(30), sound).await;
+        assert!(sound.is_ok(), "{:?} {}", checker.faults().await, self.log());
     }
 
     /// Where the stream ends.

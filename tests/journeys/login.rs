@@ -13,7 +13,7 @@ const SETTING: &str = "hush-s3tting";
 /// A server with a configuration. Tests log in as `probe`.
 async fn server(config: &str) -> Server {
     let folder = Server::prepare();
-    std::fs::write(folder.path().join(CONFIG), config).unwrap();
+    std::fs::write(folder.path().join(CONFIG), config).expect("the folder is ours");
     Server::start_in(folder).await
 }
 
@@ -100,9 +100,10 @@ fn nkey() -> (String, String) {
 fn accept(server: &Server, key: &str) {
     let config =
         format!("authorization {{ users = [{{ nkey: {key} }}, {{ user: probe, password: probe }}] }}");
-    std::fs::write(server.folder().join(CONFIG), config).unwrap();
+    std::fs::write(server.folder().join(CONFIG), config).expect("the folder is ours");
     let id = i32::try_from(server.pid()).ok().and_then(rustix::process::Pid::from_raw);
-    rustix::process::kill_process(id.expect("the server runs"), rustix::process::Signal::HUP).unwrap();
+    let told = rustix::process::kill_process(id.expect("the server runs"), rustix::process::Signal::HUP);
+    told.expect("the server is ours");
 }
 
 async fn refuses(host: &mut Host) {
@@ -162,7 +163,9 @@ async fn a_server_without_jetstream_is_named_and_not_waited_for() {
 
 /// A hub with JetStream and a leaf without, both for the account of `app`.
 async fn hub_and_leaf() -> (Server, Server) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    drop(listener);
     let accounts = |jetstream: &str| {
         format!(
             "accounts {{ APP: {{ {jetstream} users: [{{ user: probe, password: probe }}] }}, $SYS: {{ users: [{{ user: sys, password: sys }}] }} }}\nno_auth_user: probe\n"
@@ -199,10 +202,10 @@ async fn jetstream_of_another_domain_is_reached_by_its_name_or_prefix() {
 /// Replaces what a mounted secret shows, as Kubernetes does: a link to a folder is renamed over another.
 fn mount(folder: &Path, version: &str, text: &str) {
     let data = folder.join(version);
-    std::fs::create_dir_all(&data).unwrap();
-    std::fs::write(data.join("key"), text).unwrap();
-    std::os::unix::fs::symlink(version, folder.join("..new")).unwrap();
-    std::fs::rename(folder.join("..new"), folder.join("..data")).unwrap();
+    std::fs::create_dir_all(&data).expect("the folder is ours");
+    std::fs::write(data.join("key"), text).expect("the folder is ours");
+    std::os::unix::fs::symlink(version, folder.join("..new")).expect("the folder is ours");
+    std::fs::rename(folder.join("..new"), folder.join("..data")).expect("the folder is ours");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,7 +35,7 @@ fn raw(server: &Server, lines: &[u8]) {
         let mut buffer = [0; 4096];
         let count = connection.read(&mut buffer).expect("it answers");
         assert!(count > 0, "the server has closed the connection: {answer}");
-        answer.push_str(&text(&buffer[..count]));
+        answer.push_str(&text(buffer.get(..count).unwrap_or_default()));
     }
 }
 

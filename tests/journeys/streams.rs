@@ -53,7 +53,8 @@ fn text(bytes: &[u8]) -> String {
 async fn status(app: &App, server: &Server, handler: &str) -> Value {
     let output = app.output(&["status", "--json", "--url", &server.url()]).await;
     let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    status["handlers"][handler].clone()
+    let row = status.get("handlers").and_then(|handlers| handlers.get(handler));
+    row.cloned().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,8 +191,8 @@ async fn a_setting_that_cannot_work_any_more_is_said_once_while_events_flow_on()
 /// Deletes EXT, creates it again and publishes so many events.
 async fn recreate(server: &Server, checker: &Checker, events: usize) {
     let jetstream = server.jetstream().await;
-    jetstream.delete_stream("EXT").await.unwrap();
-    jetstream.create_stream(foreign()).await.unwrap();
+    jetstream.delete_stream("EXT").await.expect("the server is ours");
+    jetstream.create_stream(foreign()).await.expect("the server is ours");
     for _ in 0..events {
         checker.publish("ext.a", publish("out.e")).await;
     }
@@ -201,7 +202,7 @@ async fn recreate(server: &Server, checker: &Checker, events: usize) {
 async fn handled(app: &App) -> (Server, Checker, heddle_tests::Host) {
     let server = Server::start().await;
     let jetstream = server.jetstream().await;
-    jetstream.create_stream(foreign()).await.unwrap();
+    jetstream.create_stream(foreign()).await.expect("the server is ours");
     let host = app.start(&server.url()).await;
     let checker = Checker::new(jetstream, "T");
     for _ in 0..3 {

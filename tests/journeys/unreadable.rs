@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use heddle_tests::{App, Checker, RawMessage, Server, Wire, wait_for};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use serde_json::{Value, json};
 
@@ -195,7 +196,7 @@ fn random_block(random: &mut StdRng) -> Vec<u8> {
         _ => {
             let mut block = if random.random_bool(0.8) { b"NATS/1.0\r\n".to_vec() } else { Vec::new() };
             for _ in 0..random.random_range(0..5) {
-                block.extend(PIECES[random.random_range(0..PIECES.len())]);
+                block.extend(PIECES.choose(random).expect("there are pieces").iter());
             }
             block
         }

@@ -5,7 +5,6 @@
 //! has a new version (`values/derivation.rs`). `HEDDLE_BLESS=1` agrees upon what is there.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -29,8 +28,11 @@ use crate::bench::{TIME, policy, sandbox_with};
 
 const STREAM: &str = "S";
 
-/// Subject, header and payload of the events, in the order of their sequences.
-const EVENTS: [(&str, Option<(&str, &str)>, &str); 6] = [
+/// Subject, header and payload of an event.
+type Given = (&'static str, Option<(&'static str, &'static str)>, &'static str);
+
+/// In the order of their sequences.
+const EVENTS: [Given; 6] = [
     ("in.a", None, "1"),
     ("in.b", Some(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")), "2"),
     ("in.a", Some(("Heddle-Correlation", "order-7")), "3"),
@@ -56,7 +58,7 @@ fn events() -> impl Iterator<Item = Arc<Event>> {
 fn plan() -> Plan {
     Plan {
         host: "h0123456789ab".into(),
-        shards: NonZeroU16::new(4).unwrap(),
+        shards: NonZeroU16::new(4).expect("4 is not 0"),
         handlers: vec![("h".into(), STREAM.into())],
         streams: BTreeMap::from([(STREAM.to_owned(), 1)]),
         keys: vec!["{subject.1}".into()],
@@ -81,7 +83,8 @@ fn beginning(plan: &Plan) -> Vec<Checkpoint> {
 
 /// The batches that come of the events.
 async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
-    let (plan, template) = (plan(), "{subject.1}".parse::<KeyTemplate>().unwrap());
+    let (plan, template) = (plan(), "{subject.1}".parse::<KeyTemplate>());
+    let template = template.expect("the template is sound");
     let checkpoints = beginning(&plan);
     let origins = Origins {
         names: Names::new("golden"),
@@ -97,7 +100,7 @@ async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
     let mut states: HashMap<String, Bytes> = HashMap::new();
     let mut actions = Vec::new();
     for event in events() {
-        let key = template.key(&event).unwrap();
+        let key = template.key(&event).expect("every event has a key");
         let place = Place { shard: key.shard(shards.count()), handler: 0 };
         shards.read(0, Arc::clone(&event), key.clone(), 0, &mut actions);
         actions.clear();
@@ -131,13 +134,13 @@ async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
 fn written(messages: &[BatchMessage]) -> String {
     let mut text = String::new();
     for message in messages {
-        writeln!(text, "{}", message.subject).unwrap();
+        text += &format!("{}\n", message.subject);
         for (name, value) in message.headers.iter() {
-            writeln!(text, "  {name}: {value}").unwrap();
+            text += &format!("  {name}: {value}\n");
         }
         for row in message.payload.chunks(32) {
             let bytes: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(text, "  {}", bytes.join(" ")).unwrap();
+            text += &format!("  {}\n", bytes.join(" "));
         }
     }
     text

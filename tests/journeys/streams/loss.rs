@@ -15,7 +15,7 @@ async fn gone(checker: &Checker, subject: &str) {
 /// Waits until `heddle status` counts so many lost events of the handler `h`.
 async fn lost(app: &App, server: &Server, events: u64) {
     wait_for("status counts what is lost", || async {
-        (status(app, server, "h").await["lost"] == events).then_some(())
+        (status(app, server, "h").await.get("lost")? == events).then_some(())
     })
     .await;
 }
