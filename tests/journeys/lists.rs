@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use heddle_tests::{App, Checker, Host, Proxy, Server, wait_for};
+use heddle_tests::{App, Checker, Host, Proxy, RawMessage, Server, Wire, wait_for};
 use serde_json::{Value, json};
 
 /// Keys of the journeys: many enough for a list to be cut in its middle.
@@ -81,6 +81,35 @@ async fn a_connection_that_is_cut_in_a_sweep_costs_no_key_its_state() {
     checker.publish_count("busy", &[]).await;
     checker.wait_for("out.>", events + KEYS + 1).await;
     assert_eq!(checker.faults().await, Vec::<String>::new());
+    is_stopped(host).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_ends_the_connection_of_a_sweep_stops_no_commit() {
+    let server = Server::start().await;
+    let app = App::contrary("")
+        .with("shards = 4", "shards = 1")
+        .with("subjects = [\"in.>\", \"out.>\"]", "subjects = [\"in.>\", \"out.>\"]\nstale-states = 100");
+    let mut host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    checker.publish_count("busy", &[]).await;
+    checker.wait_for("out.>", 1).await;
+    // The client library gives the connection up for good that reads this. It belongs to no key that there is.
+    let mut wire = Wire::connect(&server).await;
+    wire.publish_one(RawMessage::with_lines(b"_heddle.t.state.0.h.other", b"X: a\rb", b"1")).await;
+    let mut events = 1;
+    let ended = "connection has ended for good; another one takes its place";
+    while !host.log().contains(ended) {
+        for _ in 0..10 {
+            checker.publish_count("busy", &[]).await;
+        }
+        events += 10;
+        checker.wait_for("out.>", events).await;
+        assert!(events < 20_000, "no sweep reads it: {}", host.log());
+    }
+    host.wait_for_line(ended).await;
+    checker.publish_counts(20, 20).await;
+    checker.wait_for("out.>", events + 20).await;
     is_stopped(host).await;
 }
 

@@ -119,6 +119,7 @@ impl Service {
             async move { patience::until_there(|| async { Ok(Broker::connect(nats, &name).await?) }).await }
         };
         let (broker, reading) = (connect("commit").await?, connect("read").await?);
+        broker.read_through(&reading);
         let names = Names::new(&settings.app);
         let provide = || async {
             let began = Instant::now();

@@ -37,6 +37,15 @@ impl Broker {
     /// # Errors
     /// [`may_pass`](Error::may_pass) says whether it may come about later.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, Error> {
+        Broker::connect_with(settings, name, Denials::new(settings)).await
+    }
+
+    /// The same, for a connection that goes on with what was denied to the one before.
+    pub(super) async fn connect_with(
+        settings: &NatsSettings,
+        name: &str,
+        denials: Denials,
+    ) -> Result<Self, Error> {
         let began = Instant::now();
         let url: Arc<str> = settings.url.to_string().into();
         let addresses = settings.url.addresses().map_err(|error| Error::Address(error.to_string()))?;
@@ -46,7 +55,6 @@ impl Broker {
         let login = Login::new(settings, Arc::clone(&rotation));
         // What is wrong with the login here is not for the server to say.
         login.answer(b"").await?;
-        let denials = Denials::new(settings);
         let line = Line { name: name.to_owned(), rotation, login, losses: watch::Sender::new(0), denials };
         let mut timeout = CONNECT_TIMEOUT;
         loop {

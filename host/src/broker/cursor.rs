@@ -7,6 +7,7 @@
 //! [one by one](one_by_one).
 
 mod consumer;
+mod end;
 mod one_by_one;
 mod stop;
 
@@ -25,7 +26,7 @@ use stop::{Again, Stop};
 
 use super::connect::chain;
 use super::consumer::INACTIVE;
-use super::{Broker, Error, StreamState, headers, nanos};
+use super::{Broker, Error, headers, nanos};
 use crate::values::event::{Event, Source};
 use crate::values::subject::Pattern;
 
@@ -125,6 +126,7 @@ impl Broker {
             caution: Caution::default(),
             silent: false,
             patience: FIRST_PATIENCE,
+            short_since: None,
         };
         (Cursor { deliveries }, reader.run())
     }
@@ -153,6 +155,8 @@ struct Reader {
     silent: bool,
     /// How long a request waits that makes a consumer.
     patience: Duration,
+    /// Since when the stream seems to end before what has been read.
+    short_since: Option<Instant>,
 }
 
 impl Reader {
@@ -264,6 +268,9 @@ impl Reader {
             };
             marked = false;
             mismatches = 0;
+            if matches!(first, Some(Ok(_))) {
+                self.paused = false;
+            }
             self.patience = FIRST_PATIENCE;
             let mut batch =
                 CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
@@ -349,50 +356,19 @@ impl Reader {
         Ok(())
     }
 
-    /// When a cursor is quiet: everything that is left for it has been seen. Says whether the consumer agrees with what has
-    /// arrived.
+    /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
+    /// with what has arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
         let info = consumer.get_info().await.map_err(|e| Error::asked("look up the cursor", &e))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
-        if agrees {
-            // How far this very consumer has looked, which may be less: what is gone, it does not say to have passed.
-            let next = (info.delivered.stream_sequence + 1).max(self.behind_what_is_gone().await?);
-            if next > self.next {
-                let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
-                self.hand_on(none).await?;
-            }
+        // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
+        // that the consumer reads.
+        let looked_at = info.delivered.stream_sequence;
+        if agrees && looked_at >= self.next {
+            let next = looked_at + 1;
+            let none = CursorEvents { events: Vec::new(), markers: Vec::new(), next, pending: 0 };
+            self.hand_on(none).await?;
         }
         Ok(agrees)
-    }
-
-    /// The end of the stream, if nothing is left before it that is to be handed on.
-    async fn behind_what_is_gone(&self) -> Result<u64, Stop> {
-        // In this order, and both by the stream's leader: a copy, which the consumer may read, can be behind, and what is
-        // stored meanwhile lies behind this end.
-        let last = self.check_stream().await?.last;
-        if last < self.next {
-            return Ok(self.next);
-        }
-        let found = self.broker.raw_next(&self.plan.stream, &self.read_filter, self.next).await?;
-        Ok(if found.is_none() { last + 1 } else { self.next })
-    }
-
-    async fn check_stream(&self) -> Result<StreamState, Stop> {
-        let state = self.broker.stream_state(&self.plan.stream).await?;
-        if state.created != self.plan.created {
-            return Err(Stop::Lost(format!(
-                "stream `{}` was recreated: its sequences mean other events now",
-                self.plan.stream
-            )));
-        }
-        if state.last + 1 < self.next {
-            return Err(Stop::Lost(format!(
-                "stream `{}` ends at {}, but events up to {} have been read: its end was lost",
-                self.plan.stream,
-                state.last,
-                self.next - 1
-            )));
-        }
-        Ok(state)
     }
 }

@@ -119,7 +119,7 @@ impl Broker {
     pub(super) fn list(&self, wanted: Wanted) -> List {
         let filter = wanted.filter.as_deref().unwrap_or(">");
         let what = format!("list the messages under `{filter}` of stream `{}`", wanted.stream);
-        let broker = self.clone();
+        let broker = self.for_reading();
         List { broker, wanted, what, until: None, source: None, last: 0, ended: false, failures: 0 }
     }
 
@@ -309,6 +309,10 @@ impl List {
         }
         tracing::debug!(list = self.what, cause, behind = self.last, "list is interrupted; going on");
         tokio::time::sleep(delay(self.failures)).await;
+        // If there is none, the next try says why.
+        if let Ok(living) = self.broker.living().await {
+            self.broker = living;
+        }
         let row = if self.failures == READ_SINGLY_AFTER { self.read_singly().await } else { None };
         self.failures = if row.is_some() { 0 } else { self.failures };
         Ok(row)

@@ -4,7 +4,7 @@
 //! reads ends the task behind the connection for good, and so does a login that is refused. Then another connection has
 //! to take its place.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
@@ -17,15 +17,34 @@ pub(super) struct Origin {
     pub(super) settings: NatsSettings,
     pub(super) name: String,
     successor: Mutex<Option<Broker>>,
+    /// The connection for what others wrote; none: this one.
+    reading: OnceLock<Broker>,
 }
 
 impl Origin {
     pub(super) fn new(settings: &NatsSettings, name: &str) -> Arc<Self> {
-        Arc::new(Origin { settings: settings.clone(), name: name.to_owned(), successor: Mutex::default() })
+        let (settings, name) = (settings.clone(), name.to_owned());
+        Arc::new(Origin { settings, name, successor: Mutex::default(), reading: OnceLock::new() })
     }
 }
 
 impl Broker {
+    /// From now on lists and watches are read through `reading`, for all that share this connection: what others wrote
+    /// may end it, and nothing is committed there.
+    pub fn read_through(&self, reading: &Broker) {
+        self.origin.reading.get_or_init(|| reading.clone());
+    }
+
+    /// The connection to read what others wrote through.
+    pub(super) fn for_reading(&self) -> Self {
+        self.reading().unwrap_or(self).clone()
+    }
+
+    /// That connection, if it is another one.
+    pub(super) fn reading(&self) -> Option<&Broker> {
+        self.origin.reading.get()
+    }
+
     /// Another connection to the same server, for reading what others wrote: that may end a connection.
     pub(super) async fn beside(&self, what: &str) -> Result<Self, Error> {
         Broker::connect(&self.origin.settings, &format!("{} {what}", self.origin.name)).await
@@ -49,7 +68,8 @@ impl Broker {
             connection = self.origin.name,
             "connection has ended for good; another one takes its place"
         );
-        let made = Broker::connect(&self.origin.settings, &self.origin.name).await?;
+        let (settings, name) = (&self.origin.settings, &self.origin.name);
+        let made = Broker::connect_with(settings, name, self.denials.clone()).await?;
         Ok(shared(successor.insert(made)))
     }
 }

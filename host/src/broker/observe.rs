@@ -152,7 +152,7 @@ impl Broker {
         Ok(first)
     }
 
-    /// Follows a stream from where a policy says.
+    /// Follows a stream from where a policy says, through the connection for reading.
     pub(super) async fn follow<F: ToString>(
         &self,
         stream: &str,
@@ -160,7 +160,8 @@ impl Broker {
         policy: DeliverPolicy,
     ) -> Result<StreamTail, Error> {
         let what = || format!("follow stream `{stream}`");
-        let consumer = self.observer(stream, filters, policy, what()).await?;
+        let reading = self.for_reading().living().await?;
+        let consumer = reading.observer(stream, filters, policy, what()).await?;
         let messages = consumer
             .stream()
             .heartbeat(Duration::from_secs(2))

@@ -58,7 +58,12 @@ impl Broker {
 
     /// What the server has denied since a time, as the reason for a `cause`; none: nothing.
     pub fn denied_since(&self, since: Instant, cause: &str) -> Option<Error> {
-        let grants = self.denials.grants_since(since);
+        let mut grants = self.denials.grants_since(since);
+        if let Some(reading) = self.reading() {
+            grants.extend(reading.denials.grants_since(since));
+            grants.sort_unstable();
+            grants.dedup();
+        }
         (!grants.is_empty()).then(|| Error::Denied { grants, cause: cause.to_owned() })
     }
 }

@@ -31,6 +31,8 @@ pub struct StreamState {
     pub max_bytes: Option<u64>,
     /// Whether the stream is kept in files.
     pub file: bool,
+    /// Which server of a cluster leads it and said all this.
+    pub leader: Option<String>,
 }
 
 pub(super) fn wanted(settings: &StreamSettings, names: &Names) -> Config {
@@ -181,5 +183,6 @@ fn state(info: &async_nats::jetstream::stream::Info) -> StreamState {
         max_messages: u64::try_from(info.config.max_messages).ok().filter(|bound| *bound > 0),
         max_bytes: u64::try_from(info.config.max_bytes).ok().filter(|bound| *bound > 0),
         file: info.config.storage == StorageType::File,
+        leader: info.cluster.as_ref().and_then(|cluster| cluster.leader.clone()),
     }
 }

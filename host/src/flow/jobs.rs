@@ -234,6 +234,8 @@ pub(super) struct Count {
     pub(super) filters: Vec<Pattern>,
     /// None: only the lowest event is to be looked up.
     pub(super) question: Option<Question>,
+    /// What was counted before and has not come, if nothing comes any more.
+    pub(super) rest: Option<Question>,
     /// The lowest event that is not done.
     pub(super) low: u64,
 }
@@ -242,20 +244,19 @@ pub(super) struct Count {
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) events: Option<u64>,
+    pub(super) rest: Option<u64>,
     /// The lowest event that is still there, and when it was stored, in milliseconds since 1970.
     pub(super) lowest: Option<(u64, u64)>,
 }
 
 /// Counts what is in front of a handler.
 pub(super) async fn count(broker: Broker, count: Count, state: StreamState) -> Done {
-    let counted = async |question| {
-        let counted = count_events(&broker, &count.stream, &count.filters, question).await;
+    let counted = async |question: Option<Question>| {
+        let counted = count_events(&broker, &count.stream, &count.filters, question?).await;
         counted.inspect_err(|error| tracing::debug!(%error, "events could not be counted")).ok()
     };
-    let events = match count.question {
-        Some(question) => counted(question).await,
-        None => None,
-    };
+    let rest = counted(count.rest).await;
+    let events = counted(count.question).await;
     let is_bounded = !state.max_age.is_zero() || state.max_messages.or(state.max_bytes).is_some();
     let mut lowest: Option<(u64, u64)> = None;
     for filter in count.filters.iter().filter(|_| is_bounded) {
@@ -264,7 +265,7 @@ pub(super) async fn count(broker: Broker, count: Count, state: StreamState) -> D
         let found = found.map(|message| (message.sequence, message.time / 1_000_000));
         lowest = lowest.into_iter().chain(found).min();
     }
-    Done::Counted(count, Counted { events, lowest }, state)
+    Done::Counted(count, Counted { events, rest, lowest }, state)
 }
 
 /// Counts events under `filters`. What is stored meanwhile makes it fewer, never more.

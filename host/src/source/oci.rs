@@ -8,6 +8,7 @@
 
 mod answer;
 mod manifest;
+mod network;
 mod reference;
 mod remote;
 mod token;
@@ -50,6 +51,8 @@ pub enum Error {
         "registry `{0}` answers without TLS: if its network can be trusted, allow that with `insecure = true` under [registries.\"{0}\"]"
     )]
     PlainHttp(String),
+    #[error("registry `{registry}` sends us to `{host}`, without TLS: {advice}")]
+    NoTls { registry: String, host: String, advice: String },
     #[error("`{reference}` does not have the bytes that its digest says: {cause}")]
     WrongDigest { reference: String, cause: String },
     #[error(
@@ -144,7 +147,8 @@ impl Registry {
         let login = tokio::task::spawn_blocking(move || logins(&registry)).await;
         let login = login.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
         let named = self.insecure.contains(&reference.registry().to_ascii_lowercase());
-        Remote::new(reference, login, named || reference.is_loopback())
+        let plain = named || reference.is_loopback();
+        Remote::new(reference, login, plain, Arc::clone(&self.insecure))
     }
 }
 

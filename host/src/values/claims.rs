@@ -22,7 +22,7 @@ pub enum Error {
     )]
     Unnamed { missing: &'static str, handler: String },
     #[error(
-        "its signature says {found}, which is older than {accepted} that was accepted before: sign it as a newer version, go back with `heddle rollback {handler}`, or name its digest in `plugin`"
+        "its signature says {found}, which is older than {accepted}, which is live or on trial: sign it as a newer version, go back with `heddle rollback {handler}`, or name its digest in `plugin`"
     )]
     Older { found: String, accepted: String, handler: String },
 }

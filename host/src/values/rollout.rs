@@ -170,6 +170,13 @@ impl Rollout {
         }
     }
 
+    /// What the signature of the version says that goes live by somebody's wish, now that it was verified: it decides what
+    /// is accepted from now on, even if it is older.
+    pub fn vouch_for_return(&mut self, digest: &str, by: &str, release: &Release) {
+        self.accepted = release.clone();
+        self.vouch(digest, by, release);
+    }
+
     /// Nothing can run any more of what was remembered: what comes next is the first. Orders are not carried out twice, and
     /// nothing older than before comes by itself.
     pub fn begin_anew(&mut self) {
@@ -272,11 +279,25 @@ impl Rollout {
         }
     }
 
-    /// Bounds every reason to so many bytes, and makes one line of each. With 0 none is kept.
+    /// Bounds every reason to so many bytes, and makes one line of each. With 0 none is kept, and no signature but of what
+    /// is live, on trial or was live before: then it fits wherever messages may be small.
     pub fn shorten(&mut self, bytes: usize) {
         let reasons = self.versions.iter_mut().map(|version| &mut version.reason).chain([&mut self.fault]);
         for reason in reasons {
             *reason = reason.take().filter(|_| bytes > 0).map(|text| one_line(&text, bytes));
+        }
+        if bytes == 0 {
+            self.drop_signatures();
+        }
+    }
+
+    fn drop_signatures(&mut self) {
+        let previous = self.previous().map(|version| version.digest.clone());
+        let kept = [self.live.clone(), self.canary.clone(), previous];
+        for version in &mut self.versions {
+            if !kept.iter().flatten().any(|digest| *digest == version.digest) {
+                version.signature = None;
+            }
         }
     }
 
@@ -437,6 +458,36 @@ mod tests {
         let back = Order::RollBack { to: None };
         let (rollout, _) = rollout.ordered(&back, 2).unwrap();
         assert_eq!(rollout.newest().version, Some(semver::Version::new(1, 0, 0)));
+    }
+
+    #[test]
+    fn what_is_verified_of_an_older_version_decides_and_not_what_was_remembered_of_it() {
+        let mut rollout = Rollout::default();
+        rollout.enter(&signed("sha256:a", 9), Stage::Live, None, 0);
+        rollout.enter(&signed("sha256:b", 2), Stage::Live, None, 1);
+        let (mut rollout, _) = rollout.ordered(&Order::RollBack { to: None }, 2).unwrap();
+        let verified = signed("sha256:a", 1).release.unwrap();
+        rollout.vouch_for_return("sha256:a", "key", &verified);
+        assert_eq!(*rollout.newest(), verified);
+        let version = rollout.version("sha256:a").unwrap();
+        assert_eq!((version.signed_by.as_deref(), version.release.as_ref()), (Some("key"), Some(&verified)));
+    }
+
+    #[test]
+    fn where_messages_must_be_small_only_signatures_that_may_be_needed_soon_are_kept() {
+        let mut rollout = Rollout::default();
+        let signed = |digest: &str| Found { signature: Some("text".to_owned()), ..found(digest) };
+        for (now, digest) in (0..).zip(["old", "previous", "live"]) {
+            rollout.enter(&signed(digest), Stage::Live, None, now);
+        }
+        rollout.enter(&signed("refused"), Stage::Refused, None, 3);
+        rollout.enter(&signed("canary"), Stage::Canary, None, 4);
+        rollout.shorten(200);
+        assert!(rollout.versions.iter().all(|version| version.signature.is_some()));
+        rollout.shorten(0);
+        let kept = rollout.versions.iter().filter(|version| version.signature.is_some());
+        let kept: Vec<&str> = kept.map(|version| &*version.digest).collect();
+        assert_eq!(kept, ["previous", "live", "canary"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::{Again, EVERYTHING, Reader, Stop};
-use crate::broker::{Error, StreamState, consumer};
+use crate::broker::{Broker, Error, StreamState, consumer};
 use crate::values::subject::Pattern;
 
 /// How long a request of a cursor waits at first. It grows by half with each that gets no answer: to make a
@@ -24,6 +24,9 @@ const MAX_PATIENCE: Duration = Duration::from_secs(16);
 const ATTEMPTS: u32 = 16;
 const APART: Duration = Duration::from_millis(300);
 
+/// How long the server keeps such a consumer when nobody reads from it.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
 /// A cursor that has more messages than this in front of it has far to go.
 const FAR_FROM_THE_END: u64 = 10_000;
 
@@ -36,13 +39,19 @@ fn covers_all(pattern: &Pattern, subjects: &[String]) -> bool {
     subjects.iter().all(covered)
 }
 
+impl Broker {
+    /// Takes a consumer away, if it is there. Nobody waits for the answer.
+    async fn forget_consumer(&self, stream: &str, name: &str) {
+        let subject = format!("{}.CONSUMER.DELETE.{stream}.{name}", self.api);
+        self.client.publish(subject, bytes::Bytes::new()).await.ok();
+    }
+}
+
 impl Reader {
     /// A consumer has one copy. Where its server is frozen it can be neither read nor deleted nor made again, so another
     /// one takes its place, under another name and perhaps on another server. The old one vanishes by itself at the latest.
     pub(super) async fn leave_a_silent_one(&mut self) {
-        let subject = format!("{}.CONSUMER.DELETE.{}.{}", self.broker.api, self.plan.stream, self.name);
-        // Nobody waits for the answer.
-        self.broker.client.publish(subject, bytes::Bytes::new()).await.ok();
+        self.broker.forget_consumer(&self.plan.stream, &self.name).await;
         self.patience = (self.patience * 3 / 2).min(MAX_PATIENCE);
         self.silent = true;
     }
@@ -77,7 +86,7 @@ impl Reader {
         let stream = stream.map_err(|e| Error::asked(self.what(), &e))?;
         let consumer = match std::mem::take(&mut self.silent) {
             true => {
-                let several = first_of_several(self.broker.client.clone(), stream.clone(), config);
+                let several = first_of_several(self.broker.clone(), stream.clone(), config);
                 let (name, consumer) = self.read_until(several).await??;
                 self.name = name;
                 consumer
@@ -117,36 +126,56 @@ impl Reader {
     }
 }
 
-/// Asks for consumers under names that begin with that of `config` until one is there. The others vanish by themselves.
+/// Asks for consumers under names that begin with that of `config`, one after the other, until one is there. The others are
+/// taken away; if their server is frozen they vanish by themselves.
 async fn first_of_several(
-    client: async_nats::Client,
+    broker: Broker,
     stream: jetstream::stream::Stream<()>,
     config: pull::Config,
 ) -> Result<(String, PullConsumer), Stop> {
-    let attempt = |n| {
-        let prefix = config.durable_name.as_deref().unwrap_or_default();
-        let name = format!("{prefix}-{:04x}", rand::random::<u16>());
-        let config = pull::Config { durable_name: Some(name.clone()), ..config.clone() };
-        let (client, stream) = (&client, &stream);
-        async move {
-            tokio::time::sleep(APART * n).await;
-            // Without a connection they would all be asked for together once there is one.
-            match client.connection_state() {
-                State::Connected => Some((name, stream.create_consumer(config).await)),
-                State::Pending | State::Disconnected => None,
-            }
-        }
-    };
-    let mut attempts: FuturesUnordered<_> = (0..ATTEMPTS).map(attempt).collect();
+    let config = pull::Config { inactive_threshold: config.inactive_threshold.min(FORGOTTEN), ..config };
+    let prefix = config.durable_name.clone().unwrap_or_default();
+    let (mut attempts, mut names) = (FuturesUnordered::new(), Vec::new());
     let mut failure = Again::Failed("no consumer was made".to_owned());
-    while let Some(made) = attempts.next().await {
-        match made {
-            Some((name, Ok(consumer))) => return Ok((name, consumer)),
-            Some((name, Err(error))) => {
-                failure = Again::Failed(Error::asked(format!("make consumer `{name}`"), &error).to_string());
+    for attempt in 0_u32.. {
+        // Without a connection they would all be asked for together once there is one.
+        if attempt < ATTEMPTS && broker.client.connection_state() == State::Connected {
+            let name = format!("{prefix}-{:04x}", rand::random::<u16>());
+            let config = pull::Config { durable_name: Some(name.clone()), ..config.clone() };
+            let stream = &stream;
+            names.push(name.clone());
+            attempts.push(async move { (name, stream.create_consumer(config).await) });
+        } else if attempt >= ATTEMPTS && attempts.is_empty() {
+            break;
+        }
+        let until = tokio::time::sleep(APART);
+        tokio::pin!(until);
+        loop {
+            // Cancel-safe: attempts stay in their set.
+            let (name, made) = tokio::select! {
+                Some(made) = attempts.next() => made,
+                () = &mut until => break,
+            };
+            match made {
+                Ok(consumer) => {
+                    drop(attempts);
+                    let unused = names.iter().filter(|other| **other != name);
+                    for other in unused {
+                        broker.forget_consumer(&stream_of(&consumer), other).await;
+                    }
+                    return Ok((name, consumer));
+                }
+                Err(error) => {
+                    let error = Error::asked(format!("make consumer `{name}`"), &error);
+                    failure = Again::Failed(error.to_string());
+                }
             }
-            None => {}
         }
     }
     Err(Stop::Silent(failure))
+}
+
+/// The stream that a consumer reads.
+fn stream_of(consumer: &PullConsumer) -> String {
+    consumer.cached_info().stream_name.clone()
 }

@@ -1,4 +1,4 @@
-//! Reading past what a consumer cannot deliver.
+//! Reading without a consumer: past what none can deliver, and while none can be made.
 //!
 //! A message whose subject or headers the client library does not like breaks the connection off, or is taken for an
 //! answer of the server, however often it is delivered. So after every such end of reading the cursor looks at what
@@ -131,11 +131,15 @@ impl Reader {
                 made = &mut made => return Ok(made),
                 found = self.find() => found,
             };
-            match found {
-                Ok(Some(first)) => {
-                    self.hand_on_window(first, &mut window, 0).await?;
-                }
-                Ok(None) | Err(Stop::Silent(_)) => tokio::select! {
+            let read = match found {
+                Ok(Some(first)) => self.hand_on_window(first, &mut window, 0).await.map(|_| true),
+                Ok(None) => Ok(false),
+                Err(stop) => Err(stop),
+            };
+            match read {
+                Ok(true) => {}
+                // Whoever answers nothing now may be there in a moment.
+                Ok(false) | Err(Stop::Again(_) | Stop::Silent(_)) => tokio::select! {
                     made = &mut made => return Ok(made),
                     rested = self.rest() => rested?,
                 },
@@ -178,9 +182,12 @@ impl Reader {
         Ok(self.broker.raw_next(&self.plan.stream, &self.read_filter, self.next).await?)
     }
 
-    /// A message and those among the next `window` that a consumer would deliver; the sequence behind all these, and how
-    /// many there are from there on, including what the consumer would leave out: counting would cost a consumer.
-    async fn window(&self, first: RawStored, window: u64) -> Result<(Vec<RawStored>, u64, u64), Stop> {
+    /// A message and those among the next `window` that follow it without a hole and that a consumer would deliver; the
+    /// sequence behind all these, and how many there may be from there on: counting would cost a consumer.
+    ///
+    /// That a message is missing is not believed: a server that has just been elected, or was frozen and believes to lead
+    /// still, does not have all of them at hand. What follows a hole is [found](Self::find), which shows that the hole is one.
+    async fn window(&mut self, first: RawStored, window: u64) -> Result<(Vec<RawStored>, u64, u64), Stop> {
         let last = self.check_stream().await?.last.max(first.sequence);
         let until = first.sequence.saturating_add(window).min(last);
         let filter: Option<Pattern> = self.read_filter.parse().ok();
@@ -189,9 +196,11 @@ impl Reader {
             stream::iter(first.sequence + 1..=until).map(|n| broker.raw_at(stream, n)).buffered(PARALLEL);
         let behind: Vec<Option<RawStored>> =
             behind.try_collect().await.map_err(|error: Error| Stop::from(error))?;
+        let behind: Vec<RawStored> = behind.into_iter().map_while(|raw| raw).collect();
+        let next = behind.last().unwrap_or(&first).sequence + 1;
         let wanted = |raw: &RawStored| filter.as_ref().is_none_or(|filter| filter.matches(&raw.subject));
-        let read = std::iter::once(first).chain(behind.into_iter().flatten().filter(wanted)).collect();
-        Ok((read, until + 1, last - until))
+        let read = std::iter::once(first).chain(behind.into_iter().filter(wanted)).collect();
+        Ok((read, next, (last + 1).saturating_sub(next)))
     }
 
     fn event(&self, raw: RawStored) -> Event {

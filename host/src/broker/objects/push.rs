@@ -20,7 +20,8 @@ use super::{
     DIGEST_PREFIX, NewObject, ObjectFacts, SIGNATURE, VERSION, chunks_of, facts_of, info_of, stream_of,
 };
 use crate::broker::connect::chain;
-use crate::broker::{Broker, Error, Stored};
+use crate::broker::listing::{Begin, PAGE, Wanted};
+use crate::broker::{Broker, Error, Part, Stored};
 
 /// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
 const CHUNK: usize = 128 << 10;
@@ -62,8 +63,11 @@ impl Broker {
         };
         // Whether it was stored is not known where this fails: then its chunks stay until they are abandoned.
         let facts = self.put_info(bucket, nuid, &object, chunks).await?;
-        if let Some(before) = before {
-            self.purge(&stream_of(bucket), &chunks_of(bucket, &before.nuid)).await?;
+        // The object is stored: what cannot be cleared away now does not undo that.
+        if let Some(before) = before
+            && let Err(error) = self.purge(&stream_of(bucket), &chunks_of(bucket, &before.nuid)).await
+        {
+            tracing::warn!(%error, bucket, "chunks of the object before are not removed; a later push does that");
         }
         if let Err(error) = self.remove_abandoned(bucket, object.name).await {
             tracing::warn!(%error, bucket, "chunks of pushes that failed are not removed; the next push tries again");
@@ -165,7 +169,7 @@ impl Broker {
             return Ok(());
         };
         // Before the objects: one that is stored in between has its chunks in neither list, or in both.
-        let chunks = self.last_of_each(&stream, &chunks_of(bucket, ">")).await?;
+        let chunks = self.last_chunks(&stream, &chunks_of(bucket, ">")).await?;
         let objects = self.last_of_each(&stream, &format!("$O.{bucket}.M.>")).await?;
         for subject in abandoned(now, &chunks, &objects, bucket) {
             tracing::info!(bucket, subject, "chunks of a push that failed are removed");
@@ -173,18 +177,33 @@ impl Broker {
         }
         Ok(())
     }
+
+    /// When the last chunk came on each subject, without its bytes.
+    async fn last_chunks(&self, stream: &str, filter: &str) -> Result<HashMap<String, u64>, Error> {
+        let (stream, filter) = (stream.to_owned(), Some(filter.to_owned()));
+        let wanted = Wanted { stream, filter, begin: Begin::LastOfEach, part: Part::Headers, page: PAGE };
+        let rows = self.list(wanted).collect().await?;
+        // A chunk that comes meanwhile follows the one before it on its subject, and counts.
+        Ok(rows.into_iter().map(|row| (row.subject, row.time)).collect())
+    }
 }
 
-/// The subjects of chunks that belong to no object, and to which none has come for long. `now` is in nanoseconds since 1970.
-fn abandoned<'a>(now: u64, chunks: &'a [Stored], objects: &[Stored], bucket: &str) -> Vec<&'a str> {
+/// The subjects of chunks that belong to no object, and to which none has come for long. `chunks` says when the last one of
+/// each subject came, in nanoseconds since 1970 as `now`.
+fn abandoned<'a>(
+    now: u64,
+    chunks: &'a HashMap<String, u64>,
+    objects: &[Stored],
+    bucket: &str,
+) -> Vec<&'a str> {
     let infos = objects.iter().filter(|info| !info.marker);
     let infos = infos.map(|info| serde_json::from_slice::<ObjectInfo>(&info.payload));
     // Whoever writes what cannot be read here may have chunks all the same.
     let Ok(infos) = infos.collect::<Result<Vec<_>, _>>() else { return Vec::new() };
     let owned: HashSet<String> = infos.iter().map(|info| chunks_of(bucket, &info.nuid)).collect();
-    let old = |last: &&Stored| Duration::from_nanos(now.saturating_sub(last.time)) >= ABANDONED;
-    let lost = chunks.iter().filter(old).map(|last| last.subject.as_str());
-    lost.filter(|subject| !owned.contains(*subject)).collect()
+    let old = |last: u64| Duration::from_nanos(now.saturating_sub(last)) >= ABANDONED;
+    let lost = chunks.iter().filter(|(subject, last)| old(**last) && !owned.contains(*subject));
+    lost.map(|(subject, _)| subject.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -206,10 +225,12 @@ mod tests {
     #[test]
     fn chunks_are_abandoned_that_belong_to_no_object_and_to_no_push_that_goes_on() {
         let chunks = [("own", 1), ("lost", 1), ("lost-too", 4), ("going-on", 5)];
-        let chunks = chunks.map(|(nuid, hours)| stored(&chunks_of("b", nuid), hours, ""));
+        let chunks = chunks.map(|(nuid, hours)| (chunks_of("b", nuid), hours * 3_600_000_000_000));
+        let chunks = HashMap::from(chunks);
         let own = stored("$O.b.M.bg==", 1, r#"{"name":"n","bucket":"b","nuid":"own","size":1,"chunks":1}"#);
         let now = 5 * 3_600_000_000_000;
-        let found = abandoned(now, &chunks, std::slice::from_ref(&own), "b");
+        let mut found = abandoned(now, &chunks, std::slice::from_ref(&own), "b");
+        found.sort_unstable();
         assert_eq!(found, ["$O.b.C.lost", "$O.b.C.lost-too"]);
         let unreadable = stored("$O.b.M.bQ==", 1, "noise");
         assert!(abandoned(now, &chunks, &[own, unreadable], "b").is_empty());

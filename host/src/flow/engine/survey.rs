@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Engine, Error, now, positions};
+use super::{Engine, Error, Rooms, now, positions};
 use crate::broker::{Fault, Inspected, StreamState};
 use crate::flow::acquire::way_back;
 use crate::flow::jobs::{self, Count, Counted};
 use crate::flow::loss::{Distance, Loss, Question};
+use crate::flow::reader::Room;
 use crate::flow::shards::HandlerIx;
 use crate::values::mark::{End, Left, Mark};
 use crate::values::settings::{HandlerSettings, Settings};
@@ -34,6 +35,8 @@ pub(super) struct Survey {
     beginnings: BTreeMap<String, u64>,
     /// Where the streams ended at the last look.
     ends: BTreeMap<String, u64>,
+    /// Where the handlers stood at the last look.
+    positions: BTreeMap<HandlerIx, u64>,
     /// What was said of each stream's settings.
     said: BTreeMap<String, Vec<Fault>>,
 }
@@ -121,19 +124,25 @@ impl Engine {
             losses.push(Loss { events, exact: false, from: gap.start, to: gap.end - 1 });
         }
         let question = if behind { ledger.ask(position, state.last) } else { None };
-        if question.is_some() || low <= ended {
-            self.ask(handler, question, low, state);
-        }
-        if !self.marked.get(handler).copied().unwrap_or_default() {
-            for sequence in self.shards.take_missing(handler, position) {
-                losses.push(Loss { events: 1, exact: true, from: sequence, to: sequence });
-            }
+        let known = ledger.known_to(position);
+        let stands = self.survey.positions.insert(handler, position) == Some(position);
+        let rest = (stands && known >= position && self.may_read(handler))
+            .then_some(Question { from: position, to: known });
+        if question.is_some() || rest.is_some() || low <= ended {
+            self.ask(handler, (question, rest), low, state);
         }
         losses.into_iter().for_each(|loss| self.lost(handler, loss));
+        self.miss(handler, position);
     }
 
     /// Has the events in front of a handler counted, and the lowest of them looked up.
-    fn ask(&mut self, handler: HandlerIx, question: Option<Question>, low: u64, state: &StreamState) {
+    fn ask(
+        &mut self,
+        handler: HandlerIx,
+        (question, rest): (Option<Question>, Option<Question>),
+        low: u64,
+        state: &StreamState,
+    ) {
         let Some(settings) = self.settings.handlers.get(handler) else { return };
         let count = Count {
             generation: self.generation,
@@ -141,6 +150,7 @@ impl Engine {
             stream: Arc::clone(&settings.stream),
             filters: countable_of(&self.settings, settings, &self.origins.names.stream_subjects()),
             question,
+            rest,
             low,
         };
         self.jobs.spawn(jobs::count(self.broker.clone(), count, state.clone()));
@@ -148,11 +158,15 @@ impl Engine {
 
     /// The events in front of a handler were counted.
     pub(super) fn counted(&mut self, count: &Count, counted: Counted, state: &StreamState) {
-        let (handler, Counted { events, lowest }) = (count.handler, counted);
+        let (handler, Counted { events, rest, lowest }) = (count.handler, counted);
+        let position = self.position(handler);
         let Some(ledger) = self.ledgers.get_mut(handler) else { return };
         if count.question.is_some() {
             ledger.answer(events);
         }
+        // Neither is anything there, nor has anything come for a while: nothing will.
+        let ended = count.rest.filter(|of| rest == Some(0) && of.from == position);
+        let loss = ended.and_then(|of| ledger.passed(of.to + 1));
         let distances =
             lowest.map(|(sequence, time)| Distance::all(state, sequence, time, now())).unwrap_or_default();
         let near = distances.into_iter().find(|distance| distance.is_near());
@@ -167,6 +181,23 @@ impl Engine {
                 %left,
                 "events will soon be gone from the stream before the handler comes to them: less than a tenth of the retention is left"
             );
+        }
+        if let Some(loss) = loss {
+            self.lost(handler, loss);
+        }
+        if let Some(of) = ended {
+            self.miss(handler, of.to + 1);
+        }
+    }
+
+    /// Events that were tried before the host started and have not come, though everything below `position` has, are lost.
+    /// What the host before has written down is compared otherwise.
+    fn miss(&mut self, handler: HandlerIx, position: u64) {
+        let is_counted = self.marked.get(handler).copied().unwrap_or_default();
+        for sequence in self.shards.take_missing(handler, position) {
+            if !is_counted {
+                self.lost(handler, Loss { events: 1, exact: true, from: sequence, to: sequence });
+            }
         }
     }
 
@@ -187,6 +218,12 @@ impl Engine {
             to,
             "{what} of stream `{stream}` are lost for handler `{name}`: they aged out, were purged or deleted before it came to them; sequences {from} to {to}"
         );
+    }
+
+    /// Whether a handler would be given what was there.
+    fn may_read(&self, handler: HandlerIx) -> bool {
+        let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
+        rooms.of(handler) != Room::None && !self.readers.iter().any(|(reader, _)| reader.is_held_up(handler))
     }
 
     /// The next sequence that a handler has not seen.

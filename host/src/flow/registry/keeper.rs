@@ -12,6 +12,7 @@ use super::ledger::{Fenced, Ledger, answer};
 use super::prepare::{Look, Prepared};
 use super::remembered::remembered;
 use super::supply::Stamp;
+use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::flow::clock::now;
 use crate::flow::engine::{Change, Judged, Versions};
@@ -294,7 +295,13 @@ impl Keeper {
         let mut live = Arc::clone(&self.versions.live);
         if let Some(digest) = next.live.as_deref().filter(|digest| !is(&live, digest)) {
             live = match remembered(tools, self.handler, &next, Some(digest)).await {
-                Some(known) => known.plugin,
+                Some(known) => {
+                    if let Some(Vouched { by, release }) = &known.vouched {
+                        let digest = known.plugin.digest().to_string();
+                        next.vouch_for_return(&digest, by, release);
+                    }
+                    known.plugin
+                }
                 None => {
                     let version = short(digest);
                     return Ok(Err(format!(

@@ -136,7 +136,7 @@ impl Ledger {
                     tracing::error!(
                         handler,
                         reason,
-                        "server refuses what is to be remembered of a version; trying without its reasons"
+                        "server refuses what is to be remembered of a version; trying without its reasons and without the signatures of old versions"
                     );
                     rollout.shorten(0);
                     batch = vec![self.put(tools, &rollout)];

@@ -1,6 +1,8 @@
 //! Trust: whether a handler may run a component, by what its source names and who has signed it.
 //!
-//! Promises that what is remembered of a version is not believed once `trust` is set: its signature is verified again.
+//! Promises that once `trust` is set, what is remembered of who has signed a version is not believed: its signature is
+//! verified again before it runs. Which version is live and the lowest release that is accepted are believed as they are
+//! remembered: whoever can write the application's internal subjects can lower them.
 
 use std::sync::Arc;
 

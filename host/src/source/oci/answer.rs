@@ -2,9 +2,10 @@
 //!
 //! Promises that whatever a registry sends, no more than [`MAX_ANSWER`] of it is kept here.
 
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::network::host_and_port;
 use super::{Error, Reference};
 
 /// The most of an answer that is kept, in bytes: what the specification asks registries to take as a manifest.
@@ -120,10 +121,22 @@ pub(super) fn failed(reference: &Reference, cause: impl Into<String>) -> Error {
 /// Why there is no answer, or no end of it.
 pub(super) fn broken(reference: &Reference, error: reqwest::Error) -> Error {
     if speaks_no_tls(&error) {
-        return Error::PlainHttp(reference.registry().to_owned());
+        return match error.url().filter(|url| !is_own(reference, url)) {
+            None => Error::PlainHttp(reference.registry().to_owned()),
+            Some(url) => {
+                let host = host_and_port(url);
+                failed(reference, format!("its registry sends us to `{host}`, which answers without TLS"))
+            }
+        };
     }
     // An address to which a registry has sent us may hold a key.
     failed(reference, chain(&error.without_url()))
+}
+
+/// Whether an address is on the host of the registry itself.
+fn is_own(reference: &Reference, url: &Url) -> bool {
+    let place = |url: &Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    Url::parse(&format!("https://{}/", reference.host())).is_ok_and(|own| place(&own) == place(url))
 }
 
 /// Whether what came instead of a TLS handshake is no TLS at all.
@@ -139,7 +152,37 @@ fn speaks_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 /// An error with all its causes in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    let mut texts: Vec<String> = causes.map(text).collect();
     texts.dedup();
     texts.join(": ")
+}
+
+/// An error without its causes, and without the address that was asked.
+fn text(error: &(dyn std::error::Error + 'static)) -> String {
+    let told = match error.downcast_ref::<reqwest::Error>().filter(|error| error.url().is_some()) {
+        None => return error.to_string(),
+        Some(error) if error.is_timeout() => "it takes too long",
+        Some(error) if error.is_builder() => "its address cannot be asked",
+        Some(error) if error.is_body() || error.is_decode() => "answer cannot be read",
+        Some(_) => "error sending request",
+    };
+    told.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outside")]
+    struct Outside(#[source] reqwest::Error);
+
+    #[tokio::test]
+    async fn an_address_that_may_hold_a_key_is_shown_nowhere_in_an_error() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let client = reqwest::Client::builder().https_only(true).build().unwrap();
+        let error = client.get("http://storage/?key=secret").send().await.unwrap_err();
+        assert!(error.to_string().contains("secret"));
+        assert!(chain(&Outside(error)).starts_with("outside: its address cannot be asked"));
+    }
 }

@@ -73,9 +73,19 @@ impl Reference {
     pub fn is_loopback(&self) -> bool {
         let host = self.registry.parse::<Authority>().map(|authority| authority.host().to_owned());
         let host = host.unwrap_or_default();
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        is_loopback(&host)
     }
+
+    /// Where the registry is asked: docker's own is elsewhere than where its name says.
+    pub(super) fn host(&self) -> &str {
+        if self.registry() == "docker.io" { "index.docker.io" } else { self.registry() }
+    }
+}
+
+/// Whether a host is this machine, by its name or address.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a text can name a registry, as it does in a reference.

@@ -1,14 +1,18 @@
 //! One reference in its registry: what is asked, and as whom.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, LOCATION};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use sha2::digest::DynDigest;
 use sha2::{Sha256, Sha512};
 
 use super::answer::{self, Refusal, broken, failed};
 use super::manifest::{ACCEPTED, Descriptor, Manifest};
+use super::network::Network;
 use super::token::{Challenge, Pass};
 use super::{Error, Login, Reference};
 
@@ -19,6 +23,9 @@ const READ: Duration = Duration::from_secs(30);
 /// The header in which a registry says the digest of a manifest.
 const DIGEST: &str = "docker-content-digest";
 
+/// How often in a row a registry may send us elsewhere.
+const MAX_REDIRECTS: usize = 10;
+
 const USER_AGENT: &str = concat!("heddle/", env!("CARGO_PKG_VERSION"));
 
 /// One reference in its registry.
@@ -26,6 +33,7 @@ pub(super) struct Remote<'a> {
     pub(super) reference: &'a Reference,
     /// Where its repository is.
     base: Url,
+    network: Network,
     client: Client,
     login: Login,
     pass: Option<Pass>,
@@ -33,16 +41,22 @@ pub(super) struct Remote<'a> {
 
 impl<'a> Remote<'a> {
     /// Nothing is asked yet. `plain`: without TLS.
-    pub(super) fn new(reference: &'a Reference, login: Login, plain: bool) -> Result<Self, Error> {
+    pub(super) fn new(
+        reference: &'a Reference,
+        login: Login,
+        plain: bool,
+        insecure: Arc<BTreeSet<String>>,
+    ) -> Result<Self, Error> {
         let scheme = if plain { "http" } else { "https" };
-        // Docker's own registry is elsewhere than where its name says.
-        let host = if reference.registry() == "docker.io" { "index.docker.io" } else { reference.registry() };
-        let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", reference.repository()));
+        let base = Url::parse(&format!("{scheme}://{}/v2/{}/", reference.host(), reference.repository()));
         let base = base.map_err(|error| failed(reference, error.to_string()))?;
         let client = Client::builder().connect_timeout(CONNECT).read_timeout(READ).user_agent(USER_AGENT);
         // A registry with TLS sends nobody to where there is none, logins least of all.
-        let client = client.https_only(!plain).build().map_err(|error| broken(reference, error))?;
-        Ok(Remote { reference, base, client, login, pass: None })
+        // Each redirect is looked at before it is followed, and a request for a token follows none.
+        let client = client.redirect(Policy::none()).https_only(!plain);
+        let client = client.build().map_err(|error| broken(reference, error))?;
+        let network = Network::new(&base, insecure);
+        Ok(Remote { reference, base, network, client, login, pass: None })
     }
 
     /// The digest of what the reference names.
@@ -118,11 +132,12 @@ impl<'a> Remote<'a> {
         let url = self.base.join(path).map_err(|error| failed(self.reference, error.to_string()))?;
         let response = self.send(&method, &url, accepted).await?;
         let challenge = match response.status() {
-            StatusCode::UNAUTHORIZED => Challenge::of(response.headers()),
+            // Wherever it has sent us to, nobody there gets the login.
+            StatusCode::UNAUTHORIZED if self.is_own(response.url()) => Challenge::of(response.headers()),
             _ => None,
         };
         let Some(challenge) = challenge else { return self.granted(response).await };
-        match challenge.answer(&self.client, self.reference, &self.login).await? {
+        match challenge.answer(&self.client, &self.network, self.reference, &self.login).await? {
             None => self.granted(response).await,
             pass => {
                 self.pass = pass;
@@ -132,10 +147,26 @@ impl<'a> Remote<'a> {
         }
     }
 
+    fn is_own(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    /// Asks, and goes where it is sent to.
     async fn send(&self, method: &Method, url: &Url, accepted: &[&str]) -> Result<Response, Error> {
+        let mut place = url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send_once(method, &place, accepted).await?;
+            let Some(next) = redirect(&response) else { return Ok(response) };
+            self.network.check(self.reference, &next)?;
+            place = next;
+        }
+        Err(failed(self.reference, format!("its registry sends us elsewhere {MAX_REDIRECTS} times in a row")))
+    }
+
+    async fn send_once(&self, method: &Method, url: &Url, accepted: &[&str]) -> Result<Response, Error> {
         let request = self.client.request(method.clone(), url.clone());
         let request = if accepted.is_empty() { request } else { request.header(ACCEPT, accepted.join(", ")) };
-        let request = match &self.pass {
+        let request = match self.pass.as_ref().filter(|_| self.is_own(url)) {
             Some(pass) => pass.put_on(request),
             None => request,
         };
@@ -157,6 +188,13 @@ impl<'a> Remote<'a> {
         let cause = format!("`{digest}` is named, and they have `{found}`");
         Err(Error::WrongDigest { reference: self.reference.to_string(), cause })
     }
+}
+
+/// Where an answer sends us to. None: it is one itself.
+fn redirect(response: &Response) -> Option<Url> {
+    let elsewhere = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers().get(LOCATION).filter(|_| elsewhere)?.to_str().ok()?;
+    response.url().join(location).ok()
 }
 
 /// What computes a digest of the kind that a text is. None: it is no digest that is understood.

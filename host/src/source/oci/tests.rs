@@ -47,11 +47,13 @@ impl Fake {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some(asked) = read(&stream) else { continue };
-                match answer(&asked, &own) {
+                let answer = answer(&asked, &own);
+                // Before the answer: whoever has it may look at what was asked.
+                asking.send(asked).unwrap_or(());
+                match answer {
                     Answer::Text(text) => drop(stream.write_all(text.as_bytes())),
                     Answer::Endless(begin) => sending.send(flood(stream, &begin)).unwrap_or(()),
                 }
-                asking.send(asked).unwrap_or(());
             }
         });
         Fake { address, asked: Mutex::new(asked), sent: Mutex::new(sent) }
@@ -251,15 +253,70 @@ async fn a_password_goes_to_where_tokens_are_given_out_and_nowhere_else() {
         false if asked.head.contains("Bearer t") => answer("404 Not Found", "", ""),
         false => answer("401 Unauthorized", &challenge(own), ""),
     });
-    let login = || Login::Password { user: "me".to_owned(), password: "secret".to_owned() };
-    let registry = Registry::new(&BTreeSet::new(), move |_| Ok(login()));
-    let error = registry.digest(&fake.reference("p:1")).await.unwrap_err();
+    let error = with_password().digest(&fake.reference("p:1")).await.unwrap_err();
     assert!(matches!(error, Error::Missing(_)), "{error}");
     let with_password = |asked: &&Asked| asked.head.to_ascii_lowercase().contains("authorization: basic");
     let asked = fake.asked();
     let told: Vec<_> = asked.iter().filter(with_password).collect();
     assert_eq!(told.len(), 1, "{asked:?}");
     assert!(told[0].head.starts_with("GET /token?service=fake&scope=repository%3Ap%3Apull "), "{told:?}");
+}
+
+/// What sends whoever asks for it elsewhere.
+fn elsewhere(status: &str, place: &str) -> Answer {
+    answer(status, &format!("Location: {place}\r\n"), "")
+}
+
+fn with_password() -> Registry {
+    let login = || Login::Password { user: "me".to_owned(), password: "secret".to_owned() };
+    Registry::new(&BTreeSet::new(), move |_| Ok(login()))
+}
+
+#[tokio::test]
+async fn nobody_to_whom_a_registry_sends_us_gets_the_login() {
+    let other = Fake::start(|_, own| answer("401 Unauthorized", &challenge(own), ""));
+    let place = format!("http://{}/elsewhere", other.address);
+    let fake = Fake::start(move |_, _| elsewhere("307 Temporary Redirect", &place));
+    let error = with_password().digest(&fake.reference("p:1")).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    let asked = other.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(!asked[0].head.to_ascii_lowercase().contains("authorization"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_request_for_a_token_is_sent_on_to_nobody() {
+    let other = Fake::start(|_, _| answer("200 OK", "", r#"{"token":"t"}"#));
+    let place = format!("http://{}/token", other.address);
+    let fake = Fake::start(move |asked, own| match asked.head.contains("/token") {
+        true => elsewhere("307 Temporary Redirect", &place),
+        false => answer("401 Unauthorized", &challenge(own), ""),
+    });
+    let registry = Registry::new(&BTreeSet::new(), |_| Ok(Login::IdentityToken("refresh".to_owned())));
+    let error = registry.digest(&fake.reference("p:1")).await.unwrap_err().to_string();
+    assert!(error.contains("no token is given out: 307"), "{error}");
+    assert!(other.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_registry_without_tls_sends_us_to_no_other_host_without_it() {
+    let token = Fake::start(|_, _| answer("401 Unauthorized", &challenge("192.0.2.1:81"), ""));
+    let blob = Fake::start(|_, _| elsewhere("302 Found", "http://192.0.2.1:81/?key=signed"));
+    for fake in [token, blob] {
+        let error = with_password().digest(&fake.reference("p:1")).await.unwrap_err();
+        assert!(matches!(&error, Error::NoTls { host, .. } if host == "192.0.2.1:81"), "{error}");
+        assert!(error.to_string().contains(r#"[registries."192.0.2.1:81"]"#), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_else_answers_without_tls_is_named_and_not_the_registry() {
+    let other = Fake::start(|_, _| answer("200 OK", "", ""));
+    let place = format!("https://{}/?key=signed", other.address);
+    let fake = Fake::start(move |_, _| elsewhere("302 Found", &place));
+    let error = with_password().digest(&fake.reference("p:1")).await.unwrap_err().to_string();
+    let expected = format!("sends us to `{}`, which answers without TLS", other.address);
+    assert!(error.ends_with(&expected), "{error}");
 }
 
 /// An index of these manifests; the last ones of `notes` are about others, as what buildx adds.

@@ -10,6 +10,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::answer::{self, Refusal};
+use super::network::Network;
 use super::{Error, Login, Reference};
 
 /// How Heddle calls itself where tokens are given out.
@@ -36,6 +37,13 @@ struct Granted {
     access_token: Option<String>,
 }
 
+impl Granted {
+    /// The token under either name.
+    fn token(self) -> Option<String> {
+        [self.token, self.access_token].into_iter().flatten().find(|token| !token.is_empty())
+    }
+}
+
 impl Challenge {
     /// What an answer asks for. A token goes before a password.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
@@ -54,6 +62,7 @@ impl Challenge {
     pub(super) async fn answer(
         self,
         client: &Client,
+        network: &Network,
         reference: &Reference,
         login: &Login,
     ) -> Result<Option<Pass>, Error> {
@@ -72,6 +81,7 @@ impl Challenge {
         };
         let realm: Url =
             realm.parse().map_err(|_| failed("it names no address to get a token from".to_owned()))?;
+        network.check(reference, &realm)?;
         let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", reference.repository()));
         let asked = [("service", service), ("scope", Some(scope))];
         let asked: Vec<_> = asked.into_iter().filter_map(|(name, text)| Some((name, text?))).collect();
@@ -120,8 +130,7 @@ async fn granted(reference: &Reference, response: Response) -> Result<Option<Str
     }
     let bytes = answer::read(reference, "token", response).await?;
     // What cannot be read is not shown: it may be a token.
-    let granted: Option<Granted> = serde_json::from_slice(&bytes).ok();
-    Ok(granted.and_then(|granted| granted.token.or(granted.access_token)).filter(|token| !token.is_empty()))
+    Ok(serde_json::from_slice(&bytes).ok().and_then(Granted::token))
 }
 
 /// The challenges in a header: a scheme, and what goes with it.
@@ -182,6 +191,14 @@ mod tests {
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Option<Challenge> {
         let (service, scope) = (service.map(str::to_owned), scope.map(str::to_owned));
         Some(Challenge::Bearer { realm: realm.to_owned(), service, scope })
+    }
+
+    #[test]
+    fn a_token_has_either_name_and_an_empty_one_is_none() {
+        let token = |text: &str| serde_json::from_str::<Granted>(text).unwrap().token();
+        assert_eq!(token(r#"{"token":"t","access_token":"a"}"#).as_deref(), Some("t"));
+        assert_eq!(token(r#"{"token":"","access_token":"a"}"#).as_deref(), Some("a"));
+        assert_eq!(token(r#"{"token":""}"#), None);
     }
 
     #[test]
