@@ -272,25 +272,7 @@ impl Reader {
                 self.paused = false;
             }
             self.patience = FIRST_PATIENCE;
-            let mut batch =
-                CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
-            let mut message = Some(first);
-            let mut broken = None;
-            while let Some(item) = message.take() {
-                match item {
-                    Some(Ok(received)) => match self.take(received, &mut delivered, &mut batch) {
-                        Ok(()) => {}
-                        // What came before it is handed on first.
-                        Err(Stop::Again(again)) => broken = Some(Stop::Again(again)),
-                        Err(stop) => return Err(stop),
-                    },
-                    Some(Err(error)) => broken = Some(self.broke_off(&error)),
-                    None => broken = Some(Stop::Again(Again::Ended)),
-                }
-                if broken.is_none() && batch.events.len() < PULL_EVENTS {
-                    message = messages.next().now_or_never();
-                }
-            }
+            let (batch, broken) = self.gather(first, &mut messages, &mut delivered)?;
             if !batch.events.is_empty() || !batch.markers.is_empty() {
                 self.caution.delivered(batch.events.len());
                 self.hand_on(batch).await?;
@@ -299,6 +281,33 @@ impl Reader {
                 return Err(stop);
             }
         }
+    }
+
+    /// The first message and what has come behind it. What came before a break is still to be handed on.
+    fn gather(
+        &mut self,
+        first: Option<Result<Message, pull::MessagesError>>,
+        messages: &mut pull::Stream,
+        delivered: &mut u64,
+    ) -> Result<(CursorEvents, Option<Stop>), Stop> {
+        let mut batch = CursorEvents { events: Vec::new(), markers: Vec::new(), next: self.next, pending: 0 };
+        let mut message = Some(first);
+        let mut broken = None;
+        while let Some(item) = message.take() {
+            match item {
+                Some(Ok(received)) => match self.take(received, delivered, &mut batch) {
+                    Ok(()) => {}
+                    Err(Stop::Again(again)) => broken = Some(Stop::Again(again)),
+                    Err(stop) => return Err(stop),
+                },
+                Some(Err(error)) => broken = Some(self.broke_off(&error)),
+                None => broken = Some(Stop::Again(Again::Ended)),
+            }
+            if broken.is_none() && batch.events.len() < PULL_EVENTS {
+                message = messages.next().now_or_never();
+            }
+        }
+        Ok((batch, broken))
     }
 
     /// Without heartbeats the server is silent, unless nobody has listened.
