@@ -2,79 +2,14 @@
 
 use std::sync::Arc;
 
-use heddle_tests::{App, Checker, Server, assemble, workspace};
+use heddle_tests::{App, Checker, Server, Service, workspace};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// An application whose handler calls out, with these grants.
-fn caller(grants: &str) -> App {
-    let guest =
-        std::fs::read_to_string(workspace().join("tests/guests/caller.wat")).expect("the guest is there");
-    let app = App::new(&format!(
-        r#"
-app = "t"
-shards = 4
-[stream]
-name = "T"
-subjects = ["in.>", "out.>"]
-[handlers.h]
-plugin = "caller.wasm"
-subscribe = ["in.*"]
-key = "{{subject.1}}"
-publishes = ["out.>"]
-{grants}
-"#
-    ));
-    let component = assemble(&guest).expect("the guest is a component");
-    std::fs::write(app.folder().join("caller.wasm"), component).expect("the plugin is written");
-    app
-}
-
-/// What the services answer every request with.
-const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
-
-/// A service on this machine, until it is dropped.
-struct Service {
-    port: u16,
-    _task: JoinSet<()>,
-}
-
-impl Service {
-    async fn start(tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                match &tls {
-                    None => answer(stream).await,
-                    // A client that trusts nobody here ends the handshake.
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => answer(stream).await,
-                        Err(_) => continue,
-                    },
-                }
-            }
-        });
-        Service { port, _task: task }
-    }
-}
-
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let mut request = [0; 1024];
-    if stream.read(&mut request).await.is_ok() {
-        stream.write_all(ANSWER).await.ok();
-        stream.shutdown().await.ok();
-    }
 }
 
 /// The certificates of the tests, made once for a hundred years: an authority of nobody, and `localhost` signed by it.
@@ -105,8 +40,8 @@ async fn publish(server: &Server, payload: String) {
 #[tokio::test]
 async fn what_check_accepts_push_invoke_test_and_run_accept() {
     let (server, service) = (Server::start().await, Service::start(None).await);
-    let (url, port) = (server.url(), service.port);
-    let app = caller(&format!("grants = {{ http = [\"localhost:{port}\"] }}"));
+    let (url, port) = (server.url(), service.port());
+    let app = App::caller(&format!("grants = {{ http = [\"localhost:{port}\"] }}"));
     let event = json!({"subject": "in.a", "payload": format!("plocalhost:{port}")});
     std::fs::write(app.folder().join("event.json"), event.to_string()).expect("the event is written");
     let case = format!(
@@ -133,15 +68,15 @@ async fn what_check_accepts_push_invoke_test_and_run_accept() {
 #[tokio::test]
 async fn a_service_behind_a_private_authority_is_reached_by_the_grant_or_by_the_environment() {
     let service = Service::start(Some(tls())).await;
-    let event = json!({"subject": "in.a", "payload": format!("slocalhost:{}", service.port)}).to_string();
+    let event = json!({"subject": "in.a", "payload": format!("slocalhost:{}", service.port())}).to_string();
     let ca = certificate("ca.pem");
-    let granted = format!("http = [\"localhost:{}\"]", service.port);
+    let granted = format!("http = [\"localhost:{}\"]", service.port());
     for (grants, environment, code) in [
         (format!("grants = {{ {granted} }}"), false, 1),
         (format!("grants = {{ {granted}, http-ca = {ca:?} }}"), false, 0),
         (format!("grants = {{ {granted} }}"), true, 0),
     ] {
-        let app = caller(&grants);
+        let app = App::caller(&grants);
         std::fs::write(app.folder().join("event.json"), &event).expect("the event is written");
         let mut command = app.command(&["invoke", "caller.wasm", "--event", "event.json"]);
         if environment {
@@ -157,7 +92,7 @@ async fn a_service_behind_a_private_authority_is_reached_by_the_grant_or_by_the_
 async fn without_a_grant_every_command_says_which_one_is_needed() {
     let server = Server::start().await;
     let url = server.url();
-    let app = caller("");
+    let app = App::caller("");
     let refused = app.output(&["push", "--url", &url, "caller.wasm", "--as", "caller"]).await;
     assert_eq!(refused.status.code(), Some(2));
     let said = text(&refused.stderr);
@@ -175,7 +110,7 @@ async fn without_a_grant_every_command_says_which_one_is_needed() {
 async fn a_refused_call_is_told_in_the_dead_letter_with_what_is_granted() {
     let server = Server::start().await;
     let url = server.url();
-    let app = caller("grants = { http = [\"api.example.com\", \"localhost:9\"] }");
+    let app = App::caller("grants = { http = [\"api.example.com\", \"localhost:9\"] }");
     let host = app.start(&url).await;
     let checker = Checker::new(server.jetstream().await, "T");
     publish(&server, "sother.example".to_owned()).await;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use heddle_tests::{App, Checker, Server};
+use heddle_tests::component::{replace, variant};
+use heddle_tests::versions::{contrary, put, wait_for_stage};
+use heddle_tests::{App, Checker, Flow, Server, heddle, versions};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -101,4 +103,25 @@ async fn a_successor_waits_while_its_predecessor_drains_and_then_takes_over() {
     checker.wait_for("out.later", 2).await;
     assert_eq!(checker.count("out.long").await, Some(1));
     assert_eq!(new.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_removed_or_replaced_takes_new_versions_all_the_same() {
+    let server = Server::start().await;
+    let app = versions::app(&contrary(), "");
+    let program = app.folder().join("heddle");
+    std::fs::copy(heddle(), &program).expect("the program is copied");
+    let host = app.start_program(&program, &server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let flow = Flow::start(&server, 20, 200).await;
+    // Nobody has compiled these before.
+    let [second, third] = [0, 1].map(|n| variant(&contrary(), rand::random::<u64>() & !1 | n));
+    std::fs::remove_file(&program).expect("the program is removed");
+    put(&app, &second);
+    wait_for_stage(&checker, &second, "live").await;
+    replace(&program, b"#!/bin/sh\nexit 1\n");
+    put(&app, &third);
+    wait_for_stage(&checker, &third, "live").await;
+    versions::assert_sound(&checker, flow.end().await).await;
+    assert_eq!(host.stop().await, 0);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use heddle_tests::{App, CONFIG, Checker, Host, Server, wait_for};
+use nkeys::KeyPair;
 use serde_json::json;
 
 const PASSWORD: &str = "s3cret-p4ss";
@@ -11,7 +12,7 @@ const TOKEN: &str = "t0psecret-t0ken";
 const SETTING: &str = "hush-s3tting";
 
 /// A server with a configuration. Tests log in as `probe`.
-async fn server(config: &str) -> Server {
+pub(crate) async fn server(config: &str) -> Server {
     let folder = Server::prepare();
     std::fs::write(folder.path().join(CONFIG), config).expect("the folder is ours");
     Server::start_in(folder).await
@@ -27,17 +28,17 @@ async fn checker(server: &Server) -> Checker {
     Checker::new(async_nats::jetstream::new(client), "T")
 }
 
-fn with_nats(lines: &str) -> App {
+pub(crate) fn with_nats(lines: &str) -> App {
     App::contrary("").append(&format!("[nats]\n{lines}\n"))
 }
 
 /// Publishes an event that counts, and waits until it is handled.
-async fn handles(checker: &Checker, count: usize) {
+pub(crate) async fn handles(checker: &Checker, count: usize) {
     checker.publish_count("a", &[]).await;
     checker.wait_for("out.>", count).await;
 }
 
-fn shown(output: &Output) -> String {
+pub(crate) fn shown(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -93,7 +94,7 @@ async fn a_token_is_taken_from_the_url_and_from_the_file() {
 
 /// A user's nkey: its seed and its public key.
 fn nkey() -> (String, String) {
-    let pair = nkeys::KeyPair::new_user();
+    let pair = KeyPair::new_user();
     (pair.seed().expect("a new pair has a seed"), pair.public_key())
 }
 
@@ -106,7 +107,7 @@ fn accept(server: &Server, key: &str) {
     told.expect("the server is ours");
 }
 
-async fn refuses(host: &mut Host) {
+pub(crate) async fn refuses(host: &mut Host) {
     host.wait_for_line("authorization violation").await;
 }
 

@@ -4,6 +4,7 @@ mod calls;
 mod cluster;
 mod commands;
 mod containment;
+mod credentials;
 mod dead_letters;
 mod dev_build;
 mod dev_server;

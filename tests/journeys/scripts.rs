@@ -268,12 +268,15 @@ async fn what_cannot_be_undone_is_not_done_without_a_yes() {
         ("reload --forget gone --dry-run", "remove the progress and the states of gone"),
         ("pin h --dry-run", "and stays with it"),
         ("rollback h --dry-run", "has no earlier version"),
+        ("publish in.a x --count 3 --dry-run", "would publish 3 × 1 B on in.a, stored in T"),
+        ("publish nowhere x --dry-run", "no stream stores what is published on `nowhere`"),
     ] {
         let (_, said) = run(arguments).await;
         assert!(said.contains(expected), "{arguments}: {said}");
     }
     assert_eq!(checker.count("dead.>").await, Some(1));
     assert_eq!(checker.audit().await.len(), 0, "nothing was done");
+    assert_eq!(checker.count("in.>").await, Some(1), "nothing was published");
     let (code, said) = run("dl replay --all --yes").await;
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use heddle::values::key::Key;
 use heddle::values::policy::{Instances, Limits};
 use heddle::values::secret::Secret;
 use heddle::values::verdict::{Failure, Verdict};
-use heddle_tests::{heddle, workspace};
+use heddle_tests::{heddle, language_guest, workspace};
 use serde_json::Value;
 
 /// When every event is stored, in nanoseconds since 1970.
@@ -89,13 +88,6 @@ pub(crate) struct Guest {
     _sandbox: Sandbox,
 }
 
-/// The component of a guest.
-pub(crate) fn component(language: &str, name: &str) -> PathBuf {
-    let file = workspace().join(format!("tests/guests/languages/{language}/{name}/dist/{name}.wasm"));
-    assert!(file.is_file(), "`{}` is missing: run `cargo xtask languages`", file.display());
-    file
-}
-
 /// The policy of the suite: it may publish on `out.>`.
 pub(crate) fn policy(instances: Instances, limits: Limits) -> Policy {
     let config = BTreeMap::from([("colour".to_owned(), Secret::new("blau\u{df}"))]);
@@ -114,7 +106,7 @@ impl Guest {
     async fn new(language: &str, instances: Instances, limits: Limits) -> Self {
         let sandbox = sandbox();
         let policy = Arc::new(policy(instances, limits));
-        let plugin = sandbox.admit(&component(language, "probe"), policy).await;
+        let plugin = sandbox.admit(&language_guest(language, "probe"), policy).await;
         Guest { plugin: plugin.unwrap_or_else(|error| panic!("{error}")), _sandbox: sandbox }
     }
 

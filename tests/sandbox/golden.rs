@@ -148,7 +148,7 @@ fn written(messages: &[BatchMessage]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_build_reproduces_the_golden_history_bit_for_bit() {
-    let guest = std::fs::read_to_string(workspace().join("tests/guests/golden.wat")).unwrap();
+    let guest = heddle_tests::guest_text("golden");
     let sandbox = sandbox_with(workspace().join("target/test-artifacts"), heddle());
     let code = sandbox.load(assemble(&guest).unwrap()).await.unwrap();
     let plugin = sandbox.plugin(code, Arc::new(policy())).await.unwrap();

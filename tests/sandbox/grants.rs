@@ -42,7 +42,7 @@ async fn a_component_is_checked_under_the_grants_of_the_handlers_that_use_it() {
     use heddle::assembly::config::{Needs, load};
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heddle.toml");
-    let guest = std::fs::read_to_string(workspace().join("tests/guests/caller.wat")).unwrap();
+    let guest = heddle_tests::guest_text("caller");
     let sandbox = sandbox_with(workspace().join("target/test-artifacts"), heddle());
     let code = sandbox.load(assemble(&guest).unwrap()).await.unwrap();
     for (plugin, grants, fits, missing) in [

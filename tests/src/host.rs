@@ -34,7 +34,11 @@ impl App {
     /// The application that most tests use: events on `in.>`, effects on `out.>`, the plugin `contrary`, keys from
     /// the second token. `more` is added to the handler's section.
     pub fn contrary(more: &str) -> Self {
-        let plugin = crate::plugin("contrary");
+        App::of(&crate::plugin("contrary"), more)
+    }
+
+    /// The same with another plugin.
+    pub fn of(plugin: &std::path::Path, more: &str) -> Self {
         App::new(&format!(
             r#"
 app = "t"
@@ -50,6 +54,14 @@ publishes = ["out.>"]
 {more}
 "#
         ))
+    }
+
+    /// The same with the guest `caller`, which calls out over HTTP.
+    pub fn caller(more: &str) -> Self {
+        let app = App::of(std::path::Path::new("caller.wasm"), more);
+        let component = crate::assemble(&crate::guest_text("caller")).expect("the guest is a component");
+        std::fs::write(app.folder().join("caller.wasm"), component).expect("the plugin is written");
+        app
     }
 
     /// Its folder.
@@ -116,6 +128,13 @@ publishes = ["out.>"]
     /// Starts `heddle run`.
     pub fn spawn(&self, url: &str) -> Host {
         self.spawn_as(self.command(&["run", "--url", url]))
+    }
+
+    /// Starts `heddle run` of a program that is not the one beside the tests.
+    pub async fn start_program(&self, program: &std::path::Path, url: &str) -> Host {
+        let mut host = self.spawn_as(self.prepared(Command::new(program), &["run", "--url", url]));
+        host.wait_for_line(" running").await;
+        host
     }
 
     /// Starts `heddle dev`. What it says on standard output stands in its log, too.

@@ -12,6 +12,7 @@ mod host;
 mod proxy;
 mod registry;
 mod server;
+mod service;
 pub mod versions;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use host::{App, Host};
 pub use proxy::Proxy;
 pub use registry::OciRegistry;
 pub use server::{CONFIG, MEMORY, Server};
+pub use service::Service;
 pub use wire::{RawMessage, Wire};
 
 /// How long a condition may take to come true before a test fails.
@@ -66,6 +68,19 @@ pub fn plugin(name: &str) -> PathBuf {
         file.display()
     );
     file
+}
+
+/// A guest in some language, as `cargo xtask languages` builds it.
+pub fn language_guest(language: &str, name: &str) -> PathBuf {
+    let file = workspace().join(format!("tests/guests/languages/{language}/{name}/dist/{name}.wasm"));
+    assert!(file.is_file(), "`{}` is missing: run `cargo xtask languages`", file.display());
+    file
+}
+
+/// The text of a guest, for [`assemble`].
+pub fn guest_text(name: &str) -> String {
+    let file = workspace().join("tests/guests").join(name).with_extension("wat");
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("`{}`: {error}", file.display()))
 }
 
 /// Waits until `condition` gives a value. `what` is what a failure says.

@@ -2,13 +2,19 @@
 
 use anyhow::Result;
 
-use crate::demo;
 use crate::setup::Machine;
 use crate::shell::{command, run as run_command, step, target};
+use crate::{demo, languages};
+
+/// The campaign with handlers in all languages.
+const MIX: &str = "mix";
 
 /// Runs a campaign.
 pub(crate) fn run(machine: &Machine, options: &[String]) -> Result<()> {
     demo::build()?;
+    if options.first().is_some_and(|campaign| campaign == MIX) {
+        languages::build()?;
+    }
     step("the campaign");
     let mut torture = command(target().join("release/heddle-torture"));
     run_command(torture.args(options).env("HEDDLE_NATS_SERVER", &machine.nats_server))

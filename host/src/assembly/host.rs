@@ -156,6 +156,7 @@ pub(super) fn this_host() -> Member {
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         draining: false,
+        tasks: 0,
         handlers: BTreeMap::new(),
     }
 }

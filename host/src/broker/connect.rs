@@ -76,7 +76,7 @@ impl Broker {
             }
             if !too_slow || timeout >= MAX_CONNECT_TIMEOUT {
                 causes.dedup();
-                return Err(Error::Connect { url: url.to_string(), cause: causes.join("; ") });
+                return Err(Error::Connect { url: url.to_string(), cause: advised(causes.join("; ")) });
             }
             timeout *= 2;
         }
@@ -110,6 +110,21 @@ impl Broker {
             AccountErrorKind::JetStream(refusal) => Error::NotReady { url, cause: refusal.to_string() },
             _ => Error::NoAnswer { url, api, cause: chain(&error) },
         })
+    }
+}
+
+/// With what to set, where the library says that it is missing.
+fn advised(cause: String) -> String {
+    let advice = [
+        (
+            "CertificateRequired",
+            "the server asks for a client's certificate: set `tls.cert` and `tls.key` in `[nats]`",
+        ),
+        ("UnknownIssuer", "its certificate is signed by an unknown authority: set `tls.ca` in `[nats]`"),
+    ];
+    match advice.iter().find(|(text, _)| cause.contains(text)) {
+        Some((_, advice)) => format!("{cause}; {advice}"),
+        None => cause,
     }
 }
 

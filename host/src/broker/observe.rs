@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_nats::header::{HeaderValue, NATS_MESSAGE_TTL, NATS_ROLLUP};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
@@ -101,6 +102,17 @@ impl Broker {
         let last = last.map_err(|error| failed(chain(&error)))?;
         let ack = last.ok_or_else(|| failed("nothing was to be published".to_owned()))?;
         Ok(Published { stream: ack.stream, sequence: ack.sequence })
+    }
+
+    /// The stream that stores what is published on a subject, if there is one.
+    pub async fn stream_of(&self, subject: &str) -> Result<Option<String>, Error> {
+        match self.jetstream.stream_by_subject(subject).await {
+            Ok(name) => Ok(Some(name)),
+            Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                Err(Error::Request { what: format!("find the stream of `{subject}`"), cause: chain(&error) })
+            }
+        }
     }
 
     /// Replaces the only message of a subject; it vanishes after `ttl_seconds`.

@@ -119,6 +119,7 @@ impl Counters {
                 dead_letters: row.dead_letters,
                 failures: row.failures.clone(),
                 outage_since: outage_since(handler),
+                instances: 0,
                 canary: None,
                 lost: row.lost,
                 markers: row.markers,

@@ -19,6 +19,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
@@ -94,7 +95,7 @@ pub struct Parts {
     /// What the plugins run in.
     pub sandbox: Arc<Sandbox>,
     /// Whose threads they run on: a plugin that holds them must not hold up the flow.
-    pub threads: tokio::runtime::Handle,
+    pub threads: Handle,
     pub acquired: Acquired,
     pub me: Member,
     /// Counts the engines of this host, and their resets.
@@ -162,6 +163,8 @@ pub struct Engine {
     /// The same, before it is handed to them.
     dispatched: Vec<Task>,
     ends: mpsc::Receiver<Vec<Done>>,
+    /// Where the plugins run.
+    threads: Handle,
     /// Keeps the clock that bounds the plugins' run time.
     _sandbox: Arc<Sandbox>,
     actions: Vec<Placed>,
@@ -236,6 +239,7 @@ impl Engine {
             queue,
             dispatched: Vec::new(),
             ends,
+            threads: parts.threads,
             _sandbox: parts.sandbox,
             actions: Vec::new(),
             snapshots: parts.snapshots,

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 pub use reference::{Error as ReferenceError, Reference, check_registry};
 
@@ -32,6 +33,9 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// How long it may take to get a component: 256 MiB at 1 MiB a second, and a bit.
 const PULL: Duration = Duration::from_secs(300);
+
+/// Logins that are looked for at once: some are kept by a program that must be asked.
+const ASKING: usize = 8;
 
 /// Images of an index that are looked at for the one that is a component.
 const MAX_IMAGES: usize = 16;
@@ -104,6 +108,8 @@ pub struct Pulled {
 #[derive(Clone)]
 pub struct Registry {
     logins: Arc<Logins>,
+    /// Bounds the threads that a program which keeps logins and never answers can hold.
+    asking: Arc<Semaphore>,
     insecure: Arc<BTreeSet<String>>,
 }
 
@@ -117,7 +123,11 @@ impl Registry {
         // Fails if there is one already, which will do as well.
         rustls::crypto::ring::default_provider().install_default().ok();
         let insecure = insecure.iter().map(|registry| registry.to_ascii_lowercase()).collect();
-        Registry { logins: Arc::new(logins), insecure: Arc::new(insecure) }
+        Registry {
+            logins: Arc::new(logins),
+            asking: Arc::new(Semaphore::new(ASKING)),
+            insecure: Arc::new(insecure),
+        }
     }
 
     /// The digest of the manifest or index that a reference means now. Cheap: seldom is anything else read.
@@ -144,7 +154,12 @@ impl Registry {
     async fn remote<'a>(&self, reference: &'a Reference) -> Result<Remote<'a>, Error> {
         let (logins, registry) = (Arc::clone(&self.logins), reference.registry().to_owned());
         let failed = |cause| Error::Login { registry: reference.registry().to_owned(), cause };
-        let login = tokio::task::spawn_blocking(move || logins(&registry)).await;
+        let asking = Arc::clone(&self.asking).acquire_owned().await;
+        let login = tokio::task::spawn_blocking(move || {
+            let _asking = asking;
+            logins(&registry)
+        })
+        .await;
         let login = login.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
         let named = self.insecure.contains(&reference.registry().to_ascii_lowercase());
         let plain = named || reference.is_loopback();

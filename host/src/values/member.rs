@@ -54,6 +54,9 @@ pub struct Activity {
     /// The event that everything waits for, where the window is full.
     #[serde(default)]
     pub waits_for: Option<String>,
+    /// Instances that wait for an event.
+    #[serde(default)]
+    pub instances: u64,
     /// The version on trial.
     #[serde(default)]
     pub canary: Option<Progress>,
@@ -70,6 +73,9 @@ pub struct Member {
     /// Whether it was asked to stop and finishes what runs: whoever starts meanwhile waits for it.
     #[serde(default)]
     pub draining: bool,
+    /// Tasks of the host's runtimes.
+    #[serde(default)]
+    pub tasks: u64,
     /// By the handler's name.
     pub handlers: BTreeMap<String, Activity>,
 }

@@ -1,13 +1,14 @@
 //! The command line.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::mix;
 use crate::swap::{self, Plan};
+use crate::{mix, soak};
 
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask torture")]
@@ -22,6 +23,9 @@ enum Campaign {
     Swap(Options),
     /// Let every mix of good and bad events come to its end: a matrix of shares, keys and instances, with real outages.
     Mix(MixOptions),
+    /// Let events flow for long, and look whether everything stays level: memory, descriptors, tasks, instances,
+    /// consumers, messages.
+    Soak(SoakOptions),
 }
 
 #[derive(Debug, Args)]
@@ -32,12 +36,28 @@ struct MixOptions {
     /// Events a second
     #[arg(long, default_value_t = 1_000)]
     rate: u64,
-    /// Only cells whose name contains this: flaky, "few bad", poison, rejected, "all kinds", outage
+    /// Only cells whose name contains this: flaky, "few bad", poison, rejected, "all kinds", outage, HTTP, languages
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// What everything is drawn from [default: another one each time]
     #[arg(long)]
     seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct SoakOptions {
+    /// Minutes
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// Events a second
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// What everything is drawn from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Keep the server's data on disk
+    #[arg(long)]
+    disk: bool,
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +91,7 @@ pub fn main() -> ExitCode {
         match Cli::parse().campaign {
             Campaign::Swap(options) => run(options).await,
             Campaign::Mix(options) => run_mix(options).await,
+            Campaign::Soak(options) => run_soak(options).await,
         }
     };
     let result = tokio::runtime::Runtime::new()
@@ -92,7 +113,7 @@ async fn run(options: Options) -> Result<()> {
         bad: options.bad,
         versions: options.versions,
         keys: 1_000,
-        quiet: std::time::Duration::from_secs(options.quiet),
+        quiet: Duration::from_secs(options.quiet),
         seed: options.seed.unwrap_or_else(rand::random),
         disk: options.disk,
     };
@@ -115,6 +136,24 @@ async fn run_mix(options: MixOptions) -> Result<()> {
     let bar = bar(plan.cells.len(), "cells");
     let report = mix::run(&plan, &|cells, what| {
         bar.set_position(cells as u64);
+        bar.set_message(what);
+    })
+    .await?;
+    bar.finish_and_clear();
+    judged(&report, report.is_sound(), plan.seed)
+}
+
+async fn run_soak(options: SoakOptions) -> Result<()> {
+    let SoakOptions { minutes, rate, seed, disk } = options;
+    ensure!(minutes > 0 && rate > 0, "a soak takes at least a minute and an event a second");
+    let length = Duration::from_secs(60 * minutes);
+    // An eighth at most: streams are to be full before the second quarter.
+    let kept = Duration::from_secs(120).min(length / 8);
+    let seed = seed.unwrap_or_else(rand::random);
+    let plan = soak::Plan { length, rate, keys: 1_000, kept, seed, disk };
+    let bar = bar(usize::try_from(length.as_secs())?, "s");
+    let report = soak::run(&plan, &|seconds, what| {
+        bar.set_position(seconds);
         bar.set_message(what);
     })
     .await?;

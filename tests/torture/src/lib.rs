@@ -5,6 +5,14 @@
 
 pub mod cli;
 
+mod judge;
+
+mod load;
+
 pub mod mix;
+
+pub mod soak;
+
+mod streams;
 
 pub mod swap;

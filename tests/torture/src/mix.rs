@@ -1,29 +1,37 @@
 //! The campaign of mixes: events that succeed, fail for a while, fail for good, are slow or rejected, in shares and over
-//! keys that a matrix varies, with new and with reused instances, with a circuit and without, and with a real outage as
-//! control.
+//! keys that a matrix varies, with new and with reused instances, with a circuit and without, in five languages, and with
+//! real outages, of a file and of an HTTP service, as control.
 //!
 //! Promises to find every cell that stands still, every event that does not end as its class says, every effect that is
 //! missing, repeated or out of order, and every key without bad events that waits for others. A cell is *stuck* when
 //! nothing ends for longer than any wait that the application is set to.
 
 mod class;
+mod guest;
 mod judge;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use async_nats::jetstream;
 use futures::{StreamExt, TryStreamExt};
-use heddle_tests::{App, Server};
+use heddle_tests::Server;
 use serde::Serialize;
 
 use class::{Class, Shares};
+pub use guest::Guest;
+use guest::Outside;
 use judge::{Progress, Verdict};
 
 /// How long nothing may end before a cell counts as stuck. What can only guess whether the outside is up may take a tail of
 /// bad events for an outage, for 15 s; on a machine that has much else to do the rest takes its time.
 const STUCK: Duration = Duration::from_secs(60);
+
+/// The header that carries an event's number.
+const NUMBER: &str = "Number";
+
+/// The languages of handlers.
+const LANGUAGES: [&str; 5] = ["rust", "js", "python", "go", "c"];
 
 /// How long the outage of a cell lasts.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -40,6 +48,20 @@ pub struct Cell {
     pub circuit: bool,
     /// What every event depends on is away for a while.
     pub outage: bool,
+    pub guest: Guest,
+}
+
+impl Cell {
+    /// Fresh instances of the guest that needs at most a file, without circuit and outage.
+    const PLAIN: Cell = Cell {
+        name: "",
+        shares: Shares { flaky: 0, poison: 0, rejected: 0, slow: 0 },
+        keys: 2_000,
+        reuse: false,
+        circuit: false,
+        outage: false,
+        guest: Guest::File,
+    };
 }
 
 /// How large a campaign is.
@@ -85,28 +107,45 @@ impl Report {
 
 /// The whole matrix.
 pub fn matrix() -> Vec<Cell> {
+    let few = Shares { flaky: 60, poison: 30, ..Shares::default() };
+    let all = Shares { flaky: 100, poison: 50, rejected: 50, slow: 20 };
     let mixes = [
         ("flaky", Shares { flaky: 300, ..Shares::default() }),
-        ("few bad", Shares { flaky: 60, poison: 30, ..Shares::default() }),
+        ("few bad", few),
         ("poison", Shares { poison: 200, ..Shares::default() }),
         ("half poison", Shares { poison: 500, ..Shares::default() }),
         ("rejected", Shares { rejected: 300, ..Shares::default() }),
-        ("all kinds", Shares { flaky: 100, poison: 50, rejected: 50, slow: 20 }),
+        ("all kinds", all),
     ];
     let mut cells = Vec::new();
     for (name, shares) in mixes {
         for keys in [50, 2_000, 50_000] {
             for reuse in [false, true] {
                 for circuit in [false, true] {
-                    cells.push(Cell { name, shares, keys, reuse, circuit, outage: false });
+                    cells.push(Cell { name, shares, keys, reuse, circuit, ..Cell::PLAIN });
                 }
             }
         }
     }
-    let few = Shares { flaky: 60, poison: 30, ..Shares::default() };
-    for (name, shares) in [("outage", Shares::default()), ("outage with few bad", few)] {
+    let calls = Shares { poison: 50, rejected: 50, ..Shares::default() };
+    let outages = [
+        ("outage", Shares::default(), Guest::File),
+        ("outage with few bad", few, Guest::File),
+        ("outage of HTTP", Shares::default(), Guest::Http),
+        ("outage of HTTP with bad", calls, Guest::Http),
+    ];
+    for (name, shares, guest) in outages {
         for reuse in [false, true] {
-            cells.push(Cell { name, shares, keys: 2_000, reuse, circuit: true, outage: true });
+            cells.push(Cell { name, shares, reuse, circuit: true, outage: true, guest, ..Cell::PLAIN });
+        }
+    }
+    let languages = LANGUAGES.chunks(1).chain([&LANGUAGES[..]]);
+    for guest in languages.map(Guest::Languages) {
+        for (name, shares) in [("languages", few), ("languages, all kinds", all)] {
+            for reuse in [false, true] {
+                let keys = 200;
+                cells.push(Cell { name, shares, keys, reuse, circuit: reuse, guest, ..Cell::PLAIN });
+            }
         }
     }
     cells
@@ -116,10 +155,14 @@ pub fn matrix() -> Vec<Cell> {
 pub fn few() -> Vec<Cell> {
     let mixed = Shares { flaky: 100, poison: 50, rejected: 20, slow: 10 };
     let poison = Shares { poison: 300, ..Shares::default() };
+    let (reuse, circuit, outage) = (true, true, true);
+    let (http, languages) = (Guest::Http, Guest::Languages(&LANGUAGES));
     vec![
-        Cell { name: "all kinds", shares: mixed, keys: 200, reuse: true, circuit: false, outage: false },
-        Cell { name: "poison", shares: poison, keys: 2_000, reuse: false, circuit: true, outage: false },
-        Cell { name: "outage", shares: mixed, keys: 2_000, reuse: true, circuit: true, outage: true },
+        Cell { name: "all kinds", shares: mixed, keys: 200, reuse, ..Cell::PLAIN },
+        Cell { name: "poison", shares: poison, circuit, ..Cell::PLAIN },
+        Cell { name: "outage", shares: mixed, reuse, circuit, outage, ..Cell::PLAIN },
+        Cell { name: "outage of HTTP", shares: poison, reuse, circuit, outage, guest: http, ..Cell::PLAIN },
+        Cell { name: "languages", shares: mixed, keys: 200, reuse, guest: languages, ..Cell::PLAIN },
     ]
 }
 
@@ -141,24 +184,23 @@ pub async fn run(plan: &Plan, say: &impl Fn(usize, String)) -> Result<Report> {
 
 async fn run_cell(plan: &Plan, cell: Cell) -> Result<Outcome> {
     let server = Server::start().await;
-    let world = tempfile::tempdir().context("no folder for what the handler depends on")?;
-    let up = world.path().join("up");
-    std::fs::write(&up, "")?;
-    let app = application(cell, world.path());
+    let mut outside = Outside::start(&cell).await?;
+    let app = outside.application(&cell);
+    let port = outside.port();
     let host = app.start(&server.url()).await;
     let jetstream = server.jetstream().await;
     let began = Instant::now();
     let outage = async {
         if cell.outage {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            std::fs::remove_file(&up)?;
+            outside.fail()?;
             tokio::time::sleep(OUTAGE).await;
-            std::fs::write(&up, "")?;
+            outside.recover().await?;
         }
         anyhow::Ok(())
     };
     let judged = async {
-        publish(&jetstream, plan, cell).await?;
+        publish(&jetstream, plan, cell, port).await?;
         Progress::new(&jetstream).until_all_ended(plan.events, STUCK).await
     };
     let (stuck, ()) = tokio::try_join!(judged, outage)?;
@@ -170,20 +212,8 @@ async fn run_cell(plan: &Plan, cell: Cell) -> Result<Outcome> {
     Ok(Outcome { cell, verdict, seconds, memory, circuit })
 }
 
-/// The application of a cell: the guest `contrary` does what each event says.
-fn application(cell: Cell, world: &Path) -> App {
-    let instances = if cell.reuse { "instances = { reuse = 1000 }" } else { "" };
-    let outage = match cell.circuit {
-        true => "outage = { probe = { initial = \"50ms\", max = \"500ms\" }, max-open = \"15s\" }",
-        false => "outage = false",
-    };
-    App::contrary(&format!(
-        "{instances}\n{outage}\ngrants = {{ files = [{{ host = {world:?}, guest = \"/world\" }}] }}\nretry = {{ max-attempts = 4, backoff = {{ initial = \"50ms\", max = \"1s\" }} }}\n"
-    ))
-}
-
 /// Publishes the events of a cell at the plan's pace.
-async fn publish(jetstream: &jetstream::Context, plan: &Plan, cell: Cell) -> Result<()> {
+async fn publish(jetstream: &jetstream::Context, plan: &Plan, cell: Cell, port: u16) -> Result<()> {
     let began = Instant::now();
     let events = futures::stream::iter(1..=plan.events).then(|number| async move {
         let due = Duration::from_nanos(number * 1_000_000_000 / plan.rate);
@@ -192,8 +222,11 @@ async fn publish(jetstream: &jetstream::Context, plan: &Plan, cell: Cell) -> Res
     });
     let sent = events.map(|number| async move {
         let key = Class::key(plan.seed, cell.keys, number);
-        let payload = Class::of(plan.seed, &cell, number).instructions(&cell, key, number);
-        jetstream.publish(format!("in.k{key}"), payload.into()).await?.await?;
+        let payload = Class::of(plan.seed, &cell, number).payload(&cell, port, key);
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(NUMBER, number.to_string());
+        let subject = cell.guest.subject(key, number);
+        jetstream.publish_with_headers(subject, headers, payload.into()).await?.await?;
         anyhow::Ok(())
     });
     sent.buffered(1_000).try_for_each(|()| std::future::ready(Ok(()))).await

@@ -6,26 +6,26 @@
 //! and the guest `echo` publishes what it gets and counts: so effects alone show all of it.
 
 mod files;
-mod judge;
-mod load;
 mod report;
 mod swapper;
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use async_nats::jetstream::{self, stream};
-use heddle_tests::{App, Host, Server, wait_for};
+use async_nats::jetstream;
+use heddle_tests::{App, Host, wait_for};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use files::Files;
-use judge::Judge;
-use load::Load;
 pub use report::Report;
 use report::{Memory, Phase};
 use swapper::Swapper;
+
+use crate::judge::Judge;
+use crate::load::Load;
+use crate::streams::{self, OUTPUT};
 
 /// How large a campaign is.
 #[derive(Debug, Clone)]
@@ -47,12 +47,6 @@ pub struct Plan {
     pub disk: bool,
 }
 
-/// The stream of the events.
-const INPUT: &str = "IN";
-
-/// The application's stream.
-const OUTPUT: &str = "T";
-
 /// Events and effects are kept as long: the host and the judge read them at once.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -73,23 +67,11 @@ canary = { events = 60, max-failures = "20%" }
 retry = { max-attempts = 2, backoff = { initial = "5ms", max = "20ms" } }
 "#;
 
-/// Now, in nanoseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// Runs a campaign. `say` is told how many swaps are done, and what is under way.
 pub async fn run(plan: &Plan, say: &impl Fn(usize, String)) -> Result<Report> {
-    let server = start(plan).await?;
+    let server = streams::server(plan.disk).await?;
     let jetstream = server.jetstream().await;
-    let config = stream::Config {
-        name: INPUT.into(),
-        subjects: vec!["in.>".into()],
-        max_age: KEPT,
-        ..Default::default()
-    };
-    jetstream.create_stream(config).await?;
+    streams::make_input(&jetstream, KEPT).await?;
     let mut random = StdRng::seed_from_u64(plan.seed);
     let files = Files::new(plan.versions)?;
     say(0, format!("compiling {} versions", plan.versions));
@@ -101,13 +83,6 @@ pub async fn run(plan: &Plan, say: &impl Fn(usize, String)) -> Result<Report> {
     let load = Load::start(server.client().await, plan.keys, plan.rate);
     let campaign = Campaign { plan, host, judge, load, log: app.folder().join("host-0.log") };
     campaign.run(&app, files, &mut random, &jetstream, say).await
-}
-
-async fn start(plan: &Plan) -> Result<Server> {
-    Ok(match plan.disk {
-        true => Server::start_in(tempfile::tempdir().context("no folder for the server")?).await,
-        false => Server::start().await,
-    })
 }
 
 fn plugin(app: &App) -> std::path::PathBuf {

@@ -8,9 +8,11 @@ use futures::StreamExt;
 use serde_json::json;
 
 use super::TargetArgs;
+use super::consent::Consent;
 use super::fault::Code;
 use super::invoke::text_or_json;
 use crate::assembly::print::{self, say, visible};
+use crate::broker::Broker;
 use crate::values::effects::is_reserved;
 use crate::values::event::Headers;
 use crate::values::names::REPLY_TO;
@@ -33,6 +35,8 @@ pub(super) struct Command {
     /// Wait for a handler's reply, at most so long, and print its payload.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5s", value_parser = crate::assembly::config::parse_duration)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -62,6 +66,9 @@ impl Command {
             self.payload.into_bytes()
         };
         let (_, broker) = self.target.connect().await?;
+        if self.consent.dry_run {
+            return would_publish(&broker, &self.subject, self.count, payload.len(), json).await;
+        }
         let (inbox, answers) = broker.answers().await?;
         if self.wait.is_some() {
             headers.push(REPLY_TO, inbox);
@@ -87,4 +94,26 @@ impl Command {
         }
         Ok(reply.map_or(Ok(()), |reply| print::bytes(&reply))?)
     }
+}
+
+/// Says what would be published, and where it would be stored.
+async fn would_publish(
+    broker: &Broker,
+    subject: &str,
+    count: u64,
+    bytes: usize,
+    json: bool,
+) -> anyhow::Result<()> {
+    let Some(stream) = broker.stream_of(subject).await? else {
+        return Err(Code::NoStream
+            .fault(format!("no stream stores what is published on `{subject}`"))
+            .into());
+    };
+    if json {
+        let facts =
+            json!({ "dry_run": true, "stream": stream, "subject": subject, "count": count, "bytes": bytes });
+        return print::json(&facts);
+    }
+    let (subject, stream) = (visible(subject), visible(&stream));
+    Ok(say!("would publish {count} × {bytes} B on {subject}, stored in {stream}")?)
 }

@@ -48,6 +48,10 @@ struct Host {
     hostname: String,
     pid: u32,
     version: String,
+    /// It was asked to stop and finishes what runs.
+    draining: bool,
+    /// Tasks of its runtimes.
+    tasks: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -72,6 +76,8 @@ struct Row {
     outage_since: Option<String>,
     /// Events that were gone before the handler came to them, since the host started.
     lost: u64,
+    /// Instances that wait for an event.
+    instances: u64,
     /// Messages that the server wrote for expired or deleted subjects and that were not handed on, since the host started.
     markers: u64,
     /// Why the handler cannot go on in its stream.
@@ -139,8 +145,8 @@ impl Command {
 }
 
 fn host(member: Member) -> Host {
-    let Member { host, process, version, .. } = member;
-    Host { host, hostname: process.hostname, pid: process.pid, version }
+    let Member { host, process, version, draining, tasks, .. } = member;
+    Host { host, hostname: process.hostname, pid: process.pid, version, draining, tasks }
 }
 
 async fn checkpoints(broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<Vec<Checkpoint>> {
@@ -183,6 +189,7 @@ async fn row(
         failures: failures(&activities),
         outage_since: activities.iter().filter_map(|activity| activity.outage_since).min().map(time_of),
         lost: activities.iter().map(|activity| activity.lost).sum(),
+        instances: activities.iter().map(|activity| activity.instances).sum(),
         markers: activities.iter().map(|activity| activity.markers).sum(),
         stopped,
         waits_for: activities
@@ -256,9 +263,10 @@ fn print_text(status: &Status) -> Result<(), print::Error> {
     if status.hosts.is_empty() {
         say!("no host is running")?;
     }
-    for Host { host, hostname, pid, version } in &status.hosts {
+    for Host { host, hostname, pid, version, draining, .. } in &status.hosts {
         let (hostname, version) = (visible(hostname), visible(version));
-        say!("host {} · process {pid} on {hostname} · heddle {version}", visible(host))?;
+        let draining = if *draining { " · draining" } else { "" };
+        say!("host {} · process {pid} on {hostname} · heddle {version}{draining}", visible(host))?;
     }
     let header =
         ["handler", "lag", "low mark", "in flight", "retrying", "dead letters", "held keys", "events/s"];

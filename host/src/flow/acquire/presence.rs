@@ -162,7 +162,7 @@ mod tests {
     fn member(machine: &str, pid: u32, started: u64) -> Member {
         let process = Process { machine: machine.into(), pid, started, hostname: "h".into() };
         let (version, handlers) = (String::new(), BTreeMap::new());
-        Member { host: "x".into(), process, version, draining: false, handlers }
+        Member { host: "x".into(), process, version, draining: false, tasks: 0, handlers }
     }
 
     #[test]

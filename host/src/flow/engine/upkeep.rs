@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::runtime::Handle;
+
 use super::{Engine, Rooms, now, positions};
 use crate::flow::activity::Snapshot;
 use crate::flow::compact::Load;
@@ -63,6 +65,7 @@ impl Engine {
         for (of_handler, fleet) in self.plan.handlers.iter().zip(&self.fleets) {
             if let Some(activity) = activity.get_mut(&*of_handler.0) {
                 activity.canary = fleet.progress();
+                activity.instances = fleet.ready() as u64;
             }
         }
         for (handler, (name, stream)) in self.plan.handlers.iter().enumerate() {
@@ -112,6 +115,8 @@ impl Engine {
     /// What this host says of itself now, and where.
     pub(super) fn announcement(&mut self) -> (String, Vec<u8>) {
         self.me.handlers = self.activity();
+        let runtimes = [&Handle::current(), &self.threads];
+        self.me.tasks = runtimes.map(|runtime| runtime.metrics().num_alive_tasks() as u64).iter().sum();
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
         (self.origins.names.member(&self.me.host), payload)
     }

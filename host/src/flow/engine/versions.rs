@@ -140,6 +140,12 @@ impl Fleet {
     }
 
     /// How far the version on trial has come.
+    /// Instances that wait for an event.
+    pub(super) fn ready(&self) -> usize {
+        let canary = self.canary.as_ref().map_or(0, |canary| canary.runner.plugin.ready());
+        self.live.plugin.ready() + canary
+    }
+
     pub(super) fn progress(&self) -> Option<Progress> {
         let canary = self.canary.as_ref()?;
         let (events, failures) = canary.trial.progress();

@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Cell;
+use super::{Cell, Guest};
 
 /// Shares of events in a thousand; the rest succeeds. Every other key has none of them, the others twice as many.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -64,8 +64,29 @@ impl Class {
         matches!(self, Class::Poison { .. } | Class::Rejected)
     }
 
-    /// What the guest is asked to do: in the end, to publish the event's number.
-    pub(super) fn instructions(self, cell: &Cell, key: u64, number: u64) -> String {
+    /// What the guest is asked to do: in the end, to publish something.
+    pub(super) fn payload(self, cell: &Cell, port: u16, key: u64) -> String {
+        match cell.guest {
+            Guest::File => self.instructions(cell, key),
+            Guest::Http => match self {
+                Class::Poison { .. } => "x".to_owned(),
+                Class::Rejected => "r".to_owned(),
+                Class::Ok | Class::Slow | Class::Flaky(_) => format!("plocalhost:{port}"),
+            },
+            Guest::Languages(_) => {
+                let (times, verdict) = match self {
+                    Class::Ok | Class::Slow => (0, "retry"),
+                    Class::Flaky(times) => (times, "retry"),
+                    Class::Poison { traps: true } => (u32::MAX, "throw"),
+                    Class::Poison { traps: false } => (u32::MAX, "retry"),
+                    Class::Rejected => (u32::MAX, "reject"),
+                };
+                json!({ "times": times, "verdict": verdict }).to_string()
+            }
+        }
+    }
+
+    fn instructions(self, cell: &Cell, key: u64) -> String {
         let mut all: Vec<Value> = Vec::new();
         if cell.outage && self != Class::Rejected {
             all.push(json!({"need_file": {"path": "/world/up"}}));
@@ -79,8 +100,7 @@ impl Class {
             Class::Rejected => all.push(json!({"reject": {"reason": "rejected"}})),
         }
         all.push(json!({"count": null}));
-        let publish = json!({"subject": format!("out.k{key}"), "payload": number.to_string()});
-        all.push(json!({ "publish": publish }));
+        all.push(json!({"publish": {"subject": format!("out.k{key}")}}));
         json!({ "do": all }).to_string()
     }
 }

@@ -9,7 +9,7 @@ use heddle_tests::{Checker, wait_for};
 use serde::Serialize;
 
 use super::class::Class;
-use super::{Cell, Plan};
+use super::{Cell, NUMBER, Plan};
 
 /// How often it is counted how many events have ended.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -81,22 +81,25 @@ impl Verdict {
     ) -> Result<Self> {
         let checker = Checker::new(jetstream.clone(), STREAM);
         let mut verdict = Verdict { stuck, ..Verdict::default() };
-        // Events are published from several connections' points of view at once: what counts is the stream's order.
-        let mut numbers = BTreeMap::new();
+        // By its place in the stream: the number of an event and its subject, which its key is a part of.
+        let mut events: BTreeMap<u64, (u64, String)> = BTreeMap::new();
         let mut done: BTreeSet<u64> = BTreeSet::new();
         let mut dead: BTreeSet<u64> = BTreeSet::new();
         let mut last_of_keys: BTreeMap<String, u64> = BTreeMap::new();
         for row in checker.rows("").await {
+            let event = |sequence: u64| events.get(&sequence).cloned().context("an effect without an event");
             if row.subject.starts_with("in.") {
-                numbers.insert(row.sequence, number_of(&row.payload)?);
+                let number = row.header(NUMBER).parse().context("an event without a number")?;
+                events.insert(row.sequence, (number, row.subject));
             } else if row.subject.starts_with("out.") {
-                verdict.repeated += usize::from(!done.insert(row.payload.parse()?));
-                let last = last_of_keys.insert(row.subject.clone(), row.cause()).unwrap_or_default();
-                verdict.reordered += usize::from(row.cause() < last);
+                let cause = row.cause();
+                let (number, subject) = event(cause)?;
+                verdict.repeated += usize::from(!done.insert(number));
+                let last = last_of_keys.insert(subject, cause).unwrap_or_default();
+                verdict.reordered += usize::from(cause < last);
             } else if row.subject.starts_with("dead.") {
-                let event: u64 =
-                    row.header("Heddle-Dead-Sequence").parse().context("a dead letter without its event")?;
-                let number = numbers.get(&event).copied().context("a dead letter of no event")?;
+                let sequence = row.header("Heddle-Dead-Sequence");
+                let (number, _) = event(sequence.parse().context("a dead letter without its event")?)?;
                 verdict.repeated += usize::from(!dead.insert(number));
             }
         }
@@ -110,13 +113,4 @@ impl Verdict {
         (verdict.done, verdict.dead) = (done.len(), dead.len());
         Ok(verdict)
     }
-}
-
-/// The number in an event's own instructions: that of the last one.
-fn number_of(payload: &str) -> Result<u64> {
-    let document: serde_json::Value = serde_json::from_str(payload)?;
-    let steps = document.get("do").and_then(|all| all.as_array());
-    let last = steps.and_then(|all| all.last()).context("an event without instructions")?;
-    let number = last.pointer("/publish/payload").and_then(|number| number.as_str());
-    number.context("an event without a number")?.parse().context("not a number")
 }

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::judge::Verdict;
+use super::Plan;
 use super::swapper::{Marks, Tally};
-use super::{Plan, now};
+use crate::judge::Verdict;
+use crate::streams::now;
 
 /// How long after a change its cost is looked for, in nanoseconds.
 const AFTER: u64 = 100_000_000;

@@ -10,8 +10,9 @@ use rand::rngs::StdRng;
 use serde::Serialize;
 
 use super::files::{Chosen, Files, Kind};
-use super::judge::{Order, note};
-use super::{now, read_from};
+use super::read_from;
+use crate::judge::{Order, note};
+use crate::streams::now;
 
 /// How often the log is looked at.
 const LOOK: Duration = Duration::from_millis(5);

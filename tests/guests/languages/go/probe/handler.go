@@ -25,6 +25,7 @@ var verbs map[string]heddle.Handler
 func init() {
 	verbs = map[string]heddle.Handler{
 		"echo": echo, "headers": headers, "text": text, "json": json, "verdict": verdict, "count": count,
+		"fail": fail,
 		"state": state, "later": later, "reply": reply, "context": context, "config": config, "log": log,
 		"throw": throw, "refused": refused, "caught": caught, "many": many, "large": large, "loop": loop,
 		"allocate": allocate, "recurse": recurse, "clock": clock, "random": random, "global": global,
@@ -120,6 +121,28 @@ func count(event *heddle.Event) error {
 		return err
 	}
 	return heddle.Publish(out(event), count)
+}
+
+// Fails at as many attempts as the event says, and counts after that.
+func fail(event *heddle.Event) error {
+	var fate struct {
+		Times   int    `json:"times"`
+		Verdict string `json:"verdict"`
+	}
+	if err := event.JSON(&fate); err != nil {
+		return err
+	}
+	if heddle.Attempt() > fate.Times {
+		return count(event)
+	}
+	switch fate.Verdict {
+	case "retry":
+		return heddle.Retry("asked to")
+	case "reject":
+		return heddle.Reject("asked to")
+	}
+	deeper("asked to")
+	return nil
 }
 
 func state(event *heddle.Event) error {

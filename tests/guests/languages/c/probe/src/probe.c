@@ -165,6 +165,36 @@ static heddle_verdict state(const heddle_event *event) {
     return HEDDLE_DONE;
 }
 
+__attribute__((noinline)) static void deep(const char *message) {
+    fprintf(stderr, "%s\n", message);
+    abort();
+}
+
+__attribute__((noinline)) static void deeper(const char *message) {
+    deep(message);
+}
+
+/** Fails at as many attempts as the event says, and counts after that. */
+static heddle_verdict fail(const heddle_event *event) {
+    heddle_json fate;
+    uint64_t times;
+    const char *wanted;
+    HEDDLE_TRY(heddle_event_json(event, &fate));
+    HEDDLE_TRY(heddle_json_u64(fate, "times", &times));
+    HEDDLE_TRY(heddle_json_string(fate, "verdict", &wanted));
+    if (heddle_attempt() > times) {
+        return count(event);
+    }
+    if (strcmp(wanted, "retry") == 0) {
+        return heddle_retry("asked to");
+    }
+    if (strcmp(wanted, "reject") == 0) {
+        return heddle_reject("asked to");
+    }
+    deeper("asked to");
+    return HEDDLE_DONE;
+}
+
 static heddle_verdict later(const heddle_event *event) {
     heddle_json given;
     uint64_t seconds;
@@ -219,15 +249,6 @@ static heddle_verdict log_lines(void) {
     printf("printed out\n");
     fprintf(stderr, "printed err\n");
     return HEDDLE_DONE;
-}
-
-__attribute__((noinline)) static void deep(const char *message) {
-    fprintf(stderr, "%s\n", message);
-    abort();
-}
-
-__attribute__((noinline)) static void deeper(const char *message) {
-    deep(message);
 }
 
 static heddle_verdict throw_text(const heddle_event *event) {
@@ -346,6 +367,7 @@ heddle_verdict handle(const heddle_event *event) {
     if (strcmp(verb, "json") == 0) return json(event);
     if (strcmp(verb, "verdict") == 0) return verdict(event);
     if (strcmp(verb, "count") == 0) return count(event);
+    if (strcmp(verb, "fail") == 0) return fail(event);
     if (strcmp(verb, "state") == 0) return state(event);
     if (strcmp(verb, "later") == 0) return later(event);
     if (strcmp(verb, "reply") == 0) return reply(event);

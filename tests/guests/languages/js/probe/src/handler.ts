@@ -47,6 +47,26 @@ const verbs: Record<string, Verb> = {
     );
   },
 
+  /** Fails at as many attempts as the event says, and counts after that. */
+  fail(event, out) {
+    const { times, verdict } = event.json<{ times: number; verdict: string }>();
+    if (context.attempt > times) {
+      publish(
+        out,
+        state.update((count: number) => count + 1, 0),
+      );
+      return;
+    }
+    switch (verdict) {
+      case 'retry':
+        throw new Retry('asked to');
+      case 'reject':
+        throw new Reject('asked to');
+      default:
+        deeper('asked to');
+    }
+  },
+
   state(event, out) {
     const { op, value } = event.json<{ op: string; value: unknown }>();
     if (op === 'set') state.setText(value as string);

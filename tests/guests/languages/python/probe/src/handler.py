@@ -99,6 +99,25 @@ def count(event: Event) -> None:
 
 
 @dataclass
+class Fate:
+    times: int
+    verdict: str
+
+
+def fail(event: Event) -> None:
+    """Fails at as many attempts as the event says, and counts after that."""
+    fate = event.json(Fate)
+    if context.attempt() > fate.times:
+        return count(event)
+    match fate.verdict:
+        case "retry":
+            raise Retry("asked to")
+        case "reject":
+            raise Reject("asked to")
+    deeper("asked to")
+
+
+@dataclass
 class Step:
     op: str
     value: Any = None
@@ -250,6 +269,7 @@ VERBS = {
     "json": greet,
     "verdict": verdict,
     "count": count,
+    "fail": fail,
     "state": keep,
     "later": later,
     "reply": answer,

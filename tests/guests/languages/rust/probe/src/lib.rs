@@ -23,6 +23,7 @@ fn handle(event: &Event) -> Verdict {
         Some("json") => greet(event),
         Some("verdict") => verdict(event),
         Some("count") => count(event),
+        Some("fail") => fail(event),
         Some("state") => keep(event),
         Some("later") => later(event),
         Some("reply") => Ok(Reply::text(event.text()?).header("X-Probe", "yes").send()?),
@@ -117,6 +118,24 @@ fn count(event: &Event) -> Verdict {
         *count
     })?;
     answer(event, &count)
+}
+
+/// Fails at as many attempts as the event says, and counts after that.
+fn fail(event: &Event) -> Verdict {
+    #[derive(Deserialize)]
+    struct Fate {
+        times: u32,
+        verdict: String,
+    }
+    let Fate { times, verdict } = event.json()?;
+    if context::attempt() > times {
+        return count(event);
+    }
+    match verdict.as_str() {
+        "retry" => Err(Failure::retry("asked to")),
+        "reject" => Err(Failure::reject("asked to")),
+        _ => deeper("asked to"),
+    }
 }
 
 fn keep(event: &Event) -> Verdict {

@@ -9,34 +9,34 @@ use heddle_tests::component::digest;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::load::Event;
-use super::{OUTPUT, now};
+use crate::load::Event;
+use crate::streams::{OUTPUT, now};
 
 /// Faults that are told in words.
 const TOLD: usize = 10;
 
 /// The digests of what stood in the plugin's file, in the order in which they came there. A lock, because whoever
 /// replaces the file notes it before the judge can see it; it is held for a look.
-pub(super) type Order = Arc<Mutex<Vec<String>>>;
+pub(crate) type Order = Arc<Mutex<Vec<String>>>;
 
 /// Adds a digest.
-pub(super) fn note(order: &Order, digest: &str) {
+pub(crate) fn note(order: &Order, digest: &str) {
     order.lock().unwrap_or_else(PoisonError::into_inner).push(digest.to_owned());
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
-    pub(super) events: u64,
-    pub(super) lost: u64,
-    pub(super) repeated: u64,
-    pub(super) reordered: u64,
+pub(crate) struct Verdict {
+    pub(crate) events: u64,
+    pub(crate) lost: u64,
+    pub(crate) repeated: u64,
+    pub(crate) reordered: u64,
     /// Effects of a version that was not to run any more, or that was never offered.
-    pub(super) back: u64,
+    pub(crate) back: u64,
     /// The first faults, in words.
-    pub(super) told: Vec<String>,
+    pub(crate) told: Vec<String>,
     /// When each event was due, in nanoseconds since 1970, and how long its effect took, in microseconds.
-    pub(super) latencies: Vec<(u64, u32)>,
+    pub(crate) latencies: Vec<(u64, u32)>,
 }
 
 /// What is known of a key.
@@ -50,7 +50,7 @@ struct Seen {
 }
 
 /// Reads until it is told how many events there were.
-pub(super) struct Judge {
+pub(crate) struct Judge {
     order: Order,
     sent: oneshot::Sender<Vec<u64>>,
     task: JoinSet<Verdict>,
@@ -58,7 +58,7 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Begins to read.
-    pub(super) async fn start(jetstream: &jetstream::Context, keys: u64, first: &[u8]) -> Result<Self> {
+    pub(crate) async fn start(jetstream: &jetstream::Context, keys: u64, first: &[u8]) -> Result<Self> {
         let config = consumer::pull::OrderedConfig {
             filter_subject: "out.>".to_owned(),
             deliver_policy: consumer::DeliverPolicy::All,
@@ -78,12 +78,12 @@ impl Judge {
     }
 
     /// Where whoever replaces the file notes it.
-    pub(super) fn order(&self) -> Order {
+    pub(crate) fn order(&self) -> Order {
         Arc::clone(&self.order)
     }
 
     /// Waits for the effects of all events: so many were sent for each key.
-    pub(super) async fn end(mut self, sent: Vec<u64>) -> Verdict {
+    pub(crate) async fn end(mut self, sent: Vec<u64>) -> Verdict {
         self.sent.send(sent).ok();
         match self.task.join_next().await {
             Some(Ok(verdict)) => verdict,

@@ -7,7 +7,7 @@ use async_nats::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::now;
+use crate::streams::now;
 
 /// How often some are sent.
 const TICK: Duration = Duration::from_millis(2);
@@ -20,11 +20,11 @@ const SIZE: usize = 64;
 
 /// An event as its payload has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// When it was due to be sent, in nanoseconds since 1970.
-    pub(super) due: u64,
+    pub(crate) due: u64,
     /// Its number among those of its key, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 impl Event {
@@ -36,21 +36,21 @@ impl Event {
         payload
     }
 
-    pub(super) fn decode(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
         let number = |at: usize| Some(u64::from_le_bytes(payload.get(at..at + 8)?.try_into().ok()?));
         Some(Event { due: number(0)?, number: number(13)? })
     }
 }
 
 /// A load. It ends when it is dropped.
-pub(super) struct Load {
+pub(crate) struct Load {
     stop: watch::Sender<bool>,
     task: JoinSet<Result<Vec<u64>>>,
 }
 
 impl Load {
     /// Begins to send so many events a second for so many keys.
-    pub(super) fn start(client: Client, keys: u64, rate: u64) -> Self {
+    pub(crate) fn start(client: Client, keys: u64, rate: u64) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();
         task.spawn(send(client, keys, rate, stopped));
@@ -58,7 +58,7 @@ impl Load {
     }
 
     /// Ends it; how many events each key got.
-    pub(super) async fn end(mut self) -> Result<Vec<u64>> {
+    pub(crate) async fn end(mut self) -> Result<Vec<u64>> {
         self.stop.send_replace(true);
         self.task.join_next().await.context("there is no load")??
     }
