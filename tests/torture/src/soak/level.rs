@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::sample::Sample;
 
+/// Old states and checkpoints that may lie in a stream until they are removed.
+const UNSWEPT: u64 = 50_000;
+
 /// What is measured: its name, where it stands in a sample, and by how much it may differ besides a tenth.
 const MEASURES: [(&str, fn(&Sample) -> u64, u64); 7] = [
     ("memory, MiB", |sample| sample.memory, 24),
@@ -12,7 +15,7 @@ const MEASURES: [(&str, fn(&Sample) -> u64, u64); 7] = [
     ("tasks", |sample| sample.tasks, 24),
     ("instances", |sample| sample.instances, 8),
     ("consumers", |sample| sample.consumers, 2),
-    ("messages", |sample| sample.messages, 2_000),
+    ("messages", |sample| sample.messages, UNSWEPT),
 ];
 
 /// One of them.
