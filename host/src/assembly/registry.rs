@@ -1,13 +1,12 @@
 //! Logins of registries: those that `docker login` and `podman login` have kept for this user.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError as Fault, DockerCredential, get_credential_from_reader};
 
-use crate::source::oci::{Login, Registry};
+use crate::source::oci::{Login, Reference, Registry};
 
 /// What docker and podman call docker's own registry in their files.
 const DOCKER_HUB: [&str; 2] = ["https://index.docker.io/v1/", "docker.io"];
@@ -19,7 +18,7 @@ const NOT_KEPT: &str = "credentials not found";
 /// program which the file names, or without one. Those in `insecure` are asked without TLS.
 pub fn registry(insecure: &BTreeSet<String>) -> Registry {
     let files = files(variable);
-    Registry::new(insecure, move |registry| login_of(&files, registry))
+    Registry::new(insecure, move |component| login_of(&files, component))
 }
 
 #[expect(clippy::disallowed_methods, reason = "where the files are stands in the environment")]
@@ -38,26 +37,49 @@ fn files(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     files.into_iter().flatten().chain(podman.map(|folder| folder.join("containers/auth.json"))).collect()
 }
 
-fn login_of(files: &[PathBuf], registry: &str) -> Result<Login, String> {
-    let hub = matches!(registry, "docker.io" | "index.docker.io");
-    let names: &[&str] = if hub { &DOCKER_HUB } else { &[registry] };
+fn login_of(files: &[PathBuf], component: &Reference) -> Result<Login, String> {
     for file in files {
-        for name in names {
-            if let Some(login) = login_in(file, name)? {
-                return Ok(login);
-            }
+        if let Some(login) = login_in(file, component)? {
+            return Ok(login);
         }
     }
     Ok(Login::Anonymous)
 }
 
-/// The login that a file has under a name. None: it has none, or there is no such file.
-fn login_in(file: &Path, name: &str) -> Result<Option<Login>, String> {
-    let opened = match File::open(file) {
+/// The login that a file has for a component. None: it has none, or there is no such file.
+fn login_in(file: &Path, component: &Reference) -> Result<Option<Login>, String> {
+    let text = match std::fs::read(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| format!("`{}` cannot be read: {error}", file.display()))?,
+        read => read.map_err(|error| format!("`{}` cannot be read: {error}", file.display()))?,
     };
-    login(get_credential_from_reader(opened, name)).map_err(|fault| format!("`{}`: {fault}", file.display()))
+    for name in names(&text, component) {
+        let found = login(get_credential_from_reader(&text[..], &name));
+        if let Some(login) = found.map_err(|fault| format!("`{}`: {fault}", file.display()))? {
+            return Ok(Some(login));
+        }
+    }
+    Ok(None)
+}
+
+/// The names under which a file may have the login: podman also keeps one for a part of a registry, and the longest name
+/// counts.
+fn names(file: &[u8], component: &Reference) -> Vec<String> {
+    let registry = component.registry();
+    let repository = format!("{registry}/{}", component.repository());
+    let document: serde_json::Value = serde_json::from_slice(file).unwrap_or_default();
+    let kept = document.get("auths").and_then(|auths| auths.as_object());
+    let is_part = |name: &&String| {
+        let rest = repository.strip_prefix(name.as_str());
+        name.len() > registry.len() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut names: Vec<String> =
+        kept.into_iter().flat_map(|kept| kept.keys()).filter(is_part).cloned().collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    match registry {
+        "docker.io" | "index.docker.io" => names.extend(DOCKER_HUB.map(str::to_owned)),
+        _ => names.push(registry.to_owned()),
+    }
+    names
 }
 
 fn login(found: Result<DockerCredential, Fault>) -> Result<Option<Login>, String> {
@@ -83,6 +105,10 @@ mod tests {
     /// `me:secret`, as docker writes it.
     const AUTH: &str = "bWU6c2VjcmV0";
 
+    fn login_for(files: &[PathBuf], component: &str) -> Result<Login, String> {
+        login_of(files, &component.parse().unwrap())
+    }
+
     fn is_me(login: Result<Login, String>) -> bool {
         matches!(login, Ok(Login::Password { user, password }) if user == "me" && password == "secret")
     }
@@ -91,15 +117,15 @@ mod tests {
     fn the_login_of_a_registry_stands_in_dockers_file_and_without_one_there_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let files = [folder.path().join("config.json")];
-        assert!(matches!(login_of(&files, "ghcr.io"), Ok(Login::Anonymous)));
+        assert!(matches!(login_for(&files, "ghcr.io/a/b"), Ok(Login::Anonymous)));
         let auths = format!(
             r#"{{"auths": {{"ghcr.io": {{"auth": "{AUTH}"}}, "https://index.docker.io/v1/": {{"auth": "{AUTH}"}}}}}}"#
         );
         std::fs::write(&files[0], auths).unwrap();
-        assert!(is_me(login_of(&files, "ghcr.io")) && is_me(login_of(&files, "docker.io")));
-        assert!(matches!(login_of(&files, "other.example"), Ok(Login::Anonymous)));
+        assert!(is_me(login_for(&files, "ghcr.io/a/b")) && is_me(login_for(&files, "docker.io/a/b")));
+        assert!(matches!(login_for(&files, "other.example/a/b"), Ok(Login::Anonymous)));
         std::fs::write(&files[0], "not JSON").unwrap();
-        let fault = login_of(&files, "ghcr.io").err().unwrap();
+        let fault = login_for(&files, "ghcr.io/a/b").err().unwrap();
         assert!(fault.contains("config.json`: Unable to read"), "{fault}");
     }
 
@@ -123,10 +149,35 @@ mod tests {
         std::fs::create_dir_all(at("run/containers")).unwrap();
         std::fs::write(&expected[2], format!(r#"{{"auths": {{"docker.io": {{"auth": "{AUTH}"}}}}}}"#))
             .unwrap();
-        assert!(is_me(login_of(&found, "docker.io")));
+        assert!(is_me(login_for(&found, "docker.io/a/b")));
         let other = r#"{"auths": {"docker.io": {"identitytoken": "x"}}}"#;
         std::fs::write(&expected[0], other).unwrap();
-        assert!(matches!(login_of(&found, "docker.io"), Ok(Login::IdentityToken(token)) if token == "x"));
+        assert!(
+            matches!(login_for(&found, "docker.io/a/b"), Ok(Login::IdentityToken(token)) if token == "x")
+        );
+    }
+
+    #[test]
+    fn the_login_for_the_longest_part_of_a_registry_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [folder.path().join("auth.json")];
+        let token = |token: &str| format!(r#"{{"identitytoken": "{token}"}}"#);
+        let auths = format!(
+            r#"{{"auths": {{"quay.io": {}, "quay.io/team": {}, "quay.io/team/a": {}}}}}"#,
+            token("all"),
+            token("team"),
+            token("a")
+        );
+        std::fs::write(&files[0], auths).unwrap();
+        for (component, expected) in [
+            ("quay.io/team/a:1", "a"),
+            ("quay.io/team/ab", "team"),
+            ("quay.io/team/a/b", "a"),
+            ("quay.io/teams/a", "all"),
+        ] {
+            let login = login_for(&files, component);
+            assert!(matches!(login, Ok(Login::IdentityToken(token)) if token == expected), "{component}");
+        }
     }
 
     #[test]
@@ -135,7 +186,7 @@ mod tests {
         let files = [folder.path().join("config.json")];
         let auths = r#"{"auths": {"x.azurecr.io": {"auth": "MDAwMDAwMDA6", "identitytoken": "ey.J0"}}}"#;
         std::fs::write(&files[0], auths).unwrap();
-        let login = login_of(&files, "x.azurecr.io");
+        let login = login_for(&files, "x.azurecr.io/a/b");
         assert!(matches!(login, Ok(Login::IdentityToken(token)) if token == "ey.J0"));
     }
 

@@ -89,8 +89,8 @@ pub enum Login {
     IdentityToken(String),
 }
 
-/// Finds out as whom a registry is asked, or why that cannot be found out. It may wait.
-type Logins = dyn Fn(&str) -> Result<Login, String> + Send + Sync;
+/// Finds out as whom the registry of a component is asked, or why that cannot be found out. It may wait.
+type Logins = dyn Fn(&Reference) -> Result<Login, String> + Send + Sync;
 
 /// A component with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Registry {
     /// TLS, as are those on this machine.
     pub fn new(
         insecure: &BTreeSet<String>,
-        logins: impl Fn(&str) -> Result<Login, String> + Send + Sync + 'static,
+        logins: impl Fn(&Reference) -> Result<Login, String> + Send + Sync + 'static,
     ) -> Self {
         // Fails if there is one already, which will do as well.
         rustls::crypto::ring::default_provider().install_default().ok();
@@ -152,12 +152,12 @@ impl Registry {
     }
 
     async fn remote<'a>(&self, reference: &'a Reference) -> Result<Remote<'a>, Error> {
-        let (logins, registry) = (Arc::clone(&self.logins), reference.registry().to_owned());
+        let (logins, component) = (Arc::clone(&self.logins), reference.clone());
         let failed = |cause| Error::Login { registry: reference.registry().to_owned(), cause };
         let asking = Arc::clone(&self.asking).acquire_owned().await;
         let login = tokio::task::spawn_blocking(move || {
             let _asking = asking;
-            logins(&registry)
+            logins(&component)
         })
         .await;
         let login = login.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
