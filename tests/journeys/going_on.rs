@@ -33,7 +33,7 @@ async fn a_stream_that_an_operator_has_changed_and_a_harmless_edit_of_the_file_e
     config.max_messages = 1_000_000;
     jetstream.update_stream(config.clone()).await.expect("an operator changes the stream");
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("file is not taken, everything stays as it is").await;
+    host.wait_for_line("reload rejected; keeping the current configuration").await;
     host.wait_for_line("`max_msgs` is 1000000").await;
     checker.publish_counts(20, 5).await;
     checker.wait_for("out.>", 40).await;

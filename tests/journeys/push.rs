@@ -117,9 +117,9 @@ async fn what_no_host_would_take_is_refused_and_nothing_is_stored() {
         (&["module.wasm", "--as", "p"], "a core module"),
         (&["empty.wasm", "--as", "p"], "does not fit the world"),
         (&["missing.wasm", "--as", "p"], "failed to read `missing.wasm`"),
-        (&["empty.wasm", "--as", "p:1"], "name `p:1` cannot be one"),
-        (&["empty.wasm", "--as", "p", "--tag", "a/b"], "tag `a/b` cannot be one"),
-        (&["empty.wasm", "--as", "p", "--bucket", "a.b"], "bucket `a.b` cannot be one"),
+        (&["empty.wasm", "--as", "p:1"], "invalid name `p:1`"),
+        (&["empty.wasm", "--as", "p", "--tag", "a/b"], "invalid tag `a/b`"),
+        (&["empty.wasm", "--as", "p", "--bucket", "a.b"], "invalid bucket `a.b`"),
     ] {
         let output = push(&app, &url, arguments).await;
         let errors = text(&output.stderr);

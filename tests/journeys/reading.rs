@@ -89,7 +89,7 @@ async fn a_slow_handler_holds_up_no_other_and_loses_nothing() {
         String::from_utf8_lossy(&output.stdout).trim().parse::<usize>().unwrap_or(0)
     };
     assert!(slow().await < EVENTS, "the slow handler was as fast as the other");
-    host.wait_for_line("handler lags and is read for on its own").await;
+    host.wait_for_line("handler is lagging; it now has its own consumer").await;
     heddle_tests::wait_for("the slow handler has counted", || async {
         (slow().await == EVENTS).then_some(())
     })
@@ -116,7 +116,7 @@ async fn a_deleted_cursor_is_made_anew_and_nothing_is_lost() {
         let name = heddle_tests::wait_for("a cursor", || async { stream.get_consumer_name().await }).await;
         stream.delete_consumer(&name).await.unwrap();
     }
-    host.wait_for_line("cursor is made anew").await;
+    host.wait_for_line("recreating consumer").await;
     checker.publish_count("k0", &[]).await;
     checker.wait_for("out.>", 201).await;
     assert_eq!(checker.faults().await, Vec::<String>::new());

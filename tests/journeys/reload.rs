@@ -88,7 +88,7 @@ async fn a_faulty_file_changes_nothing_and_says_why() {
     ];
     for (number, (old, new, why)) in (1..).zip(faults) {
         app = app.with(old, new);
-        let refusals = || host.log().matches("file is not taken, everything stays as it is").count();
+        let refusals = || host.log().matches("reload rejected; keeping the current configuration").count();
         wait_for("the file is refused", || async { (refusals() >= number).then_some(()) }).await;
         host.wait_for_line(why).await;
         flow.pass(30).await;

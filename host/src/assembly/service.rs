@@ -335,7 +335,7 @@ impl Service {
 
     async fn refused(&self, cause: &Cause, error: &anyhow::Error) {
         let text = super::cli::explain(error);
-        tracing::error!(because = cause.what, "file is not taken, everything stays as it is: {text}");
+        tracing::error!(because = cause.what, "reload rejected; keeping the current configuration: {text}");
         self.tell(cause, false, text).await;
     }
 

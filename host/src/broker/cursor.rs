@@ -1,6 +1,6 @@
 //! Cursors: reading a stream in order from a sequence on.
 //!
-//! A cursor is a pull consumer without acks. It may be thrown away and made anew at any time: whatever
+//! A cursor is a pull consumer without acks. It may be thrown away and recreated at any time: whatever
 //! goes wrong (a lost connection, a server that restarts, a consumer that was deleted or that somebody
 //! else reads from) ends in a new consumer right after the last event that was handed on. Nothing is
 //! handed on twice or left out, and nothing that lies in the stream ends reading: what a consumer cannot deliver is read
@@ -56,7 +56,7 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct CursorPlan {
     pub stream: Arc<str>,
-    /// When the stream was created. A stream that was made anew since ends the cursor.
+    /// When the stream was created. A stream that was recreated since ends the cursor.
     pub created: u64,
     /// The consumer's name, as the usual tools show it.
     pub name: String,
@@ -186,9 +186,9 @@ impl Reader {
             self.broken.stopped(&reason, moved);
             let (cursor, next) = (&self.name, self.next);
             if std::mem::take(&mut self.paused) {
-                tracing::debug!(cursor, %reason, "cursor is made anew after a pause");
+                tracing::debug!(cursor, %reason, "recreating consumer after a pause");
             } else {
-                tracing::warn!(cursor, next, %reason, "cursor is made anew");
+                tracing::warn!(cursor, next, %reason, "recreating consumer");
             }
             let delay = Duration::from_millis(20).saturating_mul(1 << failures.min(7)).min(MAX_DELAY);
             tokio::select! {

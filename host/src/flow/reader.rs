@@ -183,7 +183,10 @@ impl Reader {
         }
         for handler in &full {
             if let Some((_, subscription)) = self.handlers.iter().find(|(h, _)| h == handler) {
-                tracing::info!(handler = &*subscription.name, "handler lags and is read for on its own");
+                tracing::info!(
+                    handler = &*subscription.name,
+                    "handler is lagging; it now has its own consumer"
+                );
             }
         }
         shared.handlers = free;

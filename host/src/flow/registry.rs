@@ -53,7 +53,7 @@ pub enum Refusal {
     Claims(#[from] claims::Error),
     #[error("{0}")]
     Sandbox(#[from] sandbox::Error),
-    #[error("its proof shows differences, and `must-match` is set: {0}")]
+    #[error("differs from the live version in the shadow run, and `proof-must-match` is set: {0}")]
     Proof(String),
 }
 

@@ -15,7 +15,7 @@ pub enum Error {
     Missing,
     #[error("its signature cannot be read: {0}")]
     Unreadable(String),
-    #[error("its signature is not that of any key in `trust` over these bytes")]
+    #[error("its signature matches no key in `trust`")]
     Wrong,
 }
 

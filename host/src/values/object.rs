@@ -20,14 +20,14 @@ const MAX_TAG: usize = 128;
 /// Why a text names no object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
-    #[error("bucket `{0}` cannot be one: letters, digits, `_` and `-` are allowed")]
+    #[error("invalid bucket `{0}`: letters, digits, `_` and `-` are allowed")]
     Bucket(String),
     #[error(
-        "name `{0}` cannot be one: letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/`, at most {MAX_NAME} bytes"
+        "invalid name `{0}`: letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/`, at most {MAX_NAME} bytes"
     )]
     Name(String),
     #[error(
-        "tag `{0}` cannot be one: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
+        "invalid tag `{0}`: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
     )]
     Tag(String),
     #[error("object `{0}` has no bucket: write `BUCKET/NAME` or `BUCKET/NAME:TAG`")]

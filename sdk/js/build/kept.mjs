@@ -23,7 +23,7 @@ export function keptOf(project, origin) {
     const component = fs.readFileSync(project.result);
     return note.origin === origin && note.component === digest(component) ? component : undefined;
   } catch {
-    // No note, or none that can be read, or no component: it is made anew.
+    // No note, or none that can be read, or no component: it is built again.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-//! The rig: a server of its own, an input stream that is filled, and an output stream that is made anew for each run.
+//! The rig: a server of its own, an input stream that is filled, and an output stream that is recreated for each run.
 
 use std::path::Path;
 use std::time::Duration;

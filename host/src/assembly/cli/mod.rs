@@ -110,7 +110,7 @@ impl CacheArgs {
         Workshop::new(self.cache.clone())
     }
 
-    /// A sandbox for one plugin that may use so many bytes of memory.
+    /// A sandbox for one plugin that may use `max_memory` bytes.
     fn sandbox(&self, max_memory: u64) -> anyhow::Result<Sandbox> {
         Ok(self.workshop()?.sandbox(max_memory)?)
     }

@@ -32,7 +32,7 @@ pub(super) struct Command {
     /// How often the event is published.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
-    /// Wait for a handler's reply, at most so long, and print its payload.
+    /// Wait for a handler's reply, at most DURATION, and print its payload.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5s", value_parser = crate::assembly::config::parse_duration)]
     wait: Option<Duration>,
     #[command(flatten)]

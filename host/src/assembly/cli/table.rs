@@ -2,7 +2,7 @@
 
 use crate::assembly::print::{Error, Rows, visible};
 
-/// So many rows are looked at for the widths of the columns. What comes later is printed as it comes, so that a table may
+/// How many rows decide the widths of the columns. What comes later is printed as it comes, so that a table may
 /// have any number of rows.
 const SETTLING: usize = 500;
 

@@ -25,8 +25,8 @@ pub(super) struct Command {
     /// Begin with this sequence instead of the end; 1 is the oldest.
     #[arg(long, value_name = "SEQUENCE")]
     from: Option<u64>,
-    /// End after so many events.
-    #[arg(short = 'n', long, value_name = "NUMBER")]
+    /// Exit after N events.
+    #[arg(short = 'n', long, value_name = "N")]
     number: Option<u64>,
     /// Show Heddle's own messages too: checkpoints, states, announcements.
     #[arg(long)]

@@ -155,7 +155,7 @@ fn registries_without_tls_are_named_and_a_wrong_name_or_key_is_a_fault() {
             "registries = { \"r:5000\" = { insecure = \"yes\" } }",
             "`insecure` is of type string, should be true or false",
         ),
-        ("[registries.\"http://r:5000\"]\ninsecure = true", "registry `http://r:5000` cannot be one"),
+        ("[registries.\"http://r:5000\"]\ninsecure = true", "invalid registry `http://r:5000`"),
         ("[registries]\n\"r:5000\" = true", "should be a table"),
         ("[registry.\"r:5000\"]\ninsecure = true", "did you mean `registries`?"),
     ] {

@@ -11,13 +11,13 @@ pub(super) enum Stop {
     Unwanted,
     /// The stream is not the one it was.
     Lost(String),
-    /// The cursor is made anew.
+    /// The consumer is recreated.
     Again(Again),
-    /// The cursor is made anew under another name: the server that holds the consumer does not answer.
+    /// The consumer is recreated under another name: the server that holds the consumer does not answer.
     Silent(Again),
 }
 
-/// Why a cursor is made anew.
+/// Why a consumer is recreated.
 #[derive(Debug, Error)]
 pub(super) enum Again {
     #[error("reading broke off: {0}")]

@@ -1,4 +1,4 @@
-//! What the engine is made of at its start, and made anew after a reset.
+//! What the engine is made of at its start, and after a reset.
 
 use std::sync::Arc;
 

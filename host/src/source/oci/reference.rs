@@ -23,17 +23,17 @@ const MAX_TAG: usize = 128;
 pub enum Error {
     #[error("reference `{0}` names no registry: write it first, as in `ghcr.io/team/plugin:1.0`")]
     NoRegistry(String),
-    #[error("registry `{0}` cannot be one: a host is needed, and perhaps a port")]
+    #[error("invalid registry `{0}`: a host is needed, and perhaps a port")]
     Registry(String),
     #[error(
-        "repository `{0}` cannot be one: lower-case letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/` that begin and end with a letter or digit, at most {MAX_REPOSITORY} bytes"
+        "invalid repository `{0}`: lower-case letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/` that begin and end with a letter or digit, at most {MAX_REPOSITORY} bytes"
     )]
     Repository(String),
     #[error(
-        "tag `{0}` cannot be one: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
+        "invalid tag `{0}`: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
     )]
     Tag(String),
-    #[error("digest `{0}` cannot be one: `sha256:` and 64 hexadecimal digits in lower case are needed")]
+    #[error("invalid digest `{0}`: `sha256:` and 64 hexadecimal digits in lower case are needed")]
     Digest(String),
 }
 

@@ -33,8 +33,8 @@ pub(super) struct Command {
     /// One line for each dead letter.
     #[arg(long)]
     each: bool,
-    /// With --each: no more than so many, the newest.
-    #[arg(short = 'n', long, value_name = "NUMBER", requires = "each")]
+    /// With --each: at most N, the newest.
+    #[arg(short = 'n', long, value_name = "N", requires = "each")]
     number: Option<usize>,
     #[command(flatten)]
     target: TargetArgs,

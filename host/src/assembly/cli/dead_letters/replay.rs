@@ -42,11 +42,11 @@ const WAVE: usize = 20_000;
 pub(super) struct Command {
     #[command(flatten)]
     selection: Selection,
-    /// So many a second.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Replays per second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Replay so many first, and stop if one of them fails again.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Replay N first, and stop if one of them fails again.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     canary: Option<u32>,
     /// Replay nothing and say how many are selected; with a PLUGIN, run them in it and say how they end.
     #[arg(long, value_name = "PLUGIN", num_args = 0..=1, conflicts_with_all = ["rate", "canary", "edit", "no_wait"])]

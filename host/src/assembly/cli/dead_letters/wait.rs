@@ -11,7 +11,7 @@ use crate::values::names::{self, Names};
 use crate::values::settings::Settings;
 use crate::values::subject::Pattern;
 
-/// After so long without news, it is looked whether requests are still there.
+/// How long nothing may be heard of requests before it is checked whether they still exist.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// How long the dead letters of requests that are done may take to vanish.

@@ -16,7 +16,7 @@ use crate::source::watch::Watch;
 use crate::values::settings::{BuildCommand, HandlerSettings, Settings};
 use process::{Group, Outcome, Output};
 
-/// So many lines of a build that failed are shown.
+/// How many lines of a failed build are shown.
 const SHOWN_LINES: usize = 40;
 
 /// Every build of an application.

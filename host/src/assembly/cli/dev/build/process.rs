@@ -28,7 +28,7 @@ const LONGEST_LINE: usize = 4096;
 pub(super) enum Output {
     /// To the terminal, at once. The build has the machine for itself.
     Live,
-    /// So many last lines are kept. The build gives way to others.
+    /// Keeps the last N lines. The build runs at a low priority.
     Kept(usize),
 }
 
