@@ -280,7 +280,7 @@ async fn with_the_stream_full_events_wait_and_nothing_is_lost() {
             break;
         }
     }
-    host.wait_for_line("commit is tried again").await;
+    host.wait_for_line("retrying commit").await;
     assert_eq!(checker.count("dead.>").await, Some(0));
     server.kill().await;
     std::fs::remove_file(&config).unwrap();

@@ -40,7 +40,7 @@ async fn a_stream_that_an_operator_has_changed_and_a_harmless_edit_of_the_file_e
     config.max_messages = -1;
     jetstream.update_stream(config).await.expect("an operator changes the stream back");
     host.signal(Signal::HUP);
-    host.wait_for_line("file is read again, and events flow on").await;
+    host.wait_for_line("reload complete").await;
     checker.publish_counts(20, 5).await;
     checker.wait_for("out.>", 60).await;
     assert_eq!(host.stop().await, 0);
@@ -55,11 +55,11 @@ async fn a_server_that_goes_away_in_the_middle_of_a_reload_is_waited_for() {
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 3_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("file is taken once what runs is finished").await;
+    host.wait_for_line("reload accepted; it takes effect once running events are finished").await;
     server.kill().await;
-    host.wait_for_line("events cannot flow on yet; trying again").await;
+    host.wait_for_line("failed to resume; retrying").await;
     server.restart().await;
-    host.wait_for_line("file is read again, and events flow on").await;
+    host.wait_for_line("reload complete").await;
     checker.publish_counts(20, 5).await;
     for key in ["out.k0", "out.k4"] {
         checker.wait_for(key, 4).await;
@@ -78,9 +78,9 @@ async fn a_host_that_waits_for_the_server_in_a_reload_stops_when_it_is_asked_to(
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 2_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("file is taken once what runs is finished").await;
+    host.wait_for_line("reload accepted; it takes effect once running events are finished").await;
     server.kill().await;
-    host.wait_for_line("events cannot flow on yet; trying again").await;
+    host.wait_for_line("failed to resume; retrying").await;
     assert_eq!(host.stop().await, 0);
     drop(app);
 }

@@ -143,7 +143,7 @@ async fn a_connection_that_is_cut_in_a_reload_holds_up_neither_the_reload_nor_th
     proxy.cut_before(&format!(".h.k{} ", KEYS / 2));
     let app = app.with("outage = false", "outage = false\nmax-held = 100000");
     proxy.has_cut().await;
-    host.wait_for_line("file is read again").await;
+    host.wait_for_line("reload complete").await;
     checker.publish_counts(KEYS, KEYS).await;
     checker.wait_for("_heddle.t.held.>", 2 * KEYS).await;
     assert_eq!(checker.count("out.>").await, Some(0), "an event of a held key ran");

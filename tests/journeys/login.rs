@@ -222,7 +222,7 @@ async fn a_mounted_secret_that_is_swapped_reaches_the_handler() {
     checker.publish("in.a", echo.clone()).await;
     checker.wait_for("out.config", 1).await;
     mount(&secrets, "..two", "two\n");
-    host.wait_for_line("events flow on").await;
+    host.wait_for_line("reload complete").await;
     checker.publish("in.a", echo).await;
     checker.wait_for("out.config", 2).await;
     let seen: Vec<String> = checker.rows("out.config").await.into_iter().map(|row| row.payload).collect();

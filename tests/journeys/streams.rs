@@ -125,7 +125,7 @@ async fn what_an_operator_changed_and_works_keeps_no_file_from_being_read() {
     config.subjects.push("more.>".into());
     jetstream.update_stream(&config).await.unwrap();
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("file is read again, and events flow on").await;
+    host.wait_for_line("reload complete").await;
     let checker = Checker::new(jetstream, "T");
     checker.publish_count("a", &[]).await;
     checker.wait_for("out.a", 1).await;
@@ -257,7 +257,7 @@ async fn a_foreign_stream_deleted_under_a_host_stops_its_handler_alone() {
     checker.wait_for("out.b", 1).await;
     // A file that changes meanwhile is read all the same.
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("file is read again, and events flow on").await;
+    host.wait_for_line("reload complete").await;
     server.jetstream().await.create_stream(foreign()).await.unwrap();
     checker.publish("ext.a", publish("out.e")).await;
     let done = app.output(&["reload", "--restart", "e", "--url", &server.url()]).await;
@@ -281,7 +281,7 @@ async fn another_name_or_forgetting_is_a_way_back_from_a_recreated_stream_too() 
     host.wait_for_line("handler is stopped, the others go on: stream `EXT` was recreated").await;
     let app = app.with(&section("e"), "");
     wait_for("it is out of the file", || async {
-        (host.log().matches("file is read again").count() >= 2).then_some(())
+        (host.log().matches("reload complete").count() >= 2).then_some(())
     })
     .await;
     let forgotten = app.output(&["reload", "--forget", "e", "--yes", "--url", &server.url()]).await;

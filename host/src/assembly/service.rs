@@ -257,7 +257,10 @@ impl Service {
             drop(preparing);
             self.now.tasks = tasks;
             let began = Instant::now();
-            tracing::info!(because = cause.what, "file is taken once what runs is finished");
+            tracing::info!(
+                because = cause.what,
+                "reload accepted; it takes effect once running events are finished"
+            );
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
             let before = Arc::clone(&self.now.settings);
@@ -329,7 +332,7 @@ impl Service {
     }
 
     async fn unchanged(&self, cause: &Cause) {
-        tracing::debug!(because = cause.what, "file is read again: nothing has changed");
+        tracing::debug!(because = cause.what, "reload: nothing has changed");
         self.tell(cause, true, "nothing has changed".to_owned()).await;
     }
 

@@ -148,7 +148,7 @@ impl Broker {
             match self.list(wanted.clone()).collect().await {
                 Ok(rows) => return Ok(latest(rows)),
                 Err(error @ Error::NotWhole { .. }) if beginnings < MAX_BEGINNINGS => {
-                    tracing::warn!(%error, "beginning the list again");
+                    tracing::warn!(%error, "starting the list again");
                     tokio::time::sleep(delay(beginnings)).await;
                 }
                 Err(error) => return Err(error),

@@ -70,7 +70,7 @@ impl ObjectWatch {
                 Ok(Some(info)) => return Ok(info.facts),
                 Ok(None) => {}
                 // Whoever can write into the bucket could stop the watch otherwise.
-                Err(cause) => tracing::warn!(subject = message.subject, cause, "object is passed over"),
+                Err(cause) => tracing::warn!(subject = message.subject, cause, "skipping object"),
             }
         }
     }

@@ -97,7 +97,7 @@ impl Broker {
         let mut faults = Vec::new();
         for Inspected { stream, suitability, .. } in self.inspect(settings, names).await? {
             for difference in suitability.differences {
-                tracing::warn!(stream, difference, "stream is not set as one might expect");
+                tracing::warn!(stream, difference, "stream has an unusual setting");
             }
             faults.extend(suitability.faults.into_iter().map(|fault| (stream.clone(), fault)));
         }

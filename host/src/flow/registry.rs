@@ -40,7 +40,7 @@ use keeper::Keeper;
 /// Changes of versions that wait for the engine.
 const WAITING: usize = 64;
 
-/// Why a version is not taken, by the step at which that was found.
+/// Why a version is not accepted, by the step at which that was found.
 #[derive(Debug, Error)]
 pub enum Refusal {
     #[error("{0}")]

@@ -104,7 +104,7 @@ impl Post {
             return Some(Returned::Gone { request });
         };
         let Some(handler) = self.handlers.iter().position(|handler| **handler == *name) else {
-            tracing::warn!(handler = name, request, "request is for a handler that there is no longer");
+            tracing::warn!(handler = name, request, "request is for a handler that no longer exists");
             return None;
         };
         let release = headers.get(names::replay::RELEASE).is_some();

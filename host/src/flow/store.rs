@@ -73,10 +73,10 @@ pub async fn store(
         let (word, delay) = trouble.failed(&problem, &origins.stream, began.elapsed());
         match word {
             Word::Nothing => {
-                tracing::debug!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+                tracing::debug!(commit = number, attempt, error = %problem, ?delay, "retrying commit");
             }
             Word::Warn => {
-                tracing::warn!(commit = number, attempt, error = %problem, ?delay, "commit is tried again");
+                tracing::warn!(commit = number, attempt, error = %problem, ?delay, "retrying commit");
             }
             Word::Error(call) => {
                 tracing::error!(commit = number, attempt, error = %problem, ?delay, "{call}");

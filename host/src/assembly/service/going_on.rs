@@ -113,12 +113,7 @@ impl Service {
             Ok(Begun::Shift(shift)) => {
                 self.now = *shift;
                 let milliseconds = began.elapsed().as_millis() as u64;
-                tracing::info!(
-                    because = cause.what,
-                    changes,
-                    milliseconds,
-                    "file is read again, and events flow on"
-                );
+                tracing::info!(because = cause.what, changes, milliseconds, "reload complete");
                 self.tell(&cause, true, changes).await;
                 return Ok(false);
             }
@@ -166,10 +161,10 @@ impl Service {
                 Verdict::Stays => {
                     tracing::error!(
                         ?delay,
-                        "events cannot flow on with the settings that ran before; trying again: {text}"
+                        "failed to resume with the previous configuration; retrying: {text}"
                     );
                 }
-                Verdict::Passes => tracing::warn!(?delay, "events cannot flow on yet; trying again: {text}"),
+                Verdict::Passes => tracing::warn!(?delay, "failed to resume; retrying: {text}"),
             }
             self.generation += 1;
             // Cancel-safe: nothing is begun.
@@ -204,7 +199,7 @@ impl Service {
         };
         match suits {
             Err(error @ broker::Error::Unsuitable(_)) if stream == OwnStream::Tell => {
-                tracing::error!(%error, "events flow on with a stream that somebody has changed");
+                tracing::error!(%error, "continuing with a stream that was changed");
                 Ok(())
             }
             result => Ok(result?),

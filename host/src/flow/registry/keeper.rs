@@ -182,7 +182,7 @@ impl Keeper {
         let text = format!("{} {why}", found.digest);
         if text != self.told {
             let plugin = short(&found.digest);
-            tracing::warn!(handler = &*self.settings.name, plugin, why, "version is not taken");
+            tracing::warn!(handler = &*self.settings.name, plugin, why, "version is not accepted");
             self.told = text;
         }
     }
@@ -274,7 +274,7 @@ impl Keeper {
         };
         failpoint::hit(failpoint::ORDER_STORED);
         self.tell(changes).await;
-        tracing::info!(handler = &*self.settings.name, done, text, "order is carried out");
+        tracing::info!(handler = &*self.settings.name, done, text, "command executed");
         answer(&tools.broker, &tools.names, stream, sequence, &Answer { done, text }).await;
         // What was not taken before may be now.
         (self.stamp, self.told) = Default::default();

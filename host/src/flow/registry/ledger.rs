@@ -218,7 +218,7 @@ pub async fn answer(broker: &Broker, names: &Names, stream: &str, sequence: u64,
     let payload = serde_json::to_vec(answer).expect("an answer is plain data");
     let told = broker.announce(&names.answer(sequence), payload.into(), ANSWER_TTL).await;
     if let Err(error) = told {
-        tracing::warn!(%error, "answer to an order was not stored");
+        tracing::warn!(%error, "answer to a command was not stored");
     }
     // An order that stays is known to be carried out, and is taken away at the next start.
     broker.delete(stream, sequence).await.ok();

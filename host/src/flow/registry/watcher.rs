@@ -126,7 +126,7 @@ async fn hand_out(
 async fn hand(tools: &Tools, event: Event, keepers: &Keepers, orders: &watch::Sender<Option<HostOrder>>) {
     let sequence = event.sequence;
     let Ok(order) = serde_json::from_slice::<Order>(&event.payload) else {
-        tracing::warn!(sequence, "order is not understood and is taken away");
+        tracing::warn!(sequence, "removing a command that is not understood");
         tools.broker.delete(&event.stream, sequence).await.ok();
         return;
     };
@@ -140,6 +140,6 @@ async fn hand(tools: &Tools, event: Event, keepers: &Keepers, orders: &watch::Se
                 keeper.send(Input::Order { sequence, order }).await.ok();
             }
         }
-        (None, _) => tracing::warn!(sequence, "order is not one to the host"),
+        (None, _) => tracing::warn!(sequence, "command is not for the host"),
     }
 }

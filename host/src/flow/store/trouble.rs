@@ -10,7 +10,7 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 /// The longest wait after no answer: while a cluster elects nobody answers, and then everything is well at once.
 pub(super) const MAX_UNANSWERED_DELAY: Duration = Duration::from_millis(100);
 
-/// How often it is said that a commit is tried again.
+/// How often it is said that a retrying commit.
 const COMPLAIN: Duration = Duration::from_secs(5);
 
 /// The wait between two tries if somebody must grant something first.

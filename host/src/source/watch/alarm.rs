@@ -38,7 +38,9 @@ impl Alarm {
         match notify::recommended_watcher(notice) {
             Ok(watcher) => Some(Alarm { watcher, folders: BTreeSet::new(), moved, complained: false }),
             Err(error) => {
-                tracing::warn!("files are looked at every {LOOK_ANYWAY:?}, without notifications: {error}");
+                tracing::warn!(
+                    "polling files every {LOOK_ANYWAY:?}: file notifications are not available: {error}"
+                );
                 None
             }
         }
@@ -78,7 +80,9 @@ impl Alarm {
         if !self.complained && folder.is_dir() {
             self.complained = true;
             let folder = folder.display();
-            tracing::warn!("`{folder}` is looked at every {LOOK_ANYWAY:?}, without notifications: {error}");
+            tracing::warn!(
+                "polling `{folder}` every {LOOK_ANYWAY:?}: file notifications are not available: {error}"
+            );
         }
     }
 }
