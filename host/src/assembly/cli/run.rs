@@ -13,8 +13,8 @@ use crate::values::servers::Servers;
 /// Creates the application's stream, or checks that the one that is there will do. Stops on SIGTERM or SIGINT: reading
 /// ends, what runs is finished and committed.
 ///
-/// The file is read again when it changes, and on SIGHUP: handlers are added, changed and removed after a short pause. A file with a
-/// fault changes nothing. Plugins are swapped when their source has a new version; see `heddle plugins`.
+/// The file is read again when it changes, and on SIGHUP: handlers are added, changed and removed after a short pause. A
+/// file with a fault changes nothing. Plugins are swapped when their source has a new version; see `heddle plugins`.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]
