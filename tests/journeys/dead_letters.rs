@@ -289,6 +289,26 @@ async fn a_dead_letter_near_the_servers_largest_payload_loses_nothing_and_replay
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_whose_payload_is_nowhere_any_more_stays_and_the_replay_says_so() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = app("");
+    let host = app.start(&url).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    let mut payload = json!({ "do": [{"reject": {"reason": "no"}}] }).to_string();
+    payload.push_str(&" ".repeat((1 << 20) - payload.len() - 100));
+    let ack = jetstream.publish("in.a", payload.into()).await.unwrap().await.unwrap();
+    checker.wait_for("dead.>", 1).await;
+    let stream = jetstream.get_stream("T").await.unwrap();
+    stream.delete_message(ack.sequence).await.unwrap();
+    let (code, text) = run(&app, &url, &["replay", "--all"]).await;
+    assert!(code == 1 && text.contains("0 done, 0 dead again, 1 left: their payloads"), "{code}: {text}");
+    assert_eq!(checker.count("dead.>").await, Some(1));
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_kept_as_long_as_the_file_says() {
     let server = Server::start().await;
     let app = app("").append("[dead-letters]\nmax-age = \"1s\"\n");

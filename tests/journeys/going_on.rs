@@ -55,7 +55,7 @@ async fn a_server_that_goes_away_in_the_middle_of_a_reload_is_waited_for() {
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 3_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("reload accepted; it takes effect once running events are finished").await;
+    host.wait_for_line("reload accepted; finishing running events").await;
     server.kill().await;
     host.wait_for_line("failed to resume; retrying").await;
     server.restart().await;

@@ -19,6 +19,7 @@ mod lists;
 mod login;
 mod oci;
 mod order;
+mod orders;
 mod outage;
 mod permissions;
 mod push;

@@ -269,6 +269,8 @@ async fn what_cannot_be_undone_is_not_done_without_a_yes() {
         ("pin h --dry-run", "and stays with it"),
         ("rollback h --dry-run", "has no earlier version"),
         ("publish in.a x --count 3 --dry-run", "would publish 3 × 1 B on in.a, stored in T"),
+        ("publish in.a x -H Nats-Rollup:all", "is a command to the server"),
+        ("publish in.a x -H nats-schedule-target:_heddle.t.checkpoint.0", "is a command to the server"),
         ("publish nowhere x --dry-run", "no stream stores what is published on `nowhere`"),
     ] {
         let (_, said) = run(arguments).await;

@@ -80,7 +80,7 @@ pub fn language_guest(language: &str, name: &str) -> PathBuf {
 /// The text of a guest, for [`assemble`].
 pub fn guest_text(name: &str) -> String {
     let file = workspace().join("tests/guests").join(name).with_extension("wat");
-    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("`{}`: {error}", file.display()))
+    std::fs::read_to_string(file).expect("the guest is there")
 }
 
 /// Waits until `condition` gives a value. `what` is what a failure says.

@@ -40,10 +40,11 @@ impl Service {
                     match tls {
                         None => answer(stream).await,
                         // A client that trusts nobody here ends the handshake.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => answer(stream).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                answer(stream).await;
+                            }
+                        }
                     }
                 });
             }

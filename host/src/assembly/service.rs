@@ -7,6 +7,7 @@ mod changes;
 mod going_on;
 mod watching;
 
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +26,7 @@ use crate::broker::{Broker, connection_name};
 use crate::flow::acquire::{Fresh, acquire, forget};
 use crate::flow::activity::Snapshot;
 use crate::flow::engine::{Course, Engine, Parts};
-use crate::flow::registry::{self, HostOrder, LOOKS, Registry, Tasks, Tools, answer};
+use crate::flow::registry::{self, HostOrder, HostOrders, LOOKS, Registry, Tasks, Tools, answer};
 use crate::sandbox::{Plugin, Sandbox};
 use crate::source::watch::Watch;
 use crate::values::member::Member;
@@ -53,7 +54,8 @@ pub struct Service {
     broker: Broker,
     reading: Broker,
     snapshots: watch::Sender<Snapshot>,
-    orders: watch::Sender<Option<HostOrder>>,
+    /// Commands to the host that wait for their turn.
+    orders: watch::Sender<HostOrders>,
     /// Counts the engines, and their resets.
     generation: u64,
     now: Shift,
@@ -249,7 +251,8 @@ impl Service {
                     }
                     _ = file.changed(), if idle => preparing = Some(self.prepare(Cause::new("it has changed")).boxed()),
                     _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause::new("SIGHUP")).boxed()),
-                    Ok(()) = orders.changed(), if idle => if let Some(order) = unseen(&mut orders, &mut begun) {
+                    Some(order) = next_order(&mut orders, begun), if idle => {
+                        begun = self.take_up(&order);
                         preparing = Some(self.prepare(Cause { what: "order", order: Some(order) }).boxed());
                     },
                 }
@@ -257,10 +260,7 @@ impl Service {
             drop(preparing);
             self.now.tasks = tasks;
             let began = Instant::now();
-            tracing::info!(
-                because = cause.what,
-                "reload accepted; it takes effect once running events are finished"
-            );
+            tracing::info!(because = cause.what, "reload accepted; finishing running events");
             course.send_replace(Course::Pause);
             self.generation = running.await? + 1;
             let before = Arc::clone(&self.now.settings);
@@ -272,6 +272,12 @@ impl Service {
                 (file, look_again) = (watch, true);
             }
         }
+    }
+
+    /// An order is carried out from now on.
+    fn take_up(&self, order: &HostOrder) -> u64 {
+        self.orders.send_modify(|waiting| waiting.retain(|sequence, _| *sequence > order.sequence));
+        order.sequence
     }
 
     /// Reads the file, and prepares what is new in it. None: nothing is.
@@ -351,11 +357,12 @@ impl Service {
     }
 }
 
-/// The order to carry out; none if it was begun already: the next engine's cursor finds it before it is answered.
-fn unseen(orders: &mut watch::Receiver<Option<HostOrder>>, begun: &mut u64) -> Option<HostOrder> {
-    let order = orders.borrow_and_update().clone().filter(|order| order.sequence > *begun)?;
-    *begun = order.sequence;
-    Some(order)
+/// The first order after those that were begun, as soon as there is one: what was begun is found again by the next engine's
+/// cursor before it is answered. Cancel-safe: nothing is taken.
+async fn next_order(orders: &mut watch::Receiver<HostOrders>, begun: u64) -> Option<HostOrder> {
+    let after = (Bound::Excluded(begun), Bound::Unbounded);
+    let waiting = orders.wait_for(|waiting| waiting.range(after).next().is_some()).await.ok()?;
+    waiting.range(after).next().map(|(_, order)| order.clone())
 }
 
 /// Why the host cannot go on, if a task that decides about versions has ended because of it.

@@ -210,7 +210,7 @@ impl Reader {
     }
 
     async fn read(&mut self) -> Stop {
-        match self.read_on().await {
+        match Box::pin(self.read_on()).await {
             Ok(never) => match never {},
             Err(stop) => stop,
         }

@@ -194,8 +194,7 @@ impl Engine {
         let Acquired { checkpoints: stored, streams, stopped, left, kept, .. } = acquired;
         let shards = shards(&plan, &stored, kept.gates);
         let readers = readers((&settings, &stopped), &plan, &shards, generation);
-        let count = settings.handlers.len();
-        let mut jobs = JoinSet::new();
+        let (count, mut jobs) = (settings.handlers.len(), JoinSet::new());
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
         jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), kept.aside.leftovers));
         let mut engine = Engine {

@@ -14,6 +14,7 @@ mod supply;
 mod trust;
 mod watcher;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -151,6 +152,9 @@ pub struct HostOrder {
     pub restart: Vec<String>,
 }
 
+/// Orders to the host that wait for their turn, by their sequences.
+pub type HostOrders = BTreeMap<u64, HostOrder>;
+
 impl Registry {
     /// Finds out which versions run, and prepares them. Each handler goes on with what is remembered of it; what its
     /// source offers now is prepared first, so that no event waits for it.
@@ -173,7 +177,7 @@ impl Registry {
         tools: &Arc<Tools>,
         reading: &Broker,
         (created, cursor): (u64, String),
-        orders: watch::Sender<Option<HostOrder>>,
+        orders: watch::Sender<HostOrders>,
         tasks: &mut Tasks,
     ) -> Result<(), files::Error> {
         let channels = self.keepers.iter().map(|_| mpsc::channel(WAITING));

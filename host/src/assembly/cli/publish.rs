@@ -55,6 +55,7 @@ impl Command {
         for header in &self.headers {
             let (name, value) =
                 header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+            check_header(name.trim())?;
             headers.push(name.trim().to_owned(), value.trim());
         }
         let payload = if self.payload == "-" {
@@ -94,6 +95,20 @@ impl Command {
         }
         Ok(reply.map_or(Ok(()), |reply| print::bytes(&reply))?)
     }
+}
+
+/// By a header the server can be told to remove all that is stored, or to publish elsewhere later: no event needs those.
+fn check_header(name: &str) -> anyhow::Result<()> {
+    const COMMANDS: [&str; 3] = ["nats-rollup", "nats-schedule", "nats-batch-"];
+    let lower = name.to_ascii_lowercase();
+    if COMMANDS.iter().any(|command| lower.starts_with(command)) {
+        let message = format!(
+            "header `{}` is a command to the server, which could harm the application",
+            visible(name)
+        );
+        return Err(Code::Usage.fault(message).into());
+    }
+    Ok(())
 }
 
 /// Says what would be published, and where it would be stored.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_spanned::Spanned;
 use toml::de::DeTable;
@@ -24,6 +25,10 @@ use crate::values::subject::Pattern;
 /// Measured: a removal holds the server for some milliseconds at least.
 const DEFAULT_STALE_STATES: u64 = 50_000;
 const MIN_STALE_STATES: u64 = 100;
+
+/// What the server takes as the age of messages.
+const MIN_AGE: Duration = Duration::from_millis(100);
+const MAX_AGE: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// All checkpoints must fit into one batch, and shards cost a message in most commits.
 const MAX_SHARDS: u64 = 512;
@@ -66,7 +71,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         root.integer("shards", 1..=MAX_SHARDS).and_then(|n| u16::try_from(n).ok()).and_then(NonZeroU16::new);
     let nats = root.section("nats").map(|section| nats::resolve(section, folder)).unwrap_or_default();
     let stream = match root.section("stream") {
-        Some(section) => stream(section),
+        Some(section) => stream(section, &nats.inbox_prefix),
         None => {
             if root.value("stream").is_none() {
                 root.fault(root.span(), "section [stream] is missing: it needs `name` and `subjects`");
@@ -150,7 +155,7 @@ fn name(section: &Section<'_>, key: &str, text: &Placed<&str>) -> Option<String>
     Some(text.value.to_owned())
 }
 
-fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
+fn stream(mut section: Section<'_>, inbox_prefix: &str) -> Option<StreamSettings> {
     let name = section.required("name").and_then(|text| name(&section, "name", &text));
     let subjects = section.list::<Pattern>("subjects");
     if subjects.is_empty() && section.value("subjects").is_none_or(|value| value.get_ref().is_array()) {
@@ -158,7 +163,9 @@ fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
     }
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, Placed { value, span }) in subjects.iter().enumerate() {
-        for reserved in RESERVED_TOKENS.iter().chain(&["$JS", LIVE]) {
+        // What the server answers would come back as events.
+        let inbox = Some(inbox_prefix).filter(|prefix| !RESERVED_TOKENS.contains(prefix));
+        for reserved in RESERVED_TOKENS.into_iter().chain(["$JS", LIVE]).chain(inbox) {
             let reserved: Pattern = format!("{reserved}.>").parse().ok()?;
             if value.overlaps(&reserved) {
                 section.fault(
@@ -173,6 +180,10 @@ fn stream(mut section: Section<'_>) -> Option<StreamSettings> {
         }
     }
     let max_age = section.parsed("max-age", parse_duration).map(|age| age.value);
+    if max_age.is_some_and(|age| !(MIN_AGE..=MAX_AGE).contains(&age)) {
+        section
+            .fault(section.span(), "`max-age` should be between 100ms and 292 years, as the server takes it");
+    }
     let replicas = section.integer("replicas", 1..=5).unwrap_or(1);
     let stale_states = section.integer("stale-states", MIN_STALE_STATES..=u64::from(u32::MAX));
     section.finish();

@@ -136,7 +136,10 @@ fn start(text: &str) -> Result<Start, String> {
             let wrong =
                 |_| format!("`{time}` is not \"all\", \"new\" or a time such as \"2026-11-01T00:00:00Z\"");
             let time = time::OffsetDateTime::parse(time, format).map_err(wrong)?;
-            Ok(Start::At(u64::try_from(time.unix_timestamp_nanos()).unwrap_or(0)))
+            // What the server counts, nanoseconds since 1970, ends in 2262.
+            let nanos = i64::try_from(time.unix_timestamp_nanos())
+                .map_err(|_| format!("`{time}` is out of range: the years 1970 to 2262 are possible"))?;
+            Ok(Start::At(u64::try_from(nanos).unwrap_or(0)))
         }
     }
 }
@@ -209,7 +212,7 @@ fn read(
         Given::Text(text) => Some(text),
         Given::Env { value, .. } => value,
         Given::File(path) => {
-            let text = std::fs::read_to_string(&path);
+            let text = super::read(&path);
             let shown = path.display();
             let text = text.map_err(|e| {
                 section.missing(value.span(), format!("`{key}`: failed to read `{shown}`: {e}"))

@@ -91,15 +91,30 @@ pub enum Needs {
     File,
 }
 
+/// The largest file of settings or of a secret, in bytes.
+const MAX_FILE: u64 = 16 << 20;
+
 /// Reads and checks a file.
 pub fn load(path: &Path, needs: Needs) -> Result<Settings, Error> {
-    let text =
-        std::fs::read_to_string(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
+    let text = read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parse(&text, folder, needs).map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.span.start);
         Error::Faults(Faults { path: path.to_owned(), text, faults })
     })
+}
+
+/// The text of a file of settings or of a secret. A pipe or a device would hold up whoever reads it, or never end.
+fn read(path: &Path) -> std::io::Result<String> {
+    let facts = std::fs::metadata(path)?;
+    if facts.is_file() && facts.len() <= MAX_FILE {
+        return std::fs::read_to_string(path);
+    }
+    let text = match facts.is_file() {
+        true => format!("it has {} bytes, and {MAX_FILE} are allowed", facts.len()),
+        false => "it is not a file".to_owned(),
+    };
+    Err(std::io::Error::other(text))
 }
 
 fn parse(text: &str, folder: &Path, needs: Needs) -> Result<Settings, Vec<Fault>> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::secret::given;
 use super::section::{Placed, Section};
+use crate::values::effects::is_reserved;
 use crate::values::servers::Servers;
 use crate::values::settings::{Api, NatsSettings, TlsSettings};
 use crate::values::subject;
@@ -19,6 +20,12 @@ pub(super) fn resolve(mut section: Section<'_>, folder: &Path) -> NatsSettings {
     login(&mut section, folder, &mut settings);
     if let Some(Placed { value, span }) = section.text("inbox-prefix") {
         match subject::check(value) {
+            Ok(()) if is_reserved_prefix(value) => section.fault(
+                span,
+                format!(
+                    "`inbox-prefix`: `{value}` is reserved: what the server answers would be stored there"
+                ),
+            ),
             Ok(()) => settings.inbox_prefix = value.to_owned(),
             Err(error) => section.fault(span, format!("`inbox-prefix`: {error}")),
         }
@@ -30,6 +37,11 @@ pub(super) fn resolve(mut section: Section<'_>, folder: &Path) -> NatsSettings {
     }
     section.finish();
     settings
+}
+
+/// Whether Heddle or the server has subjects of its own there.
+fn is_reserved_prefix(prefix: &str) -> bool {
+    !prefix.starts_with("_INBOX") && is_reserved(prefix)
 }
 
 fn path(section: &mut Section<'_>, key: &'static str, folder: &Path) -> Option<PathBuf> {

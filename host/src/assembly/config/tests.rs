@@ -377,6 +377,9 @@ fn a_faulty_login_is_reported_without_what_is_secret() {
         ("domain = \"hub\"\napi-prefix = \"js\"", "exclude each other"),
         ("domain = \"a.b\"", "has no dots"),
         ("api-prefix = \"js.>\"", "JetStream is asked under `js.>`"),
+        ("inbox-prefix = \"_heddle.t\"", "`_heddle.t` is reserved"),
+        ("inbox-prefix = \"dead.t\"", "`dead.t` is reserved"),
+        ("inbox-prefix = \"order.inbox\"", "overlaps `order.inbox.>`, which is reserved"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heddle.toml");
@@ -384,4 +387,10 @@ fn a_faulty_login_is_reported_without_what_is_secret() {
         let text = load(&path, Needs::Everything).unwrap_err().to_string();
         assert!(text.contains(message) && !text.contains("s3"), "{text} for {lines}");
     }
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let read = |path: &str| super::read(Path::new(path)).unwrap_err().to_string();
+    assert_eq!([read("/dev/zero"), read("/")], ["it is not a file"; 2]);
 }

@@ -9,11 +9,11 @@ use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 
 use super::keeper::Input;
-use super::{HostOrder, Tasks, Tools};
+use super::{HostOrder, HostOrders, Tasks, Tools, answer};
 use crate::broker::{Broker, CursorPlan, Delivery};
 use crate::source::watch::{Error, Watch};
 use crate::values::event::Event;
-use crate::values::order::Order;
+use crate::values::order::{Answer, Order};
 use crate::values::plugin::PluginPlace;
 
 /// The wait before a bucket is watched again that cannot be, or is not there yet.
@@ -26,7 +26,7 @@ pub(super) fn start(
     tools: &Arc<Tools>,
     reading: &Broker,
     (created, cursor): (u64, String),
-    (keepers, orders): (Vec<mpsc::Sender<Input>>, watch::Sender<Option<HostOrder>>),
+    (keepers, orders): (Vec<mpsc::Sender<Input>>, watch::Sender<HostOrders>),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
     let keepers: Keepers = keepers.into();
@@ -108,7 +108,7 @@ async fn hand_out(
     tools: Arc<Tools>,
     mut cursor: crate::broker::Cursor,
     keepers: Keepers,
-    orders: watch::Sender<Option<HostOrder>>,
+    orders: watch::Sender<HostOrders>,
 ) {
     loop {
         match std::future::poll_fn(|context| cursor.poll_next(context)).await {
@@ -123,23 +123,31 @@ async fn hand_out(
     }
 }
 
-async fn hand(tools: &Tools, event: Event, keepers: &Keepers, orders: &watch::Sender<Option<HostOrder>>) {
+async fn hand(tools: &Tools, event: Event, keepers: &Keepers, orders: &watch::Sender<HostOrders>) {
     let sequence = event.sequence;
     let Ok(order) = serde_json::from_slice::<Order>(&event.payload) else {
         tracing::warn!(sequence, "removing a command that is not understood");
         tools.broker.delete(&event.stream, sequence).await.ok();
         return;
     };
+    let refuse = async |text: String| {
+        tracing::warn!(sequence, text, "command is refused");
+        answer(&tools.broker, &tools.names, &event.stream, sequence, &Answer { done: false, text }).await;
+    };
     match (tools.names.parse_order(&event.subject), order) {
         (None, Order::Reload { forget, restart }) => {
-            orders.send_replace(Some(HostOrder { sequence, forget, restart }));
+            orders.send_modify(|waiting| {
+                waiting.insert(sequence, HostOrder { sequence, forget, restart });
+            });
         }
         (Some(name), order) => {
             let index = tools.settings.handlers.iter().position(|handler| *handler.name == *name);
-            if let Some(keeper) = index.and_then(|index| keepers.get(index)) {
-                keeper.send(Input::Order { sequence, order }).await.ok();
+            match index.and_then(|index| keepers.get(index)) {
+                // One that has ended takes the host with it, and the order stays for the next one.
+                Some(keeper) => keeper.send(Input::Order { sequence, order }).await.unwrap_or_default(),
+                None => refuse(format!("the running host has no handler `{name}`")).await,
             }
         }
-        (None, _) => tracing::warn!(sequence, "command is not for the host"),
+        (None, _) => refuse("is not a command to a host".to_owned()).await,
     }
 }

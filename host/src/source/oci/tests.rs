@@ -381,19 +381,16 @@ async fn what_has_other_bytes_than_its_digest_says_is_not_handed_out() {
 
 #[tokio::test]
 async fn a_program_that_never_tells_a_login_holds_a_few_threads_and_no_more() {
-    let (asked, count) = (Arc::new(AtomicUsize::new(0)), 3 * super::ASKING);
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let counter = Arc::clone(&asked);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (hold, held) = channel::<()>();
+    let (counter, held) = (Arc::clone(&asked), Mutex::new(held));
     let registry = Registry::new(&BTreeSet::new(), move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
-        // Whoever comes second waits for the first, and that one for the end of the test.
-        held.lock().unwrap().recv().ok();
-        Err("the test has ended".to_owned())
+        Err(format!("the test has ended: {:?}", held.lock().unwrap().recv()))
     });
     let reference: Reference = "localhost:1/x:1".parse().unwrap();
-    let looks =
-        (0..count).map(|_| tokio::time::timeout(Duration::from_millis(300), registry.digest(&reference)));
+    let wait = Duration::from_millis(300);
+    let looks = (0..3 * super::ASKING).map(|_| tokio::time::timeout(wait, registry.digest(&reference)));
     assert!(futures::future::join_all(looks).await.iter().all(Result::is_err), "none is answered");
     assert_eq!(asked.load(Ordering::SeqCst), super::ASKING);
     drop(hold);

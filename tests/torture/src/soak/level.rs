@@ -7,8 +7,11 @@ use super::sample::Sample;
 /// Old states and checkpoints that may lie in a stream until they are removed.
 const UNSWEPT: u64 = 50_000;
 
-/// What is measured: its name, where it stands in a sample, and by how much it may differ besides a tenth.
-const MEASURES: [(&str, fn(&Sample) -> u64, u64); 7] = [
+/// A name, where the figure stands in a sample, and by how much it may differ besides a tenth.
+type Measure = (&'static str, fn(&Sample) -> u64, u64);
+
+/// What is measured.
+const MEASURES: [Measure; 7] = [
     ("memory, MiB", |sample| sample.memory, 24),
     ("file descriptors", |sample| sample.descriptors, 4),
     ("threads", |sample| sample.threads, 4),
@@ -35,7 +38,7 @@ impl Level {
     /// Everything that is measured.
     pub(super) fn all(samples: &[Sample]) -> Vec<Level> {
         let quarter = samples.len() / 4;
-        let level = |(what, of, slack): (&'static str, fn(&Sample) -> u64, u64)| {
+        let level = |(what, of, slack): Measure| {
             let values: Vec<u64> = samples.iter().map(of).collect();
             let median = |part: Option<&[u64]>| {
                 let mut part = part.unwrap_or_default().to_vec();

@@ -181,11 +181,20 @@ impl Command {
             }
         }
         bar.finish_and_clear();
-        let Tally { done, dead, gone } = outcomes.tally;
+        let Tally { done, dead, gone, incomplete } = outcomes.tally;
         let gone = if gone > 0 { format!(", {gone} gone before") } else { String::new() };
-        let text = format!("{} replayed: {done} done, {dead} dead again{gone}", letters(selected.len()));
+        let incomplete_text = match incomplete {
+            0 => String::new(),
+            n => format!(
+                ", {n} left: their payloads were left out, and their events are no longer in the stream"
+            ),
+        };
+        let text = format!(
+            "{} replayed: {done} done, {dead} dead again{gone}{incomplete_text}",
+            letters(selected.len())
+        );
         report.with(outcomes.tally).print(json, &text)?;
-        Ok(if dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if dead + incomplete == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -199,6 +208,8 @@ struct Report {
     dead: usize,
     /// They were gone before.
     gone: usize,
+    /// They are not whole, and the rest of their events is no longer in the stream: they stay.
+    incomplete: usize,
     /// Not replayed, because one of the first failed again.
     left: usize,
     /// Requested, and still open when the command was interrupted.
@@ -208,8 +219,8 @@ struct Report {
 }
 
 impl Report {
-    fn with(self, Tally { done, dead, gone }: Tally) -> Self {
-        Report { done, dead, gone, ..self }
+    fn with(self, Tally { done, dead, gone, incomplete }: Tally) -> Self {
+        Report { done, dead, gone, incomplete, ..self }
     }
 
     fn print(&self, json: bool, text: &str) -> anyhow::Result<()> {

@@ -25,6 +25,8 @@ pub(super) struct Tally {
     pub(super) dead: usize,
     /// Their dead letters were gone before.
     pub(super) gone: usize,
+    /// They are not whole, and the rest of their events is no longer in the stream: they stay.
+    pub(super) incomplete: usize,
 }
 
 /// Hears what comes of requests, from the moment it is made.
@@ -118,11 +120,24 @@ impl<'a> Outcomes<'a> {
                 Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
                 None => {
                     self.open.remove(&request);
-                    self.tally.gone += 1;
+                    self.ended_without_outcome(&subject).await?;
                     bar.inc(1);
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A dead letter that is still there could not be replayed: it is not whole.
+    async fn ended_without_outcome(&mut self, subject: &str) -> anyhow::Result<()> {
+        let letter = subject.rsplit('.').next().and_then(|letter| letter.parse().ok());
+        let stream = &self.settings.stream.name;
+        let there = match letter {
+            Some(letter) => self.broker.at(stream, letter).await?.is_some(),
+            None => false,
+        };
+        let count = if there { &mut self.tally.incomplete } else { &mut self.tally.gone };
+        *count += 1;
         Ok(())
     }
 
