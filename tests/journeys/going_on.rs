@@ -78,7 +78,7 @@ async fn a_host_that_waits_for_the_server_in_a_reload_stops_when_it_is_asked_to(
     let checker = Checker::new(server.jetstream().await, "T");
     begin_long(&checker, 2_000).await;
     let app = app.with("[handlers.h]", "[handlers.h]\nconcurrency = 63");
-    host.wait_for_line("reload accepted; it takes effect once running events are finished").await;
+    host.wait_for_line("reload accepted; finishing running events").await;
     server.kill().await;
     host.wait_for_line("failed to resume; retrying").await;
     assert_eq!(host.stop().await, 0);
