@@ -113,31 +113,22 @@ impl<'a> Outcomes<'a> {
             .map(|(request, subject)| (*request, subject.clone()))
             .collect();
         for (request, subject) in gone {
-            let parts = self.names.parse_replay(&subject);
-            let handler = parts.map(|(handler, _)| handler).unwrap_or_default();
+            let (handler, letter) = self.names.parse_replay(&subject).unwrap_or_default();
             let outcome = self.names.replayed(handler, &request.to_string());
             match self.broker.last(&self.settings.stream.name, &outcome).await? {
                 Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
                 None => {
                     self.open.remove(&request);
-                    self.ended_without_outcome(&subject).await?;
+                    // One that is still there could not be replayed: it is not whole.
+                    let there = match letter.parse() {
+                        Ok(letter) => self.broker.at(&self.settings.stream.name, letter).await?.is_some(),
+                        Err(_) => false,
+                    };
+                    *(if there { &mut self.tally.incomplete } else { &mut self.tally.gone }) += 1;
                     bar.inc(1);
                 }
             }
         }
-        Ok(())
-    }
-
-    /// A dead letter that is still there could not be replayed: it is not whole.
-    async fn ended_without_outcome(&mut self, subject: &str) -> anyhow::Result<()> {
-        let letter = subject.rsplit('.').next().and_then(|letter| letter.parse().ok());
-        let stream = &self.settings.stream.name;
-        let there = match letter {
-            Some(letter) => self.broker.at(stream, letter).await?.is_some(),
-            None => false,
-        };
-        let count = if there { &mut self.tally.incomplete } else { &mut self.tally.gone };
-        *count += 1;
         Ok(())
     }
 
