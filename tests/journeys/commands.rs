@@ -160,3 +160,27 @@ async fn every_command_teaches_itself() {
         assert!(text(&output.stdout).contains("Usage:"), "{command}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_says_what_the_server_does_not_store() {
+    let server = crate::login::server("max_payload: 8192\n").await;
+    let url = server.url();
+    let app = App::contrary("");
+    let host = app.start(&url).await;
+    let publish = async |payload: &str, more: &[&str]| {
+        let arguments = [&["publish", "in.a", payload, "--url", &url], more].concat();
+        let output = app.output(&arguments).await;
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let known = ["-H", "Nats-Msg-Id:1", "--count", "3"];
+    let (code, said) = publish("{}", &known).await;
+    assert!(code == Some(0) && said.contains("; 2 not stored again"), "{said}");
+    let (code, said) = publish("{}", &known).await;
+    assert!(code == Some(0) && said.contains("not stored again: `Nats-Msg-Id` is known"), "{said}");
+    for more in [&["--dry-run"], &[] as &[&str]] {
+        let (code, said) = publish(&"x".repeat(9_000), more).await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("payload has 9000 bytes, but the server accepts 8192"), "{said}");
+    }
+    assert_eq!(host.stop().await, 0);
+}

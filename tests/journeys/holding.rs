@@ -243,3 +243,32 @@ async fn a_full_quota_stops_reading_and_drops_nothing() {
     in_order(&checker, "b", &[other]).await;
     assert_eq!(host.stop().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_event_whose_payload_is_nowhere_any_more_is_counted_as_lost_and_the_others_run() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = app("");
+    let host = app.start(&url).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    let mut events = poisoned(&checker, 1).await;
+    // Too large to be stored a second time with what says that it was set aside.
+    let mut payload = json!({ "do": counting("a") }).to_string();
+    payload.push_str(&" ".repeat((1 << 20) - payload.len() - 100));
+    let large = jetstream.publish("in.a", payload.into()).await.unwrap().await.unwrap();
+    events.push(checker.publish("in.a", counting("a")).await);
+    set_aside(&checker, 3).await;
+    jetstream.get_stream("T").await.unwrap().delete_message(large.sequence).await.unwrap();
+    let (host, app) = restarted(host, app, &url).await;
+    dead_letters(&app, &url, &["replay", "--all", "--no-wait"]).await;
+    in_order(&checker, "a", &events).await;
+    wait_for("the loss is counted", || async {
+        let status = app.output(&["status", "--json", "--url", &url]).await;
+        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
+        (status["handlers"]["h"]["lost"] == 1).then_some(())
+    })
+    .await;
+    assert!(app.logs().contains("it is lost"), "{}", app.logs());
+    assert_eq!(host.stop().await, 0);
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use heddle_tests::{App, CONFIG, Checker, Host, Server, wait_for};
+use heddle_tests::{App, CONFIG, Checker, Host, Server, free_port, wait_for};
 use nkeys::KeyPair;
 use serde_json::json;
 
@@ -164,9 +164,7 @@ async fn a_server_without_jetstream_is_named_and_not_waited_for() {
 
 /// A hub with JetStream and a leaf without, both for the account of `app`.
 async fn hub_and_leaf() -> (Server, Server) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = listener.local_addr().expect("it is bound").port();
-    drop(listener);
+    let port = free_port();
     let accounts = |jetstream: &str| {
         format!(
             "accounts {{ APP: {{ {jetstream} users: [{{ user: probe, password: probe }}] }}, $SYS: {{ users: [{{ user: sys, password: sys }}] }} }}\nno_auth_user: probe\n"

@@ -72,6 +72,22 @@ async fn an_event_with_odd_headers_is_handled_with_them_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_has_a_markers_header_and_a_payload_is_an_event() {
+    let server = Server::start().await;
+    let app = app();
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let mut wire = Wire::connect(&server).await;
+    for (number, more) in ["", "\r\nMy Header: 1"].into_iter().enumerate() {
+        let subject = format!("out.marked.{number}");
+        let lines = format!("Nats-Marker-Reason: MaxAge{more}");
+        wire.publish_one(RawMessage::with_lines(b"in.a", lines.as_bytes(), &done(&subject))).await;
+        checker.wait_for(&subject, 1).await;
+    }
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_no_handler_can_be_given_is_a_dead_letter_of_its_own_with_its_bytes() {
     let server = Server::start().await;
     let (app, url) = (app(), server.url());

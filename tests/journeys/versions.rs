@@ -102,6 +102,25 @@ async fn events_that_used_up_their_attempts_on_trial_wait_for_its_end_and_run_ag
     assert_eq!(host.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_of_versions_is_stored_again_when_it_was_removed() {
+    let (server, first) = (Server::start().await, contrary());
+    let app = app(&first, "");
+    let mut host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    wait_for_stage(&checker, &first, "live").await;
+    jetstream.get_stream("T").await.unwrap().purge().filter("_heddle.t.plugin.>").await.unwrap();
+    let second = with_version(&first, "2.0.0");
+    put(&app, &second);
+    host.wait_for_line("what is remembered of versions was removed; storing it again").await;
+    wait_for_stage(&checker, &second, "canary").await;
+    checker.publish_counts(200, 6).await;
+    wait_for_stage(&checker, &second, "live").await;
+    assert_sound(&checker, 200).await;
+    assert_eq!(host.stop().await, 0);
+}
+
 /// A version goes on trial with a backlog of events of many keys, fails with all it gets, and is rolled back.
 async fn rolled_back_under_load(bad: &[u8], settings: &str) {
     let server = Server::start().await;

@@ -171,7 +171,7 @@ impl Host {
                 self.returns.remove(*place, replay, self.generation);
             }
         }
-        for (_, id, changes) in &batch.states {
+        for (id, changes) in &batch.states {
             self.states.committed(id, *changes, now);
         }
     }

@@ -1,7 +1,6 @@
 //! Three nats-servers that are one cluster: streams with three copies, a leader that can be found, nodes that can be
 //! frozen, killed and started again.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::server::{Server, program};
-use crate::wait_for;
+use crate::{free_port, wait_for};
 
 /// A running cluster. Its servers end when it is dropped.
 pub struct Cluster {
@@ -23,15 +22,6 @@ struct Node {
     child: Child,
     folder: TempDir,
     port: u16,
-}
-
-/// Ports of the loopback interface that nobody listens on. Another process may take one before it is used.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let port =
-        |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address").port();
-    listeners.iter().map(port).collect()
 }
 
 fn spawn(folder: &Path) -> Child {
@@ -55,7 +45,7 @@ impl Cluster {
 
     /// Three servers of which none runs yet.
     pub fn prepare() -> Self {
-        let ports = free_ports(6);
+        let ports: [u16; 6] = std::array::from_fn(|_| free_port());
         let (clients, routes) = ports.split_at(3);
         let all: Vec<String> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
         let node = |(n, (port, route)): (usize, (&u16, &u16))| {

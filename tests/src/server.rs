@@ -1,14 +1,17 @@
 //! A nats-server of a test's own.
 
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::jetstream;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::wait_for;
+use crate::{free_port, wait_for};
 
 /// A file system in memory, where the machine offers one.
 pub const MEMORY: &str = "/dev/shm";
@@ -26,10 +29,13 @@ pub(crate) fn program() -> PathBuf {
     std::env::var("HEDDLE_NATS_SERVER").map_or_else(|_| PathBuf::from("nats-server"), PathBuf::from)
 }
 
+/// The server's log, in its folder.
+const LOG: &str = "server.log";
+
 /// A file of this name in the server's folder is its configuration.
 pub const CONFIG: &str = "server.conf";
 
-fn spawn(folder: &Path, port: i32) -> Child {
+fn spawn(folder: &Path, port: u16) -> Child {
     let config = folder.join(CONFIG);
     let mut command = Command::new(program());
     if config.is_file() {
@@ -39,10 +45,8 @@ fn spawn(folder: &Path, port: i32) -> Child {
         .args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--store_dir")
         .arg(folder.join("data"))
-        .arg("--ports_file_dir")
-        .arg(folder)
         .arg("--log")
-        .arg(folder.join("server.log"))
+        .arg(folder.join(LOG))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -66,14 +70,25 @@ impl Server {
 
     /// Starts a server on a free port, with its data in `folder`.
     pub async fn start_in(folder: TempDir) -> Self {
-        let child = spawn(folder.path(), -1);
-        let path = folder.path().to_owned();
-        let port = wait_for("the server listens", || {
-            let port = read_port(&path);
-            async move { port }
+        let port = free_port();
+        let mut server = Server { child: spawn(folder.path(), port), folder, port };
+        server.listens().await;
+        server
+    }
+
+    async fn listens(&mut self) {
+        let address = (Ipv4Addr::LOCALHOST, self.port);
+        let (child, log) = (RefCell::new(&mut self.child), self.folder.path().join(LOG));
+        wait_for("the server listens", || {
+            let ended = child.borrow_mut().try_wait().ok().flatten();
+            let log = &log;
+            async move {
+                let shown = || std::fs::read_to_string(log).unwrap_or_default();
+                assert!(ended.is_none(), "the server ended with {ended:?}: {}", shown());
+                TcpStream::connect(address).await.ok().map(drop)
+            }
         })
         .await;
-        Server { child, folder, port }
     }
 
     /// Its folder.
@@ -103,7 +118,8 @@ impl Server {
 
     /// Starts it again after [`kill`](Self::kill).
     pub async fn restart(&mut self) {
-        self.child = spawn(self.folder.path(), self.port.into());
+        self.child = spawn(self.folder.path(), self.port);
+        self.listens().await;
         let url = self.url();
         wait_for("the server is back", || async { async_nats::connect(&url).await.ok() }).await;
     }
@@ -122,11 +138,4 @@ impl Server {
     pub async fn jetstream(&self) -> jetstream::Context {
         jetstream::new(self.client().await)
     }
-}
-
-fn read_port(folder: &Path) -> Option<u16> {
-    let mut files = std::fs::read_dir(folder).ok()?.flatten();
-    let file = files.find(|file| file.file_name().to_string_lossy().ends_with(".ports"))?;
-    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(file.path()).ok()?).ok()?;
-    ports.get("nats")?.get(0)?.as_str()?.rsplit(':').next()?.parse().ok()
 }

@@ -5,6 +5,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::free_port;
+
 /// What every request is answered with.
 const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
 
@@ -17,7 +19,7 @@ pub struct Service {
 impl Service {
     /// Starts one on a free port, with TLS if there is an acceptor.
     pub async fn start(tls: Option<TlsAcceptor>) -> Self {
-        Service::serve(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), tls)
+        Service::serve(TcpListener::bind(("127.0.0.1", free_port())).await.expect("a free port"), tls)
     }
 
     /// Starts one without TLS on the port of one that was dropped.

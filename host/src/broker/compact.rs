@@ -16,6 +16,8 @@ const MOVING: usize = 64;
 /// What was found under a filter, and what was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Carried {
+    /// How many messages there were.
+    pub before: u64,
     /// How many subjects there are.
     pub subjects: u64,
     /// How many messages were written again.
@@ -23,13 +25,6 @@ pub struct Carried {
 }
 
 impl Broker {
-    /// Counts the messages under `filter`. Also the sequence of the first one; 0 if there is none.
-    pub async fn extent(&self, stream: &str, filter: &str) -> Result<(u64, u64), Error> {
-        let count = self.count_from(stream, &[filter], 1).await?.pending;
-        let first = self.next_of(stream, filter, 1).await?;
-        Ok((count, first.map_or(0, |first| first.sequence)))
-    }
-
     /// Writes every message again that is the last one of its subject under `filter`, lies below `boundary`, and is
     /// wanted. Afterwards nothing below that boundary is a last message that is wanted. After an error nobody knows that.
     ///
@@ -41,6 +36,7 @@ impl Broker {
         boundary: u64,
         wanted: impl Fn(&Stored) -> bool,
     ) -> Result<Carried, Error> {
+        let before = self.count_from(stream, &[filter], 1).await?.pending;
         let mut list = self.list(Wanted {
             stream: stream.to_owned(),
             filter: Some(filter.to_owned()),
@@ -51,7 +47,7 @@ impl Broker {
         let subjects = list.announced().await?;
         let messages = if boundary > 0 { self.carry_from(&mut list, boundary, wanted).await } else { Ok(0) };
         list.dismiss().await;
-        Ok(Carried { subjects, messages: messages? })
+        Ok(Carried { before, subjects, messages: messages? })
     }
 
     async fn carry_from(

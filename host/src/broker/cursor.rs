@@ -340,7 +340,7 @@ impl Reader {
         batch.next = info.stream_sequence + 1;
         batch.pending = info.pending;
         let (sequence, time) = (info.stream_sequence, nanos(info.published));
-        if headers::is_marker(message.headers.as_ref()) {
+        if headers::is_marker(message.headers.as_ref(), &message.payload) {
             batch.markers.push((sequence, message.message.subject.as_str().into()));
             return Ok(());
         }

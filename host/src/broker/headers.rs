@@ -29,9 +29,9 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
 /// message, so it is no event. It must be recognised here, for the server's headers go no further.
 pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
 
-/// Whether a message is such a marker.
-pub(super) fn is_marker(map: Option<&HeaderMap>) -> bool {
-    map.is_some_and(|map| map.get(MARKER_REASON).is_some())
+/// Whether a message is such a marker. One that carries something is an event with an odd header: the server writes none.
+pub(super) fn is_marker(map: Option<&HeaderMap>, payload: &[u8]) -> bool {
+    payload.is_empty() && map.is_some_and(|map| map.get(MARKER_REASON).is_some())
 }
 
 /// The library's form; an error where a name or value cannot be sent.
@@ -56,11 +56,11 @@ mod tests {
     #[test]
     fn what_the_server_wrote_for_an_expired_subject_is_told_from_an_event() {
         let mut map = HeaderMap::new();
-        assert!(!is_marker(None) && !is_marker(Some(&map)));
+        assert!(!is_marker(None, b"") && !is_marker(Some(&map), b""));
         map.insert("Nats-Msg-Id", "1");
-        assert!(!is_marker(Some(&map)));
+        assert!(!is_marker(Some(&map), b""));
         map.insert("Nats-Marker-Reason", "MaxAge");
-        assert!(is_marker(Some(&map)));
+        assert!(is_marker(Some(&map), b"") && !is_marker(Some(&map), b"x"));
         assert!(from_nats(Some(&map)).is_empty(), "and nothing of it is shown to handlers");
     }
 }

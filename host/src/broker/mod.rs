@@ -255,7 +255,7 @@ fn delivered(message: &jetstream::Message) -> Result<Stored, String> {
         headers: headers::from_nats(message.headers.as_ref()),
         payload: message.payload.clone(),
         time: nanos(info.published),
-        marker: headers::is_marker(message.headers.as_ref()),
+        marker: headers::is_marker(message.headers.as_ref(), &message.payload),
     })
 }
 

@@ -25,6 +25,8 @@ pub struct ConsumerLag {
 pub struct Published {
     pub stream: String,
     pub sequence: u64,
+    /// How many were not stored again, as the stream has one of the same `Nats-Msg-Id`.
+    pub duplicates: u64,
 }
 
 /// Messages of a stream as they come.
@@ -98,10 +100,15 @@ impl Broker {
             }
         };
         let acks = futures::stream::iter(0..count).map(one).buffered(256);
-        let last = acks.try_fold(None, |_, ack| async { Ok(Some(ack)) }).await;
-        let last = last.map_err(|error| failed(chain(&error)))?;
+        let last = acks
+            .try_fold((None, 0), |(_, duplicates), ack| async move {
+                let duplicates = duplicates + u64::from(ack.duplicate);
+                Ok((Some(ack), duplicates))
+            })
+            .await;
+        let (last, duplicates) = last.map_err(|error| failed(chain(&error)))?;
         let ack = last.ok_or_else(|| failed("nothing was to be published".to_owned()))?;
-        Ok(Published { stream: ack.stream, sequence: ack.sequence })
+        Ok(Published { stream: ack.stream, sequence: ack.sequence, duplicates })
     }
 
     /// The stream that stores what is published on a subject, if there is one.

@@ -11,6 +11,7 @@ use super::suitability::{self, Reading, Suitability};
 use super::{Broker, Error, nanos};
 use crate::values::names::Names;
 use crate::values::settings::{Settings, StreamSettings};
+use crate::values::subject::Pattern;
 
 /// What is known of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,8 +121,9 @@ impl Broker {
         };
         let subjects: Vec<(String, Vec<String>)> = found.iter().map(subjects).collect();
         let judge = |(stream, facts): (&str, Option<(StreamFacts, StreamState)>)| {
-            let handlers = settings.handlers.iter().filter(|handler| *handler.stream == *stream).count();
-            let reading = Reading { stream, names, handlers, max_payload: self.max_payload() };
+            let readers = || settings.handlers.iter().filter(|handler| *handler.stream == *stream);
+            let reading =
+                Reading { stream, names, handlers: readers().count(), max_payload: self.max_payload() };
             let Some((facts, state)) = facts else {
                 return Inspected {
                     stream: stream.to_owned(),
@@ -135,9 +137,13 @@ impl Broker {
                 true => suitability::own(&settings.stream, reading, &facts),
                 false => suitability::foreign(reading, &facts),
             };
-            let republished = suitability::republished(reading, &facts, stream == own, &others);
-            suitability.faults.extend(republished.faults);
-            suitability.differences.extend(republished.differences);
+            suitability.add(suitability::republished(reading, &facts, stream == own, &others));
+            suitability.faults.extend(suitability::sequences(stream, state.last));
+            if stream != own {
+                let subscribed: Vec<&Pattern> = readers().flat_map(|handler| &handler.subscribe).collect();
+                let prefix = &settings.nats.inbox_prefix;
+                suitability.add(suitability::inboxes(reading, &facts, prefix, &subscribed));
+            }
             Inspected { stream: stream.to_owned(), state: Some(state), suitability }
         };
         Ok(found.into_iter().map(judge).collect())

@@ -38,9 +38,9 @@ impl RawStored {
     /// Whether the server wrote it itself, for a subject that expired or was deleted.
     pub fn is_marker(&self) -> bool {
         let name = MARKER_REASON.as_bytes();
-        self.block
-            .split(|byte| *byte == b'\n')
-            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":")))
+        let mut lines = self.block.split(|byte| *byte == b'\n');
+        self.payload.is_empty()
+            && lines.any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":")))
     }
 
     /// Whether the client library can be expected to read the message when a consumer delivers it.

@@ -4,6 +4,7 @@
 //! way out. What works but is not what `heddle.toml` says is a difference and never a fault: an operator may well keep
 //! events longer, or on more servers, than the file asks for.
 
+mod limits;
 mod republish;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::values::names::Names;
 use crate::values::settings::StreamSettings;
 use crate::values::subject::Pattern;
 
+pub(super) use limits::{inboxes, sequences};
 pub(super) use republish::republished;
 
 /// Consumers that the application's own stream has at the most, besides the cursors: requests, commands, and the lists of
@@ -56,6 +58,14 @@ pub struct Suitability {
     pub faults: Vec<Fault>,
     /// What works and should be known.
     pub differences: Vec<String>,
+}
+
+impl Suitability {
+    /// What else follows.
+    pub(super) fn add(&mut self, other: Suitability) {
+        self.faults.extend(other.faults);
+        self.differences.extend(other.differences);
+    }
 }
 
 /// What an application wants of a stream that it reads.

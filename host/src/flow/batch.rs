@@ -64,8 +64,8 @@ pub struct Batch {
     pub units: Vec<Unit>,
     /// Shard, index of its message, checkpoint.
     pub checkpoints: Vec<(u16, usize, Checkpoint)>,
-    /// How many changes of each state it holds, and the shard.
-    pub states: Vec<(u16, StateId, usize)>,
+    /// How many changes of each state it holds.
+    pub states: Vec<(StateId, usize)>,
     /// Gates that are open, without a unit of their own.
     pub opened: Vec<(Place, Key, Gate)>,
     pub replies: Vec<Reply>,
@@ -81,7 +81,7 @@ pub(super) struct Builder {
     pub(super) units: Vec<Unit>,
     shards: BTreeSet<u16>,
     /// Where each state's message is, how many changes it stands for, and the shard.
-    states: HashMap<StateId, (usize, usize, u16)>,
+    states: HashMap<StateId, (usize, usize)>,
     /// Where each gate's message is.
     gates: HashMap<StateId, usize>,
     opened: Vec<(Place, Key, Gate)>,
@@ -243,7 +243,7 @@ impl Builder {
             StateChange::Set(value) => (value.clone(), false),
             StateChange::Clear => (Bytes::new(), true),
         };
-        if let Some((index, changes, _)) = self.states.get_mut(&id) {
+        if let Some((index, changes)) = self.states.get_mut(&id) {
             *changes += 1;
             let known = self.messages.get_mut(*index);
             if let Some(slot) = known {
@@ -257,7 +257,7 @@ impl Builder {
             return;
         }
         let message = state_message(&self.origins.names, (shard, handler), &id.1, payload, cleared);
-        self.states.insert(id, (self.messages.len(), 1, shard));
+        self.states.insert(id, (self.messages.len(), 1));
         self.push(message);
     }
 
@@ -277,7 +277,7 @@ impl Builder {
             let fence = fences.get(usize::from(shard)).copied().unwrap_or_default();
             self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence));
         }
-        let states = self.states.into_iter().map(|(id, (_, changes, shard))| (shard, id, changes));
+        let states = self.states.into_iter().map(|(id, (_, changes))| (id, changes));
         Batch {
             messages: self.messages.into(),
             units: self.units,

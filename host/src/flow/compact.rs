@@ -3,24 +3,22 @@
 //! Both are appended, for a roll-up costs the server a walk over everything in between. Of checkpoints the host knows
 //! which are the last, so all below the lowest of those can be removed now and then.
 //!
-//! States are many. When a shard has many old ones, those that were written after the last look will have made most
-//! of the ones before it old; what is still the last of its key is written again, and everything below the last look
-//! is removed at once. So the work for each old state is small however many keys there are, and no key needs to be
-//! remembered.
+//! States are many. When there are many old ones, those that were written after the last look will have made most of the
+//! ones before it old; what is still the last of its key is written again, and everything below the last look is removed.
+//! So the work for each old state is small however many keys there are, and no key needs to be remembered.
 //!
-//! While it removes, the server serves nobody else. So it is done shard by shard, with long rests in between, and with
-//! short ones only when there is far too much. Any of it may be given up anywhere without harm. Pure, but for what is
-//! async; the time comes in as an argument.
+//! What is removed costs the server a walk over all messages in between, whatever their subjects: so the states of all
+//! shards go in one walk. While it walks, the server serves nobody else: so the walk is cut into short pieces with
+//! rests in between, and there is a long rest after it unless there is far too much. Any of it may be given up anywhere
+//! without harm. Pure, but for what is async; the time comes in as an argument.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::jobs::Done;
 use crate::broker::{Broker, Error, Stored};
 use crate::values::names::Names;
-
-/// Less old weight than this is left alone of a shard, if there are many. Measured: a removal holds the server for some milliseconds at least.
-const MIN_STALE_OF_SHARD: u64 = 3_000;
 
 /// So much old weight for each key is left alone.
 const STALE_PER_KEY: u64 = 2;
@@ -28,15 +26,25 @@ const STALE_PER_KEY: u64 = 2;
 /// A state weighs 1, and 1 for each so many bytes.
 const BYTES_PER_WEIGHT: usize = 1024;
 
-/// After a sweep, none is made for so many times as long as it took, so that few commits ever wait for one.
-const REST: u64 = 300;
+/// After a sweep, none is made for so many times as long as the server worked for it, so that few commits ever wait for
+/// one.
+const LONG_REST: u32 = 300;
 
-/// The same where there is so many times as much old weight as is left alone.
+/// There is no long rest where there is so many times as much old weight as is left alone.
 const PRESSING: u64 = 8;
-const SHORT_REST: u64 = 3;
 
-/// Sequences that are swept by one request.
-const MAX_SWEEP: u64 = 500_000;
+/// The rest after a piece of a sweep: so many times as long as the server worked for it.
+const SHORT_REST: u32 = 3;
+
+/// There is none where there is so many times as much old weight as is left alone: then commits must wait, or it would grow
+/// for ever.
+const FAR_TOO_MUCH: u64 = 64;
+
+/// Sequences that the server walks over for one request.
+const PIECE: u64 = 100_000;
+
+/// The keys of more shards than one are listed at once only if there are no more.
+const LISTED_AT_ONCE: u64 = 20_000;
 
 /// Old checkpoints are removed every so many sequences.
 const CHECKPOINT_SWEEP: u64 = 20_000;
@@ -68,7 +76,7 @@ impl Checkpoints {
 /// Removes the checkpoints below a sequence.
 pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, below: u64) -> Done {
     if let Err(error) = broker.purge_below(&stream, &filter, below).await {
-        tracing::debug!(%error, "old checkpoints stay for now");
+        tracing::warn!(%error, "removing old checkpoints failed; it is tried again");
     }
     Done::Cleaned
 }
@@ -76,17 +84,9 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, bel
 /// How many old states there are, as far as is known.
 #[derive(Debug)]
 pub struct Compaction {
-    shards: Vec<Shard>,
-    /// Less old weight of a shard is left alone.
+    shards: NonZeroU16,
+    /// Less old weight is left alone.
     min_stale: u64,
-    /// The shard that is swept, and since when, in milliseconds since 1970.
-    under_way: Option<(u16, u64)>,
-    /// When the last sweep ended, and how long it took, in milliseconds.
-    last: (u64, u64),
-}
-
-#[derive(Debug, Clone, Default)]
-struct Shard {
     /// What the last sweep left.
     known: Option<Left>,
     /// The weight of the states written since that replaced an earlier one, and how many are of new keys.
@@ -94,6 +94,9 @@ struct Shard {
     new: u64,
     /// The end of the stream when the last sweep began. The next sweep ends there.
     boundary: u64,
+    under_way: bool,
+    /// When the last sweep ended, and how long the server worked for it, in milliseconds.
+    last: (u64, u64),
 }
 
 /// Whether somebody would wait for a sweep.
@@ -105,11 +108,14 @@ pub enum Load {
     Idle,
 }
 
-/// A look at a shard, and the removal of what is old below a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A look at all states, and the removal of what is old below a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sweep {
-    shard: u16,
     below: u64,
+    /// Whose keys are listed at once; none: those of all shards.
+    parts: Vec<Option<u16>>,
+    /// The rest after each piece: so many times as long as the server worked for it.
+    rest: u32,
 }
 
 /// What a sweep left.
@@ -118,210 +124,265 @@ pub struct Left {
     messages: u64,
     /// Of how many keys.
     keys: u64,
+    /// How long the server worked for it, in milliseconds.
+    took: u64,
 }
 
 impl Compaction {
-    /// For a number of shards. Less old weight than `min_stale` is left alone, over all of them.
+    /// For a number of shards. Less old weight than `min_stale` is left alone.
     pub fn new(shards: NonZeroU16, min_stale: u64) -> Self {
-        let of_shard = min_stale / u64::from(shards.get());
-        let min_stale = of_shard.max(MIN_STALE_OF_SHARD.min(min_stale));
         Compaction {
-            shards: vec![Shard::default(); shards.get().into()],
+            shards,
             min_stale,
-            under_way: None,
+            known: None,
+            replaced: 0,
+            new: 0,
+            boundary: 0,
+            under_way: false,
             last: (0, 0),
         }
     }
 
-    /// A state of a shard was committed, of so many bytes; `replaced`: it was not the first one of its key.
-    pub fn wrote(&mut self, shard: u16, replaced: bool, bytes: usize) {
-        let Some(shard) = self.shards.get_mut(usize::from(shard)) else { return };
+    /// A state was committed, of so many bytes; `replaced`: it was not the first one of its key.
+    pub fn wrote(&mut self, replaced: bool, bytes: usize) {
         match replaced {
-            true => shard.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
-            false => shard.new += 1,
+            true => self.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
+            false => self.new += 1,
         }
     }
 
     /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
-    /// The first sweep of a shard only looks.
+    /// The first sweep only looks.
     pub fn next(&mut self, end: u64, now: u64, load: Load) -> Option<Sweep> {
         let (ended, took) = self.last;
-        let rested = if load == Load::Idle { u64::MAX } else { now.saturating_sub(ended) };
-        if self.under_way.is_some() || rested < took.saturating_mul(SHORT_REST) {
+        let is_rested = now.saturating_sub(ended) >= took.saturating_mul(LONG_REST.into());
+        let times = if load == Load::Idle || is_rested { 1 } else { PRESSING };
+        if self.under_way || !self.is_due(times) {
             return None;
         }
-        let times = if rested < took.saturating_mul(REST) { PRESSING } else { 1 };
-        let mut shards = (0_u16..).zip(&mut self.shards);
-        let (number, shard) = shards.find(|(_, shard)| shard.is_due(self.min_stale, times))?;
-        self.under_way = Some((number, now));
-        (shard.replaced, shard.new) = (0, 0);
-        Some(Sweep { shard: number, below: std::mem::replace(&mut shard.boundary, end) })
+        let rest = if load == Load::Idle || self.is_due(FAR_TOO_MUCH) { 0 } else { SHORT_REST };
+        self.under_way = true;
+        let keys = self.known.map(|known| known.keys + self.new);
+        (self.replaced, self.new) = (0, 0);
+        let parts = match keys {
+            Some(0..=LISTED_AT_ONCE) => vec![None],
+            _ => (0..self.shards.get()).map(Some).collect(),
+        };
+        Some(Sweep { below: std::mem::replace(&mut self.boundary, end), parts, rest })
+    }
+
+    /// Whether there is so many times as much old weight as is left alone.
+    fn is_due(&self, times: u64) -> bool {
+        let Some(known) = self.known else { return self.replaced > 0 && times <= PRESSING };
+        let for_keys = (known.keys + self.new).saturating_mul(STALE_PER_KEY);
+        let bound = self.min_stale.max(for_keys).saturating_mul(times);
+        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
+        let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
+        self.replaced >= bound || left_behind
     }
 
     /// A sweep has ended; none: it failed, and there is another one when as much has been written again.
     pub fn ended(&mut self, left: Option<Left>, now: u64) {
-        let Some((shard, began)) = self.under_way.take() else { return };
-        self.last = (now, now.saturating_sub(began));
-        if let Some(shard) = self.shards.get_mut(usize::from(shard)) {
-            shard.known = left.or(Some(shard.known.unwrap_or_default()));
-        }
+        self.under_way = false;
+        self.last = (now, left.map_or(0, |left| left.took));
+        self.known = left.or(Some(self.known.unwrap_or_default()));
     }
 }
 
-impl Shard {
-    fn is_due(&self, min_stale: u64, times: u64) -> bool {
-        let Some(known) = self.known else { return self.replaced > 0 && times == 1 };
-        let bound =
-            min_stale.max((known.keys + self.new).saturating_mul(STALE_PER_KEY)).saturating_mul(times);
-        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
-        let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
-        self.replaced >= bound || left_behind
+/// Lets the server do its work in pieces, each with a rest after it.
+struct Pieces {
+    rest: u32,
+    worked: Duration,
+}
+
+impl Pieces {
+    async fn work<T>(&mut self, piece: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = piece.await;
+        let took = began.elapsed();
+        self.worked += took;
+        tokio::time::sleep(took * self.rest).await;
+        done
     }
 }
 
 /// Writes again what is still the last of its key in the range of the sweep, and removes everything else there.
 pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: Sweep) -> Done {
-    let left = sweep_states(&broker, &stream, &names.states_in(sweep.shard), sweep.below).await;
+    let left = sweep_states(&broker, &stream, &names, sweep).await;
     if let Err(error) = &left {
-        tracing::debug!(%error, shard = sweep.shard, "old states stay for now");
+        tracing::warn!(%error, "compaction failed; it is tried again");
     }
     Done::Swept(left.ok())
 }
 
-async fn sweep_states(broker: &Broker, stream: &str, filter: &str, end: u64) -> Result<Left, Error> {
-    let (messages, first) = broker.extent(stream, filter).await?;
+async fn sweep_states(broker: &Broker, stream: &str, names: &Names, sweep: Sweep) -> Result<Left, Error> {
+    let mut pieces = Pieces { rest: sweep.rest, worked: Duration::ZERO };
     // The mark of a cleared state means the same as no message at all.
     let is_state = |message: &Stored| !message.is_cleared();
-    let carried = broker.carry(stream, filter, end, is_state).await?;
-    let (mut below, mut removed) = (first, 0);
-    while below < end {
-        below = below.saturating_add(MAX_SWEEP).min(end);
-        removed += broker.purge_below(stream, filter, below).await?;
+    let (mut messages, mut keys, mut carried) = (0, 0, 0);
+    for part in sweep.parts {
+        let filter = part.map_or_else(|| names.states(), |shard| names.states_in(shard));
+        let of_part = pieces.work(Box::pin(broker.carry(stream, &filter, sweep.below, is_state))).await?;
+        messages += of_part.before + of_part.messages;
+        keys += of_part.subjects;
+        carried += of_part.messages;
     }
-    tracing::debug!(
-        filter,
-        keys = carried.subjects,
-        carried = carried.messages,
-        removed,
-        "old states were removed"
-    );
-    let messages = (messages + carried.messages).saturating_sub(removed);
-    Ok(Left { messages, keys: carried.subjects })
+    let filter = names.states();
+    let mut below = broker.next_of(stream, &filter, 1).await?.map_or(0, |first| first.sequence);
+    let mut removed = 0;
+    while below < sweep.below {
+        below = below.saturating_add(PIECE).min(sweep.below);
+        removed += pieces.work(broker.purge_below(stream, &filter, below)).await?;
+    }
+    let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(keys, carried, removed, took, "old states were removed");
+    Ok(Left { messages: messages.saturating_sub(removed), keys, took })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As long as it stands still, sweeps take no time and there is no rest.
+    /// As long as it stands still, there is no rest.
     const NOW: u64 = 5;
 
     const MIN_STALE: u64 = 50_000;
 
     fn left(messages: u64, keys: u64) -> Option<Left> {
-        Some(Left { messages, keys })
+        took(messages, keys, 0)
     }
 
-    fn one_shard() -> Compaction {
-        Compaction::new(NonZeroU16::MIN, MIN_STALE)
+    fn took(messages: u64, keys: u64, took: u64) -> Option<Left> {
+        Some(Left { messages, keys, took })
     }
 
-    fn write(compaction: &mut Compaction, shard: u16, replaced: u64, new: u64) {
-        (0..replaced).for_each(|_| compaction.wrote(shard, true, 8));
-        (0..new).for_each(|_| compaction.wrote(shard, false, 8));
+    fn of_shards(shards: u16) -> Compaction {
+        Compaction::new(NonZeroU16::new(shards).unwrap(), MIN_STALE)
+    }
+
+    /// One that has looked, at sequence 10, and found nothing.
+    fn looked() -> Compaction {
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(10, NOW, Load::Busy).unwrap();
+        compaction.ended(left(1, 1), NOW);
+        compaction
+    }
+
+    fn write(compaction: &mut Compaction, replaced: u64, new: u64) {
+        (0..replaced).for_each(|_| compaction.wrote(true, 8));
+        (0..new).for_each(|_| compaction.wrote(false, 8));
+    }
+
+    fn below(compaction: &mut Compaction, end: u64) -> Option<u64> {
+        compaction.next(end, NOW, Load::Busy).map(|sweep| sweep.below)
     }
 
     #[test]
     fn the_first_sweep_only_looks_and_the_next_comes_when_enough_was_written() {
-        let mut compaction = one_shard();
-        assert_eq!(compaction.next(7, NOW, Load::Busy), None);
-        write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(10, NOW, Load::Busy), Some(Sweep { shard: 0, below: 0 }));
-        write(&mut compaction, 0, 1_000_000, 0);
-        assert_eq!(compaction.next(20, NOW, Load::Busy), None, "one at a time");
+        let mut compaction = of_shards(1);
+        assert_eq!(below(&mut compaction, 7), None);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 10), Some(0));
+        write(&mut compaction, 1_000_000, 0);
+        assert_eq!(below(&mut compaction, 20), None, "one at a time");
         compaction.ended(left(1_000, 1_000), NOW);
-        assert_eq!(compaction.next(30, NOW, Load::Busy), Some(Sweep { shard: 0, below: 10 }));
+        assert_eq!(below(&mut compaction, 30), Some(10));
         compaction.ended(left(110_000, 1_000), NOW);
-        write(&mut compaction, 0, 49_999, 0);
-        assert_eq!(compaction.next(40, NOW, Load::Busy), None);
-        write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(50, NOW, Load::Busy), Some(Sweep { shard: 0, below: 30 }));
+        write(&mut compaction, 49_999, 0);
+        assert_eq!(below(&mut compaction, 40), None);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 50), Some(30));
     }
 
     #[test]
-    fn shards_are_swept_one_after_the_other_and_many_shards_sooner() {
-        let mut compaction = Compaction::new(NonZeroU16::new(100).unwrap(), MIN_STALE);
-        write(&mut compaction, 3, 1, 0);
-        write(&mut compaction, 70, 1, 0);
-        assert_eq!(compaction.next(10, NOW, Load::Busy), Some(Sweep { shard: 3, below: 0 }));
-        assert_eq!(compaction.next(11, NOW, Load::Busy), None);
-        compaction.ended(left(1, 1), NOW);
-        assert_eq!(compaction.next(12, NOW, Load::Busy), Some(Sweep { shard: 70, below: 0 }));
-        compaction.ended(left(1, 1), NOW);
-        write(&mut compaction, 3, 2_999, 0);
-        assert_eq!(compaction.next(13, NOW, Load::Busy), None);
-        write(&mut compaction, 3, 1, 0);
-        assert_eq!(compaction.next(14, NOW, Load::Busy), Some(Sweep { shard: 3, below: 10 }));
+    fn keys_are_listed_shard_by_shard_unless_there_are_few() {
+        let mut compaction = of_shards(3);
+        write(&mut compaction, 1, 0);
+        let parts = |compaction: &mut Compaction| compaction.next(1, NOW, Load::Busy).unwrap().parts;
+        assert_eq!(
+            parts(&mut compaction),
+            [Some(0), Some(1), Some(2)],
+            "nobody knows yet how many there are"
+        );
+        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        write(&mut compaction, MIN_STALE, 0);
+        assert_eq!(parts(&mut compaction), [None]);
+        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        write(&mut compaction, MIN_STALE, 1);
+        assert_eq!(parts(&mut compaction), [Some(0), Some(1), Some(2)]);
     }
 
     #[test]
     fn many_keys_may_have_more_old_states_and_new_keys_have_none() {
-        let mut compaction = one_shard();
-        write(&mut compaction, 0, 1, 0);
-        compaction.next(1, NOW, Load::Busy);
+        let mut compaction = looked();
+        write(&mut compaction, MIN_STALE, 0);
+        compaction.next(1, NOW, Load::Busy).unwrap();
         compaction.ended(left(150_000, 100_000), NOW);
-        write(&mut compaction, 0, 399_999, 100_000);
-        assert_eq!(compaction.next(1, NOW, Load::Busy), None);
-        write(&mut compaction, 0, 1, 0);
-        assert!(compaction.next(2, NOW, Load::Busy).is_some());
+        write(&mut compaction, 399_999, 100_000);
+        assert_eq!(below(&mut compaction, 1), None);
+        write(&mut compaction, 1, 0);
+        assert!(below(&mut compaction, 2).is_some());
     }
 
     #[test]
     fn what_an_earlier_host_left_behind_is_removed_at_once() {
-        let mut compaction = one_shard();
-        write(&mut compaction, 0, 1, 0);
-        compaction.next(500, NOW, Load::Busy);
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(500, NOW, Load::Busy).unwrap();
         compaction.ended(left(1_000_000, 10), NOW);
-        write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(600, NOW, Load::Busy), Some(Sweep { shard: 0, below: 500 }));
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 600), Some(500));
     }
 
     #[test]
     fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
-        let mut compaction = one_shard();
-        write(&mut compaction, 0, 1, 0);
-        compaction.next(5, NOW, Load::Busy);
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(5, NOW, Load::Busy).unwrap();
         compaction.ended(None, NOW);
-        write(&mut compaction, 0, 1, 0);
-        assert_eq!(compaction.next(6, NOW, Load::Busy), None);
-        write(&mut compaction, 0, 100_000, 0);
-        assert!(compaction.next(7, NOW, Load::Busy).is_some());
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 6), None);
+        write(&mut compaction, 100_000, 0);
+        assert!(below(&mut compaction, 7).is_some());
     }
 
     #[test]
-    fn there_is_a_long_rest_after_a_sweep_and_a_short_one_if_there_is_far_too_much() {
-        let mut compaction = one_shard();
-        write(&mut compaction, 0, 1, 0);
-        compaction.next(1, 1_000, Load::Busy);
-        compaction.ended(left(1, 1), 1_010);
-        write(&mut compaction, 0, 100_000, 0);
-        assert_eq!(compaction.next(2, 4_009, Load::Busy), None);
-        write(&mut compaction, 0, 300_000, 0);
-        assert_eq!(compaction.next(3, 1_039, Load::Busy), None);
-        assert!(compaction.next(4, 1_040, Load::Busy).is_some());
-        compaction.ended(left(1, 1), 1_050);
-        write(&mut compaction, 0, 100_000, 0);
-        assert_eq!(compaction.next(5, 4_049, Load::Busy), None);
-        assert!(compaction.next(5, 4_050, Load::Busy).is_some());
+    fn there_is_a_long_rest_after_a_sweep_unless_there_is_far_too_much() {
+        let mut compaction = looked();
+        write(&mut compaction, 100_000, 0);
+        compaction.next(1, 1_000, Load::Busy).unwrap();
+        compaction.ended(took(1, 1, 10), 1_050);
+        write(&mut compaction, 399_999, 0);
+        assert_eq!(compaction.next(2, 4_049, Load::Busy), None);
+        write(&mut compaction, 1, 0);
+        assert!(compaction.next(3, 1_051, Load::Busy).is_some());
+        compaction.ended(took(1, 1, 10), 1_090);
+        write(&mut compaction, 100_000, 0);
+        assert_eq!(compaction.next(4, 4_089, Load::Busy), None);
+        assert!(compaction.next(4, 4_090, Load::Busy).is_some());
     }
 
     #[test]
-    fn an_idle_application_needs_no_rest_and_the_next_load_has_one() {
-        let mut compaction = one_shard();
-        write(&mut compaction, 0, 1, 0);
-        compaction.next(1, 1_000, Load::Idle);
-        compaction.ended(left(1, 1), 1_010);
-        write(&mut compaction, 0, 100_000, 0);
+    fn a_sweep_rests_between_its_pieces_unless_nobody_waits_or_states_would_grow_for_ever() {
+        let rest = |written, load| {
+            let mut compaction = looked();
+            write(&mut compaction, written, 0);
+            compaction.next(1, NOW, load).unwrap().rest
+        };
+        assert_eq!(rest(MIN_STALE, Load::Busy), SHORT_REST);
+        assert_eq!(rest(MIN_STALE, Load::Idle), 0);
+        assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE - 1, Load::Busy), SHORT_REST);
+        assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE, Load::Busy), 0);
+    }
+
+    #[test]
+    fn an_idle_application_needs_no_long_rest_and_the_next_load_has_one() {
+        let mut compaction = looked();
+        write(&mut compaction, 100_000, 0);
+        compaction.next(1, 1_000, Load::Idle).unwrap();
+        compaction.ended(took(1, 1, 10), 1_010);
+        write(&mut compaction, 100_000, 0);
         assert_eq!(
             compaction.next(2, 1_011, Load::Busy),
             None,
@@ -331,25 +392,10 @@ mod tests {
     }
 
     #[test]
-    fn fewer_old_states_may_be_left_than_a_shard_would_have() {
-        let mut compaction = Compaction::new(NonZeroU16::new(4).unwrap(), 100);
-        write(&mut compaction, 1, 1, 0);
-        compaction.next(1, NOW, Load::Busy);
-        compaction.ended(left(1, 1), NOW);
-        write(&mut compaction, 1, 99, 0);
-        assert_eq!(compaction.next(2, NOW, Load::Busy), None);
-        write(&mut compaction, 1, 1, 0);
-        assert!(compaction.next(3, NOW, Load::Busy).is_some());
-    }
-
-    #[test]
     fn large_states_weigh_more() {
-        let mut compaction = one_shard();
-        compaction.wrote(0, true, 8);
-        compaction.next(1, NOW, Load::Busy);
-        compaction.ended(left(1, 1), NOW);
-        (0..49).for_each(|_| compaction.wrote(0, true, 1 << 20));
-        assert!(compaction.next(2, NOW, Load::Busy).is_some());
+        let mut compaction = looked();
+        (0..49).for_each(|_| compaction.wrote(true, 1 << 20));
+        assert!(below(&mut compaction, 3).is_some());
     }
 
     #[test]

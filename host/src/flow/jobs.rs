@@ -10,7 +10,7 @@ use super::failpoint;
 use super::leftovers::{self, Leftover};
 use super::loss::Question;
 use super::plugin_log::{LineRate, report};
-use super::returns::Post;
+use super::returns::{Post, Taken};
 use super::shards::{HandlerIx, Place};
 use super::states::State;
 use super::store::End;
@@ -57,9 +57,7 @@ pub(super) enum Done {
         generation: u64,
         place: Place,
         key: Key,
-        events: Vec<Arc<Event>>,
-        /// Whether nothing more was set aside.
-        all: bool,
+        taken: Taken,
     },
     /// Requests and their dead letters are removed; where they ran, if they did.
     Removed {
@@ -285,9 +283,9 @@ pub(super) async fn count_events(
 
 /// Reads what was set aside of a key, on a subject, at or above a sequence.
 pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u64) -> Done {
-    let (events, all) = post.take_back(&subject, next).await;
+    let taken = post.take_back(&subject, next).await;
     let Fetch { generation, place, key, .. } = fetch;
-    Done::TakenBack { generation, place, key, events, all }
+    Done::TakenBack { generation, place, key, taken }
 }
 
 /// Removes requests that are done, each after its dead letter.

@@ -40,6 +40,16 @@ pub(super) enum Returned {
     Lost(String),
 }
 
+/// Events that were set aside, taken back.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) events: Vec<Arc<Event>>,
+    /// How many of them are nowhere any more.
+    pub(super) lost: u64,
+    /// Whether nothing more was set aside.
+    pub(super) all: bool,
+}
+
 /// Where dead letters are found, and whose.
 #[derive(Debug, Clone)]
 pub(super) struct Post {
@@ -173,27 +183,40 @@ impl Post {
             };
         }
         let at = position & !SET_ASIDE;
-        let stored = persist("event that was set aside", || self.broker.at(&self.stream, at)).await?;
+        let Some(stored) = persist("event that was set aside", || self.broker.at(&self.stream, at)).await
+        else {
+            tracing::error!(sequence = at, "event that was set aside is no longer in the stream: it is lost");
+            return None;
+        };
         self.set_aside(stored).await
     }
 
-    /// What was set aside on a subject at or above a sequence, in order, and whether that is all.
-    pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> (Vec<Arc<Event>>, bool) {
-        let mut events = Vec::new();
+    /// What was set aside on a subject at or above a sequence, in order.
+    pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> Taken {
+        let mut taken = Taken::default();
         for _ in 0..TAKE_BACK {
             let read = || self.broker.next_of(&self.stream, subject, next);
             let Some(stored) = persist("event that was set aside", read).await else {
-                return (events, true);
+                taken.all = true;
+                break;
             };
             next = stored.sequence + 1;
-            events.extend(self.set_aside(stored).await.map(Arc::new));
+            match self.set_aside(stored).await {
+                Some(event) => taken.events.push(Arc::new(event)),
+                None => taken.lost += 1,
+            }
         }
-        (events, false)
+        taken
     }
 
+    /// Nothing: it is said that the event is lost.
     async fn set_aside(&self, stored: Stored) -> Option<Event> {
         let at = stored.sequence;
-        match taken_back(at, &stored.headers, stored.payload)? {
+        let Some(known) = taken_back(at, &stored.headers, stored.payload) else {
+            tracing::error!(sequence = at, "message does not say which event was set aside: it is lost");
+            return None;
+        };
+        match known {
             Ok(event) => Some(event),
             Err((stream, sequence)) => {
                 let Some(whole) = persist("event", || self.broker.at(&stream, sequence)).await else {

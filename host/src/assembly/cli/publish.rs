@@ -67,6 +67,7 @@ impl Command {
             self.payload.into_bytes()
         };
         let (_, broker) = self.target.connect().await?;
+        check_size(payload.len(), broker.max_payload())?;
         if self.consent.dry_run {
             return would_publish(&broker, &self.subject, self.count, payload.len(), json).await;
         }
@@ -76,7 +77,12 @@ impl Command {
         }
         let published = broker.publish_many(&self.subject, &headers, payload.into(), self.count).await?;
         if !json {
-            say!("stored in {}/{}", visible(&published.stream), published.sequence)?;
+            let (stream, at) = (visible(&published.stream), published.sequence);
+            match published.duplicates {
+                0 => say!("stored in {stream}/{at}")?,
+                n if n == self.count => say!("not stored again: `Nats-Msg-Id` is known, as {stream}/{at}")?,
+                n => say!("stored in {stream}/{at}; {n} not stored again, as their `Nats-Msg-Id` is known")?,
+            }
         }
         let mut reply = None;
         if let Some(wait) = self.wait {
@@ -90,6 +96,7 @@ impl Command {
             return print::json(&json!({
                 "stream": published.stream,
                 "sequence": published.sequence,
+                "duplicates": published.duplicates,
                 "reply": reply.map(|reply| text_or_json(&reply)),
             }));
         }
@@ -106,6 +113,15 @@ fn check_header(name: &str) -> anyhow::Result<()> {
             "header `{}` is a command to the server, which could harm the application",
             visible(name)
         );
+        return Err(Code::Usage.fault(message).into());
+    }
+    Ok(())
+}
+
+fn check_size(payload: usize, most: usize) -> anyhow::Result<()> {
+    if payload > most {
+        let message =
+            format!("payload has {payload} bytes, but the server accepts {most} (its `max_payload`)");
         return Err(Code::Usage.fault(message).into());
     }
     Ok(())

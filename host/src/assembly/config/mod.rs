@@ -74,10 +74,25 @@ impl fmt::Display for Faults {
         for fault in &self.faults {
             let (line, column, source) = self.place(fault.span.start);
             writeln!(f, "  {}:{line}:{column}: {}", self.path.display(), fault.message)?;
-            writeln!(f, "    | {}", secret::hide(source.trim_end()))?;
+            writeln!(f, "    | {}", around(&secret::hide(source.trim_end()), column))?;
         }
         Ok(())
     }
+}
+
+/// So many characters of a line are shown.
+const SHOWN: usize = 160;
+
+/// A line, or the part of a long one that begins shortly before a column, counted from 1.
+fn around(line: &str, column: usize) -> String {
+    if line.chars().count() <= SHOWN {
+        return line.to_owned();
+    }
+    let begin = column.saturating_sub(SHOWN / 4);
+    let part: String = line.chars().skip(begin).take(SHOWN).collect();
+    let [before, after] =
+        [begin > 0, line.chars().nth(begin + SHOWN).is_some()].map(|more| if more { "…" } else { "" });
+    format!("{before}{part}{after}")
 }
 
 /// What must be sound.

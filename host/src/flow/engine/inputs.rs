@@ -122,6 +122,20 @@ impl Engine {
         }
     }
 
+    /// What was to be read again is not there any more.
+    fn nowhere(&mut self, handler: HandlerIx, position: u64) {
+        if position & REPLAYED != 0 {
+            self.returning = self.returning.saturating_sub(1);
+            let request = position & !REPLAYED;
+            self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
+        } else if position & SET_ASIDE != 0 {
+            // Which event it is has been said by who looked for it.
+            self.counters.lost(handler, 1);
+        } else {
+            self.lost(handler, Loss { events: 1, exact: true, from: position, to: position });
+        }
+    }
+
     /// Some jobs ended.
     pub(super) fn finished(&mut self, first: Result<Done, JoinError>) -> Result<(), Error> {
         let mut next = Some(first);
@@ -131,21 +145,17 @@ impl Engine {
                 Done::Fetched { generation, place, key, position, event }
                     if generation == self.generation =>
                 {
-                    if event.is_none() && position & REPLAYED == 0 {
-                        let at = position & !SET_ASIDE;
-                        self.lost(place.handler, Loss { events: 1, exact: true, from: at, to: at });
-                    } else if event.is_none() {
-                        self.returning = self.returning.saturating_sub(1);
-                        let request = position & !REPLAYED;
-                        self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
+                    if event.is_none() {
+                        self.nowhere(place.handler, position);
                     }
                     self.shards.at(place, &mut self.actions, |track, actions| {
                         track.fetched(&key, position, event, now(), actions);
                     });
                 }
-                Done::TakenBack { generation, place, key, events, all } if generation == self.generation => {
+                Done::TakenBack { generation, place, key, taken } if generation == self.generation => {
+                    self.counters.lost(place.handler, taken.lost);
                     self.shards.at(place, &mut self.actions, |track, actions| {
-                        track.taken_back(&key, events, all, now(), actions);
+                        track.taken_back(&key, taken.events, taken.all, now(), actions);
                     });
                 }
                 // After a reset they may have been read again before they were removed: then they must still be known.
@@ -270,9 +280,9 @@ impl Engine {
         }
         self.returning = self.returning.saturating_sub(requests.len());
         self.remove_requests(requests);
-        for (shard, id, changes) in &batch.states {
+        for (id, changes) in &batch.states {
             let (replaced, bytes) = self.states.committed(id, *changes, now);
-            self.compaction.wrote(*shard, replaced, bytes);
+            self.compaction.wrote(replaced, bytes);
         }
         self.end = first;
         self.compact(now, Load::Busy);

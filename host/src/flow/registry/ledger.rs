@@ -128,7 +128,16 @@ impl Ledger {
                     Ok(Some(last)) if batch.first().is_some_and(|put| is_same(put, &last)) => {
                         break last.sequence;
                     }
-                    Ok(_) => return Err(Fenced),
+                    Ok(Some(_)) => return Err(Fenced),
+                    Ok(None) => {
+                        let handler = &*self.handler;
+                        tracing::warn!(
+                            handler,
+                            "what is remembered of versions was removed; storing it again"
+                        );
+                        self.sequence = 0;
+                        batch = self.batch(tools, &rollout);
+                    }
                     Err(error) => tracing::warn!(%error, "version could not be stored; trying again"),
                 },
                 Err(CommitError::Refused(reason)) => {
