@@ -162,6 +162,14 @@ async fn a_server_without_jetstream_is_named_and_not_waited_for() {
     assert!(host.log().contains("has no JetStream"), "{}", host.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_is_named_where_tls_is_asked_for() {
+    let server = Server::start().await;
+    let output = with_nats("tls = { required = true }").output(&["status", "--url", &server.url()]).await;
+    let text = shown(&output);
+    assert!(text.contains("the server answers without TLS: look at `tls` in `[nats]`"), "{text}");
+}
+
 /// A hub with JetStream and a leaf without, both for the account of `app`.
 async fn hub_and_leaf() -> (Server, Server) {
     let port = free_port();

@@ -120,6 +120,10 @@ fn advised(cause: String) -> String {
             "CertificateRequired",
             "the server asks for a client's certificate: set `tls.cert` and `tls.key` in `[nats]`",
         ),
+        (
+            "InvalidContentType",
+            "the server answers without TLS: look at `tls` in `[nats]` and at the scheme of the URL",
+        ),
         ("UnknownIssuer", "its certificate is signed by an unknown authority: set `tls.ca` in `[nats]`"),
     ];
     match advice.iter().find(|(text, _)| cause.contains(text)) {
