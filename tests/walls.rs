@@ -1,70 +1,72 @@
-//! The walls between the layers: reads the code of the host and fails when one is broken.
+//! The walls between the crates below `host/`, and those within them that no compiler keeps.
 //!
-//! values ← broker, sandbox, source ← flow ← assembly. A layer names those to its left only, and the three worlds do not
-//! name each other.
+//! Cargo lets a crate name what its manifest names; here stands what a manifest may name. Values, and what decides in the
+//! flow, have no I/O, no clock and no randomness: that is read from the code.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use heddle_tests::workspace;
 
-/// What a layer may not name. A name matches where it begins a path: `use wasmtime::…`, `wasmtime::…`.
-const WALLS: [(&str, &[&str]); 6] = [
-    (
-        "values",
-        &[
-            "crate::broker",
-            "crate::sandbox",
-            "crate::source",
-            "crate::flow",
-            "crate::assembly",
-            "async_nats",
-            "wasmtime",
-            "wasmtime_wasi",
-            "reqwest",
-            "tokio",
-            "futures",
-            "std::fs",
-            "std::net",
-            "std::env",
-            "std::process",
-            "std::thread",
-            "SystemTime::now",
-            "Instant::now",
-            "rand",
-        ],
-    ),
-    (
-        "broker",
-        &[
-            "crate::sandbox",
-            "crate::source",
-            "crate::flow",
-            "crate::assembly",
-            "wasmtime",
-            "wasmtime_wasi",
-            "reqwest",
-        ],
-    ),
-    (
-        "sandbox",
-        &["crate::broker", "crate::source", "crate::flow", "crate::assembly", "async_nats", "reqwest"],
-    ),
-    (
-        "source",
-        &[
-            "crate::broker",
-            "crate::sandbox",
-            "crate::flow",
-            "crate::assembly",
-            "async_nats",
-            "wasmtime",
-            "wasmtime_wasi",
-            "std::env",
-        ],
-    ),
-    ("flow", &["crate::assembly", "async_nats", "wasmtime", "wasmtime_wasi", "reqwest", "std::env"]),
-    ("assembly", &["async_nats", "wasmtime", "wasmtime_wasi", "reqwest"]),
+/// Which of our crates a crate may depend on.
+const BELOW: [(&str, &[&str]); 8] = [
+    ("values", &[]),
+    ("broker", &["values"]),
+    ("sandbox", &["values"]),
+    ("source", &[]),
+    ("project", &[]),
+    ("config", &["source", "values"]),
+    ("flow", &["broker", "sandbox", "source", "values"]),
+    ("heddle", &["broker", "config", "flow", "project", "sandbox", "source", "values"]),
 ];
+
+/// What only these crates may depend on, besides their own.
+const OWNED: [(&str, &[&str]); 9] = [
+    ("async-nats", &["broker"]),
+    ("wasmtime", &["sandbox"]),
+    ("wasmtime-wasi", &["sandbox"]),
+    ("reqwest", &["source"]),
+    ("notify", &["source"]),
+    ("wit-component", &["project"]),
+    ("toml", &["config", "heddle", "project"]),
+    ("clap", &["heddle", "project"]),
+    ("tokio", &["broker", "flow", "heddle", "sandbox", "source"]),
+];
+
+/// What has no I/O, no clock and no randomness.
+const IMPURE: [&str; 11] = [
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "SystemTime::now",
+    "Instant::now",
+    "clock::now",
+    "rand",
+    "tokio",
+    "futures",
+];
+
+/// Where that holds, below `host/`.
+const PURE: [&str; 13] = [
+    "values/src",
+    "flow/src/activity.rs",
+    "flow/src/batch.rs",
+    "flow/src/circuit.rs",
+    "flow/src/commit.rs",
+    "flow/src/loss.rs",
+    "flow/src/pace.rs",
+    "flow/src/regulator.rs",
+    "flow/src/route.rs",
+    "flow/src/shard",
+    "flow/src/shard.rs",
+    "flow/src/shards.rs",
+    "flow/src/trial.rs",
+];
+
+/// Which code reads the environment: the command line, and what sets up a host.
+const ENVIRONMENT: [&str; 4] = ["broker/src", "flow/src", "source/src", "values/src"];
 
 /// What nobody may name.
 const NOBODY: [&str; 2] = ["tokio::spawn", "unbounded_channel"];
@@ -98,54 +100,104 @@ fn names(code: &str, name: &str) -> bool {
     })
 }
 
-fn files_below(folder: &Path) -> Vec<PathBuf> {
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder of the code").flatten() {
+    for entry in std::fs::read_dir(path).expect("a folder of the code").flatten() {
         let path = entry.path();
-        if path.is_dir() {
+        if path.is_dir() || path.extension().is_some_and(|ending| ending == "rs") {
             files.extend(files_below(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            files.push(path);
         }
     }
     files
 }
 
-#[test]
-fn no_layer_names_what_lies_behind_its_wall() {
-    let source = workspace().join("host/src");
+/// Where code below `host/` names something forbidden.
+fn broken(places: &[&str], forbidden: &[&str]) -> Vec<String> {
+    let host = workspace().join("host");
     let mut broken = Vec::new();
-    for (layer, forbidden) in WALLS {
-        let layer_files = files_below(&source.join(layer));
-        assert!(layer_files.len() > 1, "layer `{layer}` has moved");
-        for file in layer_files {
+    for place in places {
+        let files = files_below(&host.join(place));
+        assert!(!files.is_empty(), "`{place}` has moved");
+        for file in files {
             let code = std::fs::read_to_string(&file).expect("a file of the code");
-            let all: Vec<&str> = forbidden.iter().chain(&NOBODY).copied().collect();
-            let rows = breaches(&code, &all);
+            let rows = breaches(&code, forbidden);
             broken.extend(rows.into_iter().map(|row| format!("{}:{row}", file.display())));
         }
     }
-    assert_eq!(broken, Vec::<String>::new());
+    broken
+}
+
+/// The crates below `host/`.
+fn crates() -> BTreeSet<String> {
+    let folders = std::fs::read_dir(workspace().join("host")).expect("the host's folder").flatten();
+    folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// What a crate's manifest names, but for what only its tests use.
+fn dependencies(name: &str) -> BTreeSet<String> {
+    let manifest = workspace().join("host").join(name).join("Cargo.toml");
+    let text = std::fs::read_to_string(manifest).expect("a crate has a manifest");
+    let section = text.split("[dependencies]\n").nth(1).expect("a crate has dependencies");
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| Some(line.split(['.', ' ', '=']).next()?.to_owned())).collect()
+}
+
+#[test]
+fn a_crate_depends_only_on_those_below_it() {
+    let known: BTreeSet<String> = BELOW.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(crates(), known);
+    for (name, below) in BELOW {
+        let found = dependencies(name);
+        let ours: Vec<&str> = found.iter().filter_map(|found| found.strip_prefix("heddle-")).collect();
+        assert_eq!(ours, below, "`{name}`");
+    }
+}
+
+#[test]
+fn what_a_library_is_for_is_the_business_of_one_crate() {
+    for (library, owners) in OWNED {
+        let mut users = crates();
+        users.retain(|name| dependencies(name).contains(library));
+        let owners: BTreeSet<String> = owners.iter().map(|owner| (*owner).to_owned()).collect();
+        assert_eq!(users, owners, "`{library}`");
+    }
+}
+
+#[test]
+fn what_decides_has_no_io_no_clock_and_no_randomness() {
+    assert_eq!(broken(&PURE, &IMPURE), Vec::<String>::new());
+}
+
+#[test]
+fn tasks_are_kept_channels_are_bounded_and_the_environment_is_read_at_the_top() {
+    let all: Vec<String> = crates().into_iter().map(|name| name + "/src").collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert_eq!(broken(&all, &NOBODY), Vec::<String>::new());
+    assert_eq!(broken(&ENVIRONMENT, &["std::env"]), Vec::<String>::new());
 }
 
 #[test]
 fn a_broken_wall_is_found() {
     for code in [
-        "use wasmtime::Engine;",
-        "fn f() -> wasmtime::Result<()> {",
+        "use rand::Rng;",
+        "fn f() -> tokio::io::Result<()> {",
         "use std::fs::File;",
         "    let now = std::time::SystemTime::now();",
-        "use crate::flow::engine;",
+        "let now = clock::now();",
     ] {
-        assert_eq!(breaches(code, WALLS[0].1).len(), 1, "{code}");
+        assert_eq!(breaches(code, &IMPURE).len(), 1, "{code}");
     }
     for code in [
-        "// use wasmtime::Engine;",
-        "use crate::values::event;",
-        "let wasmtime = 1;",
-        "use crate::sandbox_like::x;",
+        "// use rand::Rng;",
+        "use heddle_values::event;",
+        "let rand = 1;",
+        "use randomness::x;",
         "fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }",
     ] {
-        assert_eq!(breaches(code, WALLS[0].1), Vec::<String>::new(), "{code}");
+        assert_eq!(breaches(code, &IMPURE), Vec::<String>::new(), "{code}");
     }
+    assert!(dependencies("broker").contains("async-nats"));
 }

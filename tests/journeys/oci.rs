@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use heddle::source::oci::{Error, Login, Pulled, Reference, Registry};
+use heddle_source::oci::{Error, Login, Pulled, Reference, Registry};
 use heddle_tests::{OciRegistry, plugin};
 use oci_client::Reference as Image;
 use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};

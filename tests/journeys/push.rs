@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use async_nats::jetstream::object_store::ObjectStore;
-use heddle::broker::{Broker, Error, NewObject};
-use heddle::values::settings::NatsSettings;
+use heddle_broker::{Broker, Error, NewObject};
 use heddle_tests::{App, Checker, Server, plugin};
+use heddle_values::settings::NatsSettings;
 use tokio::io::AsyncReadExt;
 
 const SIGNATURE: &str = "untrusted comment: signature from minisign\nRUQ=\ntrusted comment: x\nAAAA\n";

@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle::assembly::host::everything;
-use heddle::sandbox::{Call, LogLevel, Plugin, Policy, Run, Sandbox, SandboxSettings};
-use heddle::values::effects::Effects;
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::key::Key;
-use heddle::values::policy::{Instances, Limits};
-use heddle::values::secret::Secret;
-use heddle::values::verdict::{Failure, Verdict};
+use heddle::host::everything;
+use heddle_sandbox::{Call, LogLevel, Plugin, Policy, Run, Sandbox, SandboxSettings};
 use heddle_tests::{heddle, language_guest, workspace};
+use heddle_values::effects::Effects;
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::Key;
+use heddle_values::policy::{Instances, Limits};
+use heddle_values::secret::Secret;
+use heddle_values::verdict::{Failure, Verdict};
 use serde_json::Value;
 
 /// When every event is stored, in nanoseconds since 1970.

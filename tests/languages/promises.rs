@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use heddle::sandbox::LogLevel;
-use heddle::values::effects::{StateChange, When};
-use heddle::values::policy::Limits;
-use heddle::values::verdict::{CauseClass, Limit};
+use heddle_sandbox::LogLevel;
+use heddle_values::effects::{StateChange, When};
+use heddle_values::policy::Limits;
+use heddle_values::verdict::{CauseClass, Limit};
 use serde_json::{Value, json};
 
 use crate::guest::{Guest, TIME, ask};

@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use heddle::sandbox::{Call, Error, Plugin, Policy, Run, Sandbox, SandboxSettings};
-use heddle::values::effects::{Allowance, Effects};
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::key::Key;
-use heddle::values::policy::{Instances, Limits};
-use heddle::values::secret::Secret;
-use heddle::values::settings::Grants;
-use heddle::values::verdict::{Failure, Verdict};
+use heddle_sandbox::{Call, Error, Plugin, Policy, Run, Sandbox, SandboxSettings};
 use heddle_tests::{heddle, plugin, workspace};
+use heddle_values::effects::{Allowance, Effects};
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::Key;
+use heddle_values::policy::{Instances, Limits};
+use heddle_values::secret::Secret;
+use heddle_values::settings::Grants;
+use heddle_values::verdict::{Failure, Verdict};
 use serde_json::{Value, json};
 
 pub(crate) const TIME: u64 = 1_700_000_000_123_456_789;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use heddle::sandbox::LogLevel;
-use heddle::values::effects::{StateChange, When};
-use heddle::values::verdict::{CauseClass, Failure, Verdict};
+use heddle_sandbox::LogLevel;
 use heddle_tests::workspace;
+use heddle_values::effects::{StateChange, When};
+use heddle_values::verdict::{CauseClass, Failure, Verdict};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, TIME, effects, only_message, policy};

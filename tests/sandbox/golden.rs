@@ -9,20 +9,20 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle::flow::batch::{Origins, Unit};
-use heddle::flow::commit::{Commits, FULL_MESSAGES};
-use heddle::flow::shard::{Action, Blame, Rules};
-use heddle::flow::shards::{Place, Plan, Shards};
-use heddle::sandbox::{Call, Plugin};
-use heddle::values::batch::{BatchMessage, Keep};
-use heddle::values::checkpoint::{Checkpoint, Progress};
-use heddle::values::effects::StateChange;
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::key::KeyTemplate;
-use heddle::values::names::Names;
-use heddle::values::policy::RetryPolicy;
-use heddle::values::verdict::Verdict;
+use heddle_flow::batch::{Origins, Unit};
+use heddle_flow::commit::{Commits, FULL_MESSAGES};
+use heddle_flow::shard::{Action, Blame, Rules};
+use heddle_flow::shards::{Place, Plan, Shards};
+use heddle_sandbox::{Call, Plugin};
 use heddle_tests::{assemble, heddle, workspace};
+use heddle_values::batch::{BatchMessage, Keep};
+use heddle_values::checkpoint::{Checkpoint, Progress};
+use heddle_values::effects::StateChange;
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::KeyTemplate;
+use heddle_values::names::Names;
+use heddle_values::policy::RetryPolicy;
+use heddle_values::verdict::Verdict;
 
 use crate::bench::{TIME, policy, sandbox_with};
 

@@ -1,9 +1,9 @@
 //! Grants: what is not granted is not there.
 
-use heddle::sandbox::Error;
-use heddle::values::secret::Secret;
-use heddle::values::settings::{FileGrant, Grants};
+use heddle_sandbox::Error;
 use heddle_tests::{assemble, heddle, workspace};
+use heddle_values::secret::Secret;
+use heddle_values::settings::{FileGrant, Grants};
 use serde_json::json;
 
 use crate::bench::{Bench, only_message, policy, sandbox_with};
@@ -38,8 +38,8 @@ async fn a_grant_that_cannot_be_given_is_named_at_admission() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_checked_under_the_grants_of_the_handlers_that_use_it() {
-    use heddle::assembly::admission::{Place, Users};
-    use heddle::assembly::config::{Needs, load};
+    use heddle::admission::{Place, Users};
+    use heddle_config::{Needs, load};
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heddle.toml");
     let guest = heddle_tests::guest_text("caller");

@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use heddle::sandbox::{Call, Error, Policy};
-use heddle::values::policy::Instances;
+use heddle_sandbox::{Call, Error, Policy};
 use heddle_tests::{heddle, plugin};
+use heddle_values::policy::Instances;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, call, only_message, policy, sandbox_with};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use heddle::values::verdict::{Breach, Limit, Verdict};
+use heddle_values::verdict::{Breach, Limit, Verdict};
 use serde_json::json;
 
 use crate::bench::{Bench, call, policy};

@@ -3,10 +3,10 @@
 
 use std::num::NonZeroU32;
 
-use heddle::sandbox::Policy;
-use heddle::values::effects::When;
-use heddle::values::policy::Instances;
-use heddle::values::verdict::{CauseClass, Failure, Limit, Verdict};
+use heddle_sandbox::Policy;
+use heddle_values::effects::When;
+use heddle_values::policy::Instances;
+use heddle_values::verdict::{CauseClass, Failure, Limit, Verdict};
 
 use crate::bench::{Bench, effects, policy};
 use crate::worlds::{call, done, failed, only_text, run};

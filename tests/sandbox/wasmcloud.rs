@@ -1,9 +1,9 @@
 //! A handler written for `wasmcloud:messaging` runs unchanged.
 #![expect(clippy::panic, reason = "what fails here fails a test")]
 
-use heddle::sandbox::{LogLevel, Policy};
-use heddle::values::effects::When;
-use heddle::values::verdict::{CauseClass, Failure, Limit, Verdict};
+use heddle_sandbox::{LogLevel, Policy};
+use heddle_values::effects::When;
+use heddle_values::verdict::{CauseClass, Failure, Limit, Verdict};
 
 use crate::bench::{Bench, effects, policy};
 use crate::worlds::{call, done, failed, only_text, run};

@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use heddle::sandbox::{Call, Error, Run};
-use heddle::values::effects::Effects;
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::key::Key;
-use heddle::values::verdict::{Failure, Verdict};
+use heddle_sandbox::{Call, Error, Run};
 use heddle_tests::{heddle, plugin, workspace};
+use heddle_values::effects::Effects;
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::Key;
+use heddle_values::verdict::{Failure, Verdict};
 
 use crate::bench::{Bench, TIME, effects, policy, sandbox_with};
 

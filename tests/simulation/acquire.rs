@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle::flow::batch::{Origins, checkpoint_message};
-use heddle::flow::commit::Commits;
-use heddle::flow::shards::{Place, PlacedGate, Plan, Shards};
-use heddle::flow::states::States;
-use heddle::values::batch::{BatchMessage, Keep};
-use heddle::values::checkpoint::{Checkpoint, Progress};
-use heddle::values::gate::Phase;
-use heddle::values::names::Names;
-use heddle::values::policy::OnDeadLetter;
+use heddle_flow::batch::{Origins, checkpoint_message};
+use heddle_flow::commit::Commits;
+use heddle_flow::shards::{Place, PlacedGate, Plan, Shards};
+use heddle_flow::states::States;
+use heddle_values::batch::{BatchMessage, Keep};
+use heddle_values::checkpoint::{Checkpoint, Progress};
+use heddle_values::gate::Phase;
+use heddle_values::names::Names;
+use heddle_values::policy::OnDeadLetter;
 
 use crate::host::Host;
 use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId};

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use heddle::flow::shard::Outcome;
-use heddle::values::event::{REPLAYED, SET_ASIDE};
-use heddle::values::gate::Phase;
-use heddle::values::names::Names;
+use heddle_flow::shard::Outcome;
+use heddle_values::event::{REPLAYED, SET_ASIDE};
+use heddle_values::gate::Phase;
+use heddle_values::names::Names;
 
 use crate::model::{Checked, Fault, Model, Promise, Task, TaskId, ensure};
 use crate::scene::STREAM;

@@ -6,14 +6,14 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use heddle::flow::batch::{Batch, Origins, Unit};
-use heddle::flow::commit::Commits;
-use heddle::flow::shard::{Action, Outcome};
-use heddle::flow::shards::{Place, Placed, Plan, Shards};
-use heddle::flow::states::{State, States};
-use heddle::values::gate::Phase;
-use heddle::values::key::Key;
-use heddle::values::verdict::{CauseClass, Failure};
+use heddle_flow::batch::{Batch, Origins, Unit};
+use heddle_flow::commit::Commits;
+use heddle_flow::shard::{Action, Outcome};
+use heddle_flow::shards::{Place, Placed, Plan, Shards};
+use heddle_flow::states::{State, States};
+use heddle_values::gate::Phase;
+use heddle_values::key::Key;
+use heddle_values::verdict::{CauseClass, Failure};
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};

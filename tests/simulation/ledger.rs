@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heddle::flow::batch::Batch;
-use heddle::values::batch::BatchMessage;
-use heddle::values::checkpoint::{Checkpoint, Progress};
-use heddle::values::event::{REPLAYED, SET_ASIDE};
-use heddle::values::names::{CAUSE, HANDLER, Names, dead, held, replay};
+use heddle_flow::batch::Batch;
+use heddle_values::batch::BatchMessage;
+use heddle_values::checkpoint::{Checkpoint, Progress};
+use heddle_values::event::{REPLAYED, SET_ASIDE};
+use heddle_values::names::{CAUSE, HANDLER, Names, dead, held, replay};
 
 use crate::gates::{Ending, Way};
 use crate::model::{Checked, Fault, Lane, Model, Promise, Retry, Task, TaskId, ensure};

@@ -7,7 +7,7 @@
 mod scene;
 mod world;
 
-use heddle::values::policy::RetryPolicy;
+use heddle_values::policy::RetryPolicy;
 
 use scene::{Circuit, Fate, MAX_OPEN, Scene, Shares};
 use world::{Story, World};

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use heddle::flow::shard::{Admission, Settled};
-use heddle::values::event::{Event, REPLAYED, SET_ASIDE};
-use heddle::values::key::Key;
+use heddle_flow::shard::{Admission, Settled};
+use heddle_values::event::{Event, REPLAYED, SET_ASIDE};
+use heddle_values::key::Key;
 
 use crate::gates::{Ending, View, Way};
 use crate::scene::{Fate, Scene};

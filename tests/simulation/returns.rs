@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use heddle::flow::shard::Admission;
-use heddle::flow::shards::Place;
-use heddle::values::event::{Event, REPLAYED, Replay, SET_ASIDE};
-use heddle::values::gate::Phase;
-use heddle::values::key::Key;
+use heddle_flow::shard::Admission;
+use heddle_flow::shards::Place;
+use heddle_values::event::{Event, REPLAYED, Replay, SET_ASIDE};
+use heddle_values::gate::Phase;
+use heddle_values::key::Key;
 use rand::RngExt;
 
 use crate::host::Host;
@@ -138,7 +138,7 @@ impl World {
         let closed: Vec<_> = closed.map(|(subject, gate)| (subject.to_owned(), gate.clone())).collect();
         for (subject, gate) in closed {
             let name = self.host.origins.names.parse_gate(&subject).map_or("", |(_, name, _)| name);
-            let closes = |letter: &&heddle::values::letter::Letter| {
+            let closes = |letter: &&heddle_values::letter::Letter| {
                 letter.handler() == name && letter.event_id() == gate.event
             };
             match self.server.letters().filter(closes).last().map(|letter| letter.sequence) {

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use heddle::flow::shard::{Action, Blame, Hurry, Rules};
-use heddle::flow::shards::Placed;
-use heddle::flow::states::State;
-use heddle::values::effects::{Effects, Message, StateChange, When};
-use heddle::values::event::Headers;
-use heddle::values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
+use heddle_flow::shard::{Action, Blame, Hurry, Rules};
+use heddle_flow::shards::Placed;
+use heddle_flow::states::State;
+use heddle_values::effects::{Effects, Message, StateChange, When};
+use heddle_values::event::Headers;
+use heddle_values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
 use rand::RngExt;
 
 use crate::host::Job;

@@ -6,10 +6,10 @@
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use heddle::values::event::Event;
-use heddle::values::key::Key;
-use heddle::values::policy::{Backoff, RetryPolicy};
-use heddle::values::verdict::CauseClass;
+use heddle_values::event::Event;
+use heddle_values::key::Key;
+use heddle_values::policy::{Backoff, RetryPolicy};
+use heddle_values::verdict::CauseClass;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle::values::batch::{BatchMessage, MAX_MESSAGES};
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::gate::{Gate, taken_back};
-use heddle::values::letter::Letter;
-use heddle::values::names::{STATE_CLEARED, dead, held};
+use heddle_values::batch::{BatchMessage, MAX_MESSAGES};
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::gate::{Gate, taken_back};
+use heddle_values::letter::Letter;
+use heddle_values::names::{STATE_CLEARED, dead, held};
 
 use crate::scene::STREAM;
 

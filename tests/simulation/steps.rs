@@ -1,6 +1,6 @@
 //! What happens: one random step after the other, and then everything that is left, until nothing is.
 
-use heddle::flow::shard::Hurry;
+use heddle_flow::shard::Hurry;
 use rand::RngExt;
 
 use crate::gates::Way;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use heddle::flow::shards::Shards;
+use heddle_flow::shards::Shards;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

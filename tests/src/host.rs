@@ -100,7 +100,7 @@ publishes = ["out.>"]
             .current_dir(self.folder.path())
             // One store for all tests: every plugin is compiled once.
             .env("HEDDLE_CACHE", workspace().join("target/test-artifacts"))
-            .env("HEDDLE_LOG", "info,async_nats=error,heddle::plugin=trace,heddle::flow::compact=debug")
+            .env("HEDDLE_LOG", "info,async_nats=error,heddle::plugin=trace,heddle_flow::compact=debug")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command

@@ -14,7 +14,7 @@ use crate::shell::{command, root, run, step, target};
 const FOLDERS: [&str; 2] = ["tests/guests/languages", "examples/polyglot"];
 
 /// What all guests are made from, besides their own files.
-const COMMON: [&str; 3] = ["sdk", "wit", "host/src/assembly/project"];
+const COMMON: [&str; 3] = ["sdk", "wit", "host/project/src"];
 
 /// Folders in which nothing is written by hand.
 const MADE: [&str; 6] = ["node_modules", "dist", ".heddle", "target", "__pycache__", "heddle.egg-info"];

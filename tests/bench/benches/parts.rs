@@ -7,11 +7,11 @@ use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use heddle::values::checkpoint::Checkpoint;
-use heddle::values::key::KeyTemplate;
-use heddle::values::policy::Instances;
 use heddle_bench::parts::{Batches, Guest, Lanes, checkpoint, event, routing};
 use heddle_bench::workload::Job;
+use heddle_values::checkpoint::Checkpoint;
+use heddle_values::key::KeyTemplate;
+use heddle_values::policy::Instances;
 
 fn flow(criterion: &mut Criterion) {
     let mut route = routing().unwrap();

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use clap::Parser;
-use heddle::assembly::host::everything;
-use heddle::sandbox::{Call, Plugin, Policy, Run, Sandbox, SandboxSettings};
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::key::Key;
-use heddle::values::policy::{Instances, Limits};
-use heddle::values::secret::Secret;
-use heddle::values::verdict::Verdict;
+use heddle::host::everything;
+use heddle_sandbox::{Call, Plugin, Policy, Run, Sandbox, SandboxSettings};
 use heddle_tests::{heddle, plugin, workspace};
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::Key;
+use heddle_values::policy::{Instances, Limits};
+use heddle_values::secret::Secret;
+use heddle_values::verdict::Verdict;
 use serde::Serialize;
 
 /// Name, and the folder of its guests; none: it is one of the plugins.

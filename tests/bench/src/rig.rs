@@ -8,8 +8,8 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::{self, Context, kv, stream};
 use bytes::Bytes;
 use futures::StreamExt;
-use heddle::values::checkpoint::Checkpoint;
 use heddle_tests::{MEMORY, Server};
+use heddle_values::checkpoint::Checkpoint;
 use tempfile::TempDir;
 use tokio::time::Instant;
 

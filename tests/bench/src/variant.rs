@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use heddle::values::names::Names;
 use heddle_tests::{heddle, plugin, workspace};
+use heddle_values::names::Names;
 use tokio::process::Command;
 use tokio::time::Instant;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use heddle::values::event::{Event, Headers, Source};
-use heddle::values::policy::{OutagePolicy, RetryPolicy};
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::policy::{OutagePolicy, RetryPolicy};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

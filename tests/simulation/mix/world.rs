@@ -6,16 +6,16 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 use std::sync::Arc;
 
-use heddle::flow::regulator::{Candidate, Probes, Regulator};
-use heddle::flow::shard::{Action, Blame, Hurry, Outcome, Rules};
-use heddle::flow::shards::{Place, Placed, Plan, Shards};
-use heddle::sandbox::Outside;
-use heddle::values::checkpoint::{Checkpoint, Progress};
-use heddle::values::effects::Effects;
-use heddle::values::event::Event;
-use heddle::values::key::Key;
-use heddle::values::policy::{OnDeadLetter, Pace, RetryPolicy};
-use heddle::values::verdict::{Failure, Verdict};
+use heddle_flow::regulator::{Candidate, Probes, Regulator};
+use heddle_flow::shard::{Action, Blame, Hurry, Outcome, Rules};
+use heddle_flow::shards::{Place, Placed, Plan, Shards};
+use heddle_sandbox::Outside;
+use heddle_values::checkpoint::{Checkpoint, Progress};
+use heddle_values::effects::Effects;
+use heddle_values::event::Event;
+use heddle_values::key::Key;
+use heddle_values::policy::{OnDeadLetter, Pace, RetryPolicy};
+use heddle_values::verdict::{Failure, Verdict};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

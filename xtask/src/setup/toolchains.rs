@@ -14,7 +14,7 @@ use crate::shell::{command, output, root, run, step, target};
 const TOOLS: &str = "sdk/tools.txt";
 
 /// The template whose packages of npm are those of all projects in TypeScript and JavaScript.
-const NPM: &str = "host/templates/ts/package.json.tmpl";
+const NPM: &str = "host/project/templates/ts/package.json.tmpl";
 
 /// The oldest Node.js that will do.
 const NODE: u32 = 20;

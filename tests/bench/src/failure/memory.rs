@@ -2,7 +2,7 @@
 //! made up for.
 
 use anyhow::{Result, ensure};
-use heddle::flow::shard::WINDOW;
+use heddle_flow::shard::WINDOW;
 use tokio::time::Instant;
 
 use super::Figure;

@@ -20,7 +20,7 @@
 
 mod bindings {
     wit_bindgen::generate!({
-        path: "../../../host/wit/wasi-messaging",
+        path: "../../../host/sandbox/wit/wasi-messaging",
         world: "messaging-request-reply",
         generate_all,
     });

@@ -24,9 +24,9 @@
 mod bindings {
     wit_bindgen::generate!({
         path: [
-            "../../../host/wit/wasmcloud-messaging",
-            "../../../host/wit/wasi-logging",
-            "../../../host/wit/wasi-config",
+            "../../../host/sandbox/wit/wasmcloud-messaging",
+            "../../../host/sandbox/wit/wasi-logging",
+            "../../../host/sandbox/wit/wasi-config",
         ],
         inline: "
             package heddle:guests;

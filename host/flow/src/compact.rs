@@ -1,0 +1,411 @@
+//! Compaction: removes checkpoints and states that later ones have replaced.
+//!
+//! Both are appended, for a roll-up costs the server a walk over everything in between. Of checkpoints the host knows
+//! which are the last, so all below the lowest of those can be removed now and then.
+//!
+//! States are many. When there are many old ones, those that were written after the last look will have made most of the
+//! ones before it old; what is still the last of its key is written again, and everything below the last look is removed.
+//! So the work for each old state is small however many keys there are, and no key needs to be remembered.
+//!
+//! What is removed costs the server a walk over all messages in between, whatever their subjects: so the states of all
+//! shards go in one walk. While it walks, the server serves nobody else: so the walk is cut into short pieces with
+//! rests in between, and there is a long rest after it unless there is far too much. Any of it may be given up anywhere
+//! without harm. Pure, but for what is async; the time comes in as an argument.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::jobs::Done;
+use heddle_broker::{Broker, Error, Stored};
+use heddle_values::names::Names;
+
+/// So much old weight for each key is left alone.
+const STALE_PER_KEY: u64 = 2;
+
+/// A state weighs 1, and 1 for each so many bytes.
+const BYTES_PER_WEIGHT: usize = 1024;
+
+/// After a sweep, none is made for so many times as long as the server worked for it, so that few commits ever wait for
+/// one.
+const LONG_REST: u32 = 300;
+
+/// There is no long rest where there is so many times as much old weight as is left alone.
+const PRESSING: u64 = 8;
+
+/// The rest after a piece of a sweep: so many times as long as the server worked for it.
+const SHORT_REST: u32 = 3;
+
+/// There is none where there is so many times as much old weight as is left alone: then commits must wait, or it would grow
+/// for ever.
+const FAR_TOO_MUCH: u64 = 64;
+
+/// Sequences that the server walks over for one request.
+const PIECE: u64 = 100_000;
+
+/// The keys of more shards than one are listed at once only if there are no more.
+const LISTED_AT_ONCE: u64 = 20_000;
+
+/// Old checkpoints are removed every so many sequences.
+const CHECKPOINT_SWEEP: u64 = 20_000;
+
+/// Which checkpoints were removed.
+#[derive(Debug, Default)]
+pub struct Checkpoints {
+    removed_below: u64,
+    under_way: bool,
+}
+
+impl Checkpoints {
+    /// Below which sequence they are to be removed now, if at all; `lowest` is the first that is still needed.
+    pub fn next(&mut self, lowest: u64) -> Option<u64> {
+        if self.under_way || lowest < self.removed_below.saturating_add(CHECKPOINT_SWEEP) {
+            return None;
+        }
+        self.under_way = true;
+        self.removed_below = lowest;
+        Some(lowest)
+    }
+
+    /// A removal has ended. If it failed, the next one makes up for it.
+    pub fn ended(&mut self) {
+        self.under_way = false;
+    }
+}
+
+/// Removes the checkpoints below a sequence.
+pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, below: u64) -> Done {
+    if let Err(error) = broker.purge_below(&stream, &filter, below).await {
+        tracing::warn!(%error, "removing old checkpoints failed; it is tried again");
+    }
+    Done::Cleaned
+}
+
+/// How many old states there are, as far as is known.
+#[derive(Debug)]
+pub struct Compaction {
+    shards: NonZeroU16,
+    /// Less old weight is left alone.
+    min_stale: u64,
+    /// What the last sweep left.
+    known: Option<Left>,
+    /// The weight of the states written since that replaced an earlier one, and how many are of new keys.
+    replaced: u64,
+    new: u64,
+    /// The end of the stream when the last sweep began. The next sweep ends there.
+    boundary: u64,
+    under_way: bool,
+    /// When the last sweep ended, and how long the server worked for it, in milliseconds.
+    last: (u64, u64),
+}
+
+/// Whether somebody would wait for a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Events are committed: there is a rest after each sweep.
+    Busy,
+    /// Nothing is: there is no need to rest.
+    Idle,
+}
+
+/// A look at all states, and the removal of what is old below a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    below: u64,
+    /// Whose keys are listed at once; none: those of all shards.
+    parts: Vec<Option<u16>>,
+    /// The rest after each piece: so many times as long as the server worked for it.
+    rest: u32,
+}
+
+/// What a sweep left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Left {
+    messages: u64,
+    /// Of how many keys.
+    keys: u64,
+    /// How long the server worked for it, in milliseconds.
+    took: u64,
+}
+
+impl Compaction {
+    /// For a number of shards. Less old weight than `min_stale` is left alone.
+    pub fn new(shards: NonZeroU16, min_stale: u64) -> Self {
+        Compaction {
+            shards,
+            min_stale,
+            known: None,
+            replaced: 0,
+            new: 0,
+            boundary: 0,
+            under_way: false,
+            last: (0, 0),
+        }
+    }
+
+    /// A state was committed, of so many bytes; `replaced`: it was not the first one of its key.
+    pub fn wrote(&mut self, replaced: bool, bytes: usize) {
+        match replaced {
+            true => self.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
+            false => self.new += 1,
+        }
+    }
+
+    /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
+    /// The first sweep only looks.
+    pub fn next(&mut self, end: u64, now: u64, load: Load) -> Option<Sweep> {
+        let (ended, took) = self.last;
+        let is_rested = now.saturating_sub(ended) >= took.saturating_mul(LONG_REST.into());
+        let times = if load == Load::Idle || is_rested { 1 } else { PRESSING };
+        if self.under_way || !self.is_due(times) {
+            return None;
+        }
+        let rest = if load == Load::Idle || self.is_due(FAR_TOO_MUCH) { 0 } else { SHORT_REST };
+        self.under_way = true;
+        let keys = self.known.map(|known| known.keys + self.new);
+        (self.replaced, self.new) = (0, 0);
+        let parts = match keys {
+            Some(0..=LISTED_AT_ONCE) => vec![None],
+            _ => (0..self.shards.get()).map(Some).collect(),
+        };
+        Some(Sweep { below: std::mem::replace(&mut self.boundary, end), parts, rest })
+    }
+
+    /// Whether there is so many times as much old weight as is left alone.
+    fn is_due(&self, times: u64) -> bool {
+        let Some(known) = self.known else { return self.replaced > 0 && times <= PRESSING };
+        let for_keys = (known.keys + self.new).saturating_mul(STALE_PER_KEY);
+        let bound = self.min_stale.max(for_keys).saturating_mul(times);
+        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
+        let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
+        self.replaced >= bound || left_behind
+    }
+
+    /// A sweep has ended; none: it failed, and there is another one when as much has been written again.
+    pub fn ended(&mut self, left: Option<Left>, now: u64) {
+        self.under_way = false;
+        self.last = (now, left.map_or(0, |left| left.took));
+        self.known = left.or(Some(self.known.unwrap_or_default()));
+    }
+}
+
+/// Lets the server do its work in pieces, each with a rest after it.
+struct Pieces {
+    rest: u32,
+    worked: Duration,
+}
+
+impl Pieces {
+    async fn work<T>(&mut self, piece: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let done = piece.await;
+        let took = began.elapsed();
+        self.worked += took;
+        tokio::time::sleep(took * self.rest).await;
+        done
+    }
+}
+
+/// Writes again what is still the last of its key in the range of the sweep, and removes everything else there.
+pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: Sweep) -> Done {
+    let left = sweep_states(&broker, &stream, &names, sweep).await;
+    if let Err(error) = &left {
+        tracing::warn!(%error, "compaction failed; it is tried again");
+    }
+    Done::Swept(left.ok())
+}
+
+async fn sweep_states(broker: &Broker, stream: &str, names: &Names, sweep: Sweep) -> Result<Left, Error> {
+    let mut pieces = Pieces { rest: sweep.rest, worked: Duration::ZERO };
+    // The mark of a cleared state means the same as no message at all.
+    let is_state = |message: &Stored| !message.is_cleared();
+    let (mut messages, mut keys, mut carried) = (0, 0, 0);
+    for part in sweep.parts {
+        let filter = part.map_or_else(|| names.states(), |shard| names.states_in(shard));
+        let of_part = pieces.work(Box::pin(broker.carry(stream, &filter, sweep.below, is_state))).await?;
+        messages += of_part.before + of_part.messages;
+        keys += of_part.subjects;
+        carried += of_part.messages;
+    }
+    let filter = names.states();
+    let mut below = broker.next_of(stream, &filter, 1).await?.map_or(0, |first| first.sequence);
+    let mut removed = 0;
+    while below < sweep.below {
+        below = below.saturating_add(PIECE).min(sweep.below);
+        removed += pieces.work(broker.purge_below(stream, &filter, below)).await?;
+    }
+    let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(keys, carried, removed, took, "old states were removed");
+    Ok(Left { messages: messages.saturating_sub(removed), keys, took })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As long as it stands still, there is no rest.
+    const NOW: u64 = 5;
+
+    const MIN_STALE: u64 = 50_000;
+
+    fn left(messages: u64, keys: u64) -> Option<Left> {
+        took(messages, keys, 0)
+    }
+
+    fn took(messages: u64, keys: u64, took: u64) -> Option<Left> {
+        Some(Left { messages, keys, took })
+    }
+
+    fn of_shards(shards: u16) -> Compaction {
+        Compaction::new(NonZeroU16::new(shards).unwrap(), MIN_STALE)
+    }
+
+    /// One that has looked, at sequence 10, and found nothing.
+    fn looked() -> Compaction {
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(10, NOW, Load::Busy).unwrap();
+        compaction.ended(left(1, 1), NOW);
+        compaction
+    }
+
+    fn write(compaction: &mut Compaction, replaced: u64, new: u64) {
+        (0..replaced).for_each(|_| compaction.wrote(true, 8));
+        (0..new).for_each(|_| compaction.wrote(false, 8));
+    }
+
+    fn below(compaction: &mut Compaction, end: u64) -> Option<u64> {
+        compaction.next(end, NOW, Load::Busy).map(|sweep| sweep.below)
+    }
+
+    #[test]
+    fn the_first_sweep_only_looks_and_the_next_comes_when_enough_was_written() {
+        let mut compaction = of_shards(1);
+        assert_eq!(below(&mut compaction, 7), None);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 10), Some(0));
+        write(&mut compaction, 1_000_000, 0);
+        assert_eq!(below(&mut compaction, 20), None, "one at a time");
+        compaction.ended(left(1_000, 1_000), NOW);
+        assert_eq!(below(&mut compaction, 30), Some(10));
+        compaction.ended(left(110_000, 1_000), NOW);
+        write(&mut compaction, 49_999, 0);
+        assert_eq!(below(&mut compaction, 40), None);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 50), Some(30));
+    }
+
+    #[test]
+    fn keys_are_listed_shard_by_shard_unless_there_are_few() {
+        let mut compaction = of_shards(3);
+        write(&mut compaction, 1, 0);
+        let parts = |compaction: &mut Compaction| compaction.next(1, NOW, Load::Busy).unwrap().parts;
+        assert_eq!(
+            parts(&mut compaction),
+            [Some(0), Some(1), Some(2)],
+            "nobody knows yet how many there are"
+        );
+        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        write(&mut compaction, MIN_STALE, 0);
+        assert_eq!(parts(&mut compaction), [None]);
+        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        write(&mut compaction, MIN_STALE, 1);
+        assert_eq!(parts(&mut compaction), [Some(0), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn many_keys_may_have_more_old_states_and_new_keys_have_none() {
+        let mut compaction = looked();
+        write(&mut compaction, MIN_STALE, 0);
+        compaction.next(1, NOW, Load::Busy).unwrap();
+        compaction.ended(left(150_000, 100_000), NOW);
+        write(&mut compaction, 399_999, 100_000);
+        assert_eq!(below(&mut compaction, 1), None);
+        write(&mut compaction, 1, 0);
+        assert!(below(&mut compaction, 2).is_some());
+    }
+
+    #[test]
+    fn what_an_earlier_host_left_behind_is_removed_at_once() {
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(500, NOW, Load::Busy).unwrap();
+        compaction.ended(left(1_000_000, 10), NOW);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 600), Some(500));
+    }
+
+    #[test]
+    fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
+        let mut compaction = of_shards(1);
+        write(&mut compaction, 1, 0);
+        compaction.next(5, NOW, Load::Busy).unwrap();
+        compaction.ended(None, NOW);
+        write(&mut compaction, 1, 0);
+        assert_eq!(below(&mut compaction, 6), None);
+        write(&mut compaction, 100_000, 0);
+        assert!(below(&mut compaction, 7).is_some());
+    }
+
+    #[test]
+    fn there_is_a_long_rest_after_a_sweep_unless_there_is_far_too_much() {
+        let mut compaction = looked();
+        write(&mut compaction, 100_000, 0);
+        compaction.next(1, 1_000, Load::Busy).unwrap();
+        compaction.ended(took(1, 1, 10), 1_050);
+        write(&mut compaction, 399_999, 0);
+        assert_eq!(compaction.next(2, 4_049, Load::Busy), None);
+        write(&mut compaction, 1, 0);
+        assert!(compaction.next(3, 1_051, Load::Busy).is_some());
+        compaction.ended(took(1, 1, 10), 1_090);
+        write(&mut compaction, 100_000, 0);
+        assert_eq!(compaction.next(4, 4_089, Load::Busy), None);
+        assert!(compaction.next(4, 4_090, Load::Busy).is_some());
+    }
+
+    #[test]
+    fn a_sweep_rests_between_its_pieces_unless_nobody_waits_or_states_would_grow_for_ever() {
+        let rest = |written, load| {
+            let mut compaction = looked();
+            write(&mut compaction, written, 0);
+            compaction.next(1, NOW, load).unwrap().rest
+        };
+        assert_eq!(rest(MIN_STALE, Load::Busy), SHORT_REST);
+        assert_eq!(rest(MIN_STALE, Load::Idle), 0);
+        assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE - 1, Load::Busy), SHORT_REST);
+        assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE, Load::Busy), 0);
+    }
+
+    #[test]
+    fn an_idle_application_needs_no_long_rest_and_the_next_load_has_one() {
+        let mut compaction = looked();
+        write(&mut compaction, 100_000, 0);
+        compaction.next(1, 1_000, Load::Idle).unwrap();
+        compaction.ended(took(1, 1, 10), 1_010);
+        write(&mut compaction, 100_000, 0);
+        assert_eq!(
+            compaction.next(2, 1_011, Load::Busy),
+            None,
+            "the sweep took 10 ms also where nobody waited"
+        );
+        assert!(compaction.next(2, 1_011, Load::Idle).is_some());
+    }
+
+    #[test]
+    fn large_states_weigh_more() {
+        let mut compaction = looked();
+        (0..49).for_each(|_| compaction.wrote(true, 1 << 20));
+        assert!(below(&mut compaction, 3).is_some());
+    }
+
+    #[test]
+    fn old_checkpoints_are_removed_now_and_then_and_one_removal_at_a_time() {
+        let mut checkpoints = Checkpoints::default();
+        assert_eq!(checkpoints.next(19_999), None);
+        assert_eq!(checkpoints.next(20_000), Some(20_000));
+        assert_eq!(checkpoints.next(90_000), None);
+        checkpoints.ended();
+        assert_eq!(checkpoints.next(39_999), None);
+        assert_eq!(checkpoints.next(40_000), Some(40_000));
+    }
+}

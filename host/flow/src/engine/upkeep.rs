@@ -1,0 +1,128 @@
+//! What the engine does now and then: moving handlers between cursors, rates, idle checkpoints and announcements.
+
+use std::collections::BTreeMap;
+
+use tokio::runtime::Handle;
+
+use super::{Engine, Rooms, now, positions};
+use crate::activity::Snapshot;
+use crate::compact::Load;
+use crate::jobs;
+use crate::regulator::Regulator;
+use heddle_values::member::{Activity, TTL_SECONDS};
+
+/// How often the same warning comes again, in ticks of a second.
+const TICKS_TO_WARN: u32 = 60;
+
+/// How often the server is asked what it permits once it has denied something, in ticks of a second: what is granted
+/// since counts after so long.
+const TICKS_TO_ASK: u32 = 10;
+
+impl Engine {
+    pub(super) fn balance(&mut self) {
+        let now = now();
+        // The tasks of cursors that are no longer needed.
+        while self.cursors.try_join_next().is_some() {}
+        for (reader, _) in &mut self.readers {
+            let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
+            let room = |handler| rooms.of(handler);
+            reader.balance(&self.reading, &mut self.cursors, now, &room);
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        let now = now();
+        self.counters.take_rates(now);
+        self.states.evict(now);
+        if std::mem::take(&mut self.moved) {
+            self.touch_lagging(0);
+        } else if self.under_way.is_empty() && self.commits.is_empty() {
+            self.compact(now, Load::Idle);
+        }
+        self.judge();
+        self.trim();
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.permissions.is_some() && self.ticks.is_multiple_of(TICKS_TO_ASK) {
+            self.ask_permissions();
+        }
+        self.survey();
+        self.warn_of_full_windows();
+        let handlers = self.activity();
+        let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
+        let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
+        let snapshot = Snapshot {
+            reading: !(0..self.plan.handlers.len())
+                .any(|handler| held_up(handler) || self.is_stopped(handler)),
+            lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
+            handlers,
+        };
+        self.snapshots.send_replace(snapshot);
+    }
+
+    fn activity(&self) -> BTreeMap<String, Activity> {
+        let outage = |handler| self.regulators.get(handler).and_then(Regulator::open_since);
+        let mut activity = self.counters.activity(&self.shards, outage);
+        for (of_handler, fleet) in self.plan.handlers.iter().zip(&self.fleets) {
+            if let Some(activity) = activity.get_mut(&*of_handler.0) {
+                activity.canary = fleet.progress();
+                activity.instances = fleet.ready() as u64;
+            }
+        }
+        for (handler, (name, stream)) in self.plan.handlers.iter().enumerate() {
+            let Some(activity) = activity.get_mut(&**name) else { continue };
+            activity.stopped = self.stopped.get(handler).cloned().flatten();
+            let is_full = self.shards.held(handler).full > 0;
+            activity.waits_for = is_full.then(|| format!("{stream}/{}", self.shards.low(handler, u64::MAX)));
+        }
+        activity
+    }
+
+    /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.
+    fn warn_of_full_windows(&mut self) {
+        for (handler, (name, _)) in self.plan.handlers.iter().enumerate() {
+            let Some(ticks) = self.without_room.get_mut(handler) else { continue };
+            *ticks = if self.shards.held(handler).full > 0 { *ticks + 1 } else { 0 };
+            if *ticks % TICKS_TO_WARN == 5 {
+                let (low, held) = (self.shards.low(handler, u64::MAX), self.shards.held(handler));
+                tracing::warn!(
+                    handler = &**name,
+                    low,
+                    in_memory = held.events,
+                    retrying = held.waiting,
+                    full_windows = held.full,
+                    "handler reads no further until the event at `low` is done or a dead letter; `heddle status` says more"
+                );
+            }
+        }
+    }
+
+    /// Lets every shard write its checkpoint of whose progress more than so many messages are not stored yet.
+    pub(super) fn touch_lagging(&mut self, messages: u64) {
+        let positions = positions(&self.readers, self.plan.handlers.len());
+        for shard in 0..self.shards.count() {
+            let lags = |committed| self.shards.lags(shard, &positions, committed, messages);
+            if self.commits.committed(shard).is_some_and(lags) {
+                self.commits.touch(shard);
+            }
+        }
+    }
+
+    /// Asks the server what the host's user may do.
+    pub(super) fn ask_permissions(&mut self) {
+        self.jobs.spawn(jobs::permissions(self.broker.clone()));
+    }
+
+    /// What this host says of itself now, and where.
+    pub(super) fn announcement(&mut self) -> (String, Vec<u8>) {
+        self.me.handlers = self.activity();
+        let runtimes = [&Handle::current(), &self.threads];
+        self.me.tasks = runtimes.map(|runtime| runtime.metrics().num_alive_tasks() as u64).iter().sum();
+        let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
+        (self.origins.names.member(&self.me.host), payload)
+    }
+
+    pub(super) fn announce(&mut self) {
+        let (subject, payload) = self.announcement();
+        self.jobs.spawn(jobs::announce(self.broker.clone(), subject, payload, TTL_SECONDS));
+    }
+}

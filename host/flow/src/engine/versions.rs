@@ -1,0 +1,219 @@
+//! Which version of a handler's plugin runs an event: the live one, or the one on trial for its share of the keys.
+//!
+//! An event runs with the version that its key has when it is handed to a worker, and ends with it. Promises that a key
+//! goes from one version to another only when a [`Change`] says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{Engine, now};
+use crate::jobs::{Ran, Runner, Shared};
+use crate::regulator::Regulator;
+use crate::shard::{Blame, Hurry, Rules};
+use crate::shards::HandlerIx;
+use crate::trial::{Judgement, Record, Trial};
+use heddle_sandbox::Plugin;
+use heddle_values::key::Key;
+use heddle_values::rollout::{CanaryPolicy, Progress};
+use heddle_values::verdict::{CauseClass, Failure, Verdict};
+
+/// The versions that a handler has from now on.
+pub struct Change {
+    pub handler: HandlerIx,
+    pub versions: Versions,
+}
+
+/// The versions of a handler's plugin.
+#[derive(Clone)]
+pub struct Versions {
+    pub live: Arc<Plugin>,
+    /// On trial, and how.
+    pub canary: Option<(Arc<Plugin>, CanaryPolicy)>,
+}
+
+/// How the trial of a version ended. The engine goes on with it until a [`Change`] comes.
+#[derive(Debug)]
+pub struct Judged {
+    /// The digest of the version.
+    pub digest: Arc<str>,
+    pub judgement: Judgement,
+}
+
+/// What ties the engine to whoever decides about versions.
+pub struct Ties {
+    /// The versions of each handler.
+    pub versions: Vec<Versions>,
+    /// One for each handler: where the ends of its trials go.
+    pub judged: Vec<mpsc::Sender<Judged>>,
+    pub changes: mpsc::Receiver<Change>,
+}
+
+/// The versions of one handler at work.
+pub(super) struct Fleet {
+    shared: Arc<Shared>,
+    live: Arc<Runner>,
+    record: Record,
+    canary: Option<OnTrial>,
+    judged: mpsc::Sender<Judged>,
+}
+
+struct OnTrial {
+    runner: Arc<Runner>,
+    policy: CanaryPolicy,
+    trial: Trial,
+    /// Whether its end was told.
+    told: bool,
+}
+
+impl Fleet {
+    pub(super) fn new(shared: Shared, versions: Versions, judged: mpsc::Sender<Judged>) -> Self {
+        let shared = Arc::new(shared);
+        let live = Runner::new(Arc::clone(&shared), versions.live);
+        let canary = versions.canary.map(|(plugin, policy)| OnTrial::new(&shared, plugin, policy));
+        Fleet { shared, live, record: Record::default(), canary, judged }
+    }
+
+    /// What runs the events of a key.
+    pub(super) fn of(&self, key: &Key) -> &Arc<Runner> {
+        match &self.canary {
+            Some(canary) if canary.policy.share >= 1.0 || key.rank() < canary.policy.share => &canary.runner,
+            _ => &self.live,
+        }
+    }
+
+    fn on_trial(&mut self, ran: &Ran) -> Option<&mut OnTrial> {
+        self.canary.as_mut().filter(|canary| Arc::ptr_eq(canary.runner.plugin.code().id(), &ran.by))
+    }
+
+    /// A run ended: which version may be to blame if it failed.
+    fn ended(&mut self, ran: &Ran, failed: bool) -> Blame {
+        if let Some(canary) = self.on_trial(ran) {
+            canary.trial.ended(ran.attempt, failed, ran.elapsed);
+            self.judge(now());
+            return Blame::Trial;
+        }
+        if !Arc::ptr_eq(self.live.plugin.code().id(), &ran.by) {
+            return Blame::Gone;
+        }
+        if ran.elapsed > Duration::ZERO {
+            self.record.ended(ran.attempt, failed, ran.elapsed);
+        }
+        Blame::Event
+    }
+
+    /// Whether a trial has ended by this.
+    fn change(&mut self, versions: Versions) -> bool {
+        let before = self.canary.take();
+        let had_trial = before.is_some();
+        let is = |canary: &OnTrial, plugin: &Arc<Plugin>| Arc::ptr_eq(&canary.runner.plugin, plugin);
+        match before {
+            // Nothing changes for the version on trial.
+            Some(canary) if versions.canary.as_ref().is_some_and(|(plugin, _)| is(&canary, plugin)) => {
+                self.canary = Some(canary);
+            }
+            Some(canary) if is(&canary, &versions.live) => {
+                self.live = canary.runner;
+                self.record = canary.trial.into_record();
+            }
+            _ => {}
+        }
+        if !Arc::ptr_eq(&self.live.plugin, &versions.live) {
+            self.live = Runner::new(Arc::clone(&self.shared), versions.live);
+            self.record = Record::default();
+        }
+        if self.canary.is_none() {
+            self.canary = versions.canary.map(|(plugin, policy)| OnTrial::new(&self.shared, plugin, policy));
+            return had_trial;
+        }
+        false
+    }
+
+    /// Tells the end of the trial, once.
+    fn judge(&mut self, now: u64) {
+        let Some(canary) = self.canary.as_mut().filter(|canary| !canary.told) else { return };
+        let Some(judgement) = canary.trial.judge(&self.record, now) else { return };
+        let digest = Arc::clone(&canary.runner.plugin.code().id().digest);
+        // If there is no room now, there will be at the next look.
+        canary.told = self.judged.try_send(Judged { digest, judgement }).is_ok();
+    }
+
+    /// How far the version on trial has come.
+    /// Instances that wait for an event.
+    pub(super) fn ready(&self) -> usize {
+        let canary = self.canary.as_ref().map_or(0, |canary| canary.runner.plugin.ready());
+        self.live.plugin.ready() + canary
+    }
+
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let canary = self.canary.as_ref()?;
+        let (events, failures) = canary.trial.progress();
+        let digest = canary.runner.plugin.code().id().digest.to_string();
+        Some(Progress { digest, events, failures, wanted: canary.policy.events })
+    }
+}
+
+impl OnTrial {
+    fn new(shared: &Arc<Shared>, plugin: Arc<Plugin>, policy: CanaryPolicy) -> Self {
+        let runner = Runner::new(Arc::clone(shared), plugin);
+        OnTrial { runner, policy, trial: Trial::new(policy), told: false }
+    }
+}
+
+impl Engine {
+    /// A handler has other versions from now on. What runs ends with the version that it began with.
+    pub(super) fn change(&mut self, Change { handler, versions }: Change) {
+        let Some(fleet) = self.fleets.get_mut(handler) else { return };
+        if fleet.change(versions) {
+            // What is parked goes on with whatever version its key has now.
+            self.shards.hurry(handler, Hurry::Probed, now(), &mut self.actions);
+        }
+    }
+
+    /// A run ended: who else than its event may be to blame if it failed.
+    pub(super) fn blame(&mut self, handler: HandlerIx, key: &Key, verdict: &Verdict, ran: &Ran) -> Blame {
+        if let Verdict::Failed(failure) = verdict {
+            self.counters.failed(handler, failure);
+        }
+        let failed = match verdict {
+            Verdict::Done(_) => false,
+            Verdict::Failed(failure) => !matches!(failure.class, CauseClass::Defer | CauseClass::Host),
+        };
+        let Some(fleet) = self.fleets.get_mut(handler) else { return Blame::Event };
+        let blame = fleet.ended(ran, failed);
+        // Only the live version tells whether there is an outage. But whatever is tried while there is one says whether
+        // it is over: nothing else would.
+        let open = self.regulators.get(handler).and_then(Regulator::open_since).is_some();
+        let outage = (blame == Blame::Event || open) && self.regulate(handler, key, verdict, ran);
+        let of_outage = |failure: &Failure| blame == Blame::Event || Rules::may_be_an_outage(failure);
+        match verdict {
+            Verdict::Failed(failure) if outage && of_outage(failure) => Blame::Outage,
+            _ => blame,
+        }
+    }
+
+    /// An event waits for the end of a trial.
+    pub(super) fn parked(&mut self, handler: HandlerIx) {
+        let canary = self.fleets.get_mut(handler).and_then(|fleet| fleet.canary.as_mut());
+        canary.into_iter().for_each(|canary| canary.trial.parked(now()));
+    }
+
+    /// Lets instances go that no event needs.
+    pub(super) fn trim(&self) {
+        for fleet in &self.fleets {
+            fleet.live.plugin.trim();
+            if let Some(canary) = &fleet.canary {
+                canary.runner.plugin.trim();
+            }
+        }
+    }
+
+    /// Looks whether trials end that nothing happens to.
+    pub(super) fn judge(&mut self) {
+        for fleet in &mut self.fleets {
+            fleet.record.fade();
+            fleet.judge(now());
+        }
+    }
+}

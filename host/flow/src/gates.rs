@@ -1,0 +1,46 @@
+//! The gates as the stream has them: which keys are held back, read by the host and by the commands alike.
+//!
+//! Promises that a key whose gate is stored never counts as open because it could not be read: neither a part of the
+//! gates nor a gate that is not understood is passed over.
+
+use thiserror::Error;
+
+use heddle_broker::{self as broker, Broker};
+use heddle_values::gate::{Gate, Phase};
+use heddle_values::names::Names;
+
+/// Why it is not known which keys are held back.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(
+        "gate on `{0}` cannot be read: a newer heddle may have stored it; run that one, or purge the subject to open the gate"
+    )]
+    Unreadable(String),
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}
+
+/// The gate of a key that is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredGate {
+    pub shard: u16,
+    pub handler: String,
+    /// The key's token.
+    pub token: String,
+    pub gate: Gate,
+}
+
+/// Every gate of the application that is not open.
+pub async fn read(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<StoredGate>, Error> {
+    let mut held = Vec::new();
+    for message in broker.last_of_each(stream, &names.gates()).await? {
+        let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
+        let Some(gate) = Gate::decode(&message.payload) else {
+            return Err(Error::Unreadable(message.subject));
+        };
+        if gate.phase != Phase::Open {
+            held.push(StoredGate { shard, handler: handler.to_owned(), token: token.to_owned(), gate });
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,343 @@
+//! Jobs: what the engine has done beside itself. Each is one task that ends with a [`Done`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::compact::Left;
+use super::failpoint;
+use super::leftovers::{self, Leftover};
+use super::loss::Question;
+use super::plugin_log::{LineRate, report};
+use super::returns::{Post, Taken};
+use super::shards::{HandlerIx, Place};
+use super::states::State;
+use super::store::End;
+use heddle_broker::{self as broker, Broker, Inspected, Stored, StreamState};
+use heddle_sandbox::{Call, Outside, Plugin};
+use heddle_values::effects::Reply;
+use heddle_values::event::{Event, Replay, SET_ASIDE};
+use heddle_values::key::Key;
+use heddle_values::names::Names;
+use heddle_values::permissions::Permissions;
+use heddle_values::plugin::PluginId;
+use heddle_values::refusal::refusal;
+use heddle_values::settings::Settings;
+use heddle_values::subject::Pattern;
+use heddle_values::verdict::Verdict;
+
+/// The longest wait between two tries to read from the stream.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+/// The longest reason that is logged, in bytes.
+pub(super) const MAX_LOGGED: usize = 1024;
+
+/// How a job ended. `generation` tells jobs of before a reset from those after it.
+#[derive(Debug)]
+pub(super) enum Done {
+    Ran {
+        generation: u64,
+        place: Place,
+        key: Key,
+        verdict: Verdict,
+        ran: Ran,
+        /// The state, if it had to be read from the stream.
+        loaded: Option<State>,
+    },
+    Fetched {
+        generation: u64,
+        place: Place,
+        key: Key,
+        position: u64,
+        event: Option<Arc<Event>>,
+    },
+    /// What was set aside of a key.
+    TakenBack {
+        generation: u64,
+        place: Place,
+        key: Key,
+        taken: Taken,
+    },
+    /// Requests and their dead letters are removed; where they ran, if they did.
+    Removed {
+        generation: u64,
+        requests: Vec<(Option<Place>, u64)>,
+    },
+    /// A batch has come to its end; its number.
+    Committed(u64, End),
+    /// What a sweep of old states left; none: it failed.
+    Swept(Option<Left>),
+    /// What the host's user may do; none: the server does not tell.
+    Permissions(Option<Permissions>),
+    /// The streams were looked at; none: they could not be.
+    Surveyed(Option<Vec<Inspected>>),
+    /// The events in front of a handler were counted.
+    Counted(Count, Counted, StreamState),
+    /// Old checkpoints were removed, as far as that was possible.
+    Cleaned,
+    /// Nothing follows.
+    Nothing,
+}
+
+/// How an event was run.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) by: Arc<PluginId>,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// Whether the event had not failed before.
+    pub(super) fresh: bool,
+    /// Zero if it did not come to the plugin.
+    pub(super) elapsed: Duration,
+    /// What it came to know of what it depends on.
+    pub(super) outside: Outside,
+}
+
+impl Ran {
+    /// Of an event that did not come to the plugin.
+    pub(super) fn not(by: &Arc<PluginId>, attempt: u32) -> Self {
+        Ran {
+            by: Arc::clone(by),
+            attempt,
+            fresh: false,
+            elapsed: Duration::ZERO,
+            outside: Outside::Untouched,
+        }
+    }
+}
+
+/// What the runs of one handler need, whatever the version of its plugin.
+pub(super) struct Shared {
+    /// Bounds how many events of the handler run at once.
+    pub(super) permits: Semaphore,
+    pub(super) broker: Broker,
+    /// The application's stream: it holds the states.
+    pub(super) stream: Arc<str>,
+    /// Bounds how much the plugin writes into the log.
+    pub(super) lines: LineRate,
+}
+
+/// Runs the events of one handler with one version of its plugin.
+pub(super) struct Runner {
+    pub(super) plugin: Arc<Plugin>,
+    shared: Arc<Shared>,
+}
+
+impl Runner {
+    pub(super) fn new(shared: Arc<Shared>, plugin: Arc<Plugin>) -> Arc<Self> {
+        Arc::new(Runner { plugin, shared })
+    }
+}
+
+/// An event that may run.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) generation: u64,
+    pub(super) place: Place,
+    pub(super) key: Key,
+    pub(super) event: Arc<Event>,
+    pub(super) attempt: u32,
+    /// Whether it has not failed before.
+    pub(super) fresh: bool,
+}
+
+/// What is known of the state of a job's key.
+#[derive(Debug)]
+pub(super) enum Knowledge {
+    Known(State),
+    /// To be read from this subject if the plugin can ask for it.
+    Stored(String),
+}
+
+/// Runs an event to its verdict.
+pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
+    let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
+    let Job { generation, place, key, event, attempt, fresh } = job;
+    if let Some(failure) = refusal(&event) {
+        let verdict = Verdict::Failed(failure.into());
+        let ran = Ran::not(runner.plugin.code().id(), attempt);
+        return Done::Ran { generation, place, key, verdict, ran, loaded: None };
+    }
+    let (state, loaded) = match knowledge {
+        Knowledge::Known(state) => (state, None),
+        Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
+        Knowledge::Stored(subject) => {
+            let state = load_state(&runner.shared.broker, &runner.shared.stream, &subject).await;
+            (state.clone(), Some(state))
+        }
+    };
+    let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
+    let run = runner.plugin.run(call).await;
+    let job = (&*event, &key, place.shard, attempt);
+    report(&runner.plugin.policy().handler, &runner.shared.lines, job, &run);
+    let by = Arc::clone(runner.plugin.code().id());
+    let ran = Ran { by, attempt, fresh, elapsed: run.usage.elapsed, outside: run.usage.outside };
+    Done::Ran { generation, place, key, verdict: run.verdict, ran, loaded }
+}
+
+/// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
+/// not the handler's fault.
+async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
+    persist("state", || broker.last(stream, subject)).await.and_then(Stored::into_state)
+}
+
+/// Where an event is read again.
+#[derive(Debug, Clone)]
+pub(super) struct Fetch {
+    pub(super) generation: u64,
+    pub(super) place: Place,
+    pub(super) key: Key,
+    /// The handler's stream.
+    pub(super) stream: Arc<str>,
+}
+
+/// Bytes of events that are on their way to be read again, if each is as large as the server allows.
+const FETCHING_BYTES: usize = 64 << 20;
+
+/// Events that are read again at once.
+const FETCHING: usize = 64;
+
+/// The room for events that are read again: a permit for each that is on its way. How large one is is known only when it
+/// is here, so each counts as the largest that there may be.
+pub(super) fn fetching_room(max_payload: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new((FETCHING_BYTES / max_payload.max(1)).clamp(1, FETCHING)))
+}
+
+/// Reads an event again, once there is room for it.
+pub(super) async fn fetch(post: Post, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
+    let _permit = room.acquire().await.expect("the room is never closed");
+    let Fetch { generation, place, key, stream } = fetch;
+    let event = if position < SET_ASIDE {
+        let message = persist("event", || post.broker.at(&stream, position)).await;
+        message.map(|message| message.into_event(&stream))
+    } else {
+        post.fetch(position).await
+    };
+    Done::Fetched { generation, place, key, position, event: event.map(Arc::new) }
+}
+
+/// Looks at the streams that the application reads.
+pub(super) async fn survey(broker: Broker, settings: Arc<Settings>, names: Names) -> Done {
+    let found = broker.inspect(&settings, &names).await;
+    Done::Surveyed(found.inspect_err(|error| tracing::debug!(%error, "streams could not be looked at")).ok())
+}
+
+/// What is to be counted in front of a handler.
+#[derive(Debug)]
+pub(super) struct Count {
+    pub(super) generation: u64,
+    pub(super) handler: HandlerIx,
+    pub(super) stream: Arc<str>,
+    pub(super) filters: Vec<Pattern>,
+    /// None: only the lowest event is to be looked up.
+    pub(super) question: Option<Question>,
+    /// What was counted before and has not come, if nothing comes any more.
+    pub(super) rest: Option<Question>,
+    /// The lowest event that is not done.
+    pub(super) low: u64,
+}
+
+/// What was counted, as far as it was asked for and could be.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) events: Option<u64>,
+    pub(super) rest: Option<u64>,
+    /// The lowest event that is still there, and when it was stored, in milliseconds since 1970.
+    pub(super) lowest: Option<(u64, u64)>,
+}
+
+/// Counts what is in front of a handler.
+pub(super) async fn count(broker: Broker, count: Count, state: StreamState) -> Done {
+    let counted = async |question: Option<Question>| {
+        let counted = count_events(&broker, &count.stream, &count.filters, question?).await;
+        counted.inspect_err(|error| tracing::debug!(%error, "events could not be counted")).ok()
+    };
+    let rest = counted(count.rest).await;
+    let events = counted(count.question).await;
+    let is_bounded = !state.max_age.is_zero() || state.max_messages.or(state.max_bytes).is_some();
+    let mut lowest: Option<(u64, u64)> = None;
+    for filter in count.filters.iter().filter(|_| is_bounded) {
+        // Without an answer there is no warning this time.
+        let found = broker.next_of(&count.stream, filter.as_str(), count.low).await.ok().flatten();
+        let found = found.map(|message| (message.sequence, message.time / 1_000_000));
+        lowest = lowest.into_iter().chain(found).min();
+    }
+    Done::Counted(count, Counted { events, rest, lowest }, state)
+}
+
+/// Counts events under `filters`. What is stored meanwhile makes it fewer, never more.
+pub(super) async fn count_events(
+    broker: &Broker,
+    stream: &str,
+    filters: &[Pattern],
+    Question { from, to }: Question,
+) -> Result<u64, broker::Error> {
+    if filters.is_empty() || from > to {
+        return Ok(0);
+    }
+    let all = broker.count_from(stream, filters, from).await?.pending;
+    let behind = broker.count_from(stream, filters, to + 1).await?.pending;
+    Ok(all.saturating_sub(behind))
+}
+
+/// Reads what was set aside of a key, on a subject, at or above a sequence.
+pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u64) -> Done {
+    let taken = post.take_back(&subject, next).await;
+    let Fetch { generation, place, key, .. } = fetch;
+    Done::TakenBack { generation, place, key, taken }
+}
+
+/// Removes requests that are done, each after its dead letter.
+pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
+    let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.letter, replay.request)).collect();
+    post.remove(&messages).await;
+    let requests = done.into_iter().map(|(place, replay)| (place, replay.request)).collect();
+    Done::Removed { generation, requests }
+}
+
+/// Removes the events of a key that were held back and have run: its gate is open. If the host dies before, the next one
+/// finds them.
+pub(super) async fn forget(post: Post, subject: String, below: u64) -> Done {
+    failpoint::hit(failpoint::GATE_OPENED);
+    leftovers::remove(post.broker, post.stream, vec![Leftover { subject, below }]).await
+}
+
+/// Sends the answers of committed events.
+pub(super) async fn reply(broker: Broker, replies: Vec<Reply>) -> Done {
+    for reply in replies {
+        if let Err(error) = broker.send(&reply.subject, &reply.headers, reply.payload).await {
+            tracing::warn!(%error, subject = &*reply.subject, "reply was not sent");
+        }
+    }
+    Done::Nothing
+}
+
+/// Asks what this host's user may do.
+pub(super) async fn permissions(broker: Broker) -> Done {
+    Done::Permissions(broker.permissions().await)
+}
+
+/// Announces this host again.
+pub(super) async fn announce(broker: Broker, subject: String, payload: Vec<u8>, ttl_seconds: u32) -> Done {
+    if let Err(error) = broker.announce(&subject, payload.into(), ttl_seconds).await {
+        tracing::warn!(%error, "host could not announce itself; trying again soon");
+    }
+    Done::Nothing
+}
+
+/// Asks the server until it answers.
+pub(super) async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(
+    what: &str,
+    mut read: impl FnMut() -> F,
+) -> T {
+    let mut delay = Duration::from_millis(50);
+    loop {
+        match read().await {
+            Ok(value) => return value,
+            Err(error) => tracing::warn!(%error, ?delay, "{what} could not be read; trying again"),
+        }
+        tokio::time::sleep(delay).await;
+        delay = delay.saturating_mul(2).min(MAX_DELAY);
+    }
+}

@@ -1,0 +1,192 @@
+//! The registry: decides which versions of the plugins run, from the moment a source offers one.
+//!
+//! Start-up and every change take one path: found → verified → compiled → checked → proved → on trial → live. What
+//! happens is stored before it takes effect, so that a host that dies at any moment goes on where it was. Promises that
+//! a version that is refused at any step never touches the one that runs.
+
+mod keeper;
+mod ledger;
+mod opening;
+mod prepare;
+mod proof;
+mod remembered;
+mod supply;
+mod trust;
+mod watcher;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::engine::Ties;
+use heddle_broker::Broker;
+use heddle_sandbox::{self as sandbox, Policy, Sandbox};
+use heddle_source::{oci, signature, watch as files};
+use heddle_values::claims;
+use heddle_values::names::Names;
+use heddle_values::object::Object;
+use heddle_values::plugin::short;
+use heddle_values::rollout::Hope;
+use heddle_values::settings::Settings;
+
+pub use ledger::{answer, audit};
+pub use prepare::prepare_first;
+pub use supply::Sources;
+
+use keeper::Keeper;
+
+/// Changes of versions that wait for the engine.
+const WAITING: usize = 64;
+
+/// Why a version is not accepted, by the step at which that was found.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Source(#[from] SourceError),
+    #[error("its digest is {found}, but `plugin` names {wanted}")]
+    Digest { found: String, wanted: String },
+    #[error("{0}")]
+    Signature(#[from] signature::Error),
+    #[error("{0}")]
+    Claims(#[from] claims::Error),
+    #[error("{0}")]
+    Sandbox(#[from] sandbox::Error),
+    #[error("differs from the live version in the shadow run, and `proof-must-match` is set: {0}")]
+    Proof(String),
+}
+
+/// Why a source gives no component.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error("there is no object `{0}`: put it there with `heddle push`")]
+    NoObject(Object),
+    #[error(transparent)]
+    Broker(#[from] heddle_broker::Error),
+    #[error(transparent)]
+    Registry(#[from] oci::Error),
+    #[error(transparent)]
+    File(heddle_sandbox::Error),
+    #[error("`{0}` is on the server, which is not asked (--offline)")]
+    Offline(String),
+}
+
+impl Refusal {
+    /// Whether the same version may be taken later.
+    fn hope(&self) -> Hope {
+        match self {
+            Refusal::Source(_) => Hope::Time,
+            Refusal::Sandbox(error) if error.may_pass() => Hope::Time,
+            // It is a file of its own, and may still be on its way.
+            Refusal::Signature(_) | Refusal::Claims(_) => Hope::Outside,
+            // The application's file may come to allow it.
+            Refusal::Digest { .. } | Refusal::Proof(_) | Refusal::Sandbox(sandbox::Error::NotGranted(_)) => {
+                Hope::Outside
+            }
+            Refusal::Sandbox(_) => Hope::None,
+        }
+    }
+}
+
+/// What all handlers' versions are prepared with.
+pub struct Tools {
+    pub settings: Arc<Settings>,
+    pub names: Names,
+    /// This host's id: what it remembers of versions bears it.
+    pub host: String,
+    pub broker: Broker,
+    pub sandbox: Arc<Sandbox>,
+    pub registry: oci::Registry,
+    /// For each handler, what its plugin may do.
+    pub policies: Vec<Arc<Policy>>,
+    /// Whose threads plugins run on.
+    pub threads: tokio::runtime::Handle,
+    /// Bounds how many components are in memory at once while they are looked at.
+    pub looks: Semaphore,
+}
+
+/// Components that are looked at, at once.
+pub const LOOKS: usize = 2;
+
+/// Why an application cannot begin.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Broker(#[from] heddle_broker::Error),
+    #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
+    Ledger { handler: String, cause: String },
+    #[error("another host decides about the versions of this application")]
+    Fenced,
+    #[error(transparent)]
+    Watch(#[from] files::Error),
+    #[error("{}", faults(.0))]
+    Plugins(Vec<(String, Refusal)>),
+}
+
+fn faults(faults: &[(String, Refusal)]) -> String {
+    let lines: Vec<String> =
+        faults.iter().map(|(handler, refusal)| format!("plugin of handler `{handler}`: {refusal}")).collect();
+    lines.join("\n")
+}
+
+/// Everything that decides about versions, until it is dropped.
+pub struct Registry {
+    keepers: Vec<Keeper>,
+    changes: mpsc::Sender<super::engine::Change>,
+}
+
+/// What decides about versions, while it runs. A task that ends with an error, or panics, is to end the host: without it a
+/// handler takes no version and no order any more.
+pub type Tasks = JoinSet<Result<(), Error>>;
+
+/// An order to the host itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOrder {
+    /// Its sequence in the application's stream.
+    pub sequence: u64,
+    /// Handlers that are to be forgotten.
+    pub forget: Vec<String>,
+    /// Handlers that are stopped and are to begin again.
+    pub restart: Vec<String>,
+}
+
+/// Orders to the host that wait for their turn, by their sequences.
+pub type HostOrders = BTreeMap<u64, HostOrder>;
+
+impl Registry {
+    /// Finds out which versions run, and prepares them. Each handler goes on with what is remembered of it; what its
+    /// source offers now is prepared first, so that no event waits for it.
+    pub async fn open(tools: &Arc<Tools>) -> Result<(Self, Ties), Error> {
+        let (changes, changed) = mpsc::channel(WAITING);
+        let opened = Keeper::open_all(tools).await?;
+        let (mut keepers, mut versions, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+        for (keeper, of_handler, judges) in opened {
+            keepers.push(keeper);
+            versions.push(of_handler);
+            judged.push(judges);
+        }
+        Ok((Registry { keepers, changes }, Ties { versions, judged, changes: changed }))
+    }
+
+    /// Follows sources and orders from now on, in tasks of `tasks`. Orders to the host go to `orders`; `created` is when
+    /// the application's stream was created, in nanoseconds since 1970.
+    pub fn start(
+        self,
+        tools: &Arc<Tools>,
+        reading: &Broker,
+        (created, cursor): (u64, String),
+        orders: watch::Sender<HostOrders>,
+        tasks: &mut Tasks,
+    ) -> Result<(), files::Error> {
+        let channels = self.keepers.iter().map(|_| mpsc::channel(WAITING));
+        let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
+        // First: the keepers begin with a look, and what changes after it must be told.
+        watcher::start(tools, reading, (created, cursor), (senders, orders), tasks)?;
+        for (keeper, inputs) in self.keepers.into_iter().zip(receivers) {
+            tasks.spawn(keeper.run(Arc::clone(tools), inputs, self.changes.clone()));
+        }
+        Ok(())
+    }
+}

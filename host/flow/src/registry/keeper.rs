@@ -1,0 +1,366 @@
+//! The keeper of one handler's versions: a task that takes what the source offers, hears how trials end, and carries out
+//! orders, one after the other. Whatever it decides is in the ledger before the engine hears of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::ledger::{Fenced, Ledger, answer};
+use super::prepare::{Look, Prepared};
+use super::remembered::remembered;
+use super::supply::Stamp;
+use super::trust::Vouched;
+use super::{Error, Refusal, Tools};
+use crate::clock::now;
+use crate::engine::{Change, Judged, Versions};
+use crate::failpoint;
+use crate::shards::HandlerIx;
+use crate::trial::Judgement;
+use heddle_sandbox::Plugin;
+use heddle_values::order::{Answer, Order};
+use heddle_values::plugin::{PluginPlace, short};
+use heddle_values::rollout::{Found, Hope, Rollout, Stage, Welcome};
+use heddle_values::settings::HandlerSettings;
+
+/// How often a registry is asked what a reference names: it tells nobody.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Something for a keeper to do.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Its source may offer something else.
+    Look,
+    Order {
+        sequence: u64,
+        order: Order,
+    },
+}
+
+/// Decides about the versions of one handler.
+pub(super) struct Keeper {
+    pub(super) handler: HandlerIx,
+    pub(super) settings: Arc<HandlerSettings>,
+    pub(super) ledger: Ledger,
+    pub(super) stamp: Stamp,
+    pub(super) versions: Versions,
+    pub(super) judged: mpsc::Receiver<Judged>,
+    /// When the source is to be looked at again by itself, in milliseconds since 1970.
+    pub(super) again: Option<u64>,
+    /// The last reason why nothing was taken: it is told once.
+    pub(super) told: String,
+}
+
+impl Keeper {
+    /// Decides until nobody listens any more.
+    ///
+    /// # Errors
+    /// Another host decides now: then this one has lost the application.
+    pub(super) async fn run(
+        mut self,
+        tools: Arc<Tools>,
+        mut inputs: mpsc::Receiver<Input>,
+        changes: mpsc::Sender<Change>,
+    ) -> Result<(), Error> {
+        self.follow(&tools, &mut inputs, &changes).await.map_err(|Fenced| Error::Fenced)
+    }
+
+    async fn follow(
+        &mut self,
+        tools: &Arc<Tools>,
+        inputs: &mut mpsc::Receiver<Input>,
+        changes: &mpsc::Sender<Change>,
+    ) -> Result<(), Fenced> {
+        let mut preparing: Option<BoxFuture<'static, (Stamp, Prepared)>> = None;
+        // What may have changed since it was looked at first.
+        let mut stale = true;
+        loop {
+            // What changes while something is prepared is looked at afterwards.
+            if preparing.is_none() && std::mem::take(&mut stale) {
+                preparing = Some(self.look(tools).boxed());
+            }
+            let idle = preparing.is_none();
+            let rest = self.rest();
+            // Every arm is cancel-safe: a channel gives its value only when it is chosen, and what is prepared is kept.
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    None => return Ok(()),
+                    Some(Input::Look) => stale = true,
+                    Some(Input::Order { sequence, order }) => {
+                        stale |= self.order(tools, changes, sequence, order).await?;
+                    }
+                },
+                Some(judged) = self.judged.recv() => self.end_trial(tools, changes, judged).await?,
+                (stamp, prepared) = async { preparing.as_mut().expect("it is asked for below").await }, if !idle => {
+                    preparing = None;
+                    self.stamp = stamp;
+                    self.take(tools, changes, prepared).await?;
+                }
+                () = tokio::time::sleep(rest), if idle => {
+                    self.keep(tools).await;
+                    self.again = None;
+                    stale = true;
+                }
+            }
+        }
+    }
+
+    fn look(&self, tools: &Arc<Tools>) -> impl Future<Output = (Stamp, Prepared)> + use<> {
+        // A version that rests is the same offer as before.
+        let stamp = if self.told.is_empty() { self.stamp.clone() } else { Stamp::default() };
+        let look = Look {
+            tools: Arc::clone(tools),
+            handler: self.handler,
+            stamp,
+            rollout: self.ledger.rollout.clone(),
+            live: Some(Arc::clone(&self.versions.live)),
+        };
+        look.prepare()
+    }
+
+    /// The versions that may run stay on this machine, though they were loaded long ago.
+    async fn keep(&self, tools: &Tools) {
+        let canary = self.versions.canary.as_ref().map(|(plugin, _)| plugin);
+        let digests = [Some(&self.versions.live), canary].into_iter().flatten().map(|plugin| plugin.digest());
+        tools.sandbox.keep(digests.collect()).await;
+    }
+
+    /// How long until the source is looked at by itself.
+    fn rest(&self) -> Duration {
+        let asked = matches!(self.settings.plugin.place, PluginPlace::Oci(_)).then_some(POLL);
+        let again = self.again.map(|again| Duration::from_millis(again.saturating_sub(now())));
+        asked.into_iter().chain(again).min().unwrap_or(Duration::from_secs(3600))
+    }
+
+    /// Takes what was prepared, if it still is to be taken.
+    async fn take(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        prepared: Prepared,
+    ) -> Result<(), Fenced> {
+        match prepared {
+            Prepared::Nothing => {
+                self.told.clear();
+                self.ledger.change(tools, |rollout| rollout.fault = None).await
+            }
+            Prepared::Unwelcome(found, welcome) => {
+                self.unwelcome(&found, welcome);
+                Ok(())
+            }
+            Prepared::Refused(found, refusal) => {
+                self.again = refuse(tools, &mut self.ledger, found, &refusal, &mut self.told).await?;
+                Ok(())
+            }
+            Prepared::Ready(found, plugin, proved) => {
+                self.told.clear();
+                match self.ledger.rollout.welcome(&found.digest, now()) {
+                    Welcome::Take => self.try_out(tools, changes, &found, plugin, proved).await,
+                    Welcome::Known => Ok(()),
+                    // An order came meanwhile.
+                    unwelcome => {
+                        self.unwelcome(&found, unwelcome);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    fn unwelcome(&mut self, found: &Found, welcome: Welcome) {
+        let why = match welcome {
+            Welcome::Rest(again) => {
+                self.again = Some(again);
+                "it failed on trial and rests".to_owned()
+            }
+            Welcome::Pinned => "the live version is pinned".to_owned(),
+            Welcome::Refused(reason) => reason,
+            Welcome::Known | Welcome::Take => return,
+        };
+        let text = format!("{} {why}", found.digest);
+        if text != self.told {
+            let plugin = short(&found.digest);
+            tracing::warn!(handler = &*self.settings.name, plugin, why, "version is not accepted");
+            self.told = text;
+        }
+    }
+
+    /// A version that can run goes on trial.
+    async fn try_out(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        found: &Found,
+        plugin: Arc<Plugin>,
+        proved: Option<String>,
+    ) -> Result<(), Fenced> {
+        failpoint::hit(failpoint::BEFORE_TRIAL);
+        self.ledger.change(tools, |rollout| begin_trial(rollout, found, proved)).await?;
+        failpoint::hit(failpoint::TRIAL_STORED);
+        let policy = self.settings.canary;
+        let share = policy.share * 100.0;
+        tracing::info!(
+            handler = &*self.settings.name,
+            plugin = short(&found.digest),
+            share,
+            "version is on trial"
+        );
+        self.versions.canary = Some((plugin, policy));
+        self.tell(changes).await;
+        Ok(())
+    }
+
+    /// The trial of a version has ended.
+    async fn end_trial(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        judged: Judged,
+    ) -> Result<(), Fenced> {
+        let Some((plugin, _)) = self.versions.canary.take_if(|(plugin, _)| is(plugin, &judged.digest)) else {
+            // It was taken off trial meanwhile.
+            return Ok(());
+        };
+        let (handler, digest) = (&*self.settings.name, &*judged.digest);
+        failpoint::hit(failpoint::TRIAL_ENDED);
+        match judged.judgement {
+            Judgement::Promote => {
+                let proved =
+                    |rollout: &Rollout| rollout.version(digest).and_then(|version| version.reason.clone());
+                let reason = proved(&self.ledger.rollout);
+                self.ledger
+                    .change(tools, |rollout| rollout.leave(digest, Stage::Live, reason, now()))
+                    .await?;
+                tracing::info!(handler, plugin = short(digest), "version is live");
+                self.versions.live = plugin;
+            }
+            Judgement::RollBack(reason) => {
+                let why = reason.clone();
+                self.ledger.change(tools, |rollout| rollout.set_back(digest, why, now())).await?;
+                tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back");
+                self.again = self.ledger.rollout.version(digest).and_then(|version| version.again);
+                self.stamp = Stamp::default();
+            }
+        }
+        failpoint::hit(failpoint::END_STORED);
+        self.tell(changes).await;
+        Ok(())
+    }
+
+    async fn tell(&self, changes: &mpsc::Sender<Change>) {
+        // An engine that has ended asks again when it begins.
+        changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
+    }
+
+    /// Carries out an order and answers it. Whether the source is to be looked at again.
+    async fn order(
+        &mut self,
+        tools: &Tools,
+        changes: &mpsc::Sender<Change>,
+        sequence: u64,
+        order: Order,
+    ) -> Result<bool, Fenced> {
+        let stream = &tools.settings.stream.name;
+        if sequence <= self.ledger.rollout.order {
+            // It was carried out before the host started.
+            tools.broker.delete(stream, sequence).await.ok();
+            return Ok(false);
+        }
+        let (done, text) = match self.carry_out(tools, sequence, &order).await? {
+            Ok(text) => (true, text),
+            Err(text) => (false, text),
+        };
+        failpoint::hit(failpoint::ORDER_STORED);
+        self.tell(changes).await;
+        tracing::info!(handler = &*self.settings.name, done, text, "command executed");
+        answer(&tools.broker, &tools.names, stream, sequence, &Answer { done, text }).await;
+        // What was not taken before may be now.
+        (self.stamp, self.told) = Default::default();
+        Ok(matches!(order, Order::Unpin))
+    }
+
+    /// What was done, or why it could not be.
+    async fn carry_out(
+        &mut self,
+        tools: &Tools,
+        sequence: u64,
+        order: &Order,
+    ) -> Result<Result<String, String>, Fenced> {
+        let (mut next, text) = match self.ledger.rollout.ordered(order, now()) {
+            Ok(next) => next,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut live = Arc::clone(&self.versions.live);
+        if let Some(digest) = next.live.as_deref().filter(|digest| !is(&live, digest)) {
+            live = match remembered(tools, self.handler, &next, Some(digest)).await {
+                Some(known) => {
+                    if let Some(Vouched { by, release }) = &known.vouched {
+                        let digest = known.plugin.digest().to_string();
+                        next.vouch_for_return(&digest, by, release);
+                    }
+                    known.plugin
+                }
+                None => {
+                    let version = short(digest);
+                    return Ok(Err(format!(
+                        "cannot run {version}: it is no longer at hand, or no longer allowed"
+                    )));
+                }
+            };
+        }
+        next.order = sequence;
+        let trial = next.canary.clone();
+        self.ledger.change(tools, |rollout| *rollout = next).await?;
+        self.versions.live = live;
+        self.versions.canary.take_if(|(plugin, _)| trial.is_none_or(|trial| !is(plugin, &trial)));
+        Ok(Ok(text))
+    }
+}
+
+fn is(plugin: &Plugin, digest: &str) -> bool {
+    *plugin.code().id().digest == *digest
+}
+
+pub(super) fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
+    if let Some(before) = rollout.canary.take() {
+        rollout.leave(
+            &before,
+            Stage::Retired,
+            Some("a newer version came before its trial ended".to_owned()),
+            now(),
+        );
+    }
+    rollout.fault = None;
+    rollout.enter(found, Stage::Canary, proved, now());
+}
+
+/// Notes that a version, or a source without one, is refused. When it may be tried again, in milliseconds since 1970.
+pub(super) async fn refuse(
+    tools: &Tools,
+    ledger: &mut Ledger,
+    found: Option<Found>,
+    refusal: &Refusal,
+    told: &mut String,
+) -> Result<Option<u64>, Fenced> {
+    let reason = refusal.to_string();
+    let digest = found.as_ref().map(|found| found.digest.clone());
+    let text = format!("{digest:?} {reason}");
+    if *told != text {
+        let plugin = digest.as_deref().map(short);
+        tracing::error!(handler = &*ledger.handler, plugin, reason, "version is refused; the live one stays");
+        *told = text;
+    }
+    let Some(found) = found else {
+        ledger.change(tools, |rollout| rollout.fault = Some(reason)).await?;
+        return Ok(Some(now() + AGAIN));
+    };
+    let hope = refusal.hope();
+    ledger.change(tools, |rollout| rollout.refuse(&found, reason, hope, now())).await?;
+    let again = ledger.rollout.version(&found.digest).and_then(|version| version.again);
+    Ok(again.filter(|_| hope == Hope::Time))
+}
+
+/// After so long a source that gave nothing is asked again, in milliseconds.
+const AGAIN: u64 = 5_000;

@@ -1,0 +1,141 @@
+//! Preparing a version: verified, compiled, checked and proved, beside the flow of events.
+
+use std::sync::Arc;
+
+use tokio::sync::SemaphorePermit;
+
+use super::proof;
+use super::supply::{Offer, Sources, Stamp};
+use super::trust::{self, Demand, Vouched};
+use super::{Refusal, Tools};
+use crate::clock;
+use crate::shards::HandlerIx;
+use heddle_sandbox::{self as sandbox, Digest, Plugin, Policy, Sandbox, off_thread};
+use heddle_values::claims::Release;
+use heddle_values::rollout::{Found, Rollout, Welcome};
+use heddle_values::settings::{HandlerSettings, Trust};
+
+/// What came of a look at a source.
+pub(super) enum Prepared {
+    /// It offers what it offered before, or what runs already.
+    Nothing,
+    /// It offers a version that is not to be taken now.
+    Unwelcome(Found, Welcome),
+    /// A version that can run; what its proof showed.
+    Ready(Found, Arc<Plugin>, Option<String>),
+    Refused(Option<Found>, Refusal),
+}
+
+/// A look at a handler's source.
+pub(super) struct Look {
+    pub(super) tools: Arc<Tools>,
+    pub(super) handler: HandlerIx,
+    pub(super) stamp: Stamp,
+    pub(super) rollout: Rollout,
+    /// The version that a new one is compared with.
+    pub(super) live: Option<Arc<Plugin>>,
+}
+
+impl Look {
+    /// Prepares what the source offers. The stamp is that of the offer.
+    pub(super) async fn prepare(self) -> (Stamp, Prepared) {
+        let Some((settings, policy)) = self.parts() else { return (self.stamp, Prepared::Nothing) };
+        let sources = Sources::from(&*self.tools);
+        let permit = self.tools.looks.acquire().await.expect("the permits are never closed");
+        let (offer, stamp) = match sources.offer(&settings.plugin, &self.stamp).await {
+            Ok(Some(offered)) => offered,
+            Ok(None) => return (self.stamp, Prepared::Nothing),
+            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+        };
+        let (offer, digest) = match hashed(offer).await {
+            Ok(hashed) => hashed,
+            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+        };
+        let source = settings.plugin.to_string();
+        let mut found = Found { digest, source, ..Found::default() };
+        match self.rollout.welcome(&found.digest, clock::now()) {
+            Welcome::Take => {}
+            Welcome::Known => return (stamp, Prepared::Nothing),
+            unwelcome => return (stamp, Prepared::Unwelcome(found, unwelcome)),
+        }
+        let demand = Demand::of(&settings, &self.tools.settings.trust);
+        let accepted = self.rollout.newest().clone();
+        let offer = match verified(demand, (offer, found.digest.clone()), accepted).await {
+            Ok((offer, vouched)) => {
+                // Not before: what is refused does not take the place of a signature that holds.
+                trust::note(&mut found, offer.signature.as_deref(), vouched);
+                offer
+            }
+            Err(refusal) => return (stamp, Prepared::Refused(Some(found), refusal)),
+        };
+        tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
+        match self.admit((offer.wasm, permit), &mut found, policy).await {
+            Ok((plugin, proved)) => (stamp, Prepared::Ready(found, plugin, proved)),
+            Err(refusal) => (stamp, Prepared::Refused(Some(found), refusal)),
+        }
+    }
+
+    fn parts(&self) -> Option<(Arc<HandlerSettings>, Arc<Policy>)> {
+        let settings = self.tools.settings.handlers.get(self.handler)?;
+        Some((Arc::clone(settings), Arc::clone(self.tools.policies.get(self.handler)?)))
+    }
+
+    async fn admit(
+        &self,
+        (wasm, permit): (Vec<u8>, SemaphorePermit<'_>),
+        found: &mut Found,
+        policy: Arc<Policy>,
+    ) -> Result<(Arc<Plugin>, Option<String>), Refusal> {
+        let code = self.tools.sandbox.load(wasm).await?;
+        drop(permit);
+        found.version = code.id().version.as_deref().map(str::to_owned);
+        let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
+        plugin.warm(self.tools.threads.metrics().num_workers()).await;
+        let settings = self.tools.settings.handlers.get(self.handler);
+        let Some((wanted, live)) = settings.and_then(|settings| settings.proof).zip(self.live.clone()) else {
+            return Ok((plugin, None));
+        };
+        let proof = proof::run(&self.tools, self.handler, (live.code(), &code), wanted).await?;
+        match wanted.must_match && !proof.differences.is_empty() {
+            true => Err(Refusal::Proof(proof.to_string())),
+            false => Ok((plugin, Some(proof.to_string()))),
+        }
+    }
+}
+
+/// An offer and its digest. A large one takes a while.
+async fn hashed(offer: Offer) -> Result<(Offer, String), sandbox::Error> {
+    off_thread(move || {
+        let digest = Digest::of(&offer.wasm).to_string();
+        (offer, digest)
+    })
+    .await
+}
+
+/// An offer that is what the handler demands.
+async fn verified(
+    demand: Demand,
+    (offer, digest): (Offer, String),
+    accepted: Release,
+) -> Result<(Offer, Option<Vouched>), Refusal> {
+    off_thread(move || {
+        let vouched = demand.verify(&offer, &digest, &accepted)?;
+        Ok((offer, vouched))
+    })
+    .await?
+}
+
+/// What a handler's source offers now, verified and ready to run under a policy. For whoever looks at one version, without
+/// a host.
+pub async fn prepare_first(
+    sources: Sources<'_>,
+    sandbox: &Sandbox,
+    (handler, trust): (&HandlerSettings, &Trust),
+    policy: Arc<Policy>,
+) -> Result<Arc<Plugin>, Refusal> {
+    let offered = sources.offer(&handler.plugin, &Stamp::default()).await?;
+    let (offer, _) = offered.expect("there was no offer before");
+    let (offer, _) = verified(Demand::of(handler, trust), hashed(offer).await?, Release::default()).await?;
+    let code = sandbox.load(offer.wasm).await?;
+    Ok(Arc::new(sandbox.plugin(code, policy).await?))
+}

@@ -1,0 +1,248 @@
+//! Returns: events that come to their handler a second time, from dead letters or from where they were set aside.
+//!
+//! A request names a dead letter; the dead letter is what is sent again. A request whose dead letter is gone is done:
+//! dead letters are removed before their requests, so nothing is sent again twice.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::failpoint;
+use super::jobs::persist;
+use super::shards::HandlerIx;
+use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
+use heddle_values::event::{Event, Headers, REPLAYED, Replay, SET_ASIDE, Source};
+use heddle_values::gate::taken_back;
+use heddle_values::letter::Letter;
+use heddle_values::names::{self, Names};
+
+/// Dead letters that are read at once.
+const READING: usize = 64;
+
+/// What waits to be taken in.
+const WAITING: usize = 64;
+
+/// Events that are taken back at once.
+const TAKE_BACK: usize = 32;
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Returned {
+    /// An event to be run again, or whose key is to be released.
+    Event { handler: HandlerIx, event: Event },
+    /// A key to be released, as a token.
+    Release { handler: HandlerIx, token: String, replay: Replay },
+    /// There is no such dead letter any more.
+    Gone { request: u64 },
+    /// The stream is not the one it was.
+    Lost(String),
+}
+
+/// Events that were set aside, taken back.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) events: Vec<Arc<Event>>,
+    /// How many of them are nowhere any more.
+    pub(super) lost: u64,
+    /// Whether nothing more was set aside.
+    pub(super) all: bool,
+}
+
+/// Where dead letters are found, and whose.
+#[derive(Debug, Clone)]
+pub(super) struct Post {
+    pub(super) broker: Broker,
+    pub(super) names: Names,
+    pub(super) stream: Arc<str>,
+    pub(super) handlers: Arc<[Arc<str>]>,
+}
+
+/// Reads all requests with a cursor of this name, until nobody wants them any more.
+pub(super) fn start(
+    post: Post,
+    reading: &Broker,
+    created: u64,
+    name: String,
+    tasks: &mut JoinSet<()>,
+) -> mpsc::Receiver<Returned> {
+    let (sender, returns) = mpsc::channel(WAITING);
+    let filter = post.names.replays().parse().ok();
+    let plan = CursorPlan { stream: Arc::clone(&post.stream), created, name, start: 1, filter };
+    let (cursor, task) = reading.cursor(plan);
+    tasks.spawn(task);
+    tasks.spawn(forward(post, cursor, sender));
+    returns
+}
+
+async fn forward(post: Post, mut cursor: Cursor, sender: mpsc::Sender<Returned>) {
+    let post = &post;
+    let deliveries = stream::poll_fn(move |context| cursor.poll_next(context));
+    let requests = deliveries.flat_map(|delivery| match delivery {
+        Delivery::Events(events) => stream::iter(events.events.into_iter().map(Ok).collect::<Vec<_>>()),
+        Delivery::Lost(reason) => stream::iter(vec![Err(reason)]),
+    });
+    let resolved = requests.map(|request| async move {
+        match request {
+            Ok(request) => {
+                post.returned(&request.subject, request.sequence, &request.headers, request.payload).await
+            }
+            Err(reason) => Some(Returned::Lost(reason)),
+        }
+    });
+    let mut resolved = std::pin::pin!(resolved.buffered(READING));
+    while let Some(returned) = resolved.next().await {
+        if let Some(returned) = returned
+            && sender.send(returned).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Post {
+    async fn returned(
+        &self,
+        subject: &str,
+        request: u64,
+        headers: &Headers,
+        payload: bytes::Bytes,
+    ) -> Option<Returned> {
+        // What nobody can carry out is removed like what is done.
+        let Some((name, what)) = self.names.parse_replay(subject) else {
+            return Some(Returned::Gone { request });
+        };
+        let Some(handler) = self.handlers.iter().position(|handler| **handler == *name) else {
+            tracing::warn!(handler = name, request, "request is for a handler that no longer exists");
+            return None;
+        };
+        let release = headers.get(names::replay::RELEASE).is_some();
+        if let Some(token) = headers.get(names::replay::KEY_TOKEN) {
+            let replay = Replay { request, letter: 0, times: 0, release: true };
+            return Some(Returned::Release { handler, token: token.to_owned(), replay });
+        }
+        let letter = what.parse().ok();
+        let edited = headers.get(names::replay::EDITED).map(|_| payload);
+        let event = match letter {
+            Some(letter) => self.event(letter, name, request, release, edited).await,
+            None => None,
+        };
+        Some(event.map_or(Returned::Gone { request }, |event| Returned::Event { handler, event }))
+    }
+
+    /// The event of a dead letter, as a request sends it again.
+    async fn event(
+        &self,
+        letter: u64,
+        handler: &str,
+        request: u64,
+        release: bool,
+        edited: Option<bytes::Bytes>,
+    ) -> Option<Event> {
+        let stored = persist("dead letter", || self.broker.at(&self.stream, letter)).await?;
+        let letter = Letter::from(stored);
+        if letter.handler() != handler {
+            return None;
+        }
+        let mut event = letter.sent_again(request, release)?;
+        if letter.is_partial() && !release {
+            let (stream, sequence) = letter.place()?;
+            let Some(whole) = persist("event", || self.broker.at(stream, sequence)).await else {
+                tracing::error!(
+                    event.id = event.id(),
+                    "dead letter is not whole, and its event is no longer in the stream"
+                );
+                return None;
+            };
+            event.headers = whole.headers;
+            event.payload = whole.payload;
+        }
+        if let Some(payload) = edited {
+            event.payload = payload;
+            // Whoever edits an event that cannot be read lets it run without what cannot be read of its headers.
+            event.headers.drop_fault();
+        }
+        Some(event)
+    }
+
+    /// Reads an event again that is not from the stream, by its position.
+    pub(super) async fn fetch(&self, position: u64) -> Option<Event> {
+        if position & REPLAYED != 0 {
+            let request = position & !REPLAYED;
+            let stored = persist("request", || self.broker.at(&self.stream, request)).await?;
+            return match self
+                .returned(&stored.subject, request, &stored.headers, stored.payload.clone())
+                .await
+            {
+                Some(Returned::Event { event, .. }) => Some(event),
+                Some(Returned::Release { replay, .. }) => {
+                    Some(Event::release(Arc::clone(&self.stream), replay))
+                }
+                _ => None,
+            };
+        }
+        let at = position & !SET_ASIDE;
+        let Some(stored) = persist("event that was set aside", || self.broker.at(&self.stream, at)).await
+        else {
+            tracing::error!(sequence = at, "event that was set aside is no longer in the stream: it is lost");
+            return None;
+        };
+        self.set_aside(stored).await
+    }
+
+    /// What was set aside on a subject at or above a sequence, in order.
+    pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> Taken {
+        let mut taken = Taken::default();
+        for _ in 0..TAKE_BACK {
+            let read = || self.broker.next_of(&self.stream, subject, next);
+            let Some(stored) = persist("event that was set aside", read).await else {
+                taken.all = true;
+                break;
+            };
+            next = stored.sequence + 1;
+            match self.set_aside(stored).await {
+                Some(event) => taken.events.push(Arc::new(event)),
+                None => taken.lost += 1,
+            }
+        }
+        taken
+    }
+
+    /// Nothing: it is said that the event is lost.
+    async fn set_aside(&self, stored: Stored) -> Option<Event> {
+        let at = stored.sequence;
+        let Some(known) = taken_back(at, &stored.headers, stored.payload) else {
+            tracing::error!(sequence = at, "message does not say which event was set aside: it is lost");
+            return None;
+        };
+        match known {
+            Ok(event) => Some(event),
+            Err((stream, sequence)) => {
+                let Some(whole) = persist("event", || self.broker.at(&stream, sequence)).await else {
+                    tracing::error!(
+                        stream,
+                        sequence,
+                        "event was set aside without its payload and is no longer in its stream: it is lost"
+                    );
+                    return None;
+                };
+                let event = whole.into_event(&stream.as_str().into());
+                Some(Event { source: Source::Held(at), ..event })
+            }
+        }
+    }
+
+    /// Removes requests that are done, each after its dead letter (0: it has none).
+    pub(super) async fn remove(&self, done: &[(u64, u64)]) {
+        let remove = |&(letter, request): &(u64, u64)| async move {
+            failpoint::hit(failpoint::BEFORE_REMOVAL);
+            if letter > 0 {
+                persist("dead letter", || self.broker.delete(&self.stream, letter)).await;
+            }
+            failpoint::hit(failpoint::BETWEEN_REMOVALS);
+            persist("request", || self.broker.delete(&self.stream, request)).await;
+        };
+        stream::iter(done).map(remove).buffer_unordered(READING).collect::<()>().await;
+    }
+}

@@ -1,0 +1,215 @@
+//! The state of keys: what is not committed yet, and a cache of what is.
+//!
+//! Promises that the next event of a key sees the state its predecessor left, committed or not, and that
+//! the cache stays within its bound. What is uncommitted is never evicted. Pure.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use super::shards::HandlerIx;
+use heddle_values::effects::StateChange;
+use heddle_values::key::Key;
+
+/// What the cache may hold, in bytes: the counters of about a million keys.
+const MAX_BYTES: usize = 256 << 20;
+
+/// A value that nobody asked for in this time is dropped, in milliseconds.
+const MAX_IDLE: u64 = 5 * 60 * 1000;
+
+/// About what an entry costs beside its value, in bytes.
+const OVERHEAD: usize = 200;
+
+/// The state of a key; none if it has none.
+pub type State = Option<Bytes>;
+
+/// Whose state.
+pub type StateId = (HandlerIx, Key);
+
+#[derive(Debug)]
+struct Clean {
+    state: State,
+    /// When it was last asked for, in milliseconds since 1970.
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    state: State,
+    /// Whether the stream holds an earlier one.
+    stored: bool,
+    /// Events whose changes are not committed yet.
+    changes: usize,
+}
+
+/// All states that are in memory.
+#[derive(Debug)]
+pub struct States {
+    open: HashMap<StateId, Open>,
+    clean: LruCache<StateId, Clean>,
+    bytes: usize,
+    /// For each handler, whether every state that it has is here: what is not here need not be looked for.
+    complete: Vec<bool>,
+}
+
+impl Default for States {
+    fn default() -> Self {
+        States::new(Vec::new())
+    }
+}
+
+impl States {
+    /// Knows nothing. `stateless` says of each handler whether the stream holds no state of it.
+    pub fn new(stateless: Vec<bool>) -> Self {
+        States { open: HashMap::new(), clean: LruCache::unbounded(), bytes: 0, complete: stateless }
+    }
+
+    /// The state of a key, if it is known. `now` is in milliseconds since 1970.
+    pub fn get(&mut self, id: &StateId, now: u64) -> Option<State> {
+        if let Some(open) = self.open.get(id) {
+            return Some(open.state.clone());
+        }
+        if let Some(clean) = self.clean.get_mut(id) {
+            clean.used = now;
+            return Some(clean.state.clone());
+        }
+        self.knows_all(id.0).then_some(None)
+    }
+
+    /// A state was read from the stream.
+    pub fn loaded(&mut self, id: StateId, state: State, now: u64) {
+        if !self.open.contains_key(&id) {
+            self.keep(id, state, now);
+        }
+    }
+
+    /// An event changed a state. The change will be committed.
+    pub fn changed(&mut self, id: &StateId, change: &StateChange) {
+        let state = match change {
+            StateChange::Keep => return,
+            StateChange::Set(value) => Some(value.clone()),
+            StateChange::Clear => None,
+        };
+        if let Some(open) = self.open.get_mut(id) {
+            open.state = state;
+            open.changes += 1;
+            return;
+        }
+        let stored = match self.clean.pop(id) {
+            Some(clean) => {
+                self.bytes -= weight(&clean.state);
+                clean.state.is_some()
+            }
+            None => !self.knows_all(id.0),
+        };
+        self.open.insert(id.clone(), Open { state, stored, changes: 1 });
+    }
+
+    /// `changes` changes of a state were committed as one message. Says whether it replaced an earlier one, and
+    /// how many bytes it has.
+    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> (bool, usize) {
+        let Some(open) = self.open.get_mut(id) else { return (true, 0) };
+        let bytes = open.state.as_ref().map_or(0, Bytes::len);
+        open.changes = open.changes.saturating_sub(changes);
+        let replaced = std::mem::replace(&mut open.stored, true);
+        if open.changes == 0
+            && let Some((id, open)) = self.open.remove_entry(id)
+        {
+            self.keep(id, open.state, now);
+        }
+        (replaced, bytes)
+    }
+
+    fn knows_all(&self, handler: HandlerIx) -> bool {
+        self.complete.get(handler).copied().unwrap_or(false)
+    }
+
+    fn keep(&mut self, id: StateId, state: State, now: u64) {
+        self.bytes += weight(&state);
+        if let Some(old) = self.clean.put(id, Clean { state, used: now }) {
+            self.bytes -= weight(&old.state);
+        }
+        self.evict(now);
+    }
+
+    /// Drops what is too much or was not used for long.
+    pub fn evict(&mut self, now: u64) {
+        while let Some((_, oldest)) = self.clean.peek_lru() {
+            let idle = now.saturating_sub(oldest.used) > MAX_IDLE;
+            if !idle && self.bytes <= MAX_BYTES {
+                return;
+            }
+            if let Some(((handler, _), dropped)) = self.clean.pop_lru() {
+                self.bytes -= weight(&dropped.state);
+                if let Some(complete) = self.complete.get_mut(handler) {
+                    *complete = false;
+                }
+            }
+        }
+    }
+}
+
+fn weight(state: &State) -> usize {
+    OVERHEAD + state.as_ref().map_or(0, Bytes::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(key: &str) -> StateId {
+        (0, Key::new(key))
+    }
+
+    fn set(text: &str) -> StateChange {
+        StateChange::Set(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_next_event_sees_a_state_before_it_is_committed() {
+        let mut states = States::default();
+        assert_eq!(states.get(&id("a"), 0), None);
+        states.loaded(id("a"), None, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+        states.changed(&id("a"), &set("1"));
+        assert_eq!(states.get(&id("a"), 0), Some(Some("1".into())));
+        states.changed(&id("a"), &set("2"));
+        states.committed(&id("a"), 1, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(Some("2".into())));
+        states.changed(&id("a"), &StateChange::Clear);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+        states.committed(&id("a"), 2, 0);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+    }
+
+    #[test]
+    fn uncommitted_states_are_never_evicted_and_the_cache_is_bounded() {
+        let mut states = States::default();
+        let big = "x".repeat(4 << 20);
+        for n in 0..100 {
+            states.changed(&id(&n.to_string()), &set(&big));
+        }
+        assert!(states.get(&id("0"), 0).is_some());
+        for n in 0..100 {
+            states.committed(&id(&n.to_string()), 1, 0);
+        }
+        assert!(states.bytes <= MAX_BYTES);
+        assert!(states.get(&id("0"), 0).is_none());
+        assert!(states.get(&id("99"), 0).is_some());
+        states.evict(MAX_IDLE + 1);
+        assert_eq!(states.bytes, 0);
+    }
+
+    #[test]
+    fn what_a_stateless_handler_never_wrote_is_not_looked_for_until_something_was_evicted() {
+        let mut states = States::new(vec![true, false]);
+        assert_eq!(states.get(&id("a"), 0), Some(None));
+        assert_eq!(states.get(&(1, Key::new("a")), 0), None);
+        states.changed(&id("a"), &set("1"));
+        states.committed(&id("a"), 1, 0);
+        assert_eq!(states.get(&id("b"), 0), Some(None));
+        states.evict(MAX_IDLE + 1);
+        assert_eq!((states.get(&id("a"), 0), states.get(&id("b"), 0)), (None, None));
+    }
+}

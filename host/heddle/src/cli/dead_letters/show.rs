@@ -1,0 +1,136 @@
+//! `heddle dead-letters show`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+
+use super::list::cause;
+use super::select::Selection;
+use crate::cli::TargetArgs;
+use crate::cli::invoke::text_or_json;
+use crate::print::{Error, Rows, visible, visible_json};
+use heddle_broker::Part;
+use heddle_values::dead_letter::{header_text, rfc3339};
+use heddle_values::header_block;
+use heddle_values::letter::Letter;
+use heddle_values::names::dead;
+
+/// The longest payload that is shown, in bytes.
+const MAX_SHOWN: usize = 16 * 1024;
+
+/// Show dead letters whole: the event, why it failed, and what the plugin said. With --json, one object a line.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
+        let (settings, broker) = self.target.connect().await?;
+        let mut letters = self.selection.letters(&broker, &settings, Part::Whole).await?;
+        let (mut rows, mut is_first) = (Rows::default(), true);
+        while let Some(letter) = letters.try_next().await? {
+            if json {
+                rows.line(&visible_json(&document(&letter).to_string()))?;
+                continue;
+            }
+            if !std::mem::replace(&mut is_first, false) {
+                rows.line("")?;
+            }
+            print(&mut rows, &letter)?;
+        }
+        rows.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn document(letter: &Letter) -> Value {
+    let of = |header: &str| letter.headers.get(header);
+    let all = |header: &'static str| letter.all(header).collect::<Vec<_>>();
+    let own = letter.own_headers();
+    json!({
+        "sequence": letter.sequence,
+        "stored": rfc3339(letter.stored),
+        "handler": of(dead::HANDLER),
+        "plugin": of(dead::PLUGIN),
+        "plugin_version": of(dead::VERSION),
+        "cause": of(dead::CAUSE_CLASS),
+        "limit": of(dead::LIMIT),
+        "limit_allowed": of(dead::LIMIT_ALLOWED),
+        "limit_used": of(dead::LIMIT_USED),
+        "message": of(dead::MESSAGE),
+        "fingerprint": of(dead::FINGERPRINT),
+        "attempts": of(dead::ATTEMPTS),
+        "failed_at": all(dead::FAILED_AT),
+        "replays": letter.replays(),
+        "backtrace": all(dead::FRAME),
+        "logs": all(dead::LOG),
+        "event": {
+            "id": letter.event_id(),
+            "subject": of(dead::SUBJECT),
+            "key": of(dead::KEY),
+            "time": of(dead::TIME),
+            "correlation": of(dead::CORRELATION),
+            "trace": of(dead::TRACE),
+            "headers": own.iter().collect::<Vec<_>>(),
+            "raw_headers": own.block().map(|block| header_block::encode(block)),
+            "payload": text_or_json(&letter.payload),
+            "whole": !letter.is_partial(),
+        },
+    })
+}
+
+fn print(rows: &mut Rows, letter: &Letter) -> Result<(), Error> {
+    let plugin = [letter.text(dead::PLUGIN), letter.text(dead::VERSION)].join(" ");
+    let times: Vec<&str> = letter.all(dead::FAILED_AT).collect();
+    rows.line(&format!("dead letter  {}, since {}", letter.sequence, rfc3339(letter.stored)))?;
+    for (name, value) in [
+        ("handler", letter.text(dead::HANDLER)),
+        ("plugin", plugin.trim()),
+        ("cause", &cause(letter)),
+        ("message", letter.text(dead::MESSAGE)),
+        ("fingerprint", letter.text(dead::FINGERPRINT)),
+        ("attempts", letter.text(dead::ATTEMPTS)),
+        ("failed at", &times.join(", ")),
+        ("replayed", letter.text(dead::REPLAYS)),
+        ("event", &letter.event_id()),
+        ("subject", letter.text(dead::SUBJECT)),
+        ("key", letter.text(dead::KEY)),
+        ("time", letter.text(dead::TIME)),
+        ("correlation", letter.text(dead::CORRELATION)),
+        ("trace", letter.text(dead::TRACE)),
+    ] {
+        if !value.is_empty() {
+            rows.line(&format!("{name:<12} {}", visible(value)))?;
+        }
+    }
+    section(rows, "backtrace", letter.all(dead::FRAME))?;
+    section(rows, "last lines", letter.all(dead::LOG))?;
+    let own = letter.own_headers();
+    let headers: Vec<String> = own.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    section(rows, "headers", headers.iter().map(String::as_str))?;
+    let raw = own.block().map(|block| header_block::encode(block));
+    section(rows, "headers as they came, in base64", raw.as_deref().into_iter())?;
+    rows.line("payload")?;
+    if letter.is_partial() {
+        let event = letter.event_id();
+        let event = visible(&event);
+        rows.line(&format!("  not whole: it did not fit beside the cause. The event itself is {event}"))?;
+    }
+    rows.line(&format!("  {}", header_text(&String::from_utf8_lossy(&letter.payload), MAX_SHOWN)))
+}
+
+fn section<'a>(rows: &mut Rows, name: &str, lines: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    for (index, line) in lines.enumerate() {
+        if index == 0 {
+            rows.line(name)?;
+        }
+        rows.line(&format!("  {}", visible(line)))?;
+    }
+    Ok(())
+}

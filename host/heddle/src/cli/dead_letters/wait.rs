@@ -1,0 +1,147 @@
+//! Waiting for what becomes of requests.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+
+use heddle_broker::{Broker, EventTail};
+use heddle_values::names::{self, Names};
+use heddle_values::settings::Settings;
+use heddle_values::subject::Pattern;
+
+/// How long nothing may be heard of requests before it is checked whether they still exist.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How long the dead letters of requests that are done may take to vanish.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+/// What came of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) done: usize,
+    /// They became dead letters again.
+    pub(super) dead: usize,
+    /// Their dead letters were gone before.
+    pub(super) gone: usize,
+    /// They are not whole, and the rest of their events is no longer in the stream: they stay.
+    pub(super) incomplete: usize,
+}
+
+/// Hears what comes of requests, from the moment it is made.
+pub(super) struct Outcomes<'a> {
+    broker: &'a Broker,
+    settings: &'a Settings,
+    names: Names,
+    tail: EventTail,
+    /// Requests without an outcome, and their subjects.
+    open: HashMap<u64, String>,
+    /// The subjects of all requests since the last wait.
+    asked: HashSet<String>,
+    pub(super) tally: Tally,
+}
+
+impl<'a> Outcomes<'a> {
+    pub(super) async fn listen(broker: &'a Broker, settings: &'a Settings) -> anyhow::Result<Self> {
+        let names = Names::new(&settings.app);
+        let stream = &settings.stream.name;
+        let next = broker.stream_state(stream).await?.last + 1;
+        let filter: Pattern = names.all_replayed().parse().context("the application's name is sound")?;
+        let tail = broker.tail(stream, &[filter], Some(next)).await?;
+        Ok(Outcomes {
+            broker,
+            settings,
+            names,
+            tail,
+            open: HashMap::new(),
+            asked: HashSet::new(),
+            tally: Tally::default(),
+        })
+    }
+
+    /// A request is stored.
+    pub(super) fn expect(&mut self, request: u64, subject: String) {
+        self.asked.insert(subject.clone());
+        self.open.insert(request, subject);
+    }
+
+    /// How many requests have no outcome yet.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Waits until every request has an outcome and its dead letter is removed.
+    pub(super) async fn wait(&mut self, bar: &ProgressBar) -> anyhow::Result<()> {
+        while !self.open.is_empty() {
+            match tokio::time::timeout(QUIET, self.tail.next()).await {
+                Ok(message) => {
+                    let message = message?;
+                    let last = message.subject.rsplit('.').next().unwrap_or_default();
+                    let Some(request) = last.parse().ok().filter(|request| self.open.contains_key(request))
+                    else {
+                        continue;
+                    };
+                    self.end(request, message.headers.get(names::replay::OUTCOME), bar);
+                }
+                Err(_) => self.look_for_gone(bar).await?,
+            }
+        }
+        tokio::time::timeout(REMOVAL, self.removed()).await.ok().transpose()?;
+        // There may be many more to come.
+        self.asked.clear();
+        Ok(())
+    }
+
+    fn end(&mut self, request: u64, outcome: Option<&str>, bar: &ProgressBar) {
+        self.open.remove(&request);
+        match outcome {
+            Some(names::replay::DEAD) => self.tally.dead += 1,
+            _ => self.tally.done += 1,
+        }
+        bar.inc(1);
+    }
+
+    /// Requests that are no longer there have come to their end: before this began to listen, if they have an outcome,
+    /// and else because their dead letters were gone.
+    async fn look_for_gone(&mut self, bar: &ProgressBar) -> anyhow::Result<()> {
+        let there = self.requests().await?;
+        let gone: Vec<(u64, String)> = self
+            .open
+            .iter()
+            .filter(|(_, subject)| !there.contains(*subject))
+            .map(|(request, subject)| (*request, subject.clone()))
+            .collect();
+        for (request, subject) in gone {
+            let (handler, letter) = self.names.parse_replay(&subject).unwrap_or_default();
+            let outcome = self.names.replayed(handler, &request.to_string());
+            match self.broker.last(&self.settings.stream.name, &outcome).await? {
+                Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
+                None => {
+                    self.open.remove(&request);
+                    // One that is still there could not be replayed: it is not whole.
+                    let there = match letter.parse() {
+                        Ok(letter) => self.broker.at(&self.settings.stream.name, letter).await?.is_some(),
+                        Err(_) => false,
+                    };
+                    *(if there { &mut self.tally.incomplete } else { &mut self.tally.gone }) += 1;
+                    bar.inc(1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn requests(&self) -> anyhow::Result<HashSet<String>> {
+        let subjects = self.broker.subjects(&self.settings.stream.name, &self.names.replays()).await?;
+        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
+    }
+
+    /// Dead letters are removed before their requests.
+    async fn removed(&self) -> anyhow::Result<()> {
+        while !self.asked.is_disjoint(&self.requests().await?) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}

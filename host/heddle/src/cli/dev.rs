@@ -1,0 +1,183 @@
+//! `heddle dev`.
+
+mod build;
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::dev_server::{DEV_FOLDER, DevServer};
+use super::{CacheArgs, FileArgs, asked_to_stop, run_until_signal};
+use crate::print::offer;
+use crate::server::{self, Server};
+use crate::service::Service;
+use build::Builds;
+use heddle_broker::Broker;
+use heddle_config::Needs;
+use heddle_flow::activity::Snapshot;
+use heddle_values::member::Activity;
+
+/// Where the output is not a terminal, a line is written this often.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long an output may hold up the host.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Run an application with a nats-server of its own, for development.
+///
+/// Finds `nats-server` on the PATH, starts it on a free port of the loopback interface with its data beside the
+/// application, runs the application and stops both at the end. Other commands in the same folder (`heddle publish`,
+/// `heddle tail`, `heddle status`) find the server by themselves. What the file says of production's server (logins, TLS,
+/// replicas) does not count here. Plugins with a `build` in the file are built when they
+/// are missing, and whenever their sources change.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    #[command(flatten)]
+    file: FileArgs,
+    /// The server's data. Default: `.heddle/nats` beside the file; it is kept between runs.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// The nats-server to start.
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
+        let settings = self.file.load(Needs::Sources)?;
+        let workshop = self.cache.workshop()?;
+        let folder = settings.folder.join(DEV_FOLDER);
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("failed to create `{}`", folder.display()))?;
+        let data = self.data.unwrap_or_else(|| folder.join("nats"));
+        let program = server::find(self.nats_server.as_deref())?;
+        let mut server = Server::start(&program, &data).await?;
+        let mut own = settings.clone();
+        server::tell_left_out(&own.use_own_server(server.url.clone()));
+        // Ends with this function, whatever happens.
+        let mut building = JoinSet::new();
+        let result = Box::pin(async {
+            let broker = Broker::connect(&own.nats, "heddle dev").await?;
+            DevServer::of_this_process(server.url.clone(), &broker).write(&settings.folder)?;
+            drop(broker);
+            let (file, url) = (self.file.config.clone(), server.url.clone());
+            let load = move || {
+                let mut settings = self.file.load(Needs::Everything)?;
+                settings.use_own_server(url.clone());
+                Ok(settings)
+            };
+            let builds = Builds::of(&settings)?;
+            let start = async {
+                if let Some(builds) = &builds {
+                    builds.make_missing().await?;
+                }
+                Service::start(file, Box::new(load), workshop, threads).await
+            };
+            // Cancel-safe: a build that is given up is killed, and a host that is given up runs nothing yet.
+            let service = tokio::select! {
+                service = start => service?,
+                () = asked_to_stop() => bail!("stopped while starting"),
+            };
+            building.extend(builds.map(build_until_asked));
+            say(&format!("ready: {}", server.url));
+            let snapshots = service.snapshots();
+            let summary = JoinSet::from_iter([summary(snapshots.clone())]);
+            let result = tokio::select! {
+                result = Box::pin(run_until_signal(service)) => result,
+                why = server.ended() => Err(why),
+            };
+            drop(summary);
+            say(&format!("stopped: {}", totals(&snapshots.borrow())));
+            result
+        })
+        .await;
+        // Aborted is not yet ended: its processes must not be left behind.
+        building.shutdown().await;
+        if stderr().is_terminal() {
+            tell(&mut stderr().lock(), "\n");
+        }
+        // Nobody else is to find a server that has ended.
+        DevServer::remove(&settings.folder);
+        let stopped = server.stop().await;
+        result.and(stopped)
+    }
+}
+
+/// Builds until the first signal: what is left of the machine then is for the end.
+async fn build_until_asked(builds: Builds) {
+    tokio::select! {
+        () = builds.run() => {}
+        () = asked_to_stop() => {}
+    }
+}
+
+/// Says a line in the place of the summary, which comes again below it.
+fn say(line: &str) {
+    clear_summary();
+    tell(&mut stdout().lock(), &format!("{line}\n"));
+}
+
+/// The same for what is wrong.
+fn complain(text: &str) {
+    clear_summary();
+    tell(&mut stderr().lock(), &format!("{text}\n"));
+}
+
+fn clear_summary() {
+    if stderr().is_terminal() {
+        tell(&mut stderr().lock(), "\r\x1b[2K");
+    }
+}
+
+/// Without a reader, there is nobody to say it to, and events do not wait for one.
+fn tell(output: &mut (impl Write + AsFd), text: &str) {
+    offer(output, text.as_bytes(), PATIENCE).ok();
+}
+
+/// Keeps a summary line on the terminal, or writes one now and then.
+async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
+    let live = stderr().is_terminal();
+    let mut last_line = tokio::time::Instant::now();
+    let mut before = String::new();
+    while snapshots.changed().await.is_ok() {
+        let line = line(&snapshots.borrow_and_update());
+        if live {
+            tell(&mut stderr().lock(), &format!("\r\x1b[2K{line}"));
+        } else if line != before && last_line.elapsed() >= LINE_INTERVAL {
+            tracing::info!("{line}");
+            last_line = tokio::time::Instant::now();
+            before = line;
+        }
+    }
+}
+
+fn totals(snapshot: &Snapshot) -> String {
+    let sum = |count: fn(&Activity) -> u64| snapshot.handlers.values().map(count).sum::<u64>();
+    format!(
+        "{} events handled, {} retries, {} dead letters",
+        sum(|activity| activity.settled),
+        sum(|activity| activity.retries),
+        sum(|activity| activity.dead_letters)
+    )
+}
+
+fn line(snapshot: &Snapshot) -> String {
+    let handlers = || snapshot.handlers.values();
+    // From 0: `sum` would begin with -0, which shows.
+    let rate = handlers().fold(0.0, |sum, activity| sum + activity.events_per_second);
+    let retrying: u64 = handlers().map(|activity| activity.retrying).sum();
+    let dead: u64 = handlers().map(|activity| activity.dead_letters).sum();
+    let settled: u64 = handlers().map(|activity| activity.settled).sum();
+    format!(
+        "{rate:.0} events/s · {settled} handled · lag {} · {retrying} retrying · {dead} dead letters",
+        snapshot.lag
+    )
+}

@@ -1,0 +1,150 @@
+//! `heddle publish`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use futures::StreamExt;
+use serde_json::json;
+
+use super::TargetArgs;
+use super::consent::Consent;
+use super::fault::Code;
+use super::invoke::text_or_json;
+use crate::print::{self, say, visible};
+use heddle_broker::Broker;
+use heddle_values::effects::is_reserved;
+use heddle_values::event::Headers;
+use heddle_values::names::REPLY_TO;
+use heddle_values::subject;
+
+/// Publish an event and wait until it is stored.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// The event's subject.
+    subject: String,
+    /// The payload; `-` reads standard input.
+    #[arg(default_value = "")]
+    payload: String,
+    /// A header; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE")]
+    headers: Vec<String>,
+    /// How often the event is published.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Wait for a handler's reply, at most DURATION, and print its payload.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5s", value_parser = heddle_config::parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Command {
+    pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
+        subject::check(&self.subject)?;
+        if is_reserved(&self.subject) {
+            let message = format!(
+                "subject `{}` is reserved: what is published there would harm the application",
+                self.subject
+            );
+            return Err(Code::Usage.fault(message).into());
+        }
+        let mut headers = Headers::default();
+        for header in &self.headers {
+            let (name, value) =
+                header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+            check_header(name.trim())?;
+            headers.push(name.trim().to_owned(), value.trim());
+        }
+        let payload = if self.payload == "-" {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
+                .context("failed to read standard input")?;
+            bytes
+        } else {
+            self.payload.into_bytes()
+        };
+        let (_, broker) = self.target.connect().await?;
+        check_size(payload.len(), broker.max_payload())?;
+        if self.consent.dry_run {
+            return would_publish(&broker, &self.subject, self.count, payload.len(), json).await;
+        }
+        let (inbox, answers) = broker.answers().await?;
+        if self.wait.is_some() {
+            headers.push(REPLY_TO, inbox);
+        }
+        let published = broker.publish_many(&self.subject, &headers, payload.into(), self.count).await?;
+        if !json {
+            let (stream, at) = (visible(&published.stream), published.sequence);
+            match published.duplicates {
+                0 => say!("stored in {stream}/{at}")?,
+                n if n == self.count => say!("not stored again: `Nats-Msg-Id` is known, as {stream}/{at}")?,
+                n => say!("stored in {stream}/{at}; {n} not stored again, as their `Nats-Msg-Id` is known")?,
+            }
+        }
+        let mut reply = None;
+        if let Some(wait) = self.wait {
+            let mut answers = std::pin::pin!(answers);
+            match tokio::time::timeout(wait, answers.next()).await {
+                Ok(Some((_, payload))) => reply = Some(payload),
+                _ => return Err(Code::NoReply.fault(format!("no reply within {wait:?}")).into()),
+            }
+        }
+        if json {
+            return print::json(&json!({
+                "stream": published.stream,
+                "sequence": published.sequence,
+                "duplicates": published.duplicates,
+                "reply": reply.map(|reply| text_or_json(&reply)),
+            }));
+        }
+        Ok(reply.map_or(Ok(()), |reply| print::bytes(&reply))?)
+    }
+}
+
+/// By a header the server can be told to remove all that is stored, or to publish elsewhere later: no event needs those.
+fn check_header(name: &str) -> anyhow::Result<()> {
+    const COMMANDS: [&str; 3] = ["nats-rollup", "nats-schedule", "nats-batch-"];
+    let lower = name.to_ascii_lowercase();
+    if COMMANDS.iter().any(|command| lower.starts_with(command)) {
+        let message = format!(
+            "header `{}` is a command to the server, which could harm the application",
+            visible(name)
+        );
+        return Err(Code::Usage.fault(message).into());
+    }
+    Ok(())
+}
+
+fn check_size(payload: usize, most: usize) -> anyhow::Result<()> {
+    if payload > most {
+        let message =
+            format!("payload has {payload} bytes, but the server accepts {most} (its `max_payload`)");
+        return Err(Code::Usage.fault(message).into());
+    }
+    Ok(())
+}
+
+/// Says what would be published, and where it would be stored.
+async fn would_publish(
+    broker: &Broker,
+    subject: &str,
+    count: u64,
+    bytes: usize,
+    json: bool,
+) -> anyhow::Result<()> {
+    let Some(stream) = broker.stream_of(subject).await? else {
+        return Err(Code::NoStream
+            .fault(format!("no stream stores what is published on `{subject}`"))
+            .into());
+    };
+    if json {
+        let facts =
+            json!({ "dry_run": true, "stream": stream, "subject": subject, "count": count, "bytes": bytes });
+        return print::json(&facts);
+    }
+    let (subject, stream) = (visible(subject), visible(&stream));
+    Ok(say!("would publish {count} × {bytes} B on {subject}, stored in {stream}")?)
+}

@@ -1,0 +1,76 @@
+//! Waiting for a server that is not there yet, or not ready.
+//!
+//! Promises that it is said what is waited for, at once and then now and then, and that nothing is waited for that only
+//! somebody could change.
+
+use std::time::{Duration, Instant};
+
+use heddle_broker::{self as broker, CommitError};
+use heddle_flow::{acquire, registry};
+
+/// The wait after the first try, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is said.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
+/// Tries until it succeeds, or fails for a reason that does not pass by itself.
+pub(super) async fn until_there<T, F>(attempt: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    let (mut wait, mut said) = (FIRST_WAIT, None::<Instant>);
+    loop {
+        let error = match Box::pin(attempt()).await {
+            Err(error) if may_pass(&error) => error,
+            result => return result,
+        };
+        if said.is_none_or(|at| at.elapsed() > COMPLAIN) {
+            said = Some(Instant::now());
+            tracing::warn!("waiting for the server: {}", super::cli::explain(&error));
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+fn may_pass(error: &anyhow::Error) -> bool {
+    // What the server denies is an error of the broker around that which it led to, and does not pass.
+    if let Some(error) = error.downcast_ref::<broker::Error>() {
+        return error.may_pass();
+    }
+    let of_broker = match error.downcast_ref::<acquire::Error>() {
+        Some(acquire::Error::Commit(CommitError::Unanswered(_) | CommitError::Passing(_))) => return true,
+        Some(acquire::Error::Broker(error)) => Some(error),
+        _ => match error.downcast_ref::<registry::Error>() {
+            Some(registry::Error::Broker(error)) => Some(error),
+            _ => None,
+        },
+    };
+    of_broker.is_some_and(broker::Error::may_pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_waited_for_and_nothing_else() {
+        let refused = || broker::Error::Connect { url: "nats://a".to_owned(), cause: "refused".to_owned() };
+        let tries = Cell::new(0);
+        let attempt = || async {
+            tries.set(tries.get() + 1);
+            match tries.get() {
+                1..4 => Err(anyhow::Error::from(refused()).context("while starting")),
+                tries => Ok(tries),
+            }
+        };
+        assert_eq!(until_there(attempt).await.unwrap(), 4);
+        let none =
+            || async { Err::<(), _>(broker::Error::NoJetStream { url: "nats://a".to_owned() }.into()) };
+        assert!(until_there(none).await.is_err());
+    }
+}

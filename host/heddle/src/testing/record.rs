@@ -1,0 +1,70 @@
+//! What goes into a [`TestHost`](super::TestHost), and what it notes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use heddle_flow::shards::HandlerIx;
+use heddle_sandbox::LogLine;
+use heddle_values::event::{Event, Headers, Source};
+use heddle_values::key::Key;
+use heddle_values::settings::Settings;
+use heddle_values::verdict::Verdict;
+
+/// One run of one event by one handler.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    pub event: Arc<Event>,
+    pub handler: HandlerIx,
+    pub key: Key,
+    /// From 1.
+    pub attempt: u32,
+    pub verdict: Verdict,
+    pub logs: Vec<LogLine>,
+    /// The key's state after the run.
+    pub state: Option<Bytes>,
+    /// When it ran, counted from the beginning of the test.
+    pub at: Duration,
+}
+
+/// A message that is published.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// None: the application's own.
+    pub stream: Option<Arc<str>>,
+    /// None: the one after the last.
+    pub sequence: Option<u64>,
+    pub subject: String,
+    pub headers: Headers,
+    pub payload: Bytes,
+    /// In the place of what the handlers' templates say.
+    pub key: Option<Key>,
+}
+
+impl Publication {
+    /// A message without headers for the application's stream.
+    pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Publication {
+            stream: None,
+            sequence: None,
+            subject: subject.into(),
+            headers: Headers::default(),
+            payload: payload.into(),
+            key: None,
+        }
+    }
+
+    /// The first event of its stream, were it stored now.
+    pub(super) fn as_event(&self, settings: &Settings) -> Event {
+        Event {
+            stream: self.stream.clone().unwrap_or_else(|| Arc::clone(&settings.stream.name)),
+            sequence: self.sequence.unwrap_or(1),
+            subject: self.subject.as_str().into(),
+            time: 0,
+            headers: self.headers.clone(),
+            payload: self.payload.clone(),
+            source: Source::Stream,
+        }
+    }
+}

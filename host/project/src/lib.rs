@@ -1,0 +1,190 @@
+//! Projects: folders in which a handler is written, in one of the languages that have an SDK.
+
+mod clock;
+mod component;
+mod files;
+mod name;
+mod new;
+mod recipes;
+mod tools;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+pub use new::{Created, create};
+pub use recipes::make;
+
+/// Where components are put, below a project's folder.
+const OUTPUT: &str = "dist";
+
+/// A language that handlers can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    Rust,
+    #[value(name = "ts", alias = "typescript")]
+    TypeScript,
+    #[value(name = "js", alias = "javascript")]
+    JavaScript,
+    Python,
+    Go,
+    C,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Language; 6] = [
+        Language::Rust,
+        Language::TypeScript,
+        Language::JavaScript,
+        Language::Python,
+        Language::Go,
+        Language::C,
+    ];
+
+    /// The folder of its template.
+    fn template(self) -> &'static str {
+        match self {
+            Language::Rust => "rust",
+            Language::TypeScript => "ts",
+            Language::JavaScript => "js",
+            Language::Python => "python",
+            Language::Go => "go",
+            Language::C => "c",
+        }
+    }
+
+    /// The folder of its SDK.
+    fn sdk(self) -> &'static str {
+        match self {
+            Language::TypeScript | Language::JavaScript => "js",
+            other => other.template(),
+        }
+    }
+
+    /// Whether a new instance is cheap enough for every event to have one.
+    fn is_compiled_small(self) -> bool {
+        matches!(self, Language::Rust | Language::C)
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Language::Rust => "Rust",
+            Language::TypeScript => "TypeScript",
+            Language::JavaScript => "JavaScript",
+            Language::Python => "Python",
+            Language::Go => "Go",
+            Language::C => "C",
+        })
+    }
+}
+
+/// A folder with a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub folder: PathBuf,
+    pub language: Language,
+    /// The name of the component.
+    pub name: String,
+}
+
+impl Project {
+    /// The project in a folder, by the files of its language.
+    ///
+    /// # Errors
+    /// The folder holds no project that is known.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let folder =
+            folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
+        let has = |file: &str| folder.join(file).is_file();
+        let language = if has("Cargo.toml") {
+            Language::Rust
+        } else if has("package.json") {
+            if has("tsconfig.json") { Language::TypeScript } else { Language::JavaScript }
+        } else if has("go.mod") {
+            Language::Go
+        } else if !recipes::c_sources(&folder)?.is_empty() {
+            Language::C
+        } else if has("requirements.txt") || has("pyproject.toml") {
+            Language::Python
+        } else {
+            bail!(
+                "`{}` holds no handler: there is no Cargo.toml, package.json, go.mod, src/*.c or requirements.txt in \
+                 it. `heddle new` makes one",
+                folder.display()
+            );
+        };
+        let name = name::of(&folder, language).context("the folder has no name")?;
+        Ok(Project { folder, language, name })
+    }
+
+    /// Where the component is put.
+    pub fn output(&self) -> PathBuf {
+        self.folder.join(OUTPUT).join(format!("{}.wasm", self.name))
+    }
+
+    /// Where the tools of a language put it that have a name of their own for it.
+    fn made(&self) -> PathBuf {
+        let own = name::own(&self.folder, self.language);
+        let of_folder = || self.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = own.or_else(of_folder).unwrap_or_default();
+        self.folder.join(OUTPUT).join(format!("{name}.wasm"))
+    }
+
+    /// Where what is made on the way is put.
+    fn workshop(&self) -> PathBuf {
+        self.folder.join(".heddle").join("build")
+    }
+
+    /// The folder that holds the SDK (`sdk`) and the contract (`wit`) of this project: its copy, or the checkout of
+    /// Heddle that it lies in.
+    ///
+    /// # Errors
+    /// There is none.
+    fn sdk_root(&self) -> anyhow::Result<PathBuf> {
+        let is_root = |folder: &Path| {
+            folder.join("wit/heddle.wit").is_file() && folder.join("sdk").join(self.language.sdk()).is_dir()
+        };
+        let candidates =
+            self.folder.ancestors().flat_map(|folder| [folder.join(files::SDK), folder.to_owned()]);
+        candidates.into_iter().find(|folder| is_root(folder)).with_context(|| {
+            format!(
+                "no `{}` with the SDK for {} in `{}` or above it: `heddle new` writes one into the projects it makes",
+                files::SDK,
+                self.language,
+                self.folder.display()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_known_by_the_files_of_its_language() {
+        let root = tempfile::tempdir().unwrap();
+        for (file, language) in [
+            ("Cargo.toml", Language::Rust),
+            ("package.json", Language::JavaScript),
+            ("go.mod", Language::Go),
+            ("requirements.txt", Language::Python),
+            ("src/handler.c", Language::C),
+        ] {
+            let folder = root.path().join(format!("of-{language:?}"));
+            std::fs::create_dir_all(folder.join("src")).unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+            let project = Project::open(&folder).unwrap();
+            assert_eq!((project.language, project.name), (language, format!("of-{language:?}")));
+        }
+        std::fs::write(root.path().join("of-JavaScript/tsconfig.json"), "").unwrap();
+        let project = Project::open(&root.path().join("of-JavaScript")).unwrap();
+        assert_eq!(project.language, Language::TypeScript);
+        let error = Project::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("holds no handler"), "{error}");
+    }
+}

@@ -1,0 +1,300 @@
+//! Dead letters: events that will not be tried again, with the cause.
+
+use bytes::Bytes;
+
+use super::attempt::Why;
+use super::batch::{BatchMessage, Keep};
+use super::causality;
+use super::effects::{HEADER_RESERVE, MAX_HEADER_BYTES};
+use super::event::{Event, Headers};
+use super::key::Key;
+use super::names::{Names, dead};
+use super::original;
+use super::plugin::PluginId;
+use super::subject::{self, MAX_SUBJECT};
+use super::verdict::Failure;
+
+/// The longest message of a cause, in bytes.
+const MAX_MESSAGE: usize = 1024;
+
+/// Frames of the plugin's stack, and the longest, in bytes.
+const MAX_FRAMES: usize = 16;
+const MAX_FRAME: usize = 200;
+
+/// Last lines of the plugin, and the longest, in bytes.
+const MAX_LINES: usize = 10;
+const MAX_LINE: usize = 300;
+
+/// How an event came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    pub failure: Box<Failure>,
+    pub why: Why,
+    /// How often the event was run; deferrals do not count.
+    pub attempts: u32,
+    /// When the last runs failed, in milliseconds since 1970.
+    pub times: Vec<u64>,
+}
+
+/// What is known of the handler that gave up.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    pub handler: &'a str,
+    /// The plugin that ran the event, if it ran.
+    pub plugin: Option<&'a PluginId>,
+    pub key: &'a Key,
+}
+
+/// What of an event and of what is known about its end goes into a dead letter.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    /// Frames and log lines.
+    evidence: bool,
+    headers: bool,
+    payload: bool,
+}
+
+/// The shares that are tried, until one fits.
+const SHARES: [Share; 5] = [
+    Share { evidence: true, headers: true, payload: true },
+    Share { evidence: false, headers: true, payload: true },
+    Share { evidence: false, headers: false, payload: true },
+    Share { evidence: false, headers: true, payload: false },
+    Share { evidence: false, headers: false, payload: false },
+];
+
+/// The dead letter of `event`: its payload and headers as they were (see [`original`]), the cause in headers of its own.
+///
+/// `max_size` is the largest message that the server takes, in bytes. What does not fit is left out: first frames and
+/// log lines, then headers or payload, which is said in a header: the event itself is still in its stream.
+pub fn dead_letter(
+    names: &Names,
+    event: &Event,
+    origin: Origin<'_>,
+    death: &Death,
+    (max_size, keep): (usize, Keep),
+) -> BatchMessage {
+    let mut letter = BatchMessage {
+        subject: names.dead_letter(origin.handler, short(&event.subject)),
+        keep,
+        ..BatchMessage::default()
+    };
+    for share in SHARES {
+        letter.headers = headers(event, origin, death, share);
+        letter.payload = if share.payload { event.payload.clone() } else { Bytes::new() };
+        let fits = letter.headers.size() + HEADER_RESERVE / 4 <= MAX_HEADER_BYTES
+            && letter.size() + HEADER_RESERVE / 4 <= max_size;
+        if fits {
+            break;
+        }
+    }
+    letter
+}
+
+fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> Headers {
+    let failure = &death.failure;
+    let mut headers = Headers::default();
+    if share.headers {
+        headers.extend(&original::keep(&event.headers));
+    } else if !event.headers.is_empty() {
+        headers.push(dead::HEADERS_LEFT_OUT, event.headers.len().to_string());
+    }
+    if !share.payload && !event.payload.is_empty() {
+        headers.push(dead::PAYLOAD_LEFT_OUT, event.payload.len().to_string());
+    }
+    let message = match death.why {
+        Why::Elapsed => format!("{} (`max-elapsed` is used up)", failure.message),
+        Why::Cause | Why::Attempts => failure.message.clone(),
+    };
+    headers.push(dead::CAUSE_CLASS, failure.class.as_str());
+    headers.push(dead::MESSAGE, header_text(&message, MAX_MESSAGE));
+    headers.push(dead::FINGERPRINT, failure.fingerprint());
+    if let Some(breach) = failure.breach {
+        headers.push(dead::LIMIT, breach.limit.as_str());
+        headers.push(dead::LIMIT_ALLOWED, breach.amount(breach.allowed));
+        headers.push(dead::LIMIT_USED, breach.used.map_or("more".to_owned(), |used| breach.amount(used)));
+    }
+    headers.push(dead::ATTEMPTS, death.attempts.to_string());
+    for time in &death.times {
+        headers.push(dead::FAILED_AT, rfc3339(time.saturating_mul(1_000_000)));
+    }
+    headers.push(dead::HANDLER, origin.handler);
+    if let Some(plugin) = origin.plugin {
+        headers.push(dead::PLUGIN, &*plugin.digest);
+        if let Some(version) = &plugin.version {
+            headers.push(dead::VERSION, header_text(version, MAX_LINE));
+        }
+    }
+    headers.push(dead::STREAM, &*event.stream);
+    headers.push(dead::SEQUENCE, event.sequence.to_string());
+    original::keep_subject(&mut headers, dead::SUBJECT, &event.subject);
+    headers.push(dead::TIME, rfc3339(event.time));
+    headers.push(dead::KEY, header_text(origin.key.as_str(), MAX_MESSAGE));
+    headers.push(dead::KEY_TOKEN, origin.key.token());
+    headers.push(dead::CORRELATION, header_text(&causality::correlation(event), MAX_LINE));
+    if let Some(trace) = causality::trace(event) {
+        headers.push(dead::TRACE, trace);
+    }
+    if let Some(replay) = event.replay() {
+        headers.push(dead::REPLAYS, replay.times.to_string());
+    }
+    if share.evidence {
+        for frame in failure.backtrace.iter().take(MAX_FRAMES) {
+            headers.push(dead::FRAME, header_text(frame, MAX_FRAME));
+        }
+        for line in failure.logs.iter().skip(failure.logs.len().saturating_sub(MAX_LINES)) {
+            headers.push(dead::LOG, header_text(line, MAX_LINE));
+        }
+    }
+    headers
+}
+
+/// A subject as a header value: as it is, unless it is not legal.
+pub(super) fn subject_text(subject: &str) -> String {
+    if subject::check(subject).is_ok() { subject.to_owned() } else { header_text(subject, MAX_SUBJECT) }
+}
+
+/// A subject that would be too long behind its prefix is told in a header only.
+fn short(subject: &str) -> &str {
+    if subject.len() > MAX_SUBJECT || subject::check(subject).is_err() { "_unfit-subject" } else { subject }
+}
+
+/// `text` as a header value: one line, without control characters, at most `max` bytes.
+pub fn header_text(text: &str, max: usize) -> String {
+    let mut value = String::new();
+    for c in text.trim().chars() {
+        let plain = c != '\\' && !c.is_control();
+        let part = if plain { c.to_string() } else { c.escape_default().to_string() };
+        if value.len() + part.len() > max.saturating_sub('…'.len_utf8()) {
+            value.push('…');
+            break;
+        }
+        value.push_str(&part);
+    }
+    value.trim_end().to_owned()
+}
+
+/// Nanoseconds since 1970 as RFC 3339.
+pub fn rfc3339(nanos: u64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos));
+    time.ok()
+        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_else(|| nanos.to_string())
+}
+
+/// The nanoseconds since 1970 of a time in RFC 3339.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Source;
+    use crate::verdict::{Breach, Limit};
+
+    fn event(payload: usize) -> Event {
+        Event {
+            stream: "SHOP".into(),
+            sequence: 7,
+            subject: "order.created.c1".into(),
+            time: 1_700_000_000_000_000_000,
+            headers: Headers::from_pairs([("Kind", "x")]),
+            payload: vec![b'p'; payload].into(),
+            source: Source::Stream,
+        }
+    }
+
+    fn death() -> Death {
+        let mut failure = Failure::trap("line one\nline two");
+        failure.backtrace = vec!["credit::reserve at lib.rs:7".to_owned()];
+        failure.logs = (0..20).map(|n| format!("line {n}")).collect();
+        Death { failure: failure.into(), why: Why::Attempts, attempts: 5, times: vec![1_700_000_000_500] }
+    }
+
+    fn letter_of(event: &Event, death: &Death, max_size: usize) -> BatchMessage {
+        let key = Key::new("c 1");
+        let plugin = PluginId { digest: "sha256:00".into(), version: Some("1.2.3".into()) };
+        let origin = Origin { handler: "credit", plugin: Some(&plugin), key: &key };
+        dead_letter(&Names::new("shop"), event, origin, death, (max_size, Keep::Always))
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_payload_and_headers_and_says_what_happened() {
+        let letter = letter_of(&event(10), &death(), 1 << 20);
+        assert_eq!(letter.subject, "dead.shop.credit.order.created.c1");
+        assert_eq!((letter.payload.len(), letter.keep), (10, Keep::Always));
+        for (name, value) in [
+            ("Kind", "x"),
+            ("Heddle-Dead-Cause", "trap"),
+            ("Heddle-Dead-Message", "line one\\nline two"),
+            ("Heddle-Dead-Attempts", "5"),
+            ("Heddle-Dead-Failed-At", "2023-11-14T22:13:20.5Z"),
+            ("Heddle-Dead-Sequence", "7"),
+            ("Heddle-Dead-Time", "2023-11-14T22:13:20Z"),
+            ("Heddle-Dead-Key", "c 1"),
+            ("Heddle-Dead-Key-Token", "c=201"),
+            ("Heddle-Dead-Plugin-Version", "1.2.3"),
+            ("Heddle-Dead-Correlation", "SHOP/7"),
+            ("Heddle-Dead-Frame", "credit::reserve at lib.rs:7"),
+            ("Heddle-Dead-Log", "line 10"),
+        ] {
+            assert_eq!(letter.headers.get(name), Some(value), "{name}");
+        }
+        assert_eq!(letter.headers.iter().filter(|(name, _)| *name == dead::LOG).count(), MAX_LINES);
+    }
+
+    #[test]
+    fn a_breached_limit_is_named_with_its_value_and_what_was_used() {
+        let breach = Breach { limit: Limit::Memory, allowed: 64, used: Some(65) };
+        let death = Death { failure: Failure::limit(breach).into(), why: Why::Cause, ..death() };
+        let letter = letter_of(&event(1), &death, 1 << 20);
+        assert_eq!(
+            letter.headers.get("Heddle-Dead-Message"),
+            Some("memory: 65 bytes used, 64 bytes allowed")
+        );
+        assert_eq!(letter.headers.get("Heddle-Dead-Limit"), Some("memory"));
+        assert_eq!(letter.headers.get("Heddle-Dead-Limit-Used"), Some("65 bytes"));
+    }
+
+    #[test]
+    fn evidence_is_left_out_before_the_payload_is() {
+        let whole = letter_of(&event(10_000), &death(), 1 << 20);
+        let letter = letter_of(&event(10_000), &death(), whole.size() + 800);
+        assert_eq!(letter.payload.len(), 10_000);
+        assert_eq!(letter.headers.get("Heddle-Dead-Log"), None);
+        let letter = letter_of(&event(10_000), &death(), 10_500);
+        assert!(letter.payload.is_empty());
+        assert_eq!(letter.headers.get("Heddle-Dead-Payload-Left-Out"), Some("10000"));
+        assert_eq!(letter.headers.get("Kind"), Some("x"));
+    }
+
+    #[test]
+    fn headers_and_subjects_that_the_server_would_refuse_are_left_out_and_said_so() {
+        let event = Event {
+            subject: format!("order.{}", "x".repeat(2_000)).into(),
+            headers: Headers::from_pairs([("Big", "x".repeat(65_000))]),
+            payload: "p".into(),
+            ..event(0)
+        };
+        let letter = letter_of(&event, &death(), 1 << 20);
+        assert_eq!(letter.subject, "dead.shop.credit._unfit-subject");
+        assert_eq!(letter.headers.get("Heddle-Dead-Headers-Left-Out"), Some("1"));
+        assert_eq!(&letter.payload[..], b"p");
+        assert!(letter.headers.size() < 10_000);
+    }
+
+    #[test]
+    fn header_text_is_one_bounded_line() {
+        assert_eq!(header_text(" a\r\nb\u{1b}[1m ", 100), "a\\r\\nb\\u{1b}[1m");
+        assert!(header_text(&"ä".repeat(1000), 64).len() <= 64);
+    }
+
+    #[test]
+    fn times_read_back_as_they_were() {
+        let time = 1_700_000_000_123_456_789;
+        assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+}
