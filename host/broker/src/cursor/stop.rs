@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-
 use crate::connect::chain;
 
 /// Why reading stopped.
