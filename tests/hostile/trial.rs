@@ -155,21 +155,22 @@ async fn done(checker: &Checker, expected: impl Fn(&str) -> bool) {
 
 /// Each event is a dead letter as it was, once, and nothing that it published is there.
 async fn dead_letters(checker: &Checker, dead: Dead) {
-    let letters = checker.rows("dead.").await;
-    for letter in &letters {
-        assert!(letter.subject.starts_with("dead.t.bad.bad."), "{letter:?}");
-        let (cause, message) = (letter.header("Heddle-Dead-Cause"), letter.header("Heddle-Dead-Message"));
+    let dead_letters = checker.rows("dead.").await;
+    for dead_letter in &dead_letters {
+        assert!(dead_letter.subject.starts_with("dead.t.bad.bad."), "{dead_letter:?}");
+        let (cause, message) =
+            (dead_letter.header("Heddle-Dead-Cause"), dead_letter.header("Heddle-Dead-Message"));
         assert!(
             cause == dead.cause && message.contains(dead.message),
             "`{cause}: {message}` is not {dead:?}"
         );
-        assert_eq!(letter.header("Heddle-Dead-Attempts"), dead.attempts, "{letter:?}");
+        assert_eq!(dead_letter.header("Heddle-Dead-Attempts"), dead.attempts, "{dead_letter:?}");
         if let Some(limit) = dead.limit {
-            assert_eq!(letter.header("Heddle-Dead-Limit"), limit, "{letter:?}");
+            assert_eq!(dead_letter.header("Heddle-Dead-Limit"), limit, "{dead_letter:?}");
         }
     }
-    let sequence = |letter: &Row| letter.header("Heddle-Dead-Sequence").parse().unwrap_or(0);
-    let mut dead: Vec<(u64, &str)> = letters.iter().map(|row| (sequence(row), &*row.payload)).collect();
+    let sequence = |dead_letter: &Row| dead_letter.header("Heddle-Dead-Sequence").parse().unwrap_or(0);
+    let mut dead: Vec<(u64, &str)> = dead_letters.iter().map(|row| (sequence(row), &*row.payload)).collect();
     dead.sort_unstable();
     let events = checker.rows("bad.").await;
     let events: Vec<(u64, &str)> = events.iter().map(|row| (row.sequence, &*row.payload)).collect();

@@ -47,9 +47,9 @@ async fn contained(limits: &str, instructions: Value, cause: &str, message: &str
     checker.wait_for("out.>", 200).await;
     let healthy = began.elapsed();
     checker.wait_for("dead.t.bad.>", 8).await;
-    for letter in checker.rows("dead.").await {
-        assert_eq!(letter.header("Heddle-Dead-Cause"), cause, "{letter:?}");
-        assert!(letter.header("Heddle-Dead-Message").contains(message), "{letter:?}");
+    for dead_letter in checker.rows("dead.").await {
+        assert_eq!(dead_letter.header("Heddle-Dead-Cause"), cause, "{dead_letter:?}");
+        assert!(dead_letter.header("Heddle-Dead-Message").contains(message), "{dead_letter:?}");
     }
     assert_eq!(checker.faults().await, Vec::<String>::new());
     assert_eq!(checker.count("evil.>").await, Some(0), "effects of a failed event were stored");

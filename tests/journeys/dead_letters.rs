@@ -69,14 +69,14 @@ async fn dead_letters_are_listed_in_groups_and_shown_whole() {
     }
 
     let (_, text) = run(&app, &url, &["show", "--cause", "trap", "--json"]).await;
-    let letter: Value = serde_json::from_str(&text).unwrap();
-    assert!(letter["message"].as_str().unwrap().contains("out of thread"), "{text}");
-    assert!(letter["backtrace"].as_array().is_some_and(|frames| !frames.is_empty()), "{text}");
+    let dead_letter: Value = serde_json::from_str(&text).unwrap();
+    assert!(dead_letter["message"].as_str().unwrap().contains("out of thread"), "{text}");
+    assert!(dead_letter["backtrace"].as_array().is_some_and(|frames| !frames.is_empty()), "{text}");
     assert!(text.contains("abuse.rs:"), "no line of the source: {text}");
-    assert_eq!(letter["logs"][0], "about to fall");
-    assert_eq!(letter["attempts"], "1");
-    assert_eq!(letter["failed_at"].as_array().map(Vec::len), Some(1));
-    assert_eq!(letter["event"]["key"], "b");
+    assert_eq!(dead_letter["logs"][0], "about to fall");
+    assert_eq!(dead_letter["attempts"], "1");
+    assert_eq!(dead_letter["failed_at"].as_array().map(Vec::len), Some(1));
+    assert_eq!(dead_letter["event"]["key"], "b");
     let (_, text) = run(&app, &url, &["show", "--cause", "trap"]).await;
     assert!(text.contains("last lines\n  about to fall"), "{text}");
     assert_eq!(host.stop().await, 0);
@@ -211,15 +211,15 @@ async fn dead_letters_can_be_discarded_exported_and_imported() {
     checker.wait_for("dead.>", 2).await;
     let (_, exported) = run(&app, &url, &["export", "--all"]).await;
     assert_eq!(exported.lines().count(), 2, "{exported}");
-    std::fs::write(app.folder().join("letters.jsonl"), &exported).unwrap();
+    std::fs::write(app.folder().join("dead letters.jsonl"), &exported).unwrap();
     let (code, text) = run(&app, &url, &["discard", "--all"]).await;
     assert_eq!(code, 2, "a reason is needed: {text}");
     let (code, text) = run(&app, &url, &["discard", "--all", "--reason", "tests", "--yes"]).await;
     assert_eq!((code, text.trim()), (0, "2 dead letters discarded"));
     assert_eq!(checker.count("dead.>").await, Some(0));
-    let (code, text) = run(&app, &url, &["import", "letters.jsonl"]).await;
+    let (code, text) = run(&app, &url, &["import", "dead letters.jsonl"]).await;
     assert_eq!((code, text.trim()), (0, "2 dead letters imported, 0 there already"));
-    let (_, text) = run(&app, &url, &["import", "letters.jsonl"]).await;
+    let (_, text) = run(&app, &url, &["import", "dead letters.jsonl"]).await;
     assert_eq!(text.trim(), "0 dead letters imported, 2 there already");
     let (_, again) = run(&app, &url, &["export", "--all"]).await;
     let without_sequence = |text: &str| -> Vec<Value> {
@@ -276,9 +276,9 @@ async fn a_dead_letter_near_the_servers_largest_payload_loses_nothing_and_replay
     payload.push_str(&" ".repeat((1 << 20) - payload.len() - 100));
     let ack = jetstream.publish("in.a", payload.clone().into()).await.unwrap().await.unwrap();
     checker.wait_for("dead.>", 1).await;
-    let letter = &checker.rows("dead.").await[0];
-    assert_eq!(letter.header("Heddle-Dead-Payload-Left-Out"), payload.len().to_string());
-    assert_eq!(letter.header("Heddle-Dead-Sequence"), ack.sequence.to_string());
+    let dead_letter = &checker.rows("dead.").await[0];
+    assert_eq!(dead_letter.header("Heddle-Dead-Payload-Left-Out"), payload.len().to_string());
+    assert_eq!(dead_letter.header("Heddle-Dead-Sequence"), ack.sequence.to_string());
     assert_eq!(host.stop().await, 0);
     let app = well(app);
     let host = app.start(&url).await;

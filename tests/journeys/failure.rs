@@ -28,27 +28,27 @@ async fn an_event_that_keeps_failing_becomes_a_dead_letter_with_its_cause() {
     checker.wait_for("dead.>", 1).await;
     checker.wait_for("out.>", 1).await;
 
-    let letters = checker.rows("dead.").await;
-    let letter = &letters[0];
-    assert_eq!(letters.len(), 1);
-    assert_eq!(letter.subject, "dead.t.h.in.a");
-    assert_eq!(letter.payload, payload);
-    assert_eq!(letter.header("Kind"), "first");
-    assert_eq!(letter.header("Heddle-Dead-Cause"), "retry");
-    assert_eq!(letter.header("Heddle-Dead-Message"), "not today\\nnor tomorrow");
-    assert_eq!(letter.header("Heddle-Dead-Attempts"), "3");
-    assert_eq!(letter.header("Heddle-Dead-Handler"), "h");
-    assert_eq!(letter.header("Heddle-Dead-Stream"), "T");
-    assert_eq!(letter.header("Heddle-Dead-Sequence"), ack.sequence.to_string());
-    assert_eq!(letter.header("Heddle-Dead-Subject"), "in.a");
-    assert_eq!(letter.header("Heddle-Dead-Key"), "a");
-    assert!(letter.header("Heddle-Dead-Plugin").starts_with("sha256:"));
-    assert!(letter.header("Heddle-Dead-Time").ends_with('Z'));
+    let dead_letters = checker.rows("dead.").await;
+    let dead_letter = &dead_letters[0];
+    assert_eq!(dead_letters.len(), 1);
+    assert_eq!(dead_letter.subject, "dead.t.h.in.a");
+    assert_eq!(dead_letter.payload, payload);
+    assert_eq!(dead_letter.header("Kind"), "first");
+    assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "retry");
+    assert_eq!(dead_letter.header("Heddle-Dead-Message"), "not today\\nnor tomorrow");
+    assert_eq!(dead_letter.header("Heddle-Dead-Attempts"), "3");
+    assert_eq!(dead_letter.header("Heddle-Dead-Handler"), "h");
+    assert_eq!(dead_letter.header("Heddle-Dead-Stream"), "T");
+    assert_eq!(dead_letter.header("Heddle-Dead-Sequence"), ack.sequence.to_string());
+    assert_eq!(dead_letter.header("Heddle-Dead-Subject"), "in.a");
+    assert_eq!(dead_letter.header("Heddle-Dead-Key"), "a");
+    assert!(dead_letter.header("Heddle-Dead-Plugin").starts_with("sha256:"));
+    assert!(dead_letter.header("Heddle-Dead-Time").ends_with('Z'));
     // Its effects vanished, and the next event of the key came after it.
     let out = checker.rows("out.").await;
     assert_eq!(out.len(), 1);
     assert_eq!(out[0].cause(), next);
-    assert!(out[0].sequence > letter.sequence);
+    assert!(out[0].sequence > dead_letter.sequence);
     assert_eq!(host.stop().await, 0);
     assert_eq!(app.logs().matches("tried").count(), 3);
 }
@@ -80,9 +80,12 @@ async fn an_event_without_a_key_becomes_a_dead_letter() {
     headers.insert("Customer", "c1");
     jetstream.publish_with_headers("in.a", headers, empty.into()).await.unwrap().await.unwrap();
     checker.wait_for("dead.>", 1).await;
-    let letter = &checker.rows("dead.").await[0];
-    assert_eq!(letter.header("Heddle-Dead-Cause"), "key");
-    assert!(letter.header("Heddle-Dead-Message").contains("header `Customer` is missing"), "{letter:?}");
+    let dead_letter = &checker.rows("dead.").await[0];
+    assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "key");
+    assert!(
+        dead_letter.header("Heddle-Dead-Message").contains("header `Customer` is missing"),
+        "{dead_letter:?}"
+    );
     assert_eq!(host.stop().await, 0);
     assert_eq!(checker.count("dead.>").await, Some(1));
 }
@@ -166,8 +169,8 @@ async fn effects_that_the_server_refuses_for_good_become_a_dead_letter_and_hold_
     checker.wait_for("out.>", 300).await;
     checker.wait_for("dead.>", 3).await;
     assert_eq!(checker.count("out.big").await, Some(0));
-    for letter in checker.rows("dead.").await {
-        assert_eq!(letter.header("Heddle-Dead-Cause"), "refused", "{letter:?}");
+    for dead_letter in checker.rows("dead.").await {
+        assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "refused", "{dead_letter:?}");
     }
     // The state that the refused events had counted up is as if they had never run.
     let counts: Vec<String> = checker.rows("out.k1").await.into_iter().map(|row| row.payload).collect();
@@ -190,10 +193,10 @@ async fn an_event_whose_headers_fill_the_servers_limit_still_becomes_a_dead_lett
     checker.publish_count("b", &[]).await;
     checker.wait_for("dead.>", 1).await;
     checker.wait_for("out.b", 1).await;
-    let letter = &checker.rows("dead.").await[0];
-    assert_eq!(letter.payload, payload);
-    assert_eq!(letter.header("Heddle-Dead-Cause"), "reject");
-    assert_eq!(letter.header("Heddle-Dead-Headers-Left-Out"), "1");
+    let dead_letter = &checker.rows("dead.").await[0];
+    assert_eq!(dead_letter.payload, payload);
+    assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "reject");
+    assert_eq!(dead_letter.header("Heddle-Dead-Headers-Left-Out"), "1");
     assert_eq!(host.stop().await, 0);
 }
 
@@ -205,10 +208,10 @@ async fn an_event_that_is_put_off_for_ever_ends_with_max_elapsed() {
     let checker = Checker::new(server.jetstream().await, "T");
     checker.publish("in.a", json!([{"defer": {"delay_ms": 300, "reason": "not yet"}}])).await;
     checker.wait_for("dead.>", 1).await;
-    let letter = &checker.rows("dead.").await[0];
-    assert_eq!(letter.header("Heddle-Dead-Cause"), "defer");
-    assert_eq!(letter.header("Heddle-Dead-Message"), "not yet (`max-elapsed` is used up)");
-    assert_eq!(letter.header("Heddle-Dead-Attempts"), "1", "a deferral counted as an attempt");
+    let dead_letter = &checker.rows("dead.").await[0];
+    assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "defer");
+    assert_eq!(dead_letter.header("Heddle-Dead-Message"), "not yet (`max-elapsed` is used up)");
+    assert_eq!(dead_letter.header("Heddle-Dead-Attempts"), "1", "a deferral counted as an attempt");
     assert_eq!(host.stop().await, 0);
 }
 
@@ -229,9 +232,9 @@ async fn each_cause_is_answered_as_the_file_says() {
     ] {
         checker.publish(&format!("in.{key}"), json!([instruction])).await;
         checker.wait_for(&format!("dead.t.h.in.{key}"), 1).await;
-        let letter = &checker.rows(&format!("dead.t.h.in.{key}")).await[0];
-        let found = (letter.header("Heddle-Dead-Cause"), letter.header("Heddle-Dead-Attempts"));
-        assert_eq!(found, (cause, attempts), "{key}: {letter:?}");
+        let dead_letter = &checker.rows(&format!("dead.t.h.in.{key}")).await[0];
+        let found = (dead_letter.header("Heddle-Dead-Cause"), dead_letter.header("Heddle-Dead-Attempts"));
+        assert_eq!(found, (cause, attempts), "{key}: {dead_letter:?}");
     }
     heddle_tests::wait_for("the breaches are counted", || async {
         let status = app.output(&["status", "--json", "--url", &server.url()]).await;

@@ -22,22 +22,22 @@ async fn shown(app: &App, url: &str, sequence: u64) -> Value {
 }
 
 /// The only dead letter under a filter.
-async fn only_letter(checker: &Checker, filter: &str) -> u64 {
+async fn only_dead_letter(checker: &Checker, filter: &str) -> u64 {
     checker.wait_for(filter, 1).await;
-    let letters = checker.rows_under(filter).await;
-    assert_eq!(letters.len(), 1);
-    letters.first().map(|row| row.sequence).expect("there is one")
+    let dead_letters = checker.rows_under(filter).await;
+    assert_eq!(dead_letters.len(), 1);
+    dead_letters.first().map(|row| row.sequence).expect("there is one")
 }
 
 /// Replays a dead letter that fails again: it is replaced by another one.
-async fn fails_again(app: &App, url: &str, checker: &Checker, letter: u64) -> u64 {
-    let (code, text) = dead_letters(app, url, &["replay", &letter.to_string()]).await;
+async fn fails_again(app: &App, url: &str, checker: &Checker, dead_letter: u64) -> u64 {
+    let (code, text) = dead_letters(app, url, &["replay", &dead_letter.to_string()]).await;
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("1 dead again"), "{text}");
     let filter = "dead.>";
     wait_for("it is replaced", || async { (checker.count(filter).await? == 1).then_some(()) }).await;
-    let again = only_letter(checker, filter).await;
-    assert!(again > letter);
+    let again = only_dead_letter(checker, filter).await;
+    assert!(again > dead_letter);
     again
 }
 
@@ -49,15 +49,15 @@ async fn an_event_that_names_another_handler_is_a_dead_letter_of_the_one_that_fa
     let checker = Checker::new(server.jetstream().await, "T");
     let mut wire = Wire::connect(&server).await;
     wire.publish_one(RawMessage::with_lines(b"in.a", b"Heddle-Dead-Handler: other", &reject())).await;
-    let letter = only_letter(&checker, "dead.>").await;
+    let dead_letter = only_dead_letter(&checker, "dead.>").await;
     let (_, text) = dead_letters(&app, &url, &["list", "--each", "--json", "--handler", "h"]).await;
     let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
     assert_eq!((lines.len(), &lines[0]["handler"]), (1, &json!("h")));
     assert_eq!(
-        shown(&app, &url, letter).await["event"]["headers"],
+        shown(&app, &url, dead_letter).await["event"]["headers"],
         json!([["Heddle-Dead-Handler", "other"]])
     );
-    let again = fails_again(&app, &url, &checker, letter).await;
+    let again = fails_again(&app, &url, &checker, dead_letter).await;
     let shown = shown(&app, &url, again).await;
     assert_eq!(shown["handler"], "h");
     assert_eq!(shown["event"]["headers"], json!([["Heddle-Dead-Handler", "other"]]));
@@ -78,8 +78,8 @@ async fn an_event_that_names_another_event_is_replayed_itself() {
         "Heddle-Dead-Stream: T\r\nHeddle-Dead-Sequence: {first}\r\nHeddle-Dead-Headers-Left-Out: 1\r\nHeddle-Dead-Payload-Left-Out: 1"
     );
     let forged = wire.publish_one(RawMessage::with_lines(b"in.a", lines.as_bytes(), &reject())).await;
-    let letter = only_letter(&checker, "dead.>").await;
-    let again = fails_again(&app, &url, &checker, letter).await;
+    let dead_letter = only_dead_letter(&checker, "dead.>").await;
+    let again = fails_again(&app, &url, &checker, dead_letter).await;
     assert_eq!(shown(&app, &url, again).await["event"]["id"], format!("T/{forged}"));
     assert_eq!(checker.count("out.first").await, Some(1));
     assert_eq!(host.stop().await, 0);
@@ -121,8 +121,9 @@ async fn an_event_that_is_held_back_runs_itself_whatever_it_says_of_another() {
         json!([held("Payload-Left-Out", "1"), held("Sequence", &first.to_string()), held("Stream", "T")]);
     assert_eq!((headers(0), headers(1)), (expected, json!([["My Header", "1"]])));
     wait_for("the unreadable one is a dead letter", || async {
-        let letters = checker.rows_under("dead.>").await;
-        let found = letters.iter().find(|row| row.header("Heddle-Dead-Sequence") == unreadable.to_string());
+        let dead_letters = checker.rows_under("dead.>").await;
+        let found =
+            dead_letters.iter().find(|row| row.header("Heddle-Dead-Sequence") == unreadable.to_string());
         found.map(|row| assert_eq!(row.header("Heddle-Dead-Cause"), "unreadable"))
     })
     .await;
@@ -146,10 +147,10 @@ async fn dead_letters_of_another_application_are_events_like_others() {
         (Checker::new(server.jetstream().await, "T"), Checker::new(server.jetstream().await, "U"));
     let mut wire = Wire::connect(&server).await;
     let event = wire.publish_one(RawMessage::with_lines(b"in.a", b"Kind: x", &reject())).await;
-    let first = only_letter(&ours, "dead.t.>").await;
-    let letter = only_letter(&theirs, "dead.u.>").await;
-    says_its_own(&shown(&alarm, &url, letter).await, first, event);
-    let again = fails_again(&alarm, &url, &theirs, letter).await;
+    let first = only_dead_letter(&ours, "dead.t.>").await;
+    let dead_letter = only_dead_letter(&theirs, "dead.u.>").await;
+    says_its_own(&shown(&alarm, &url, dead_letter).await, first, event);
+    let again = fails_again(&alarm, &url, &theirs, dead_letter).await;
     says_its_own(&shown(&alarm, &url, again).await, first, event);
     assert_eq!((watching.stop().await, host.stop().await), (0, 0));
 }

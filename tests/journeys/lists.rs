@@ -202,13 +202,14 @@ async fn what_is_stored_for_a_time_is_removed_whenever_the_host_is_killed() {
         ("gate-opened", 3),
         ("before-removal", 9),
     ];
-    let letters: Vec<String> =
+    let dead_letters: Vec<String> =
         checker.rows("dead.").await.iter().map(|row| row.sequence.to_string()).collect();
-    for ((failpoint, times), letters) in deaths.into_iter().zip(letters.chunks(HELD / deaths.len())) {
+    for ((failpoint, times), dead_letters) in deaths.into_iter().zip(dead_letters.chunks(HELD / deaths.len()))
+    {
         let mut host = app.doomed(&url, failpoint, times);
         host.wait_for_line(" running").await;
         let mut replay = vec!["dead-letters", "replay", "--no-wait", "--url", &url];
-        replay.extend(letters.iter().map(String::as_str));
+        replay.extend(dead_letters.iter().map(String::as_str));
         let replayed = app.output(&replay).await;
         assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
         host.killed().await;

@@ -76,9 +76,9 @@ async fn an_event_that_publishes_where_that_is_denied_is_refused_and_all_others_
     }
     checker.wait_for("out.g", 1).await;
     let output = app.output(&["dl", "list", "--each", "--json", "--url", &server.url()]).await;
-    let letters: Vec<Value> = serde_json::from_slice(&output.stdout).expect("dead letters are JSON");
-    assert!(letters.iter().all(|letter| letter["cause"] == "refused"), "{letters:?}");
-    let message = letters[0]["message"].as_str().unwrap_or_default();
+    let dead_letters: Vec<Value> = serde_json::from_slice(&output.stdout).expect("dead letters are JSON");
+    assert!(dead_letters.iter().all(|dead_letter| dead_letter["cause"] == "refused"), "{dead_letters:?}");
+    let message = dead_letters[0]["message"].as_str().unwrap_or_default();
     assert!(message.contains("`out.secret.") && message.contains("grant"), "{message}");
     // Once the server has said what it permits, nothing that is denied is sent, and nothing is read again for it.
     let resets = host.log().matches("effects that the server refuses").count();

@@ -106,12 +106,12 @@ async fn what_no_handler_can_be_given_is_a_dead_letter_of_its_own_with_its_bytes
     for (number, message) in bad.iter().enumerate() {
         let sequence = wire.publish_one(message.clone()).await;
         checker.wait_for("dead.>", number + 1).await;
-        let letter = checker.rows_under("dead.>").await.pop().unwrap();
-        assert_eq!(letter.header("Heddle-Dead-Cause"), "unreadable");
-        assert_eq!(letter.header("Heddle-Dead-Handler"), "h");
-        assert_eq!(letter.header("Heddle-Dead-Sequence"), sequence.to_string());
-        assert_eq!(letter.payload.as_bytes(), done("out.never"));
-        let kept = letter.header("Heddle-Original-Headers");
+        let dead_letter = checker.rows_under("dead.>").await.pop().unwrap();
+        assert_eq!(dead_letter.header("Heddle-Dead-Cause"), "unreadable");
+        assert_eq!(dead_letter.header("Heddle-Dead-Handler"), "h");
+        assert_eq!(dead_letter.header("Heddle-Dead-Sequence"), sequence.to_string());
+        assert_eq!(dead_letter.payload.as_bytes(), done("out.never"));
+        let kept = dead_letter.header("Heddle-Original-Headers");
         assert_eq!(STANDARD.decode(kept).unwrap(), message.block);
         both_go_on(&checker, number).await;
     }
@@ -267,8 +267,10 @@ async fn random_bytes_among_good_events_harm_none_of_them() {
     assert_eq!(checker.faults_among(&good).await, Vec::<String>::new());
     let ends = || async {
         let mut ends: Vec<u64> = checker.rows_under("out.bad").await.iter().map(|row| row.cause()).collect();
-        let letters = checker.rows_under("dead.>").await;
-        ends.extend(letters.iter().map(|row| row.header("Heddle-Dead-Sequence").parse::<u64>().unwrap()));
+        let dead_letters = checker.rows_under("dead.>").await;
+        ends.extend(
+            dead_letters.iter().map(|row| row.header("Heddle-Dead-Sequence").parse::<u64>().unwrap()),
+        );
         ends.sort_unstable();
         ends
     };

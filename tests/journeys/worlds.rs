@@ -103,8 +103,8 @@ async fn what_a_wasmcloud_handler_fails_is_tried_again_unless_it_was_refused() {
     }
     checker.wait_for("dead.>", 3).await;
     assert_eq!(host.stop().await, 0);
-    let letters = checker.rows("dead.").await;
-    let mut causes: Vec<(&str, &str, &str)> = letters
+    let dead_letters = checker.rows("dead.").await;
+    let mut causes: Vec<(&str, &str, &str)> = dead_letters
         .iter()
         .map(|row| {
             let header = |name| row.header(name);

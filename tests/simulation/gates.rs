@@ -222,9 +222,10 @@ impl Model {
                 format!("{key} of handler {handler} is held: {:?}", lane.stored)
             })?;
         }
-        for letter in server.letters() {
-            let handler = self.scene.handlers.iter().position(|handler| handler.name == letter.handler());
-            let id = handler.zip(letter.place().map(|(_, event)| event));
+        for dead_letter in server.dead_letters() {
+            let handler =
+                self.scene.handlers.iter().position(|handler| handler.name == dead_letter.handler());
+            let id = handler.zip(dead_letter.place().map(|(_, event)| event));
             let lane = id.and_then(|id| self.lanes.get(&(id.0, self.tasks.get(&id)?.key.clone())));
             let is_dead = lane.zip(id).is_some_and(|(lane, (_, event))| lane.stored.is_dead(event));
             ensure(is_dead, Promise::Replay, || format!("{id:?} is over and still a dead letter"))?;

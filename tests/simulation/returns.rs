@@ -91,14 +91,15 @@ impl World {
             let index = choose(&mut self.random, subjects.len());
             return index.and_then(|index| subjects.get(index)).map_or(Ok(()), |it| self.release(it));
         }
-        let letters: Vec<u64> = self.server.letters().map(|letter| letter.sequence).collect();
-        let Some(index) = choose(&mut self.random, letters.len()) else { return Ok(()) };
-        self.replay(letters.get(index).copied().unwrap_or_default(), releases)
+        let dead_letters: Vec<u64> =
+            self.server.dead_letters().map(|dead_letter| dead_letter.sequence).collect();
+        let Some(index) = choose(&mut self.random, dead_letters.len()) else { return Ok(()) };
+        self.replay(dead_letters.get(index).copied().unwrap_or_default(), releases)
     }
 
     /// Asks for a dead letter; only one that closed a gate can be released.
-    fn replay(&mut self, letter: u64, releases: bool) -> Checked {
-        let Some(known) = self.server.letter(letter) else { return Ok(()) };
+    fn replay(&mut self, dead_letter: u64, releases: bool) -> Checked {
+        let Some(known) = self.server.dead_letter(dead_letter) else { return Ok(()) };
         let (name, times) = (known.handler().to_owned(), known.replays() + 1);
         let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
         let Some((handler, (_, event))) = handler.zip(known.place()) else { return Ok(()) };
@@ -108,7 +109,7 @@ impl World {
                 self.host.origins.names.parse_gate(subject).is_some_and(|(_, other, _)| *other == name);
             of_handler && gate.phase == Phase::Closed && gate.event == id
         });
-        let wish = Wish::Letter { letter, release: releases && holds };
+        let wish = Wish::DeadLetter { dead_letter, release: releases && holds };
         match self.server.request(Request { handler: name, wish }) {
             Some(request) => self.model.requested((handler, event), request, times, event),
             None => Ok(()),
@@ -138,13 +139,13 @@ impl World {
         let closed: Vec<_> = closed.map(|(subject, gate)| (subject.to_owned(), gate.clone())).collect();
         for (subject, gate) in closed {
             let name = self.host.origins.names.parse_gate(&subject).map_or("", |(_, name, _)| name);
-            let closes = |letter: &&heddle_values::letter::Letter| {
-                letter.handler() == name && letter.event_id() == gate.event
+            let closes = |dead_letter: &&heddle_values::dead_letter::DeadLetter| {
+                dead_letter.handler() == name && dead_letter.event_id() == gate.event
             };
-            match self.server.letters().filter(closes).last().map(|letter| letter.sequence) {
-                Some(letter) => {
+            match self.server.dead_letters().filter(closes).last().map(|dead_letter| dead_letter.sequence) {
+                Some(dead_letter) => {
                     let releases = self.random.random_range(0..6) == 0;
-                    self.replay(letter, releases)?;
+                    self.replay(dead_letter, releases)?;
                 }
                 None => self.release(&subject)?,
             }
@@ -231,14 +232,14 @@ impl World {
             return true;
         }
         let Some(index) = choose(&mut self.random, self.host.returns.removals.len()) else { return false };
-        let letter_first = !self.is(Sabotage::RemovesRequestsFirst);
+        let dead_letter_first = !self.is(Sabotage::RemovesRequestsFirst);
         let Some(removal) = self.host.returns.removals.get_mut(index) else { return false };
-        let Replay { request, letter, .. } = removal.replay;
-        if removal.begun == letter_first {
+        let Replay { request, dead_letter, .. } = removal.replay;
+        if removal.begun == dead_letter_first {
             self.server.requests.remove(&request);
             self.model.removed(request);
         } else {
-            self.server.remove_letter(letter);
+            self.server.remove_dead_letter(dead_letter);
         }
         if !std::mem::replace(&mut removal.begun, true) {
             return true;
@@ -258,11 +259,13 @@ impl Host {
         let handler = self.plan.handlers.iter().position(|(name, _)| **name == *request.handler)?;
         Some(match &request.wish {
             Wish::Key { token } => {
-                let replay = Replay { request: sequence, letter: 0, times: 0, release: true };
+                let replay = Replay { request: sequence, dead_letter: 0, times: 0, release: true };
                 Returned::Release { handler, token: token.clone(), replay }
             }
-            Wish::Letter { letter, release } => {
-                let event = server.letter(*letter).and_then(|letter| letter.sent_again(sequence, *release));
+            Wish::DeadLetter { dead_letter, release } => {
+                let event = server
+                    .dead_letter(*dead_letter)
+                    .and_then(|dead_letter| dead_letter.sent_again(sequence, *release));
                 event.map_or(Returned::Gone { request: sequence }, |event| Returned::Event { handler, event })
             }
         })

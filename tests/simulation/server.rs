@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use heddle_values::batch::{BatchMessage, MAX_MESSAGES};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, Headers, Source};
 use heddle_values::gate::{Gate, taken_back};
-use heddle_values::letter::Letter;
 use heddle_values::names::{STATE_CLEARED, dead, held};
 
 use crate::scene::STREAM;
@@ -28,7 +28,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// The dead letter at a sequence is to be sent again; or, without being run, to hold its key no longer.
-    Letter { letter: u64, release: bool },
+    DeadLetter { dead_letter: u64, release: bool },
     /// The key of a token is to be released.
     Key { token: String },
 }
@@ -48,7 +48,7 @@ pub(crate) struct Server {
     /// Sequence and payload of what is rolled up, by subject.
     rolled_up: HashMap<String, (u64, Bytes)>,
     states: HashMap<String, Option<Bytes>>,
-    letters: BTreeMap<u64, Letter>,
+    dead_letters: BTreeMap<u64, DeadLetter>,
     /// What is set aside, by subject and sequence.
     aside: HashMap<String, BTreeMap<u64, (Headers, Bytes)>>,
     /// The last message of each gate.
@@ -105,17 +105,17 @@ impl Server {
     }
 
     /// All dead letters.
-    pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
-        self.letters.values()
+    pub(crate) fn dead_letters(&self) -> impl Iterator<Item = &DeadLetter> {
+        self.dead_letters.values()
     }
 
     /// The dead letter at a sequence, if it is still there.
-    pub(crate) fn letter(&self, sequence: u64) -> Option<&Letter> {
-        self.letters.get(&sequence)
+    pub(crate) fn dead_letter(&self, sequence: u64) -> Option<&DeadLetter> {
+        self.dead_letters.get(&sequence)
     }
 
-    pub(crate) fn remove_letter(&mut self, sequence: u64) {
-        self.letters.remove(&sequence);
+    pub(crate) fn remove_dead_letter(&mut self, sequence: u64) {
+        self.dead_letters.remove(&sequence);
     }
 
     /// All gates that are or were.
@@ -150,7 +150,7 @@ impl Server {
     /// Stores a request, unless there is one for the same. Its sequence.
     pub(crate) fn request(&mut self, request: Request) -> Option<u64> {
         let target = |request: &Request| match &request.wish {
-            Wish::Letter { letter, .. } => letter.to_string(),
+            Wish::DeadLetter { dead_letter, .. } => dead_letter.to_string(),
             Wish::Key { token } => format!("{}.{token}", request.handler),
         };
         if self.requests.values().any(|other| target(other) == target(&request)) {
@@ -199,7 +199,8 @@ impl Server {
         if let Some(gate) = message.subject.contains(".gate.").then(|| Gate::decode(&payload)).flatten() {
             self.gates.insert(message.subject.clone(), gate);
         } else if headers.get(dead::CAUSE_CLASS).is_some() {
-            self.letters.insert(self.next, Letter { sequence: self.next, stored: 0, headers, payload });
+            self.dead_letters
+                .insert(self.next, DeadLetter { sequence: self.next, stored: 0, headers, payload });
         } else if message.subject.contains(".held.") {
             let of_subject = self.aside.entry(message.subject.clone()).or_default();
             of_subject.insert(self.next, (headers, payload));

@@ -290,7 +290,7 @@ pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u
 
 /// Removes requests that are done, each after its dead letter.
 pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
-    let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.letter, replay.request)).collect();
+    let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.dead_letter, replay.request)).collect();
     post.remove(&messages).await;
     let requests = done.into_iter().map(|(place, replay)| (place, replay.request)).collect();
     Done::Removed { generation, requests }

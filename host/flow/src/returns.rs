@@ -13,9 +13,9 @@ use super::failpoint;
 use super::jobs::persist;
 use super::shards::HandlerIx;
 use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, Headers, REPLAYED, Replay, SET_ASIDE, Source};
 use heddle_values::gate::taken_back;
-use heddle_values::letter::Letter;
 use heddle_values::names::{self, Names};
 
 /// Dead letters that are read at once.
@@ -119,13 +119,13 @@ impl Post {
         };
         let release = headers.get(names::replay::RELEASE).is_some();
         if let Some(token) = headers.get(names::replay::KEY_TOKEN) {
-            let replay = Replay { request, letter: 0, times: 0, release: true };
+            let replay = Replay { request, dead_letter: 0, times: 0, release: true };
             return Some(Returned::Release { handler, token: token.to_owned(), replay });
         }
-        let letter = what.parse().ok();
+        let dead_letter = what.parse().ok();
         let edited = headers.get(names::replay::EDITED).map(|_| payload);
-        let event = match letter {
-            Some(letter) => self.event(letter, name, request, release, edited).await,
+        let event = match dead_letter {
+            Some(dead_letter) => self.event(dead_letter, name, request, release, edited).await,
             None => None,
         };
         Some(event.map_or(Returned::Gone { request }, |event| Returned::Event { handler, event }))
@@ -134,20 +134,20 @@ impl Post {
     /// The event of a dead letter, as a request sends it again.
     async fn event(
         &self,
-        letter: u64,
+        dead_letter: u64,
         handler: &str,
         request: u64,
         release: bool,
         edited: Option<bytes::Bytes>,
     ) -> Option<Event> {
-        let stored = persist("dead letter", || self.broker.at(&self.stream, letter)).await?;
-        let letter = Letter::from(stored);
-        if letter.handler() != handler {
+        let stored = persist("dead letter", || self.broker.at(&self.stream, dead_letter)).await?;
+        let dead_letter = DeadLetter::from(stored);
+        if dead_letter.handler() != handler {
             return None;
         }
-        let mut event = letter.sent_again(request, release)?;
-        if letter.is_partial() && !release {
-            let (stream, sequence) = letter.place()?;
+        let mut event = dead_letter.sent_again(request, release)?;
+        if dead_letter.is_partial() && !release {
+            let (stream, sequence) = dead_letter.place()?;
             let Some(whole) = persist("event", || self.broker.at(stream, sequence)).await else {
                 tracing::error!(
                     event.id = event.id(),
@@ -235,10 +235,10 @@ impl Post {
 
     /// Removes requests that are done, each after its dead letter (0: it has none).
     pub(super) async fn remove(&self, done: &[(u64, u64)]) {
-        let remove = |&(letter, request): &(u64, u64)| async move {
+        let remove = |&(dead_letter, request): &(u64, u64)| async move {
             failpoint::hit(failpoint::BEFORE_REMOVAL);
-            if letter > 0 {
-                persist("dead letter", || self.broker.delete(&self.stream, letter)).await;
+            if dead_letter > 0 {
+                persist("dead letter", || self.broker.delete(&self.stream, dead_letter)).await;
             }
             failpoint::hit(failpoint::BETWEEN_REMOVALS);
             persist("request", || self.broker.delete(&self.stream, request)).await;

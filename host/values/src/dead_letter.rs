@@ -1,6 +1,10 @@
 //! Dead letters: events that will not be tried again, with the cause.
 
+mod read;
+
 use bytes::Bytes;
+
+pub use read::DeadLetter;
 
 use super::attempt::Why;
 use super::batch::{BatchMessage, Keep};
@@ -74,21 +78,21 @@ pub fn dead_letter(
     death: &Death,
     (max_size, keep): (usize, Keep),
 ) -> BatchMessage {
-    let mut letter = BatchMessage {
+    let mut dead_letter = BatchMessage {
         subject: names.dead_letter(origin.handler, short(&event.subject)),
         keep,
         ..BatchMessage::default()
     };
     for share in SHARES {
-        letter.headers = headers(event, origin, death, share);
-        letter.payload = if share.payload { event.payload.clone() } else { Bytes::new() };
-        let fits = letter.headers.size() + HEADER_RESERVE / 4 <= MAX_HEADER_BYTES
-            && letter.size() + HEADER_RESERVE / 4 <= max_size;
+        dead_letter.headers = headers(event, origin, death, share);
+        dead_letter.payload = if share.payload { event.payload.clone() } else { Bytes::new() };
+        let fits = dead_letter.headers.size() + HEADER_RESERVE / 4 <= MAX_HEADER_BYTES
+            && dead_letter.size() + HEADER_RESERVE / 4 <= max_size;
         if fits {
             break;
         }
     }
-    letter
+    dead_letter
 }
 
 fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> Headers {
@@ -213,7 +217,7 @@ mod tests {
         Death { failure: failure.into(), why: Why::Attempts, attempts: 5, times: vec![1_700_000_000_500] }
     }
 
-    fn letter_of(event: &Event, death: &Death, max_size: usize) -> BatchMessage {
+    fn dead_letter_of(event: &Event, death: &Death, max_size: usize) -> BatchMessage {
         let key = Key::new("c 1");
         let plugin = PluginId { digest: "sha256:00".into(), version: Some("1.2.3".into()) };
         let origin = Origin { handler: "credit", plugin: Some(&plugin), key: &key };
@@ -222,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_dead_letter_keeps_payload_and_headers_and_says_what_happened() {
-        let letter = letter_of(&event(10), &death(), 1 << 20);
-        assert_eq!(letter.subject, "dead.shop.credit.order.created.c1");
-        assert_eq!((letter.payload.len(), letter.keep), (10, Keep::Always));
+        let dead_letter = dead_letter_of(&event(10), &death(), 1 << 20);
+        assert_eq!(dead_letter.subject, "dead.shop.credit.order.created.c1");
+        assert_eq!((dead_letter.payload.len(), dead_letter.keep), (10, Keep::Always));
         for (name, value) in [
             ("Kind", "x"),
             ("Heddle-Dead-Cause", "trap"),
@@ -240,34 +244,34 @@ mod tests {
             ("Heddle-Dead-Frame", "credit::reserve at lib.rs:7"),
             ("Heddle-Dead-Log", "line 10"),
         ] {
-            assert_eq!(letter.headers.get(name), Some(value), "{name}");
+            assert_eq!(dead_letter.headers.get(name), Some(value), "{name}");
         }
-        assert_eq!(letter.headers.iter().filter(|(name, _)| *name == dead::LOG).count(), MAX_LINES);
+        assert_eq!(dead_letter.headers.iter().filter(|(name, _)| *name == dead::LOG).count(), MAX_LINES);
     }
 
     #[test]
     fn a_breached_limit_is_named_with_its_value_and_what_was_used() {
         let breach = Breach { limit: Limit::Memory, allowed: 64, used: Some(65) };
         let death = Death { failure: Failure::limit(breach).into(), why: Why::Cause, ..death() };
-        let letter = letter_of(&event(1), &death, 1 << 20);
+        let dead_letter = dead_letter_of(&event(1), &death, 1 << 20);
         assert_eq!(
-            letter.headers.get("Heddle-Dead-Message"),
+            dead_letter.headers.get("Heddle-Dead-Message"),
             Some("memory: 65 bytes used, 64 bytes allowed")
         );
-        assert_eq!(letter.headers.get("Heddle-Dead-Limit"), Some("memory"));
-        assert_eq!(letter.headers.get("Heddle-Dead-Limit-Used"), Some("65 bytes"));
+        assert_eq!(dead_letter.headers.get("Heddle-Dead-Limit"), Some("memory"));
+        assert_eq!(dead_letter.headers.get("Heddle-Dead-Limit-Used"), Some("65 bytes"));
     }
 
     #[test]
     fn evidence_is_left_out_before_the_payload_is() {
-        let whole = letter_of(&event(10_000), &death(), 1 << 20);
-        let letter = letter_of(&event(10_000), &death(), whole.size() + 800);
-        assert_eq!(letter.payload.len(), 10_000);
-        assert_eq!(letter.headers.get("Heddle-Dead-Log"), None);
-        let letter = letter_of(&event(10_000), &death(), 10_500);
-        assert!(letter.payload.is_empty());
-        assert_eq!(letter.headers.get("Heddle-Dead-Payload-Left-Out"), Some("10000"));
-        assert_eq!(letter.headers.get("Kind"), Some("x"));
+        let whole = dead_letter_of(&event(10_000), &death(), 1 << 20);
+        let dead_letter = dead_letter_of(&event(10_000), &death(), whole.size() + 800);
+        assert_eq!(dead_letter.payload.len(), 10_000);
+        assert_eq!(dead_letter.headers.get("Heddle-Dead-Log"), None);
+        let dead_letter = dead_letter_of(&event(10_000), &death(), 10_500);
+        assert!(dead_letter.payload.is_empty());
+        assert_eq!(dead_letter.headers.get("Heddle-Dead-Payload-Left-Out"), Some("10000"));
+        assert_eq!(dead_letter.headers.get("Kind"), Some("x"));
     }
 
     #[test]
@@ -278,11 +282,11 @@ mod tests {
             payload: "p".into(),
             ..event(0)
         };
-        let letter = letter_of(&event, &death(), 1 << 20);
-        assert_eq!(letter.subject, "dead.shop.credit._unfit-subject");
-        assert_eq!(letter.headers.get("Heddle-Dead-Headers-Left-Out"), Some("1"));
-        assert_eq!(&letter.payload[..], b"p");
-        assert!(letter.headers.size() < 10_000);
+        let dead_letter = dead_letter_of(&event, &death(), 1 << 20);
+        assert_eq!(dead_letter.subject, "dead.shop.credit._unfit-subject");
+        assert_eq!(dead_letter.headers.get("Heddle-Dead-Headers-Left-Out"), Some("1"));
+        assert_eq!(&dead_letter.payload[..], b"p");
+        assert!(dead_letter.headers.size() < 10_000);
     }
 
     #[test]

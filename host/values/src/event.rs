@@ -120,7 +120,7 @@ pub struct Replay {
     /// The request's own sequence.
     pub request: u64,
     /// The dead letter's; 0: there is none, only a key to be released.
-    pub letter: u64,
+    pub dead_letter: u64,
     /// How often the event was sent again, this time included.
     pub times: u32,
     /// The event is not run: its key is released.

@@ -26,7 +26,6 @@ pub mod dead_letter;
 pub mod derivation;
 pub mod gate;
 pub mod header_block;
-pub mod letter;
 pub mod mark;
 pub mod member;
 pub mod order;

@@ -50,7 +50,7 @@ struct Options {
     #[arg(long)]
     quick: bool,
     /// Only these groups (job, disk, payload, keys, handlers, overwrite, backlog, latency, parts, failure), parts of
-    /// `failure` (storm, letters, stuck) or variants of the groups ("heddle reuse")
+    /// `failure` (storm, dead letters, stuck) or variants of the groups ("heddle reuse")
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// How often each variant runs, in every group [default: as many as the group needs]

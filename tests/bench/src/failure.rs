@@ -4,7 +4,7 @@
 //! the handler's settings, so that a clean run and one with failures read the same events.
 
 mod app;
-mod letters;
+mod dead_letters;
 mod memory;
 mod storm;
 
@@ -17,7 +17,7 @@ use crate::rig::Rig;
 use crate::workload::Store;
 
 /// What can be measured alone.
-pub const PARTS: [&str; 3] = ["storm", "letters", "stuck"];
+pub const PARTS: [&str; 3] = ["storm", "dead_letters", "stuck"];
 
 /// Something that was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -71,8 +71,8 @@ pub async fn measure(
     if wanted("storm") {
         figures.extend(storm::measure(&mut Rig::start(store).await?, size, say).await?);
     }
-    if wanted("letters") {
-        figures.extend(letters::measure(&mut Rig::start(store).await?, size, say).await?);
+    if wanted("dead_letters") {
+        figures.extend(dead_letters::measure(&mut Rig::start(store).await?, size, say).await?);
     }
     if wanted("stuck") {
         figures.extend(memory::measure(store, size, say).await?);

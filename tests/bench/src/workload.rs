@@ -79,12 +79,12 @@ impl Workload {
         // Not one byte repeated, in case something compresses.
         let noise = (0_u32..).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]);
         let mut payload: Vec<u8> = noise.take(self.payload.max(MIN_PAYLOAD)).collect();
-        let (letter, rounds) = match job {
+        let (dead_letter, rounds) = match job {
             Job::Echo => (b'e', 0),
             Job::Read => (b'r', 0),
             Job::Work(rounds) => (b'w', rounds),
         };
-        let bytes = [0; JOB_AT].into_iter().chain([letter]).chain(rounds.to_le_bytes());
+        let bytes = [0; JOB_AT].into_iter().chain([dead_letter]).chain(rounds.to_le_bytes());
         payload.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = byte);
         payload
     }

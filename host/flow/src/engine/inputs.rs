@@ -336,7 +336,7 @@ impl Engine {
     }
 
     /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead
-    /// letter without running: what its lane did after it was built on effects that cannot be stored.
+    /// dead letter without running: what its lane did after it was built on effects that cannot be stored.
     fn reset(&mut self, at_fault: &Unit, reason: &str) {
         let event = &at_fault.settled.event;
         tracing::error!(event.id = event.id(), reason, "event has effects that the server refuses");

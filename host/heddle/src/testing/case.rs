@@ -106,7 +106,7 @@ pub struct Whole {
     /// All messages of all handlers, in any order.
     pub messages: Option<Vec<ExpectedMessage>>,
     /// All dead letters, in any order. Default: those whose events expect a verdict other than `done`.
-    pub dead_letters: Option<Vec<ExpectedLetter>>,
+    pub dead_letters: Option<Vec<ExpectedDeadLetter>>,
     /// States at the end.
     #[serde(default)]
     pub states: Vec<ExpectedState>,
@@ -132,7 +132,7 @@ pub struct ExpectedMessage {
 /// A dead letter.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ExpectedLetter {
+pub struct ExpectedDeadLetter {
     pub handler: Option<String>,
     /// Of the event.
     pub subject: Option<String>,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::case::{Case, Content, Expect, ExpectedLetter, ExpectedMessage, GivenEvent};
+use super::case::{Case, Content, Expect, ExpectedDeadLetter, ExpectedMessage, GivenEvent};
 use super::story::{Ending, Published, Story};
 use heddle_config::parse_duration;
 
@@ -31,14 +31,14 @@ pub(super) fn faults(case: &Case, story: &Story) -> Vec<String> {
             }
         }
     }
-    faults.extend(unexpected_letters(case, story));
+    faults.extend(unexpected_dead_letters(case, story));
     if let Some(expected) = &case.expect.messages {
         let published: Vec<&Published> = story.endings.iter().flat_map(|ending| &ending.messages).collect();
         faults.extend(any_order("message", expected, &published, message_fault, show_message));
     }
     if let Some(expected) = &case.expect.dead_letters {
-        let letters: Vec<&Ending> = story.endings.iter().filter(|ending| is_letter(ending)).collect();
-        faults.extend(any_order("dead letter", expected, &letters, letter_fault, show_letter));
+        let dead_letters: Vec<&Ending> = story.endings.iter().filter(|ending| is_dead_letter(ending)).collect();
+        faults.extend(any_order("dead letter", expected, &dead_letters, letter_fault, show_dead_letter));
     }
     for expected in &case.expect.states {
         let Some(handler) = expected.handler.as_ref().or(case.handler.as_ref()) else {
@@ -125,12 +125,12 @@ fn is_verdict(expected: &str, is: &str) -> bool {
     expected == is || is.split_once(':').is_some_and(|(class, _)| class == expected)
 }
 
-fn is_letter(ending: &Ending) -> bool {
+fn is_dead_letter(ending: &Ending) -> bool {
     ending.verdict != "done" && ending.verdict != "held"
 }
 
 /// A dead letter that nobody expects.
-fn unexpected_letters(case: &Case, story: &Story) -> Vec<String> {
+fn unexpected_dead_letters(case: &Case, story: &Story) -> Vec<String> {
     if case.expect.dead_letters.is_some() {
         return Vec::new();
     }
@@ -142,8 +142,8 @@ fn unexpected_letters(case: &Case, story: &Story) -> Vec<String> {
         let given = case.events.iter().zip(&story.events).find(|(_, (id, _))| *id == ending.event);
         given.is_some_and(|(given, _)| expects(given, ending))
     };
-    let unexpected = story.endings.iter().filter(|ending| is_letter(ending) && !is_expected(ending));
-    unexpected.map(|ending| format!("unexpected dead letter: {}", show_letter(&ending))).collect()
+    let unexpected = story.endings.iter().filter(|ending| is_dead_letter(ending) && !is_expected(ending));
+    unexpected.map(|ending| format!("unexpected dead letter: {}", show_dead_letter(&ending))).collect()
 }
 
 fn in_order(expected: &[ExpectedMessage], published: &[Published]) -> Vec<String> {
@@ -213,19 +213,21 @@ fn message_fault(expected: &ExpectedMessage, message: &&Published) -> Option<Str
         .map(|fault| format!("on `{}`: {fault}", message.subject))
 }
 
-fn letter_fault(expected: &ExpectedLetter, letter: &&Ending) -> Option<String> {
-    let ExpectedLetter { handler, subject, cause, reason, attempts } = expected;
-    let differs = handler.as_ref().is_some_and(|handler| **handler != *letter.handler)
-        || subject.as_ref().is_some_and(|subject| *subject != letter.subject)
-        || cause.as_ref().is_some_and(|cause| !is_verdict(cause, &letter.verdict))
-        || reason.as_ref().is_some_and(|part| !letter.reason.as_ref().is_some_and(|is| is.contains(part)))
-        || attempts.is_some_and(|attempts| letter.attempts.is_some_and(|is| is != attempts));
-    differs.then(|| format!("(there is {})", show_letter(letter)))
+fn letter_fault(expected: &ExpectedDeadLetter, dead_letter: &&Ending) -> Option<String> {
+    let ExpectedDeadLetter { handler, subject, cause, reason, attempts } = expected;
+    let differs = handler.as_ref().is_some_and(|handler| **handler != *dead_letter.handler)
+        || subject.as_ref().is_some_and(|subject| *subject != dead_letter.subject)
+        || cause.as_ref().is_some_and(|cause| !is_verdict(cause, &dead_letter.verdict))
+        || reason
+            .as_ref()
+            .is_some_and(|part| !dead_letter.reason.as_ref().is_some_and(|is| is.contains(part)))
+        || attempts.is_some_and(|attempts| dead_letter.attempts.is_some_and(|is| is != attempts));
+    differs.then(|| format!("(there is {})", show_dead_letter(dead_letter)))
 }
 
-fn show_letter(letter: &&Ending) -> String {
-    let reason = shorten(letter.reason.as_deref().unwrap_or_default());
-    format!("`{}` gives up `{}` {}: {reason}", letter.handler, letter.subject, letter.verdict)
+fn show_dead_letter(dead_letter: &&Ending) -> String {
+    let reason = shorten(dead_letter.reason.as_deref().unwrap_or_default());
+    format!("`{}` gives up `{}` {}: {reason}", dead_letter.handler, dead_letter.subject, dead_letter.verdict)
 }
 
 fn show_message(message: &&Published) -> String {

@@ -23,8 +23,8 @@ use heddle_broker::{Broker, Part, Stored};
 use heddle_config::parse_duration;
 use heddle_flow::activity::Snapshot;
 use heddle_flow::route::Routes;
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Headers;
-use heddle_values::letter::Letter;
 use heddle_values::names::{CAUSE, HANDLER, HEDDLE_PREFIX, Names, STATE_KEY, TRACEPARENT, dead, held};
 use heddle_values::settings::Settings;
 
@@ -214,10 +214,10 @@ fn tell(story: &mut Story, places: &Places, settings: &Settings, names: &Names, 
     }
     for of in &settings.handlers {
         if is_below(&message.subject, &names.dead_letters(&of.name)) {
-            let letter = letter(&message);
-            let index = place(letter.event_id(), letter.handler());
+            let dead_letter = dead_letter(&message);
+            let index = place(dead_letter.event_id(), dead_letter.handler());
             if let Some(ending) = index.and_then(|index| story.endings.get_mut(index)) {
-                gave_up(ending, &letter);
+                gave_up(ending, &dead_letter);
             }
         } else if names.parse_held(&message.subject).is_some_and(|(_, handler, _)| *handler == *of.name) {
             let header = |name| message.headers.get(name).unwrap_or_default();
@@ -254,18 +254,18 @@ fn published(message: &Stored) -> Published {
     }
 }
 
-fn letter(message: &Stored) -> Letter {
+fn dead_letter(message: &Stored) -> DeadLetter {
     let headers = message.headers.clone();
-    Letter { sequence: message.sequence, stored: message.time, headers, payload: Bytes::new() }
+    DeadLetter { sequence: message.sequence, stored: message.time, headers, payload: Bytes::new() }
 }
 
 /// An event became a dead letter.
-fn gave_up(ending: &mut Ending, letter: &Letter) {
-    let class = letter.text(dead::CAUSE_CLASS);
-    ending.verdict = match letter.headers.get(dead::LIMIT) {
+fn gave_up(ending: &mut Ending, dead_letter: &DeadLetter) {
+    let class = dead_letter.text(dead::CAUSE_CLASS);
+    ending.verdict = match dead_letter.headers.get(dead::LIMIT) {
         Some(limit) => format!("{class}:{limit}"),
         None => class.to_owned(),
     };
-    ending.reason = Some(letter.text(dead::MESSAGE).to_owned());
-    ending.attempts = letter.text(dead::ATTEMPTS).parse().ok();
+    ending.reason = Some(dead_letter.text(dead::MESSAGE).to_owned());
+    ending.attempts = dead_letter.text(dead::ATTEMPTS).parse().ok();
 }

@@ -117,8 +117,8 @@ async fn held(rig: &Rig, behind: u64, say: &impl Fn(String)) -> Result<Held> {
     let began = Instant::now();
     Tally::of(rig, HELD).await?.reach(behind, &mut host).await?;
     let aside = began.elapsed().as_secs_f64();
-    let letters = Tally::of(rig, DEAD).await?.now().await?;
-    ensure!(letters == 1, "{letters} dead letters instead of one");
+    let dead_letters = Tally::of(rig, DEAD).await?.now().await?;
+    ensure!(dead_letters == 1, "{dead_letters} dead letters instead of one");
     let rss = settled(rig, host).await?;
     say(format!("stuck · {behind} events run after the dead letter before them"));
     let mut host = app::start(rig, Health::Well, HOLD).await?;

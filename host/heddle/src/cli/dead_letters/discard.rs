@@ -10,7 +10,7 @@ use serde_json::json;
 use super::release::request_release;
 use super::select::{Handlers, Picked, Selection};
 use super::wait::Outcomes;
-use super::{letters, progress};
+use super::{dead_letters, progress};
 use crate::cli::audit::audit;
 use crate::cli::consent::Consent;
 use crate::cli::fault::Code;
@@ -70,10 +70,10 @@ impl Command {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         let selected = self.select(&broker, &settings, &names).await?;
-        if let (false, Some(letter)) = (self.release, selected.holding.first()) {
+        if let (false, Some(dead_letter)) = (self.release, selected.holding.first()) {
             let message = format!(
                 "dead letter {} holds key `{}` back: replay it, or add --release so that the key's other events run without it ({} of {} selected hold a key)",
-                letter.sequence,
+                dead_letter.sequence,
                 visible(&selected.first_key),
                 selected.holding.len(),
                 selected.len()
@@ -86,7 +86,7 @@ impl Command {
         if !selected.holding.is_empty() && !self.no_wait {
             check_host(&broker, &settings, &names).await?;
         }
-        self.consent.yes.confirm(&format!("discarding {}", letters(selected.len())))?;
+        self.consent.yes.confirm(&format!("discarding {}", dead_letters(selected.len())))?;
         let details = json!({
             "selection": self.selection.describe(),
             "count": selected.len(),
@@ -101,16 +101,16 @@ impl Command {
     async fn select(&self, broker: &Broker, settings: &Settings, names: &Names) -> anyhow::Result<Selected> {
         let gates = closed_gates(broker, settings, names).await?;
         let (mut selected, mut handlers) = (Selected::default(), Handlers::default());
-        let mut letters = self.selection.letters(broker, settings, Part::Headers).await?;
-        while let Some(letter) = letters.try_next().await? {
-            if !gates.contains(&(letter.handler().to_owned(), letter.event_id())) {
-                selected.free.push(letter.sequence);
+        let mut dead_letters = self.selection.dead_letters(broker, settings, Part::Headers).await?;
+        while let Some(dead_letter) = dead_letters.try_next().await? {
+            if !gates.contains(&(dead_letter.handler().to_owned(), dead_letter.event_id())) {
+                selected.free.push(dead_letter.sequence);
                 continue;
             }
             if selected.holding.is_empty() {
-                letter.text(dead::KEY).clone_into(&mut selected.first_key);
+                dead_letter.text(dead::KEY).clone_into(&mut selected.first_key);
             }
-            selected.holding.push(handlers.pick(&letter));
+            selected.holding.push(handlers.pick(&dead_letter));
         }
         Ok(selected)
     }
@@ -131,8 +131,8 @@ impl Command {
         });
         removed.buffer_unordered(PARALLEL).try_collect::<()>().await?;
         let mut outcomes = Outcomes::listen(broker, settings).await?;
-        for letter in &selected.holding {
-            let subject = names.replay(&letter.handler, &letter.sequence.to_string());
+        for dead_letter in &selected.holding {
+            let subject = names.replay(&dead_letter.handler, &dead_letter.sequence.to_string());
             if let Some(request) = request_release(broker, settings, &subject, None).await? {
                 outcomes.expect(request, subject);
             }
@@ -152,7 +152,11 @@ impl Command {
         } else if selected.len() == 0 {
             say!("no dead letter is selected")?;
         } else {
-            say!("{} {}", letters(selected.len()), if dry_run { "would be discarded" } else { "discarded" })?;
+            say!(
+                "{} {}",
+                dead_letters(selected.len()),
+                if dry_run { "would be discarded" } else { "discarded" }
+            )?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,15 +9,15 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::select::{Picked, letter};
-use super::{letters, progress, state_of, whole_event};
+use super::select::{Picked, dead_letter};
+use super::{dead_letters, progress, state_of, whole_event};
 use crate::cli::CacheArgs;
 use crate::host;
 use crate::print::{self, say};
 use heddle_broker::Broker;
 use heddle_sandbox::{Call, Plugin};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::dead_letter::header_text;
-use heddle_values::letter::Letter;
 use heddle_values::refusal::refusal;
 use heddle_values::settings::{HandlerSettings, Settings};
 use heddle_values::verdict::{Failure, Verdict};
@@ -42,11 +42,11 @@ pub(super) async fn run(
     // One after the other: what a dead letter holds is in memory only while it runs.
     for Picked { sequence, handler, .. } in picked {
         let Some((plugin, handler)) = plugins.get(&**handler) else { continue };
-        let Some(letter) = letter(broker, settings, *sequence).await? else {
+        let Some(dead_letter) = dead_letter(broker, settings, *sequence).await? else {
             gone += 1;
             continue;
         };
-        let outcome = run_one(&letter, plugin, handler, settings, broker).await;
+        let outcome = run_one(&dead_letter, plugin, handler, settings, broker).await;
         bar.inc(1);
         match outcome {
             Ok(None) => done += 1,
@@ -64,7 +64,7 @@ pub(super) async fn run(
     if json {
         print::json_line(&json!({ "dry_run": true, "done": done, "failed": failed, "gone": gone }))?;
     } else {
-        let run = letters(picked.len());
+        let run = dead_letters(picked.len());
         let gone = if gone > 0 { format!(", {gone} gone before") } else { String::new() };
         say!("{run} run, nothing stored: {done} done, {failed} failed{gone}")?;
     }
@@ -103,13 +103,13 @@ fn print_failure(bar: &ProgressBar, sequence: u64, failure: &str, json: bool) ->
 
 /// How it failed, if it did.
 async fn run_one(
-    letter: &Letter,
+    dead_letter: &DeadLetter,
     plugin: &Plugin,
     handler: &HandlerSettings,
     settings: &Settings,
     broker: &Broker,
 ) -> anyhow::Result<Option<String>> {
-    let event = whole_event(broker, letter).await?;
+    let event = whole_event(broker, dead_letter).await?;
     if let Some(failure) = refusal(&event) {
         return Ok(Some(told(&failure)));
     }

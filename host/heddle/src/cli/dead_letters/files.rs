@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::transfer::Row;
 use crate::print::Rows;
-use heddle_values::letter::Letter;
+use heddle_values::dead_letter::DeadLetter;
 
 /// Where an export goes.
 #[derive(Debug)]
@@ -98,7 +98,9 @@ impl Lines {
     }
 
     /// Every dead letter, from the first line.
-    pub(super) fn letters(&mut self) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Letter>>> {
+    pub(super) fn dead_letters(
+        &mut self,
+    ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<DeadLetter>>> {
         let failed = || format!("failed to read `{}`", self.path.display());
         self.file.rewind().with_context(failed)?;
         let path = &self.path;
@@ -111,7 +113,7 @@ impl Lines {
                 Err(error) => return Some(Err(error)),
             };
             let row = serde_json::from_str::<Row>(&line).map_err(anyhow::Error::from);
-            Some(row.and_then(Row::letter).with_context(place))
+            Some(row.and_then(Row::dead_letter).with_context(place))
         }))
     }
 }
@@ -157,7 +159,7 @@ mod tests {
         std::fs::write(&path, "\n{}\n").unwrap();
         let mut lines = Lines::open(&path).unwrap();
         for _ in 0..2 {
-            let found: Vec<_> = lines.letters().unwrap().collect();
+            let found: Vec<_> = lines.dead_letters().unwrap().collect();
             assert_eq!(found.len(), 1);
             assert!(found[0].as_ref().unwrap_err().to_string().ends_with("line 2"));
         }

@@ -12,8 +12,8 @@ use crate::cli::TargetArgs;
 use crate::cli::table::Table;
 use crate::print::{self, JsonList, say};
 use heddle_broker::Part;
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::dead_letter::{header_text, rfc3339};
-use heddle_values::letter::Letter;
 use heddle_values::names::dead;
 
 /// The longest message that is shown, in bytes.
@@ -72,9 +72,9 @@ struct Line {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let letters = self.filter.read(&broker, &settings, Part::Headers).await?;
+        let dead_letters = self.filter.read(&broker, &settings, Part::Headers).await?;
         if self.each {
-            let lines = letters.map_ok(|letter| line(&letter));
+            let lines = dead_letters.map_ok(|dead_letter| line(&dead_letter));
             match self.number {
                 None => Box::pin(print_lines(lines, json)).await?,
                 Some(number) => {
@@ -85,9 +85,9 @@ impl Command {
             return Ok(ExitCode::SUCCESS);
         }
         let mut groups: BTreeMap<[String; 3], Group> = BTreeMap::new();
-        let mut letters = std::pin::pin!(letters);
-        while let Some(letter) = letters.try_next().await? {
-            add(&mut groups, &letter);
+        let mut dead_letters = std::pin::pin!(dead_letters);
+        while let Some(dead_letter) = dead_letters.try_next().await? {
+            add(&mut groups, &dead_letter);
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| std::cmp::Reverse(group.count));
@@ -117,48 +117,48 @@ async fn last(
     Ok(kept)
 }
 
-fn add(groups: &mut BTreeMap<[String; 3], Group>, letter: &Letter) {
-    let of = |header: &str| letter.text(header).to_owned();
+fn add(groups: &mut BTreeMap<[String; 3], Group>, dead_letter: &DeadLetter) {
+    let of = |header: &str| dead_letter.text(header).to_owned();
     let id = [of(dead::HANDLER), of(dead::PLUGIN), of(dead::FINGERPRINT)];
-    let time = rfc3339(letter.stored);
+    let time = rfc3339(dead_letter.stored);
     let group = groups.entry(id).or_insert_with(|| Group {
         handler: of(dead::HANDLER),
-        cause: cause(letter),
+        cause: cause(dead_letter),
         fingerprint: of(dead::FINGERPRINT),
         plugin: of(dead::PLUGIN),
         message: String::new(),
         count: 0,
         first: time.clone(),
         last: String::new(),
-        first_sequence: letter.sequence,
+        first_sequence: dead_letter.sequence,
         last_sequence: 0,
     });
     group.count += 1;
     group.last = time;
-    group.last_sequence = letter.sequence;
+    group.last_sequence = dead_letter.sequence;
     group.message = of(dead::MESSAGE);
 }
 
 /// The class, with the limit if one was breached.
-pub(super) fn cause(letter: &Letter) -> String {
-    let class = letter.text(dead::CAUSE_CLASS);
-    match letter.text(dead::LIMIT) {
+pub(super) fn cause(dead_letter: &DeadLetter) -> String {
+    let class = dead_letter.text(dead::CAUSE_CLASS);
+    match dead_letter.text(dead::LIMIT) {
         "" => class.to_owned(),
         limit => format!("{class}:{limit}"),
     }
 }
 
-fn line(letter: &Letter) -> Line {
-    let of = |header: &str| letter.text(header).to_owned();
+fn line(dead_letter: &DeadLetter) -> Line {
+    let of = |header: &str| dead_letter.text(header).to_owned();
     Line {
-        sequence: letter.sequence,
-        stored: rfc3339(letter.stored),
+        sequence: dead_letter.sequence,
+        stored: rfc3339(dead_letter.stored),
         handler: of(dead::HANDLER),
-        cause: cause(letter),
+        cause: cause(dead_letter),
         fingerprint: of(dead::FINGERPRINT),
         subject: of(dead::SUBJECT),
         key: of(dead::KEY),
-        event: letter.event_id(),
+        event: dead_letter.event_id(),
         attempts: of(dead::ATTEMPTS).parse().unwrap_or(0),
         message: of(dead::MESSAGE),
     }

@@ -20,9 +20,9 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use heddle_broker::{Broker, Stored};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Event;
 use heddle_values::key::Key;
-use heddle_values::letter::Letter;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 
@@ -64,9 +64,9 @@ impl Command {
 }
 
 /// The event of a dead letter. What did not fit into it is read from the event's stream.
-async fn whole_event(broker: &Broker, letter: &Letter) -> anyhow::Result<Event> {
-    let mut event = letter.event().context("dead letter does not say what its event was")?;
-    if letter.is_partial() {
+async fn whole_event(broker: &Broker, dead_letter: &DeadLetter) -> anyhow::Result<Event> {
+    let mut event = dead_letter.event().context("dead letter does not say what its event was")?;
+    if dead_letter.is_partial() {
         let whole = broker.at(&event.stream, event.sequence).await?;
         let whole = whole.with_context(|| format!("event {} is no longer in the stream", event.id()))?;
         (event.headers, event.payload) = (whole.headers, whole.payload);
@@ -86,7 +86,7 @@ async fn state_of(
 }
 
 /// `1 dead letter`, `2 dead letters`.
-fn letters(count: usize) -> String {
+fn dead_letters(count: usize) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }
 

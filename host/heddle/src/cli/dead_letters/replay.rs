@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::select::{Picked, Selection, letter};
+use super::select::{Picked, Selection, dead_letter};
 use super::wait::{Outcomes, Tally};
-use super::{dry_run, edit, letters, progress};
+use super::{dead_letters, dry_run, edit, progress};
 use crate::cli::audit::audit;
 use crate::cli::consent::Yes;
 use crate::cli::fault::Code;
@@ -104,7 +104,7 @@ impl Command {
         if self.no_wait {
             let requested = replay.request(&selected, None).await?;
             let report = Report { selected: requested, ..Report::default() };
-            report.print(json, &format!("{} will be replayed", letters(requested)))?;
+            report.print(json, &format!("{} will be replayed", dead_letters(requested)))?;
             return Ok(ExitCode::SUCCESS);
         }
         self.replay(&replay, &selected, json).await
@@ -113,7 +113,7 @@ impl Command {
     fn say_selected(&self, selected: usize, json: bool) -> anyhow::Result<ExitCode> {
         let text = match selected {
             0 => "no dead letter is selected".to_owned(),
-            _ => format!("{} would be replayed", letters(selected)),
+            _ => format!("{} would be replayed", dead_letters(selected)),
         };
         Report { selected, dry_run: self.dry_run.is_some(), ..Report::default() }.print(json, &text)?;
         Ok(ExitCode::SUCCESS)
@@ -139,7 +139,7 @@ impl Command {
             );
         }
         if !json {
-            let left = letters(total - selected.len());
+            let left = dead_letters(total - selected.len());
             say!("{left} left as they were: no handler can be given an event that cannot be read")?;
         }
         Ok(selected)
@@ -160,7 +160,7 @@ impl Command {
                 let text = format!(
                     "stopped: {dead} of the first {} failed again; {} left as they were",
                     first.len(),
-                    letters(rest.len())
+                    dead_letters(rest.len())
                 );
                 Report { left: rest.len(), ..report.with(outcomes.tally) }.print(json, &text)?;
                 return Ok(ExitCode::FAILURE);
@@ -174,7 +174,7 @@ impl Command {
                 _ = tokio::signal::ctrl_c() => {
                     bar.abandon();
                     let open = outcomes.open();
-                    let text = format!("interrupted: {} under way will still be replayed", letters(open));
+                    let text = format!("interrupted: {} under way will still be replayed", dead_letters(open));
                     Report { under_way: open, ..report.with(outcomes.tally) }.print(json, &text)?;
                     return Ok(ExitCode::from(Code::Interrupted.exit()));
                 }
@@ -191,7 +191,7 @@ impl Command {
         };
         let text = format!(
             "{} replayed: {done} done, {dead} dead again{gone}{incomplete_text}",
-            letters(selected.len())
+            dead_letters(selected.len())
         );
         report.with(outcomes.tally).print(json, &text)?;
         Ok(if dead + incomplete == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -235,14 +235,14 @@ async fn edited(broker: &Broker, settings: &Settings, selected: &[Picked]) -> an
         return Err(Code::Usage.fault(message).into());
     };
     let gone = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
-    let letter = letter(broker, settings, *sequence).await?.ok_or_else(gone)?;
-    let edited = edit::edit(&letter.payload)?;
+    let dead_letter = dead_letter(broker, settings, *sequence).await?.ok_or_else(gone)?;
+    let edited = edit::edit(&dead_letter.payload)?;
     // Where its headers cannot be read, the change is that they are dropped.
-    Ok(edited.or_else(|| letter.unreadable().is_some().then(|| letter.payload.clone())))
+    Ok(edited.or_else(|| dead_letter.unreadable().is_some().then(|| dead_letter.payload.clone())))
 }
 
 fn check_handlers(selected: &[Picked], settings: &Settings) -> anyhow::Result<()> {
-    match selected.iter().find(|letter| settings.handler(&letter.handler).is_none()) {
+    match selected.iter().find(|dead_letter| settings.handler(&dead_letter.handler).is_none()) {
         None => Ok(()),
         Some(Picked { sequence, handler, .. }) => Err(Code::NotFound
             .fault(format!(
@@ -270,16 +270,16 @@ impl Replay<'_> {
     ) -> anyhow::Result<usize> {
         let names = Names::new(&self.settings.app);
         let began = Instant::now();
-        let paced = futures::stream::iter((0_u32..).zip(selected)).then(|(index, letter)| async move {
+        let paced = futures::stream::iter((0_u32..).zip(selected)).then(|(index, dead_letter)| async move {
             if let Some(rate) = self.rate {
                 let due = Duration::from_secs(index.into()) / rate;
                 tokio::time::sleep_until(began + due).await;
             }
-            letter
+            dead_letter
         });
         // Sent one after the other, so that they are stored in the order of the selection; answers come in groups.
-        let sent = paced.then(|letter| {
-            let subject = names.replay(&letter.handler, &letter.sequence.to_string());
+        let sent = paced.then(|dead_letter| {
+            let subject = names.replay(&dead_letter.handler, &dead_letter.sequence.to_string());
             async move { anyhow::Ok((self.send(&subject).await?, subject)) }
         });
         let answer = |(answer, subject): (_, String)| async move {

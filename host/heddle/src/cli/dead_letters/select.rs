@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use crate::cli::fault::Code;
 use heddle_broker::{Broker, Part};
 use heddle_config::parse_duration;
-use heddle_values::letter::Letter;
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::names::{Names, dead};
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
@@ -79,17 +79,17 @@ impl Filter {
         }
     }
 
-    fn matches(&self, letter: &Letter, now: SystemTime) -> bool {
+    fn matches(&self, dead_letter: &DeadLetter, now: SystemTime) -> bool {
         let is = |wanted: &Option<String>, header: &str| {
-            wanted.as_ref().is_none_or(|wanted| letter.text(header) == *wanted)
+            wanted.as_ref().is_none_or(|wanted| dead_letter.text(header) == *wanted)
         };
         let begins = |wanted: &Option<String>, header: &str| {
-            let found = letter.text(header);
+            let found = dead_letter.text(header);
             let bare = found.strip_prefix("sha256:").unwrap_or(found);
             wanted.as_ref().is_none_or(|wanted| found.starts_with(&**wanted) || bare.starts_with(&**wanted))
         };
-        let subject = |wanted: &Pattern| wanted.matches(letter.text(dead::SUBJECT));
-        let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(letter.stored);
+        let subject = |wanted: &Pattern| wanted.matches(dead_letter.text(dead::SUBJECT));
+        let stored = SystemTime::UNIX_EPOCH + Duration::from_nanos(dead_letter.stored);
         let age = now.duration_since(stored).unwrap_or_default();
         is(&self.handler, dead::HANDLER)
             && is(&self.cause, dead::CAUSE_CLASS)
@@ -107,12 +107,12 @@ impl Filter {
         broker: &Broker,
         settings: &Settings,
         part: Part,
-    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<Letter>>> {
+    ) -> anyhow::Result<impl Stream<Item = anyhow::Result<DeadLetter>>> {
         let subject = self.subject(&Names::new(&settings.app));
         let found = broker.all(&settings.stream.name, &subject, 1, part).await?;
         let now = SystemTime::now();
-        let letters = found.map(|stored| Ok(Letter::from(stored?)));
-        Ok(letters.try_filter(move |letter| std::future::ready(self.matches(letter, now))))
+        let dead_letters = found.map(|stored| Ok(DeadLetter::from(stored?)));
+        Ok(dead_letters.try_filter(move |dead_letter| std::future::ready(self.matches(dead_letter, now))))
     }
 }
 
@@ -137,15 +137,19 @@ pub(super) struct Unreadable {
 pub(super) struct Handlers(HashSet<Arc<str>>);
 
 impl Handlers {
-    pub(super) fn pick(&mut self, letter: &Letter) -> Picked {
-        let name = letter.handler();
+    pub(super) fn pick(&mut self, dead_letter: &DeadLetter) -> Picked {
+        let name = dead_letter.handler();
         let handler = self.0.get(name).cloned().unwrap_or_else(|| {
             let handler: Arc<str> = name.into();
             self.0.insert(Arc::clone(&handler));
             handler
         });
-        let unreadable = |reason| Box::new(Unreadable { reason, lossy: letter.is_lossy() });
-        Picked { sequence: letter.sequence, handler, unreadable: letter.unreadable().map(unreadable) }
+        let unreadable = |reason| Box::new(Unreadable { reason, lossy: dead_letter.is_lossy() });
+        Picked {
+            sequence: dead_letter.sequence,
+            handler,
+            unreadable: dead_letter.unreadable().map(unreadable),
+        }
     }
 }
 
@@ -159,12 +163,12 @@ impl Selection {
     }
 
     /// What is selected, in the order of the stream, one after the other.
-    pub(super) async fn letters<'a>(
+    pub(super) async fn dead_letters<'a>(
         &'a self,
         broker: &'a Broker,
         settings: &'a Settings,
         part: Part,
-    ) -> anyhow::Result<LocalBoxStream<'a, anyhow::Result<Letter>>> {
+    ) -> anyhow::Result<LocalBoxStream<'a, anyhow::Result<DeadLetter>>> {
         if !self.sequences.is_empty() {
             return Ok(self.single(broker, settings).boxed_local());
         }
@@ -178,37 +182,37 @@ impl Selection {
     /// What is selected. It is fixed from then on.
     pub(super) async fn pick(&self, broker: &Broker, settings: &Settings) -> anyhow::Result<Vec<Picked>> {
         let mut handlers = Handlers::default();
-        let letters = self.letters(broker, settings, Part::Headers).await?;
-        letters.map_ok(|letter| handlers.pick(&letter)).try_collect().await
+        let dead_letters = self.dead_letters(broker, settings, Part::Headers).await?;
+        dead_letters.map_ok(|dead_letter| handlers.pick(&dead_letter)).try_collect().await
     }
 
     fn single<'a>(
         &'a self,
         broker: &'a Broker,
         settings: &'a Settings,
-    ) -> impl Stream<Item = anyhow::Result<Letter>> + 'a {
+    ) -> impl Stream<Item = anyhow::Result<DeadLetter>> + 'a {
         let mut sequences = self.sequences.clone();
         sequences.sort_unstable();
         sequences.dedup();
         let read = move |sequence: u64| async move {
-            let letter = letter(broker, settings, sequence).await?;
+            let dead_letter = dead_letter(broker, settings, sequence).await?;
             let none = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
-            Ok(letter.ok_or_else(none)?)
+            Ok(dead_letter.ok_or_else(none)?)
         };
         let now = SystemTime::now();
-        let letters = futures::stream::iter(sequences).map(read).buffered(PARALLEL);
-        letters.try_filter(move |letter| std::future::ready(self.filter.matches(letter, now)))
+        let dead_letters = futures::stream::iter(sequences).map(read).buffered(PARALLEL);
+        dead_letters.try_filter(move |dead_letter| std::future::ready(self.filter.matches(dead_letter, now)))
     }
 }
 
 /// The dead letter of a sequence, if there is one.
-pub(super) async fn letter(
+pub(super) async fn dead_letter(
     broker: &Broker,
     settings: &Settings,
     sequence: u64,
-) -> anyhow::Result<Option<Letter>> {
+) -> anyhow::Result<Option<DeadLetter>> {
     let dead_letters = Names::new(&settings.app).all_dead_letters();
     let stored = broker.at(&settings.stream.name, sequence).await?;
     let stored = stored.filter(|stored| stored.subject.starts_with(dead_letters.trim_end_matches('>')));
-    Ok(stored.map(Letter::from))
+    Ok(stored.map(DeadLetter::from))
 }

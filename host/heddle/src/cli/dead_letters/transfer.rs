@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::files::{Lines, Sink};
-use super::select::{Filter, Selection, letter};
-use super::{letters, progress, state_of, whole_event};
+use super::select::{Filter, Selection, dead_letter};
+use super::{dead_letters, progress, state_of, whole_event};
 use crate::cli::TargetArgs;
 use crate::cli::audit::audit;
 use crate::cli::consent::Consent;
@@ -20,9 +20,9 @@ use crate::cli::fault::Code;
 use crate::cli::fixture::{self, Fixture};
 use crate::print::{self, say, visible_json};
 use heddle_broker::{Broker, Part};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Headers;
 use heddle_values::key::Key;
-use heddle_values::letter::Letter;
 use heddle_values::names::{NATS_PREFIX, Names, dead};
 use heddle_values::refusal::unreadable;
 use heddle_values::settings::Settings;
@@ -88,11 +88,11 @@ pub(super) struct Row {
 impl Export {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let mut letters = self.selection.letters(&broker, &settings, Part::Whole).await?;
+        let mut dead_letters = self.selection.dead_letters(&broker, &settings, Part::Whole).await?;
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut count = 0;
-        while let Some(letter) = letters.try_next().await? {
-            sink.line(&visible_json(&serde_json::to_string(&row(&letter))?))?;
+        while let Some(dead_letter) = dead_letters.try_next().await? {
+            sink.line(&visible_json(&serde_json::to_string(&row(&dead_letter))?))?;
             count += 1;
         }
         sink.finish()?;
@@ -100,41 +100,41 @@ impl Export {
             if json {
                 print::json(&json!({ "exported": count, "file": output }))?;
             } else {
-                say!("{} exported", super::letters(count))?;
+                say!("{} exported", super::dead_letters(count))?;
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn row(letter: &Letter) -> Row {
-    let (payload, payload_base64) = fixture::encode(&letter.payload);
-    let headers = letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Row { sequence: letter.sequence, headers: headers.collect(), payload, payload_base64 }
+fn row(dead_letter: &DeadLetter) -> Row {
+    let (payload, payload_base64) = fixture::encode(&dead_letter.payload);
+    let headers = dead_letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Row { sequence: dead_letter.sequence, headers: headers.collect(), payload, payload_base64 }
 }
 
 impl Row {
-    pub(super) fn letter(self) -> anyhow::Result<Letter> {
+    pub(super) fn dead_letter(self) -> anyhow::Result<DeadLetter> {
         let payload = fixture::decode(self.payload, self.payload_base64).context("`payload`")?;
         let payload = payload.context("one of `payload` and `payload_base64` is needed")?;
         if let Some((name, _)) = self.headers.iter().find(|(name, _)| name.starts_with(NATS_PREFIX)) {
             bail!("header `{name}` belongs to the server");
         }
         let headers = Headers::from_pairs(self.headers);
-        let letter = Letter { sequence: self.sequence, stored: 0, headers, payload };
-        if letter.event().is_none() || letter.handler().is_empty() {
+        let dead_letter = DeadLetter { sequence: self.sequence, stored: 0, headers, payload };
+        if dead_letter.event().is_none() || dead_letter.handler().is_empty() {
             bail!("not a dead letter: headers that say what the event was are missing");
         }
-        Ok(letter)
+        Ok(dead_letter)
     }
 }
 
 /// What makes a dead letter the one it is: its handler and its event. A digest, for there may be any number of them.
 type Identity = [u8; 16];
 
-fn identity(letter: &Letter) -> Identity {
+fn identity(dead_letter: &DeadLetter) -> Identity {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(letter.handler().as_bytes()).update(&[0]).update(letter.event_id().as_bytes());
+    hasher.update(dead_letter.handler().as_bytes()).update(&[0]).update(dead_letter.event_id().as_bytes());
     let mut identity = Identity::default();
     hasher.finalize_xof().fill(&mut identity);
     identity
@@ -143,12 +143,15 @@ fn identity(letter: &Letter) -> Identity {
 impl Import {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let mut lines = Lines::open(&self.file)?;
-        let imported: Vec<Identity> =
-            lines.letters()?.map(|letter| Ok(identity(&letter?))).collect::<anyhow::Result<_>>()?;
+        let imported: Vec<Identity> = lines
+            .dead_letters()?
+            .map(|dead_letter| Ok(identity(&dead_letter?)))
+            .collect::<anyhow::Result<_>>()?;
         let (settings, broker) = self.target.connect().await?;
         let everything = Filter::default();
         let there = everything.read(&broker, &settings, Part::Headers).await?;
-        let mut there: HashSet<Identity> = there.map_ok(|letter| identity(&letter)).try_collect().await?;
+        let mut there: HashSet<Identity> =
+            there.map_ok(|dead_letter| identity(&dead_letter)).try_collect().await?;
         let is_new: Vec<bool> = imported.into_iter().map(|identity| there.insert(identity)).collect();
         drop(there);
         let new = is_new.iter().filter(|is_new| **is_new).count();
@@ -156,39 +159,42 @@ impl Import {
         if !self.consent.dry_run {
             let details = json!({ "file": self.file, "count": new, "left_out": left_out });
             audit(&broker, &settings, "import", details).await?;
-            let letters =
-                lines.letters()?.zip(is_new).filter(|(_, is_new)| *is_new).map(|(letter, _)| letter);
-            publish(letters, new, &broker, &settings).await?;
+            let dead_letters = lines
+                .dead_letters()?
+                .zip(is_new)
+                .filter(|(_, is_new)| *is_new)
+                .map(|(dead_letter, _)| dead_letter);
+            publish(dead_letters, new, &broker, &settings).await?;
         }
         if json {
             let dry_run = self.consent.dry_run;
             print::json(&json!({ "dry_run": dry_run, "imported": new, "left_out": left_out }))?;
         } else {
             let imported = if self.consent.dry_run { "would be imported" } else { "imported" };
-            say!("{} {imported}, {left_out} there already", letters(new))?;
+            say!("{} {imported}, {left_out} there already", dead_letters(new))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 async fn publish(
-    letters: impl Iterator<Item = anyhow::Result<Letter>>,
+    dead_letters: impl Iterator<Item = anyhow::Result<DeadLetter>>,
     count: usize,
     broker: &Broker,
     settings: &Settings,
 ) -> anyhow::Result<()> {
     let names = Names::new(&settings.app);
     let bar = progress("importing", count);
-    let publish = |letter: Letter| {
-        let of_event = letter.text(dead::SUBJECT);
+    let publish = |dead_letter: DeadLetter| {
+        let of_event = dead_letter.text(dead::SUBJECT);
         let of_event = if subject::check(of_event).is_ok() { of_event } else { "_unfit-subject" };
-        let target = names.dead_letter(letter.handler(), of_event);
+        let target = names.dead_letter(dead_letter.handler(), of_event);
         async move {
-            let sent = broker.send_kept(&target, &letter.headers, letter.payload, None).await?;
+            let sent = broker.send_kept(&target, &dead_letter.headers, dead_letter.payload, None).await?;
             Ok(async move { anyhow::Ok(sent.await?) })
         }
     };
-    let sent = futures::stream::iter(letters).and_then(publish);
+    let sent = futures::stream::iter(dead_letters).and_then(publish);
     let mut stored = std::pin::pin!(sent.try_buffered(PARALLEL));
     while stored.try_next().await?.is_some() {
         bar.inc(1);
@@ -200,25 +206,29 @@ async fn publish(
 impl ToFixture {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let letter = letter(&broker, &settings, self.sequence).await?;
+        let dead_letter = dead_letter(&broker, &settings, self.sequence).await?;
         let none = || Code::NotFound.fault(format!("there is no dead letter {}", self.sequence));
-        let letter = letter.ok_or_else(none)?;
-        let event = whole_event(&broker, &letter).await?;
+        let dead_letter = dead_letter.ok_or_else(none)?;
+        let event = whole_event(&broker, &dead_letter).await?;
         if let Some(reason) = unreadable(&event) {
-            bail!("dead letter {} cannot be a test case: {reason}", letter.sequence);
+            bail!("dead letter {} cannot be a test case: {reason}", dead_letter.sequence);
         }
-        let key = Key::new(letter.text(dead::KEY));
-        let state = state_of(&broker, &settings, letter.handler(), &key).await?;
-        let fixture = Fixture::of(letter.handler(), &key, &event, state);
+        let key = Key::new(dead_letter.text(dead::KEY));
+        let state = state_of(&broker, &settings, dead_letter.handler(), &key).await?;
+        let fixture = Fixture::of(dead_letter.handler(), &key, &event, state);
         let path = self.output.unwrap_or_else(|| {
-            settings.folder.join("tests").join(format!("{}-{}.toml", letter.handler(), letter.sequence))
+            settings.folder.join("tests").join(format!(
+                "{}-{}.toml",
+                dead_letter.handler(),
+                dead_letter.sequence
+            ))
         });
         let about = format!(
             "Dead letter {} of handler `{}`: {}, {}",
-            letter.sequence,
-            letter.handler(),
-            letter.text(dead::CAUSE_CLASS),
-            letter.text(dead::MESSAGE)
+            dead_letter.sequence,
+            dead_letter.handler(),
+            dead_letter.text(dead::CAUSE_CLASS),
+            dead_letter.text(dead::MESSAGE)
         );
         fixture::write(&path, &about, &fixture)?;
         if json {

@@ -113,15 +113,17 @@ impl<'a> Outcomes<'a> {
             .map(|(request, subject)| (*request, subject.clone()))
             .collect();
         for (request, subject) in gone {
-            let (handler, letter) = self.names.parse_replay(&subject).unwrap_or_default();
+            let (handler, dead_letter) = self.names.parse_replay(&subject).unwrap_or_default();
             let outcome = self.names.replayed(handler, &request.to_string());
             match self.broker.last(&self.settings.stream.name, &outcome).await? {
                 Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
                 None => {
                     self.open.remove(&request);
                     // One that is still there could not be replayed: it is not whole.
-                    let there = match letter.parse() {
-                        Ok(letter) => self.broker.at(&self.settings.stream.name, letter).await?.is_some(),
+                    let there = match dead_letter.parse() {
+                        Ok(dead_letter) => {
+                            self.broker.at(&self.settings.stream.name, dead_letter).await?.is_some()
+                        }
                         Err(_) => false,
                     };
                     *(if there { &mut self.tally.incomplete } else { &mut self.tally.gone }) += 1;

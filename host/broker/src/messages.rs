@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::connect::chain;
 use super::{Broker, Error, Stored, headers};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Headers;
-use heddle_values::letter::Letter;
 
 /// What of messages is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub enum Part {
 /// The server has no such message any more.
 const NO_MESSAGE: [u64; 2] = [10037, 10057];
 
-impl From<Stored> for Letter {
+impl From<Stored> for DeadLetter {
     fn from(stored: Stored) -> Self {
         let Stored { sequence, headers, payload, time, .. } = stored;
-        Letter { sequence, stored: time, headers, payload }
+        DeadLetter { sequence, stored: time, headers, payload }
     }
 }
 

@@ -1,14 +1,14 @@
-//! Letters: dead letters as they are read back from the stream.
+//! Dead letters as they are read back from the stream.
 
 use bytes::Bytes;
 
-use super::event::{Event, Headers, Replay, Source, is_lossy};
-use super::names::dead;
-use super::{original, refusal};
+use crate::event::{Event, Headers, Replay, Source, is_lossy};
+use crate::names::dead;
+use crate::{original, refusal};
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetter {
     /// Its sequence in the application's stream.
     pub sequence: u64,
     /// When it was stored, in nanoseconds since 1970.
@@ -18,7 +18,7 @@ pub struct Letter {
     pub payload: Bytes,
 }
 
-impl Letter {
+impl DeadLetter {
     /// What a header says, or nothing.
     pub fn text(&self, header: &str) -> &str {
         self.headers.get(header).unwrap_or_default()
@@ -70,14 +70,14 @@ impl Letter {
         refusal::unreadable(&self.event()?)
     }
 
-    /// The event as it was; none if the letter does not say what it was.
+    /// The event as it was; none if the dead letter does not say what it was.
     pub fn event(&self) -> Option<Event> {
         let (stream, sequence) = self.place()?;
         Some(Event {
             stream: stream.into(),
             sequence,
             subject: original::restore_subject(&self.headers, dead::SUBJECT)?,
-            time: super::dead_letter::parse_rfc3339(self.headers.get(dead::TIME)?)?,
+            time: super::parse_rfc3339(self.headers.get(dead::TIME)?)?,
             headers: self.own_headers(),
             payload: self.payload.clone(),
             source: Source::Stream,
@@ -86,14 +86,13 @@ impl Letter {
 
     /// The event as a request at a sequence sends it again.
     pub fn sent_again(&self, request: u64, release: bool) -> Option<Event> {
-        let replay = Replay { request, letter: self.sequence, times: self.replays() + 1, release };
+        let replay = Replay { request, dead_letter: self.sequence, times: self.replays() + 1, release };
         Some(Event { source: Source::Replay(replay), ..self.event()? })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::attempt::Why;
     use crate::batch::Keep;
     use crate::dead_letter::{Death, Origin, dead_letter};
@@ -101,6 +100,7 @@ mod tests {
     use crate::key::Key;
     use crate::names::Names;
     use crate::verdict::Failure;
+    use super::*;
 
     fn event(subject: &str, block: &'static [u8]) -> Event {
         Event {
@@ -114,13 +114,13 @@ mod tests {
         }
     }
 
-    fn letter_of(event: &Event) -> Letter {
+    fn dead_letter_of(event: &Event) -> DeadLetter {
         let key = Key::new("a");
         let origin = Origin { handler: "h", plugin: None, key: &key };
         let failure = Box::new(Failure::reject("no"));
         let death = Death { failure, why: Why::Cause, attempts: 1, times: Vec::new() };
         let message = dead_letter(&Names::new("t"), event, origin, &death, (1 << 20, Keep::Always));
-        Letter { sequence: 9, stored: 0, headers: message.headers, payload: message.payload }
+        DeadLetter { sequence: 9, stored: 0, headers: message.headers, payload: message.payload }
     }
 
     #[test]
@@ -134,10 +134,10 @@ mod tests {
                 b"\x00\xff",
             ] {
                 let event = event(subject, block);
-                let letter = letter_of(&event);
-                assert_eq!((letter.handler(), letter.place()), ("h", Some(("S", 7))));
-                assert_eq!(letter.event(), Some(event.clone()));
-                assert_eq!(letter.unreadable(), refusal::unreadable(&event));
+                let dead_letter = dead_letter_of(&event);
+                assert_eq!((dead_letter.handler(), dead_letter.place()), ("h", Some(("S", 7))));
+                assert_eq!(dead_letter.event(), Some(event.clone()));
+                assert_eq!(dead_letter.unreadable(), refusal::unreadable(&event));
             }
         }
     }
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn the_event_of_a_dead_letter_is_as_it_was() {
         let event = event("in.a", b"NATS/1.0\r\nA: 1\r\nA: 2\r\nHeddle-Cause: S/1\r\n\r\n");
-        let letter = letter_of(&event);
-        assert_eq!(letter.event(), Some(event.clone()));
-        assert_eq!((letter.handler(), letter.event_id().as_str()), ("h", "S/7"));
-        let again = letter.sent_again(12, false).unwrap();
-        assert_eq!(again.replay().map(|replay| (replay.letter, replay.times)), Some((9, 1)));
+        let dead_letter = dead_letter_of(&event);
+        assert_eq!(dead_letter.event(), Some(event.clone()));
+        assert_eq!((dead_letter.handler(), dead_letter.event_id().as_str()), ("h", "S/7"));
+        let again = dead_letter.sent_again(12, false).unwrap();
+        assert_eq!(again.replay().map(|replay| (replay.dead_letter, replay.times)), Some((9, 1)));
         assert_eq!(again.id(), event.id());
     }
 }
