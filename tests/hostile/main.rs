@@ -15,7 +15,7 @@ mod trial;
 
 use std::collections::BTreeSet;
 
-/// The suite has at least so many guests.
+/// The suite has at least N guests.
 const FEWEST: usize = 60;
 
 /// A test for each guest, by its name, with what must become of it.

@@ -37,7 +37,7 @@ async fn is_answered(app: &App) {
     assert!(text.ends_with("here\n"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Waits until a file has so many lines.
+/// Waits until a file has N lines.
 async fn lines(file: &Path, count: usize) -> Vec<String> {
     wait_for(&format!("{count} lines in `{}`", file.display()), || async {
         let text = std::fs::read_to_string(file).ok()?;

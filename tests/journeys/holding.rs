@@ -1,4 +1,4 @@
-//! Keys that a dead letter holds back: what is set aside runs in order once it is replayed, and nothing else does.
+//! Keys that a dead letter holds back: what is held back runs in order once it is replayed, and nothing else does.
 
 use heddle_tests::{App, Checker, Host, Row, Server, wait_for};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn dead_letters(app: &App, url: &str, arguments: &[&str]) -> (i32, String)
     (output.status.code().unwrap_or(-1), text.trim().to_owned())
 }
 
-async fn set_aside(checker: &Checker, count: usize) {
+async fn held_back(checker: &Checker, count: usize) {
     checker.wait_for("_heddle.t.held.>", count).await;
 }
 
@@ -70,7 +70,7 @@ async fn later_events_of_a_held_key_wait_and_run_in_order_after_its_replay() {
     let host = app.start(&url).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let mut events = poisoned(&checker, 40).await;
-    set_aside(&checker, 40).await;
+    held_back(&checker, 40).await;
     let other = checker.publish("in.b", counting("b")).await;
     in_order(&checker, "b", &[other]).await;
     assert_eq!(checker.count("out.a").await, Some(0));
@@ -78,7 +78,7 @@ async fn later_events_of_a_held_key_wait_and_run_in_order_after_its_replay() {
     let status = app.output(&["status", "--json", "--url", &url]).await;
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     let held = &status["handlers"]["h"]["held_keys"][0];
-    assert_eq!((&held["key"], &held["set_aside"]), (&json!("a"), &json!(40)), "{status}");
+    assert_eq!((&held["key"], &held["held_back"]), (&json!("a"), &json!(40)), "{status}");
     let status = app.output(&["status", "--url", &url]).await;
     let text = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(text.contains("key `a` is held since"), "{text}");
@@ -89,7 +89,7 @@ async fn later_events_of_a_held_key_wait_and_run_in_order_after_its_replay() {
     let (code, text) = dead_letters(&app, &url, &["replay", "--all"]).await;
     assert_eq!((code, text.as_str()), (1, "1 dead letter replayed: 0 done, 1 dead again"));
     events.push(checker.publish("in.a", counting("a")).await);
-    set_aside(&checker, 41).await;
+    held_back(&checker, 41).await;
     assert_eq!(checker.count("out.a").await, Some(0));
 
     let (host, app) = restarted(host, app, &url).await;
@@ -99,7 +99,7 @@ async fn later_events_of_a_held_key_wait_and_run_in_order_after_its_replay() {
     // It is open again.
     events.push(checker.publish("in.a", counting("a")).await);
     in_order(&checker, "a", &events).await;
-    wait_for("what was set aside is removed", || async {
+    wait_for("what was held back is removed", || async {
         (checker.count("_heddle.t.held.>").await == Some(0)).then_some(())
     })
     .await;
@@ -128,7 +128,7 @@ async fn keys_that_were_held_together_are_all_free_after_their_replay() {
     for (n, of_key) in events.iter_mut().enumerate() {
         of_key.push(checker.publish(&format!("in.k{n}"), counting(&format!("k{n}"))).await);
     }
-    set_aside(&checker, 20).await;
+    held_back(&checker, 20).await;
     let (host, app) = restarted(host, app, &url).await;
     let (code, text) = dead_letters(&app, &url, &["replay", "--all"]).await;
     assert_eq!((code, text.as_str()), (0, "20 dead letters replayed: 20 done, 0 dead again"));
@@ -143,14 +143,14 @@ async fn keys_that_were_held_together_are_all_free_after_their_replay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_were_set_aside_run_once_also_across_kills_in_the_middle() {
+async fn events_that_were_held_back_run_once_also_across_kills_in_the_middle() {
     let server = Server::start().await;
     let url = server.url();
     let app = app("");
     let host = app.start(&url).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let mut events = poisoned(&checker, 1_500).await;
-    set_aside(&checker, 1_500).await;
+    held_back(&checker, 1_500).await;
     let (mut host, app) = restarted(host, app, &url).await;
     let (code, text) = dead_letters(&app, &url, &["replay", "--all", "--no-wait"]).await;
     assert_eq!(code, 0, "{text}");
@@ -166,7 +166,7 @@ async fn events_that_were_set_aside_run_once_also_across_kills_in_the_middle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_set_aside() {
+async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_held_back() {
     let server = Server::start().await;
     let url = server.url();
     let app = app("");
@@ -177,14 +177,14 @@ async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_set_aside() {
     let second = checker.publish("in.a", counting("a")).await;
     let third = checker.publish("in.a", json!([{"reject": {"reason": "never"}}])).await;
     let fourth = checker.publish("in.a", counting("a")).await;
-    set_aside(&checker, 3).await;
+    held_back(&checker, 3).await;
     let (host, app) = restarted(host, app, &url).await;
     dead_letters(&app, &url, &["replay", "--all"]).await;
     in_order(&checker, "a", &[first, second]).await;
     checker.wait_for("dead.>", 1).await;
     assert_eq!(checker.rows("dead.").await[0].header("Heddle-Dead-Sequence"), third.to_string());
     let fifth = checker.publish("in.a", counting("a")).await;
-    set_aside(&checker, 4).await;
+    held_back(&checker, 4).await;
     assert_eq!(checker.count("out.a").await, Some(2));
 
     let (code, text) = dead_letters(&app, &url, &["discard", "--all", "--reason", "hopeless"]).await;
@@ -207,7 +207,7 @@ async fn a_key_whose_dead_letter_is_gone_can_be_released() {
     let jetstream = server.jetstream().await;
     let checker = Checker::new(jetstream.clone(), "T");
     let events = poisoned(&checker, 3).await;
-    set_aside(&checker, 3).await;
+    held_back(&checker, 3).await;
     jetstream.get_stream("T").await.unwrap().purge().filter("dead.>").await.unwrap();
     let (code, text) = dead_letters(&app, &url, &["release", "h", "b"]).await;
     assert_eq!((code, text.as_str()), (1, "error: key `b` of handler `h` is not held"));
@@ -225,12 +225,12 @@ async fn a_full_quota_stops_reading_and_drops_nothing() {
     let host = app.start(&url).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let mut events = poisoned(&checker, 20).await;
-    set_aside(&checker, 20).await;
+    held_back(&checker, 20).await;
     for _ in 0..30 {
         events.push(checker.publish("in.a", counting("a")).await);
     }
     let other = checker.publish("in.b", counting("b")).await;
-    // What was read before the quota was reached may still be set aside; the rest waits in the stream.
+    // What was read before the quota was reached may still be held back; the rest waits in the stream.
     wait_for("reading stops", || async {
         let status = app.output(&["status", "--json", "--url", &url]).await;
         let status: Value = serde_json::from_slice(&status.stdout).ok()?;
@@ -253,12 +253,12 @@ async fn a_held_event_whose_payload_is_nowhere_any_more_is_counted_as_lost_and_t
     let jetstream = server.jetstream().await;
     let checker = Checker::new(jetstream.clone(), "T");
     let mut events = poisoned(&checker, 1).await;
-    // Too large to be stored a second time with what says that it was set aside.
+    // Too large to be stored a second time with what says that it was held back.
     let mut payload = json!({ "do": counting("a") }).to_string();
     payload.push_str(&" ".repeat((1 << 20) - payload.len() - 100));
     let large = jetstream.publish("in.a", payload.into()).await.unwrap().await.unwrap();
     events.push(checker.publish("in.a", counting("a")).await);
-    set_aside(&checker, 3).await;
+    held_back(&checker, 3).await;
     jetstream.get_stream("T").await.unwrap().delete_message(large.sequence).await.unwrap();
     let (host, app) = restarted(host, app, &url).await;
     dead_letters(&app, &url, &["replay", "--all", "--no-wait"]).await;

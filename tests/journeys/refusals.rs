@@ -94,7 +94,7 @@ async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
 
 /// Puts a component in place that takes seconds to compile, and waits until that has begun.
 async fn put_dear(app: &App, host: &mut Host) -> Vec<u8> {
-    // Compiled anew in every run of the tests.
+    // Compiled again in every run of the tests.
     let dear = with_section(&hostile("hundred_thousand_functions"), "variant", &rand::random::<[u8; 16]>());
     host.wait_for_line("running").await;
     let before = host.log().matches("compiling").count();

@@ -30,7 +30,7 @@ async fn scene(server: &Server) -> (App, Host, Checker, Flow) {
     (app, host, checker, flow)
 }
 
-/// Waits until the host has read the file for the so-many-th time.
+/// Waits until the host has read the file for the nth time.
 async fn taken(host: &Host, times: usize) {
     let taken = || async { (host.log().matches("reload complete").count() >= times).then_some(()) };
     wait_for("the file is taken", taken).await;
@@ -127,7 +127,7 @@ async fn sighup_has_the_file_read_again_with_the_secrets_that_it_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_handlers_of_one_plugin_share_its_code() {
     let server = Server::start().await;
-    // Compiled anew in every run of the test.
+    // Compiled again in every run of the test.
     let plugin = with_section(&contrary(), "variant", &rand::random::<[u8; 16]>());
     let app = app(&plugin, "").append("# more");
     let host = app.start(&server.url()).await;

@@ -289,7 +289,7 @@ async fn what_cannot_be_undone_is_not_done_without_a_yes() {
     assert_eq!(host.stop().await, 0);
 }
 
-/// A file of so many dead letters of 8 KiB.
+/// A file of N dead letters of 8 KiB.
 fn many(app: &App, name: &str, first: usize, count: usize) {
     let mut file = std::io::BufWriter::new(File::create(app.folder().join(name)).expect("a file"));
     let payload = "x".repeat(8 << 10);

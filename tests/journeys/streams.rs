@@ -188,7 +188,7 @@ async fn a_setting_that_cannot_work_any_more_is_said_once_while_events_flow_on()
     assert_eq!(host.stop().await, 0);
 }
 
-/// Deletes EXT, creates it again and publishes so many events.
+/// Deletes EXT, creates it again and publishes N events.
 async fn recreate(server: &Server, checker: &Checker, events: usize) {
     let jetstream = server.jetstream().await;
     jetstream.delete_stream("EXT").await.expect("the server is ours");

@@ -89,7 +89,7 @@ async fn a_dead_letter_that_nobody_expects_fails_the_test() {
 }
 
 #[tokio::test]
-async fn a_held_key_sets_its_later_events_aside() {
+async fn a_held_key_holds_back_its_later_events() {
     let app = App::contrary("on-dead-letter = \"hold-key\"\n");
     let toml = told("a", r#"[{"reject": {"reason": "no"}}]"#)
         + "expect = { verdict = \"reject\" }\n"

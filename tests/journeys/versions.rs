@@ -13,7 +13,7 @@ use serde_json::json;
 /// Is done with every event without a trace.
 const IDLES: &str = "(func $handle (type $event) (call $ok))";
 
-/// Publishes one message for each event, after so many rounds of a loop.
+/// Publishes one message for each event, after N rounds of a loop.
 fn busy(rounds: u32) -> Vec<u8> {
     let text = format!(
         "(func $handle (type $event) (local $left i32)
@@ -271,10 +271,10 @@ async fn a_host_that_starts_with_a_faulty_file_goes_on_with_the_last_good_versio
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proof_shows_what_a_new_version_would_do_otherwise() {
+async fn a_shadow_run_shows_what_a_new_version_would_do_otherwise() {
     let server = Server::start().await;
     let first = contrary();
-    let app = app(&first, "proof = 40\ncanary = { events = 10 }");
+    let app = app(&first, "shadow = 40\ncanary = { events = 10 }");
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     checker.publish_counts(100, 5).await;
@@ -292,15 +292,15 @@ async fn a_proof_shows_what_a_new_version_would_do_otherwise() {
     let reason = remembered(&checker, &idles).await["reason"].to_string();
     assert!(reason.contains("of 40 events, 40 differ") && reason.contains("1 messages → 0"), "{reason}");
     assert_eq!(host.stop().await, 0);
-    // Nothing of what ran for a proof is seen.
+    // Nothing of what ran for a shadow run is seen.
     assert_sound(&checker, 150).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_whose_proof_must_match_and_does_not_is_refused() {
+async fn a_version_whose_shadow_run_must_match_and_does_not_is_refused() {
     let server = Server::start().await;
     let first = contrary();
-    let app = app(&first, "proof = 1000\nproof-must-match = true\ncanary = { events = 10 }");
+    let app = app(&first, "shadow = 1000\nshadow-must-match = true\ncanary = { events = 10 }");
     let host = app.start(&server.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     checker.publish("in.k0", json!([{"count": null}, {"echo_state": {"subject": "out.k0"}}])).await;

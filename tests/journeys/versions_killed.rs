@@ -99,7 +99,7 @@ async fn a_host_that_is_killed_when_a_roll_back_is_stored_keeps_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_is_killed_when_an_order_is_stored_carries_it_out_once() {
+async fn a_host_that_is_killed_when_a_command_is_stored_carries_it_out_once() {
     let server = Server::start().await;
     let url = server.url();
     let first = contrary();
@@ -113,7 +113,7 @@ async fn a_host_that_is_killed_when_an_order_is_stored_carries_it_out_once() {
     wait_for_stage(&checker, &second, "live").await;
     flow.pass(60).await;
     assert_eq!(host.stop().await, 0);
-    let mut host = doomed(&app, &server, "order-stored").await;
+    let mut host = doomed(&app, &server, "command-stored").await;
     let order = app.output(&["rollback", "h", "--no-wait", "--url", &url]).await;
     assert!(order.status.success(), "{}", String::from_utf8_lossy(&order.stderr));
     host.killed().await;

@@ -1,6 +1,6 @@
 //! The bindings that are checked in are what `wit-bindgen` makes of the contract.
 //!
-//! `HEDDLE_BLESS=1` has this test write them anew. The files for Go it also lays out with `gofmt`, if that is there.
+//! `HEDDLE_BLESS=1` has this test write them again. The files for Go it also lays out with `gofmt`, if that is there.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails a test")]
 
 use std::collections::BTreeMap;

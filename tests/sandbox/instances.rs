@@ -1,4 +1,4 @@
-//! Instances: fresh ones share nothing, reused ones live for so many events and never after a trap; plugins are
+//! Instances: fresh ones share nothing, reused ones live for N events and never after a trap; plugins are
 //! admitted with a reason or not at all, and compiled once.
 
 use std::num::NonZeroU32;

@@ -141,7 +141,7 @@ async fn leaked_handles_are_bounded_and_the_trap_says_so() {
     let failure = failed(&bench, "leak 2000").await;
     assert_eq!(failure.class, CauseClass::Trap);
     assert!(failure.message.contains("handles"), "{failure:?}");
-    // What is leaked event by event comes to the same end, and the next instance begins anew.
+    // What is leaked event by event comes to the same end, and the next instance begins again.
     let mut ends = Vec::new();
     for _ in 0..30 {
         ends.push(matches!(run(&bench, "leak 100").await.verdict, Verdict::Done(_)));

@@ -15,13 +15,13 @@ use heddle_values::policy::OnDeadLetter;
 
 use crate::host::Host;
 use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId};
-use crate::returns::Returns;
+use crate::replays::Returns;
 use crate::sabotage::Sabotage;
 use crate::scene::{STREAM, Scene};
 use crate::server::{Refusal, Server};
 
 impl Host {
-    /// Takes the application over from whoever had it: all checkpoints are written anew, in one batch.
+    /// Takes the application over from whoever had it: all checkpoints are written again, in one batch.
     pub(crate) fn acquire(
         scene: &Scene,
         name: String,

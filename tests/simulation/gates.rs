@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use heddle_flow::shard::Outcome;
-use heddle_values::event::{REPLAYED, SET_ASIDE};
+use heddle_values::event::{HELD_BACK, REPLAYED};
 use heddle_values::gate::Phase;
 use heddle_values::names::Names;
 
@@ -24,7 +24,7 @@ impl Way {
     pub(crate) fn of(position: u64) -> Self {
         match position {
             REPLAYED.. => Way::Replay,
-            SET_ASIDE.. => Way::Held,
+            HELD_BACK.. => Way::Held,
             _ => Way::Stream,
         }
     }
@@ -35,7 +35,7 @@ impl Way {
 pub(crate) enum Ending {
     Done,
     Dead,
-    Aside,
+    HeldBack,
     Released,
 }
 
@@ -44,7 +44,7 @@ impl Ending {
         match outcome {
             Outcome::Done(_) => Ending::Done,
             Outcome::Dead(_) => Ending::Dead,
-            Outcome::SetAside => Ending::Aside,
+            Outcome::HeldBack => Ending::HeldBack,
             Outcome::Released => Ending::Released,
         }
     }
@@ -57,7 +57,7 @@ enum Hold {
     Nothing,
     /// The dead letter of this event.
     By(u64),
-    /// What was set aside and has not run yet.
+    /// What was held back and has not run yet.
     Rest,
 }
 
@@ -65,8 +65,8 @@ enum Hold {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     hold: Hold,
-    /// What is set aside, in order.
-    aside: VecDeque<u64>,
+    /// What is held back, in order.
+    held_back: VecDeque<u64>,
     /// Events that are dead letters.
     dead: BTreeSet<u64>,
 }
@@ -74,7 +74,7 @@ pub(crate) struct View {
 impl View {
     /// Whether nothing of the key waits behind a dead letter.
     pub(crate) fn is_free(&self) -> bool {
-        self.aside.is_empty() && !matches!(self.hold, Hold::By(_))
+        self.held_back.is_empty() && !matches!(self.hold, Hold::By(_))
     }
 
     /// Whether an event is a dead letter.
@@ -87,8 +87,8 @@ impl View {
         let (holds, promise) = match way {
             Way::Stream => (self.is_free(), Promise::Gate),
             Way::Held => {
-                let first = self.hold == Hold::Rest && self.aside.front() == Some(&event);
-                (first, Promise::Aside)
+                let first = self.hold == Hold::Rest && self.held_back.front() == Some(&event);
+                (first, Promise::HeldBack)
             }
             Way::Replay => (self.dead.contains(&event), Promise::Replay),
         };
@@ -98,10 +98,10 @@ impl View {
     /// An event ends; `holds`: a dead letter holds its key.
     pub(crate) fn ends(&mut self, way: Way, event: u64, ending: Ending, holds: bool) -> Checked {
         match (way, ending) {
-            (Way::Stream, Ending::Aside) => {
-                let text = || format!("{event} is set aside with {self:?}");
-                ensure(matches!(self.hold, Hold::By(_)), Promise::Aside, text)?;
-                self.aside.push_back(event);
+            (Way::Stream, Ending::HeldBack) => {
+                let text = || format!("{event} is held back with {self:?}");
+                ensure(matches!(self.hold, Hold::By(_)), Promise::HeldBack, text)?;
+                self.held_back.push_back(event);
                 return Ok(());
             }
             (Way::Replay, Ending::Released) => {
@@ -113,15 +113,15 @@ impl View {
                 return Ok(());
             }
             (_, Ending::Done | Ending::Dead) => self.may_run(way, event)?,
-            (_, Ending::Aside | Ending::Released) => {
+            (_, Ending::HeldBack | Ending::Released) => {
                 let text = format!("{event} of the way {way:?} ends as {ending:?}");
-                return Err(Fault { promise: Promise::Aside, text });
+                return Err(Fault { promise: Promise::HeldBack, text });
             }
         }
         if way == Way::Held {
-            self.aside.pop_front();
+            self.held_back.pop_front();
         }
-        if self.hold == Hold::Rest && way != Way::Held && self.aside.is_empty() {
+        if self.hold == Hold::Rest && way != Way::Held && self.held_back.is_empty() {
             self.hold = Hold::Nothing;
         }
         if ending == Ending::Done {
@@ -145,7 +145,7 @@ impl Model {
         self.scene.handlers.get(handler).is_some_and(|handler| handler.holds)
     }
 
-    /// The gate in the stream must hold back what is set aside, no more and no less.
+    /// The gate in the stream must hold back what is held back, no more and no less.
     pub(crate) fn gate_fits(&self, id: TaskId, server: &Server, names: &Names) -> Checked {
         let (Some(task), Some(handler)) = (self.tasks.get(&id), self.scene.handlers.get(id.0)) else {
             return Ok(());
@@ -153,11 +153,11 @@ impl Model {
         let Some(lane) = self.lanes.get(&(id.0, task.key.clone())) else { return Ok(()) };
         let (view, token) = (&lane.stored, task.key.token());
         let gate = server.gate(&names.gate(task.shard, &handler.name, &token));
-        let aside = gate.map_or(Vec::new(), |gate| {
+        let held_back = gate.map_or(Vec::new(), |gate| {
             let subject = names.held(task.shard, &handler.name, &token);
-            server.set_aside(&subject, gate.next).map(|(_, event)| event).collect()
+            server.held_back(&subject, gate.next).map(|(_, event)| event).collect()
         });
-        let says = |text: &str| format!("gate of {} {text}: {gate:?}, {aside:?}, {view:?}", task.key);
+        let says = |text: &str| format!("gate of {} {text}: {gate:?}, {held_back:?}, {view:?}", task.key);
         if let Hold::By(event) = view.hold {
             let by = format!("{STREAM}/{event}");
             let closed = gate.is_some_and(|gate| gate.phase == Phase::Closed && gate.event == by);
@@ -166,20 +166,20 @@ impl Model {
             let closed = gate.is_some_and(|gate| gate.phase == Phase::Closed);
             ensure(!closed, Promise::Gate, || says("is closed"))?;
         }
-        ensure(view.aside == aside, Promise::Aside, || says("does not fit"))
+        ensure(view.held_back == held_back, Promise::HeldBack, || says("does not fit"))
     }
 
-    /// An event that was set aside is in the stream.
-    pub(crate) fn set_aside(&mut self, handler: usize, event: u64, at: u64) -> Checked {
+    /// An event that was held back is in the stream.
+    pub(crate) fn held_back(&mut self, handler: usize, event: u64, at: u64) -> Checked {
         let fate = self.scene.fate(handler, event);
         let of_stream = self.task((handler, event))?;
-        of_stream.aside = Some(at);
+        of_stream.held_back = Some(at);
         let task = Task::new(of_stream.key.clone(), of_stream.shard, event, fate);
-        self.tasks.insert((handler, SET_ASIDE | at), task);
+        self.tasks.insert((handler, HELD_BACK | at), task);
         Ok(())
     }
 
-    /// Events that were set aside were handed to the shards.
+    /// Events that were held back were handed to the shards.
     pub(crate) fn taken_back(&mut self, handler: usize, positions: impl Iterator<Item = u64>) {
         for position in positions {
             if let Some(task) = self.tasks.get_mut(&(handler, position)) {
@@ -188,7 +188,7 @@ impl Model {
         }
     }
 
-    /// A request was stored, to send the dead letter of an event again, for the so-many-th time; or to release its key.
+    /// A request was stored, to send the dead letter of an event again, for the nth time; or to release its key.
     pub(crate) fn requested(&mut self, like: TaskId, request: u64, times: u32, event: u64) -> Checked {
         let of_stream = self.task(like)?;
         let (key, shard) = (of_stream.key.clone(), of_stream.shard);
@@ -218,7 +218,7 @@ impl Model {
     /// At the end no key is held, and every dead letter is that of an event which is not done.
     pub(crate) fn nothing_is_held(&self, server: &Server) -> Checked {
         for ((handler, key), lane) in &self.lanes {
-            ensure(lane.stored.is_free(), Promise::Aside, || {
+            ensure(lane.stored.is_free(), Promise::HeldBack, || {
                 format!("{key} of handler {handler} is held: {:?}", lane.stored)
             })?;
         }

@@ -17,7 +17,7 @@ use heddle_values::verdict::{CauseClass, Failure};
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};
-use crate::returns::{Forget, Returns, TakeBack};
+use crate::replays::{Forget, Returns, TakeBack};
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
 
@@ -137,7 +137,7 @@ impl Host {
         }
     }
 
-    /// Lets every shard write its checkpoint that lags by more than so many sequences.
+    /// Lets every shard write its checkpoint that lags by more than N sequences.
     pub(crate) fn touch_lagging(&mut self, events: u64) {
         for shard in 0..self.shards.count() {
             let lags = |committed| self.shards.lags(shard, &self.positions, committed, events);
@@ -176,7 +176,7 @@ impl Host {
         }
     }
 
-    /// Where what is set aside of a key is.
+    /// Where what is held back of a key is.
     pub(crate) fn held_subject(&self, place: Place, key: &Key) -> String {
         let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
         self.origins.names.held(place.shard, handler, &key.token())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use heddle_flow::batch::Batch;
 use heddle_values::batch::BatchMessage;
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::event::{REPLAYED, SET_ASIDE};
+use heddle_values::event::{HELD_BACK, REPLAYED};
 use heddle_values::names::{CAUSE, HANDLER, Names, dead, held, replay};
 
 use crate::gates::{Ending, Way};
@@ -18,14 +18,14 @@ pub(crate) const COUNTED: &str = "out.counted";
 
 /// What one message of a batch tells of an event's end.
 enum End {
-    /// Done, being the so-many-th of its key since the state was cleared.
+    /// Done, being the nth of its key since the state was cleared.
     Done(u64),
     Dead {
         class: String,
         attempts: u32,
     },
-    /// Set aside at a sequence.
-    Aside(u64),
+    /// Held back at a sequence.
+    HeldBack(u64),
     Released,
 }
 
@@ -34,7 +34,7 @@ impl End {
         match self {
             End::Done(_) => Ending::Done,
             End::Dead { .. } => Ending::Dead,
-            End::Aside(_) => Ending::Aside,
+            End::HeldBack(_) => Ending::HeldBack,
             End::Released => Ending::Released,
         }
     }
@@ -157,7 +157,7 @@ impl Model {
         if let Some(sequence) = header(held::SEQUENCE) {
             let rest = message.subject.strip_prefix(names.all_held().trim_end_matches('>'))?;
             let handler = self.handler(rest.split('.').nth(1)?)?;
-            return Some(((handler, sequence.parse().ok()?), End::Aside(at)));
+            return Some(((handler, sequence.parse().ok()?), End::HeldBack(at)));
         }
         if let Some((handler, request, outcome)) = replayed(message, names) {
             let end = (outcome == replay::RELEASED).then_some(End::Released);
@@ -174,8 +174,8 @@ impl Model {
 
     /// By which way an event came that ends now.
     fn position(&self, id: TaskId, request: Option<u64>) -> TaskId {
-        let aside = self.tasks.get(&id).and_then(|task| task.aside);
-        let again = request.map(|request| REPLAYED | request).or(aside.map(|at| SET_ASIDE | at));
+        let held_back = self.tasks.get(&id).and_then(|task| task.held_back);
+        let again = request.map(|request| REPLAYED | request).or(held_back.map(|at| HELD_BACK | at));
         (id.0, again.unwrap_or(id.1))
     }
 
@@ -204,7 +204,7 @@ impl Model {
                 })?;
                 if task.fate == (Fate::Done { clears: true }) { 0 } else { *count }
             }
-            End::Dead { .. } | End::Aside(_) | End::Released => lane.count,
+            End::Dead { .. } | End::HeldBack(_) | End::Released => lane.count,
         };
         self.judge(id, &task, &end)?;
         self.task(id)?.committed = true;
@@ -213,8 +213,8 @@ impl Model {
             lane.count = count;
             lane.stored.ends(way, task.event, ending, holds)?;
         }
-        if let End::Aside(at) = end {
-            self.set_aside(id.0, id.1, at)?;
+        if let End::HeldBack(at) = end {
+            self.held_back(id.0, id.1, at)?;
         }
         Ok(())
     }
@@ -224,7 +224,7 @@ impl Model {
         let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
         let max = handler.policy.max_attempts.get();
         match end {
-            End::Aside(_) | End::Released => Ok(()),
+            End::HeldBack(_) | End::Released => Ok(()),
             End::Done(_) => {
                 let hopeless =
                     matches!(task.fate, Fate::Hopeless | Fate::Rejected | Fate::OverLimit | Fate::Refused);

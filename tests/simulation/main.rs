@@ -10,7 +10,7 @@ mod host;
 mod ledger;
 mod mix;
 mod model;
-mod returns;
+mod replays;
 mod runs;
 mod sabotage;
 mod scene;
@@ -118,8 +118,8 @@ fn no_later_event_of_a_held_key_takes_effect_before_its_replay_or_release() {
 }
 
 #[test]
-fn what_is_set_aside_runs_once_in_order_and_none_of_it_is_lost() {
-    holds(Promise::Aside);
+fn what_is_held_back_runs_once_in_order_and_none_of_it_is_lost() {
+    holds(Promise::HeldBack);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn the_worlds_are_eventful() {
         .filter_map(|world| world.checked.as_ref().ok())
         .fold(Tally::default(), |sum, tally| sum.plus(tally));
     assert!(sum.tasks > 100_000 && sum.runs > sum.tasks as u64 && sum.lost > 1_000, "{sum:?}");
-    assert!(sum.aside > 10_000 && sum.replays > 10_000 && sum.free_runs > 3_000, "{sum:?}");
+    assert!(sum.held_back > 10_000 && sum.replays > 10_000 && sum.free_runs > 3_000, "{sum:?}");
 }
 
 #[test]

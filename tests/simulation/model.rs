@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use heddle_flow::shard::{Admission, Settled};
-use heddle_values::event::{Event, REPLAYED, SET_ASIDE};
+use heddle_values::event::{Event, HELD_BACK, REPLAYED};
 use heddle_values::key::Key;
 
 use crate::gates::{Ending, View, Way};
@@ -36,8 +36,8 @@ pub(crate) enum Promise {
     Window,
     /// While a key is held, no later event of it takes effect.
     Gate,
-    /// What is set aside runs once, in order, before later events.
-    Aside,
+    /// What is held back runs once, in order, before later events.
+    HeldBack,
     /// A dead letter that is replayed takes effect once.
     Replay,
     /// There is always a next step until all is done.
@@ -67,7 +67,7 @@ pub(crate) struct Retry {
     pub(crate) due: u64,
 }
 
-/// One event for one handler, as it comes by one way: from its stream, from where it was set aside, or by a request.
+/// One event for one handler, as it comes by one way: from its stream, from where it was held back, or by a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
     pub(crate) key: Key,
@@ -90,13 +90,13 @@ pub(crate) struct Task {
     pub(crate) probed: bool,
     /// It was woken before its time: what is written down may say a later one.
     pub(crate) hurried: bool,
-    /// Where it was set aside.
-    pub(crate) aside: Option<u64>,
+    /// Where it was held back.
+    pub(crate) held_back: Option<u64>,
     /// Runs of all hosts that ever lived.
     pub(crate) runs: u32,
     /// Runs that failed in an outage, and do not count.
     pub(crate) free_runs: u32,
-    /// Hosts that died or began anew since it was published.
+    /// Hosts that died or began again since it was published.
     pub(crate) restarts: u32,
 }
 
@@ -115,7 +115,7 @@ impl Task {
             retry: None,
             probed: false,
             hurried: false,
-            aside: None,
+            held_back: None,
             runs: 0,
             free_runs: 0,
             restarts: 0,
@@ -276,7 +276,7 @@ impl Model {
         self.lane(id.0, &settled.key).live.ends(way, event, ending, holds)?;
         if way == Way::Held && ending == Ending::Dead {
             // The rest of what was taken back is forgotten, and taken back again.
-            for (_, task) in self.tasks.range_mut((id.0, SET_ASIDE)..(id.0, REPLAYED)) {
+            for (_, task) in self.tasks.range_mut((id.0, HELD_BACK)..(id.0, REPLAYED)) {
                 task.read &= task.key != settled.key || task.settled || task.committed;
             }
         }
@@ -286,7 +286,7 @@ impl Model {
     /// Everything that was not stored is forgotten: a crash, or a new beginning. `retries` are those stored.
     pub(crate) fn forgotten(&mut self, retries: &HashMap<TaskId, Retry>) {
         for (id, task) in &mut self.tasks {
-            task.lost |= task.gone && !task.committed && id.1 < SET_ASIDE;
+            task.lost |= task.gone && !task.committed && id.1 < HELD_BACK;
             task.read = false;
             task.settled = false;
             (task.probed, task.hurried) = (false, false);
@@ -318,7 +318,7 @@ impl Model {
 
     /// The events of one handler in one shard, as they come from the stream.
     pub(crate) fn of_stream(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
-        self.of_track(handler, shard).take_while(|(position, _)| *position < SET_ASIDE)
+        self.of_track(handler, shard).take_while(|(position, _)| *position < HELD_BACK)
     }
 
     /// The events of one handler in one shard, by their positions.

@@ -35,9 +35,9 @@ pub(crate) enum Sabotage {
     ForgetsGates,
     /// Forgets when it takes over which requests are done.
     ForgetsReplays,
-    /// Looks for what was set aside before all of it is stored.
+    /// Looks for what was held back before all of it is stored.
     DrainsTooEarly,
-    /// Takes the first look at what was set aside for all of it.
+    /// Takes the first look at what was held back for all of it.
     OpensTooEarly,
     /// Removes requests before their dead letters.
     RemovesRequestsFirst,
@@ -63,7 +63,7 @@ impl Sabotage {
         (Sabotage::ForgetsStates, Promise::ExactlyOnce),
         (Sabotage::ForgetsGates, Promise::Gate),
         (Sabotage::ForgetsReplays, Promise::ExactlyOnce),
-        (Sabotage::DrainsTooEarly, Promise::Aside),
+        (Sabotage::DrainsTooEarly, Promise::HeldBack),
         (Sabotage::OpensTooEarly, Promise::Gate),
         (Sabotage::RemovesRequestsFirst, Promise::Replay),
         (Sabotage::CountsOutages, Promise::Attempts),

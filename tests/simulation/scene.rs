@@ -66,7 +66,7 @@ pub(crate) enum Fate {
     },
     /// Fails for ever.
     Hopeless,
-    /// Put off that often, by so many milliseconds.
+    /// Put off that often, by N milliseconds.
     Deferred {
         runs: u32,
         delay: u32,
@@ -107,23 +107,23 @@ pub(crate) struct Scene {
     pub(crate) checkpoint_bytes: usize,
     /// The most events of one delivery.
     pub(crate) delivery: usize,
-    /// So many messages are sent while another batch is under way.
+    /// N messages are sent while another batch is under way.
     pub(crate) full: usize,
-    /// A handler that holds so many events is not read for.
+    /// A handler that holds N events is not read for.
     pub(crate) room: usize,
     /// The longest step of time, in milliseconds.
     pub(crate) pace: u64,
-    /// One of so many events is not plainly done.
+    /// One of N events is not plainly done.
     trouble: u32,
-    /// One of so many steps is a crash; 0: none.
+    /// One of N steps is a crash; 0: none.
     pub(crate) crashes: u32,
-    /// One of so many steps takes events off the stream; 0: none.
+    /// One of N steps takes events off the stream; 0: none.
     pub(crate) expiries: u32,
-    /// One of so many steps asks for a dead letter to be sent again, or for a key to be released; 0: none.
+    /// One of N steps asks for a dead letter to be sent again, or for a key to be released; 0: none.
     pub(crate) requests: u32,
-    /// One of so many steps begins or ends an outage; 0: none.
+    /// One of N steps begins or ends an outage; 0: none.
     pub(crate) outages: u32,
-    /// One of so many events fills a third of a batch.
+    /// One of N events fills a third of a batch.
     bulk: u32,
     /// Whether events that were seen are handed on again.
     pub(crate) repeats: bool,
@@ -176,7 +176,7 @@ impl Scene {
         Self::trouble_of(&mut random)
     }
 
-    /// How an event fares when its dead letter is sent again for the so-many-th time: most often well, and in the end
+    /// How an event fares when its dead letter is sent again for the nth time: most often well, and in the end
     /// always.
     pub(crate) fn fate_of_replay(&self, handler: usize, sequence: u64, times: u32) -> Fate {
         let mut random = self.random_of(handler, sequence ^ (u64::from(times + 1) << 40));

@@ -49,8 +49,8 @@ pub(crate) struct Server {
     rolled_up: HashMap<String, (u64, Bytes)>,
     states: HashMap<String, Option<Bytes>>,
     dead_letters: BTreeMap<u64, DeadLetter>,
-    /// What is set aside, by subject and sequence.
-    aside: HashMap<String, BTreeMap<u64, (Headers, Bytes)>>,
+    /// What is held back, by subject and sequence.
+    held_back: HashMap<String, BTreeMap<u64, (Headers, Bytes)>>,
     /// The last message of each gate.
     gates: BTreeMap<String, Gate>,
     pub(crate) requests: BTreeMap<u64, Request>,
@@ -128,22 +128,23 @@ impl Server {
         self.gates.get(subject)
     }
 
-    /// Where events were set aside under a subject at or above a sequence, and their own sequences.
-    pub(crate) fn set_aside(&self, subject: &str, from: u64) -> impl Iterator<Item = (u64, u64)> {
-        let of_subject = self.aside.get(subject).into_iter().flat_map(move |aside| aside.range(from..));
+    /// Where events were held back under a subject at or above a sequence, and their own sequences.
+    pub(crate) fn held_back(&self, subject: &str, from: u64) -> impl Iterator<Item = (u64, u64)> {
+        let of_subject =
+            self.held_back.get(subject).into_iter().flat_map(move |held_back| held_back.range(from..));
         of_subject.filter_map(|(at, (headers, _))| Some((*at, headers.get(held::SEQUENCE)?.parse().ok()?)))
     }
 
-    /// An event that was set aside at a sequence.
+    /// An event that was held back at a sequence.
     pub(crate) fn taken_back(&self, at: u64) -> Option<Event> {
-        let (headers, payload) = self.aside.values().find_map(|aside| aside.get(&at))?;
+        let (headers, payload) = self.held_back.values().find_map(|held_back| held_back.get(&at))?;
         taken_back(at, headers, payload.clone())?.ok()
     }
 
-    /// Removes what was set aside under a subject below a sequence.
+    /// Removes what was held back under a subject below a sequence.
     pub(crate) fn forget(&mut self, subject: &str, below: u64) {
-        if let Some(aside) = self.aside.get_mut(subject) {
-            aside.retain(|at, _| *at >= below);
+        if let Some(held_back) = self.held_back.get_mut(subject) {
+            held_back.retain(|at, _| *at >= below);
         }
     }
 
@@ -202,7 +203,7 @@ impl Server {
             self.dead_letters
                 .insert(self.next, DeadLetter { sequence: self.next, stored: 0, headers, payload });
         } else if message.subject.contains(".held.") {
-            let of_subject = self.aside.entry(message.subject.clone()).or_default();
+            let of_subject = self.held_back.entry(message.subject.clone()).or_default();
             of_subject.insert(self.next, (headers, payload));
         }
     }

@@ -19,8 +19,8 @@ pub(crate) struct Tally {
     pub(crate) tasks: usize,
     pub(crate) runs: u64,
     pub(crate) lost: usize,
-    /// Events that were set aside and ran later.
-    pub(crate) aside: usize,
+    /// Events that were held back and ran later.
+    pub(crate) held_back: usize,
     /// Requests that were done.
     pub(crate) replays: usize,
     /// Runs that failed in an outage.
@@ -33,7 +33,7 @@ impl Tally {
             tasks: self.tasks + other.tasks,
             runs: self.runs + other.runs,
             lost: self.lost + other.lost,
-            aside: self.aside + other.aside,
+            held_back: self.held_back + other.held_back,
             replays: self.replays + other.replays,
             free_runs: self.free_runs + other.free_runs,
         }
@@ -65,7 +65,7 @@ pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Checked<Tally> {
         runs: tasks.clone().map(|task| u64::from(task.runs)).sum(),
         free_runs: tasks.clone().map(|task| u64::from(task.free_runs)).sum(),
         lost: tasks.filter(|task| task.lost).count(),
-        aside: of_way(Way::Held),
+        held_back: of_way(Way::Held),
         replays: of_way(Way::Replay),
     })
 }

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::host::Host;
 use crate::model::{Checked, Model, Promise, ensure};
-use crate::returns::Removal;
+use crate::replays::Removal;
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
 use crate::server::Server;

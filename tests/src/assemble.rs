@@ -6,7 +6,7 @@
 //!   `library.wat`, and a component of the world in `wasi.wit` is made of it.
 //!
 //! Three abbreviations keep guests short: `(@text "…")` is the place and the length of a text that is put into the
-//! memory, `(@repeat N …)` is its content so many times, with `@this` and `@next` for numbers that count from 0 and 1, and `(@nest N "open" "close" …)` is so many times `open`, the
+//! memory, `(@repeat N …)` is its content N times, with `@this` and `@next` for numbers that count from 0 and 1, and `(@nest N "open" "close" …)` is N times `open`, the
 //! content, and as many times `close`.
 
 use std::collections::BTreeSet;
@@ -179,7 +179,7 @@ fn expand(text: &str) -> Result<String> {
     expand(&format!("{before}{expanded}{after}"))
 }
 
-/// A text so many times, `@this` and `@next` being the number of the time.
+/// A text N times, `@this` and `@next` being the number of the time.
 fn repeat(text: &str, times: usize) -> String {
     if !text.contains("@this") {
         return text.repeat(times);

@@ -65,7 +65,7 @@ impl Checker {
         self.publish(&format!("in.{key}"), counting(key, more)).await
     }
 
-    /// Publishes so many events that count, for so many keys in turn, and waits until all are stored.
+    /// Publishes N events that count, for N keys in turn, and waits until all are stored.
     pub async fn publish_counts(&self, events: usize, keys: usize) {
         use futures::{StreamExt, TryStreamExt};
         let publish = |n: usize| {
@@ -155,7 +155,7 @@ impl Checker {
             if found.is_some_and(|found| found >= count) {
                 return;
             }
-            // Patience begins anew with every step forward.
+            // Patience begins again with every step forward.
             assert!(began.elapsed() < crate::PATIENCE * 3, "waited in vain for {what}: {last:?}");
             last = found.or(last);
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -21,7 +21,7 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Begins to publish so many events a second, for so many keys in turn.
+    /// Begins to publish N events a second, for N keys in turn.
     pub async fn start(server: &Server, keys: usize, rate: usize) -> Self {
         let jetstream = server.jetstream().await;
         let (stop, stopped) = watch::channel(false);
@@ -50,7 +50,7 @@ impl Flow {
         Flow { stop, published, task }
     }
 
-    /// Waits until so many more events are stored.
+    /// Waits until N more events are stored.
     pub async fn pass(&mut self, events: usize) {
         let goal = *self.published.borrow() + events;
         let passed = self.published.wait_for(|published| *published >= goal);

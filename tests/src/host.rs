@@ -118,7 +118,7 @@ publishes = ["out.>"]
         host
     }
 
-    /// Starts `heddle run` so that it is killed at a place of the code, when it comes by for the so-many-th time.
+    /// Starts `heddle run` so that it is killed at a place of the code, when it comes by for the nth time.
     pub fn doomed(&self, url: &str, failpoint: &str, times: u32) -> Host {
         let mut command = Command::new(failing_heddle());
         command.env("HEDDLE_FAILPOINT", format!("{failpoint}={times}"));

@@ -60,7 +60,7 @@ impl Broker {
         Ok(Self { jetstream, stream })
     }
 
-    /// Places orders, so many a second or as fast as the server takes them. Returns when every one is
+    /// Places orders, N a second or as fast as the server takes them. Returns when every one is
     /// acknowledged, and fails with the first that is not. `placed` is told the number of acknowledged
     /// orders.
     pub async fn place(

@@ -47,7 +47,7 @@ enum Command {
         server: Server,
         #[command(flatten)]
         drawn: Drawn,
-        /// Give up after so many seconds in which no order came any further.
+        /// Give up after N seconds in which no order came any further.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         patience: u64,
         /// Print the summary as JSON.
@@ -85,7 +85,7 @@ struct Drawn {
     /// Where the orders are drawn from; each seed gives orders of its own.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Place so many orders a second [default: as fast as the server takes them]
+    /// Place N orders a second [default: as fast as the server takes them]
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<NonZeroU32>,
 }

@@ -12,7 +12,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// A step of so many parts.
+    /// A step of N parts.
     pub(crate) fn new(what: &'static str, total: u64) -> Self {
         // Without a template of its own a bar still works, so a faulty one need not end the program.
         let style = ProgressStyle::with_template("{msg:8} {wide_bar} {pos}/{len} {elapsed:>4}")
@@ -21,7 +21,7 @@ impl Meter {
         Self { bar, what, total, written: 0 }
     }
 
-    /// Shows that so many parts are done.
+    /// Shows that N parts are done.
     pub(crate) fn set(&mut self, done: u64) {
         self.bar.set_position(done);
         let tenth = (done * 10).checked_div(self.total).unwrap_or(0);

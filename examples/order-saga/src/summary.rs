@@ -65,9 +65,9 @@ pub struct Counts {
 /// Times from placed to settled.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half of the orders were settled within so many milliseconds.
+    /// Half of the orders were settled within N milliseconds.
     pub p50_ms: f64,
-    /// 99 of 100 orders were settled within so many milliseconds.
+    /// 99 of 100 orders were settled within N milliseconds.
     pub p99_ms: f64,
 }
 
@@ -146,7 +146,7 @@ impl Latency {
     }
 }
 
-/// The smallest value that is not below so many percent of all values; 0 of none.
+/// The smallest value that is not below N percent of all values; 0 of none.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)

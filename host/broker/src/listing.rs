@@ -54,7 +54,7 @@ const IDLE: Duration = Duration::from_secs(8);
 /// takes about 40 s.
 const MAX_FAILURES: u32 = 6;
 
-/// After so many breaks at one place, the message there may be the reason, and is read by itself.
+/// After N breaks at one place, the message there may be the reason, and is read by itself.
 const READ_SINGLY_AFTER: u32 = 3;
 
 /// How often a list of last messages is begun before it is given up.
@@ -183,7 +183,7 @@ impl List {
         Ok(None)
     }
 
-    /// How many messages waited when the list began: so many come, if none is removed.
+    /// How many messages waited when the list began: that many come, if none is removed.
     pub(super) async fn announced(&mut self) -> Result<u64, Error> {
         loop {
             match (&self.source, self.ended) {
@@ -380,7 +380,7 @@ fn passing(error: &dyn std::error::Error) -> Break {
     Break::Passing(chain(error))
 }
 
-/// How long to wait after so many failures.
+/// How long to wait after N failures.
 fn delay(failures: u32) -> Duration {
     Duration::from_millis(25).saturating_mul(1 << failures.min(7)).min(MAX_DELAY)
 }

@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_millis(1_500);
 /// How long nothing is said after that was denied.
 const DENIED: Duration = Duration::from_secs(60);
 
-/// So many new connections in a row that hear nothing: it is the permission that is missing.
+/// N new connections in a row that hear nothing: it is the permission that is missing.
 const MAX_IN_VAIN: u32 = 3;
 
 /// What is known of the connection's hearing. Reads no clock.

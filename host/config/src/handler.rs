@@ -43,14 +43,14 @@ pub(super) fn resolve(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Han
     let failure = failure::resolve(&mut section);
     let limits = section.section("limits").map(limits).unwrap_or_default();
     let grants = section.section("grants").map(|section| grants::resolve(section, scope)).unwrap_or_default();
-    let proof = rollout::proof(&mut section, &grants);
+    let shadow = rollout::shadow(&mut section, &grants);
     section.finish();
     Some(HandlerSettings {
         name: "".into(),
         plugin: plugin?,
         build,
         canary,
-        proof,
+        shadow,
         stream,
         subscribe,
         key: key?,

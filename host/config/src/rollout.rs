@@ -8,11 +8,11 @@ use super::units::{UnitError, parse_share};
 use heddle_source::oci;
 use heddle_values::object;
 use heddle_values::plugin::{PluginPlace, PluginSource};
-use heddle_values::rollout::{CanaryPolicy, ProofPolicy};
+use heddle_values::rollout::{CanaryPolicy, ShadowPolicy};
 use heddle_values::settings::Grants;
 
-/// The most events that a proof runs.
-const MAX_PROOF: u64 = 100_000;
+/// The most events that a shadow run runs.
+const MAX_SHADOW: u64 = 100_000;
 
 /// The most events of a trial.
 const MAX_EVENTS: u64 = 10_000_000;
@@ -76,21 +76,21 @@ fn none_or_share(text: &str) -> Result<f64, UnitError> {
     if text.trim() == "0%" { Ok(0.0) } else { parse_share(text) }
 }
 
-/// `proof = N` and `proof-must-match = true`.
-pub(super) fn proof(section: &mut Section<'_>, grants: &Grants) -> Option<ProofPolicy> {
-    let events = section.integer("proof", 1..=MAX_PROOF);
-    let must_match = section.boolean("proof-must-match");
-    let Some(value) = section.value("proof") else {
-        if let Some(value) = section.value("proof-must-match") {
-            section.fault(value.span(), "`proof-must-match` needs `proof`: how many events are run");
+/// `shadow = N` and `shadow-must-match = true`.
+pub(super) fn shadow(section: &mut Section<'_>, grants: &Grants) -> Option<ShadowPolicy> {
+    let events = section.integer("shadow", 1..=MAX_SHADOW);
+    let must_match = section.boolean("shadow-must-match");
+    let Some(value) = section.value("shadow") else {
+        if let Some(value) = section.value("shadow-must-match") {
+            section.fault(value.span(), "`shadow-must-match` needs `shadow`: how many events are run");
         }
         return None;
     };
     let span = value.span();
     if !grants.http.hosts.is_empty() || grants.files.iter().any(|file| file.write) {
-        let message = "`proof` cannot be had with `http` or with files to write to: what runs in the shadow would change them too";
+        let message = "`shadow` cannot be had with `http` or with files to write to: what runs in the shadow would change them too";
         section.fault(span, message);
     }
     let events = u32::try_from(events?).ok()?;
-    Some(ProofPolicy { events, must_match: must_match.unwrap_or(false) })
+    Some(ShadowPolicy { events, must_match: must_match.unwrap_or(false) })
 }

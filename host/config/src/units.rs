@@ -23,7 +23,7 @@ pub enum UnitError {
     Share(String),
 }
 
-/// `"100/s"`, `"6000/m"`, `"360000/h"`, as so many per second.
+/// `"100/s"`, `"6000/m"`, `"360000/h"`, as N per second.
 pub(super) fn parse_rate(text: &str) -> Result<f64, UnitError> {
     let wrong = || UnitError::Rate(text.to_owned());
     let (number, unit) = text.split_once('/').ok_or_else(wrong)?;

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::batch::checkpoint_message;
 use super::gates::{self, StoredGate};
-use super::leftovers::{self, Aside};
+use super::leftovers::{self, HeldBack};
 use super::shards::{Place, PlacedGate};
 use heddle_broker::{self as broker, Broker, CommitError, Listen, StreamState};
 use heddle_values::batch::{BatchMessage, Keep};
@@ -99,8 +99,8 @@ pub struct Kept {
     pub stateless: Vec<bool>,
     /// The gates that are not open.
     pub gates: Vec<PlacedGate>,
-    /// What is set aside, about, and what an earlier host has left of it.
-    pub aside: Aside,
+    /// What is held back, about, and what an earlier host has left of it.
+    pub held_back: HeldBack,
 }
 
 impl From<gates::Error> for Error {
@@ -127,12 +127,12 @@ impl Error {
 
 impl Kept {
     /// Reads it once the application is taken over, by a batch that begins at `first`: from then on nobody else writes
-    /// states, gates, or what is set aside.
+    /// states, gates, or what is held back.
     async fn read(broker: &Broker, settings: &Settings, names: &Names, first: u64) -> Result<Self, Error> {
         let stateless = stateless(broker, settings, names).await?;
         let stored = gates::read(broker, &settings.stream.name, names).await?;
-        let aside = leftovers::find(broker, settings, names, &stored, first).await?;
-        Ok(Kept { stateless, gates: placed(settings, stored), aside })
+        let held_back = leftovers::find(broker, settings, names, &stored, first).await?;
+        Ok(Kept { stateless, gates: placed(settings, stored), held_back })
     }
 }
 

@@ -121,7 +121,7 @@ impl Builder {
     /// Whether a unit can be added. The first one always can: what one event may ask for fits.
     fn fits(&self, unit: &Unit, state: &StateId) -> bool {
         let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) | Outcome::SetAside => (1, unit.settled.event.weight()),
+            Outcome::Dead(..) | Outcome::HeldBack => (1, unit.settled.event.weight()),
             Outcome::Released => (0, 0),
             Outcome::Done(effects) => {
                 // One that is there already is replaced.
@@ -163,9 +163,9 @@ impl Builder {
                 let limits = (room, origins.keep_dead_letters);
                 self.push(dead_letter(&origins.names, &settled.event, origin, death, limits));
             }
-            Outcome::SetAside => {
+            Outcome::HeldBack => {
                 let subject = origins.names.held(unit.place.shard, handler, &settled.key.token());
-                self.push(gate::set_aside(subject, &settled.event, room));
+                self.push(gate::held_back(subject, &settled.event, room));
             }
             Outcome::Released => {}
         }
@@ -321,7 +321,7 @@ fn replayed(names: &Names, handler: &str, replay: Replay, settled: &Settled) -> 
     let outcome = match settled.outcome {
         Outcome::Dead(..) => names::replay::DEAD,
         Outcome::Released => names::replay::RELEASED,
-        Outcome::Done(..) | Outcome::SetAside => names::replay::DONE,
+        Outcome::Done(..) | Outcome::HeldBack => names::replay::DONE,
     };
     let mut message = BatchMessage {
         subject: names.replayed(handler, &replay.request.to_string()),

@@ -15,7 +15,7 @@ use heddle_values::policy::OutagePolicy;
 /// How unlikely it must be that failures in a row are chance, for the share of failures so far.
 const CHANCE: f64 = 1e-6;
 
-/// More failures in a row than this are never asked for: so many events may lose an attempt to an outage at most.
+/// More failures in a row than this are never asked for: that many events may lose an attempt to an outage at most.
 const LONGEST_STREAK: f64 = 10_000.0;
 
 /// How many runs the share of failures is taken over. Older ones count less and less.

@@ -21,10 +21,10 @@ use heddle_values::key::Key;
 /// The most checkpoints that a batch begins with. What one event may publish fits beside them.
 const MAX_TOUCHED: usize = 64;
 
-/// Beside another batch, one is worth sending only if it is about full: so many messages,
+/// Beside another batch, one is worth sending only if it is about full: N messages,
 pub const FULL_MESSAGES: usize = 800;
 
-/// or so many bytes.
+/// or N bytes.
 const FULL_BYTES: usize = 4 << 20;
 
 /// Why a unit's shard is there. Passing over a unit would lose its event.
@@ -59,13 +59,13 @@ pub struct Commits {
     opened: Vec<(Place, Key, Gate)>,
     /// Counts what came.
     came: u64,
-    /// So many messages are sent even while another batch is under way.
+    /// N messages are sent even while another batch is under way.
     full: usize,
     /// Batches under way.
     under_way: usize,
     /// The number of the last batch.
     number: u64,
-    /// After a batch was refused for its content: so many units are stored one at a time, to find the bad one.
+    /// After a batch was refused for its content: N units are stored one at a time, to find the bad one.
     alone: usize,
 }
 
@@ -256,7 +256,7 @@ impl Chain {
     /// Counts what a unit will take at least: its states may be covered by later ones.
     fn count(&mut self, unit: &Unit, add: fn(usize, usize) -> Option<usize>) {
         let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) | Outcome::SetAside => (1, unit.settled.event.weight()),
+            Outcome::Dead(..) | Outcome::HeldBack => (1, unit.settled.event.weight()),
             Outcome::Released => (1, 0),
             Outcome::Done(effects) => {
                 let bytes = effects.messages.iter().map(|(message, _)| message.size()).sum();

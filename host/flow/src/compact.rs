@@ -23,20 +23,20 @@ use heddle_values::names::Names;
 /// So much old weight for each key is left alone.
 const STALE_PER_KEY: u64 = 2;
 
-/// A state weighs 1, and 1 for each so many bytes.
+/// A state weighs 1, and 1 for each N bytes.
 const BYTES_PER_WEIGHT: usize = 1024;
 
-/// After a sweep, none is made for so many times as long as the server worked for it, so that few commits ever wait for
+/// After a sweep, none is made for N times as long as the server worked for it, so that few commits ever wait for
 /// one.
 const LONG_REST: u32 = 300;
 
-/// There is no long rest where there is so many times as much old weight as is left alone.
+/// There is no long rest where there is N times as much old weight as is left alone.
 const PRESSING: u64 = 8;
 
-/// The rest after a piece of a sweep: so many times as long as the server worked for it.
+/// The rest after a piece of a sweep: N times as long as the server worked for it.
 const SHORT_REST: u32 = 3;
 
-/// There is none where there is so many times as much old weight as is left alone: then commits must wait, or it would grow
+/// There is none where there is N times as much old weight as is left alone: then commits must wait, or it would grow
 /// for ever.
 const FAR_TOO_MUCH: u64 = 64;
 
@@ -46,7 +46,7 @@ const PIECE: u64 = 100_000;
 /// The keys of more shards than one are listed at once only if there are no more.
 const LISTED_AT_ONCE: u64 = 20_000;
 
-/// Old checkpoints are removed every so many sequences.
+/// Old checkpoints are removed every N sequences.
 const CHECKPOINT_SWEEP: u64 = 20_000;
 
 /// Which checkpoints were removed.
@@ -114,7 +114,7 @@ pub struct Sweep {
     below: u64,
     /// Whose keys are listed at once; none: those of all shards.
     parts: Vec<Option<u16>>,
-    /// The rest after each piece: so many times as long as the server worked for it.
+    /// The rest after each piece: N times as long as the server worked for it.
     rest: u32,
 }
 
@@ -143,7 +143,7 @@ impl Compaction {
         }
     }
 
-    /// A state was committed, of so many bytes; `replaced`: it was not the first one of its key.
+    /// A state was committed, of N bytes; `replaced`: it was not the first one of its key.
     pub fn wrote(&mut self, replaced: bool, bytes: usize) {
         match replaced {
             true => self.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
@@ -171,7 +171,7 @@ impl Compaction {
         Some(Sweep { below: std::mem::replace(&mut self.boundary, end), parts, rest })
     }
 
-    /// Whether there is so many times as much old weight as is left alone.
+    /// Whether there is N times as much old weight as is left alone.
     fn is_due(&self, times: u64) -> bool {
         let Some(known) = self.known else { return self.replaced > 0 && times <= PRESSING };
         let for_keys = (known.keys + self.new).saturating_mul(STALE_PER_KEY);

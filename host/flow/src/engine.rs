@@ -31,11 +31,11 @@ use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
 use super::jobs::{self, Done, Fetch, Job, Shared};
 use super::leftovers;
-use super::loss::{Ledger, Loss};
+use super::loss::{Loss, Tally};
 use super::plugin_log::LineRate;
 use super::reader::{Read, Reader};
 use super::regulator::Regulator;
-use super::returns::Returned;
+use super::replays::Replayed;
 use super::route::Routes;
 use super::shard::Action;
 use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
@@ -44,7 +44,7 @@ use super::workers::{self, Queue, Task};
 use heddle_broker::Broker;
 use heddle_sandbox::Sandbox;
 use heddle_values::batch::Keep;
-use heddle_values::event::SET_ASIDE;
+use heddle_values::event::HELD_BACK;
 use heddle_values::key::Key;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
@@ -171,13 +171,13 @@ pub struct Engine {
     /// What holds each handler back.
     regulators: Vec<Regulator>,
     /// Events that come a second time.
-    returns: mpsc::Receiver<Returned>,
+    replays: mpsc::Receiver<Replayed>,
     /// How many of those are under way.
-    returning: usize,
+    replaying: usize,
     /// For each handler, why it cannot go on in its stream.
     stopped: Vec<Option<String>>,
     /// For each handler, what it is still to be given.
-    ledgers: Vec<Ledger>,
+    tallies: Vec<Tally>,
     /// For each handler, whether the host before has said what it left.
     marked: Vec<bool>,
     survey: Survey,
@@ -196,16 +196,16 @@ impl Engine {
         let readers = readers((&settings, &stopped), &plan, &shards, generation);
         let (count, mut jobs) = (settings.handlers.len(), JoinSet::new());
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
-        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), kept.aside.leftovers));
+        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), kept.held_back.leftovers));
         let mut engine = Engine {
             fleets: fleets(&settings, ties.versions, ties.judged, &broker),
             changes: ties.changes,
-            regulators: regulators(&settings, &kept.aside.counts),
-            returns: mpsc::channel(1).1,
-            returning: 0,
+            regulators: regulators(&settings, &kept.held_back.counts),
+            replays: mpsc::channel(1).1,
+            replaying: 0,
             stopped,
             marked: left.expected.iter().map(Option::is_some).collect(),
-            ledgers: left.expected.into_iter().map(Ledger::new).collect(),
+            tallies: left.expected.into_iter().map(Tally::new).collect(),
             survey: Survey::new(&streams),
             commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
             fetching: jobs::fetching_room(broker.max_payload()),
@@ -275,8 +275,8 @@ impl Engine {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
                 read = next_read(&mut self.readers, Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready }) => self.read(read)?,
-                Some(returned) = self.returns.recv(), if self.returning < MAX_RETURNING => {
-                    self.returned(returned)?;
+                Some(returned) = self.replays.recv(), if self.replaying < MAX_RETURNING => {
+                    self.replayed(returned)?;
                 }
                 () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
                 _ = balance.tick() => self.balance(),
@@ -305,7 +305,7 @@ impl Engine {
                 Action::Fetch { key, positions } => {
                     // Its stream may have another event there. The lane waits until the handler begins again.
                     let is_stopped = self.is_stopped(place.handler);
-                    for position in positions.into_iter().filter(|at| !is_stopped || *at >= SET_ASIDE) {
+                    for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
                         let Some(fetch) = self.fetch_of(place, &key) else { continue };
                         let room = Arc::clone(&self.fetching);
                         self.jobs.spawn(jobs::fetch(self.post(), room, fetch, position));
@@ -336,7 +336,7 @@ impl Engine {
         Some(Fetch { generation: self.generation, place, key, stream })
     }
 
-    /// Where what is set aside of a key is.
+    /// Where what is held back of a key is.
     fn held_subject(&self, place: Place, key: &Key) -> String {
         let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
         self.origins.names.held(place.shard, handler, &key.token())

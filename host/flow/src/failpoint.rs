@@ -9,7 +9,7 @@ pub(crate) const AFTER_COMMIT: &str = "after-commit";
 pub(crate) const BEFORE_REMOVAL: &str = "before-removal";
 /// The dead letter of a replay is removed, the request still there.
 pub(crate) const BETWEEN_REMOVALS: &str = "between-removals";
-/// A gate is committed as open, what was set aside still there.
+/// A gate is committed as open, what was held back still there.
 pub(crate) const GATE_OPENED: &str = "gate-opened";
 /// A version can run, and is not on trial yet.
 pub(crate) const BEFORE_TRIAL: &str = "before-trial";
@@ -19,8 +19,8 @@ pub(crate) const TRIAL_STORED: &str = "trial-stored";
 pub(crate) const TRIAL_ENDED: &str = "trial-ended";
 /// The end of a trial is stored, and the engine does not know yet.
 pub(crate) const END_STORED: &str = "end-stored";
-/// An order is carried out, and neither the engine nor who gave it knows yet.
-pub(crate) const ORDER_STORED: &str = "order-stored";
+/// A command is carried out, and neither the engine nor who gave it knows yet.
+pub(crate) const COMMAND_STORED: &str = "command-stored";
 
 /// The process comes by. Dies here if it was told to.
 #[cfg(not(feature = "failpoints"))]
@@ -46,7 +46,7 @@ mod armed {
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
-    /// Has the process killed when it comes by the point of a name for the so-many-th time: `commit-stored=3`.
+    /// Has the process killed when it comes by the point of a name for the nth time: `commit-stored=3`.
     pub fn arm(spec: &str) {
         let (name, times) = spec.split_once('=').unwrap_or((spec, "1"));
         let left = AtomicU64::new(times.parse().unwrap_or(1));

@@ -10,14 +10,14 @@ use super::failpoint;
 use super::leftovers::{self, Leftover};
 use super::loss::Question;
 use super::plugin_log::{LineRate, report};
-use super::returns::{Post, Taken};
+use super::replays::{Replays, Taken};
 use super::shards::{HandlerIx, Place};
 use super::states::State;
 use super::store::End;
 use heddle_broker::{self as broker, Broker, Inspected, Stored, StreamState};
 use heddle_sandbox::{Call, Outside, Plugin};
 use heddle_values::effects::Reply;
-use heddle_values::event::{Event, Replay, SET_ASIDE};
+use heddle_values::event::{Event, HELD_BACK, Replay};
 use heddle_values::key::Key;
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
@@ -52,7 +52,7 @@ pub(super) enum Done {
         position: u64,
         event: Option<Arc<Event>>,
     },
-    /// What was set aside of a key.
+    /// What was held back of a key.
     TakenBack {
         generation: u64,
         place: Place,
@@ -205,10 +205,10 @@ pub(super) fn fetching_room(max_payload: usize) -> Arc<Semaphore> {
 }
 
 /// Reads an event again, once there is room for it.
-pub(super) async fn fetch(post: Post, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
+pub(super) async fn fetch(post: Replays, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
     let _permit = room.acquire().await.expect("the room is never closed");
     let Fetch { generation, place, key, stream } = fetch;
-    let event = if position < SET_ASIDE {
+    let event = if position < HELD_BACK {
         let message = persist("event", || post.broker.at(&stream, position)).await;
         message.map(|message| message.into_event(&stream))
     } else {
@@ -281,15 +281,15 @@ pub(super) async fn count_events(
     Ok(all.saturating_sub(behind))
 }
 
-/// Reads what was set aside of a key, on a subject, at or above a sequence.
-pub(super) async fn take_back(post: Post, fetch: Fetch, subject: String, next: u64) -> Done {
+/// Reads what was held back of a key, on a subject, at or above a sequence.
+pub(super) async fn take_back(post: Replays, fetch: Fetch, subject: String, next: u64) -> Done {
     let taken = post.take_back(&subject, next).await;
     let Fetch { generation, place, key, .. } = fetch;
     Done::TakenBack { generation, place, key, taken }
 }
 
 /// Removes requests that are done, each after its dead letter.
-pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
+pub(super) async fn remove(post: Replays, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
     let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.dead_letter, replay.request)).collect();
     post.remove(&messages).await;
     let requests = done.into_iter().map(|(place, replay)| (place, replay.request)).collect();
@@ -298,7 +298,7 @@ pub(super) async fn remove(post: Post, generation: u64, done: Vec<(Option<Place>
 
 /// Removes the events of a key that were held back and have run: its gate is open. If the host dies before, the next one
 /// finds them.
-pub(super) async fn forget(post: Post, subject: String, below: u64) -> Done {
+pub(super) async fn forget(post: Replays, subject: String, below: u64) -> Done {
     failpoint::hit(failpoint::GATE_OPENED);
     leftovers::remove(post.broker, post.stream, vec![Leftover { subject, below }]).await
 }

@@ -40,7 +40,7 @@ pub struct Leftover {
 
 /// What is held back at the take-over.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Aside {
+pub struct HeldBack {
     /// For each handler of the file, how many events; some of them may have run already.
     pub counts: Vec<u64>,
     /// What may be left from an earlier host.
@@ -55,7 +55,7 @@ pub async fn find(
     names: &Names,
     gates: &[StoredGate],
     taken: u64,
-) -> Result<Aside, broker::Error> {
+) -> Result<HeldBack, broker::Error> {
     let subjects = broker.subjects(&settings.stream.name, &names.all_held()).await?;
     let handlers: Vec<&str> = settings.handlers.iter().map(|handler| &*handler.name).collect();
     Ok(sort(&subjects, &handlers, names, gates, taken))
@@ -68,10 +68,10 @@ fn sort(
     names: &Names,
     gates: &[StoredGate],
     taken: u64,
-) -> Aside {
+) -> HeldBack {
     let held = |gate: &StoredGate| (names.held(gate.shard, &gate.handler, &gate.token), gate.gate.next);
     let next: HashMap<String, u64> = gates.iter().map(held).collect();
-    let mut aside = Aside { counts: vec![0; handlers.len()], leftovers: Vec::new() };
+    let mut held_back = HeldBack { counts: vec![0; handlers.len()], leftovers: Vec::new() };
     for (subject, count) in subjects {
         let handler = names.parse_held(subject).map(|(_, handler, _)| handler);
         // A handler that is not in the file has no gates here: nothing is known of what is held of it.
@@ -80,7 +80,7 @@ fn sort(
         };
         let below = match next.get(subject) {
             Some(next) => {
-                if let Some(sum) = aside.counts.get_mut(index) {
+                if let Some(sum) = held_back.counts.get_mut(index) {
                     *sum += *count as u64;
                 }
                 *next
@@ -88,10 +88,10 @@ fn sort(
             None => taken,
         };
         if below > 0 {
-            aside.leftovers.push(Leftover { subject: subject.clone(), below });
+            held_back.leftovers.push(Leftover { subject: subject.clone(), below });
         }
     }
-    aside
+    held_back
 }
 
 /// Removes leftovers.
@@ -152,10 +152,10 @@ mod tests {
             subject(1, "h", "held"),
             subject(2, "gone", "open"),
         ];
-        let aside = sort(&subjects, &["g", "h"], &names, &[gate("held", 40)], 100);
-        assert_eq!(aside.counts, [0, 3]);
+        let held_back = sort(&subjects, &["g", "h"], &names, &[gate("held", 40)], 100);
+        assert_eq!(held_back.counts, [0, 3]);
         let left = |(subject, _): &(String, usize), below| Leftover { subject: subject.clone(), below };
         let expected = [left(&subjects[0], 40), left(&subjects[1], 100), left(&subjects[2], 100)];
-        assert_eq!(aside.leftovers, expected);
+        assert_eq!(held_back.leftovers, expected);
     }
 }

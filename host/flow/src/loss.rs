@@ -30,7 +30,7 @@ struct Stretch {
 
 /// What one handler is still to be given.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct Tally {
     /// In the order of the stream.
     stretches: VecDeque<Stretch>,
     /// Whether it was said that the end of the retention is near.
@@ -51,7 +51,7 @@ pub(super) struct Question {
 pub struct Loss {
     pub events: u64,
     /// Whether that is their number. Otherwise they are messages of which it is not known whether the handler subscribed
-    /// to them: at most so many events.
+    /// to them: at most N events.
     pub exact: bool,
     /// They had sequences from here
     pub from: u64,
@@ -59,13 +59,13 @@ pub struct Loss {
     pub to: u64,
 }
 
-impl Ledger {
-    /// For a handler that the host before has left with so many events not done, from one sequence up to another.
+impl Tally {
+    /// For a handler that the host before has left with N events not done, from one sequence up to another.
     pub(super) fn new(left: Option<(u64, u64, u64)>) -> Self {
         let left = left.filter(|(.., events)| *events > 0);
         let left =
             left.map(|(from, to, events)| Stretch { from, to, events: Some(events), came: 0, undone: true });
-        Ledger { stretches: left.into_iter().collect(), ..Ledger::default() }
+        Tally { stretches: left.into_iter().collect(), ..Tally::default() }
     }
 
     /// Something that the handler subscribes to was read for it; `undone` if it is to be run.
@@ -137,9 +137,9 @@ impl Ledger {
         self.known_to(position).max(self.said) + 1
     }
 
-    /// Begins anew: what is read again would be counted again.
+    /// Begins again: what is read again would be counted again.
     pub(super) fn reset(&mut self) {
-        *self = Ledger { said: self.said, ..Ledger::default() };
+        *self = Tally { said: self.said, ..Tally::default() };
     }
 
     /// How many events that were counted have not come, and the first sequence that was not counted, the handler being
@@ -164,7 +164,7 @@ impl Ledger {
 /// How much of a stream's retention is left before it removes the message at a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Distance {
-    /// In milliseconds, of so many.
+    /// In milliseconds, of N.
     Time(u64, u64),
     Messages(u64, u64),
     Bytes(u64, u64),
@@ -215,83 +215,83 @@ mod tests {
     use super::*;
 
     /// A handler at `position` that has `events` in front of it, up to 100.
-    fn behind(position: u64, events: u64) -> Ledger {
-        let mut ledger = Ledger::new(None);
-        assert_eq!(ledger.ask(position, 100), Some(Question { from: position, to: 100 }));
-        assert_eq!(ledger.ask(position, 120), None, "one count at a time");
-        ledger.answer(Some(events));
-        ledger
+    fn behind(position: u64, events: u64) -> Tally {
+        let mut tally = Tally::new(None);
+        assert_eq!(tally.ask(position, 100), Some(Question { from: position, to: 100 }));
+        assert_eq!(tally.ask(position, 120), None, "one count at a time");
+        tally.answer(Some(events));
+        tally
     }
 
     #[test]
     fn what_comes_is_never_taken_for_lost() {
-        let mut ledger = Ledger::new(None);
-        ledger.ask(10, 100).unwrap();
+        let mut tally = Tally::new(None);
+        tally.ask(10, 100).unwrap();
         // Some come while it is counted, and some later.
-        (10..20).for_each(|sequence| ledger.came(sequence, true));
-        ledger.answer(Some(91));
-        (20..50).for_each(|sequence| ledger.came(sequence, true));
-        assert_eq!(ledger.passed(50), None);
-        assert_eq!(ledger.ask(50, 200), Some(Question { from: 101, to: 200 }));
-        ledger.answer(Some(100));
+        (10..20).for_each(|sequence| tally.came(sequence, true));
+        tally.answer(Some(91));
+        (20..50).for_each(|sequence| tally.came(sequence, true));
+        assert_eq!(tally.passed(50), None);
+        assert_eq!(tally.ask(50, 200), Some(Question { from: 101, to: 200 }));
+        tally.answer(Some(100));
         // Gone from the stream, but on its way to the handler.
-        (50..=200).for_each(|sequence| ledger.came(sequence, true));
-        assert_eq!(ledger.passed(201), None);
-        assert_eq!(ledger.ask(201, 200), None, "nothing is in front of it");
+        (50..=200).for_each(|sequence| tally.came(sequence, true));
+        assert_eq!(tally.passed(201), None);
+        assert_eq!(tally.ask(201, 200), None, "nothing is in front of it");
     }
 
     #[test]
     fn what_is_gone_before_it_comes_is_counted_once() {
-        let mut ledger = behind(10, 91);
-        (10..15).chain(45..=100).for_each(|sequence| ledger.came(sequence, true));
-        assert_eq!(ledger.passed(100), None, "more may come");
-        assert_eq!(ledger.passed(101), Some(Loss { events: 30, exact: true, from: 10, to: 100 }));
-        assert_eq!(ledger.passed(102), None);
+        let mut tally = behind(10, 91);
+        (10..15).chain(45..=100).for_each(|sequence| tally.came(sequence, true));
+        assert_eq!(tally.passed(100), None, "more may come");
+        assert_eq!(tally.passed(101), Some(Loss { events: 30, exact: true, from: 10, to: 100 }));
+        assert_eq!(tally.passed(102), None);
     }
 
     #[test]
     fn what_cannot_be_counted_is_asked_again() {
-        let mut ledger = Ledger::new(None);
-        ledger.ask(10, 100).unwrap();
-        ledger.answer(None);
-        assert_eq!(ledger.passed(101), None);
-        assert_eq!(ledger.ask(10, 100), Some(Question { from: 10, to: 100 }));
+        let mut tally = Tally::new(None);
+        tally.ask(10, 100).unwrap();
+        tally.answer(None);
+        assert_eq!(tally.passed(101), None);
+        assert_eq!(tally.ask(10, 100), Some(Question { from: 10, to: 100 }));
     }
 
     #[test]
     fn what_the_host_before_left_is_settled_once_it_is_passed() {
-        let mut ledger = Ledger::new(Some((5, 50, 20)));
-        (5..15).for_each(|sequence| ledger.came(sequence, true));
+        let mut tally = Tally::new(Some((5, 50, 20)));
+        (5..15).for_each(|sequence| tally.came(sequence, true));
         // Done before, and read again.
-        ledger.came(16, false);
-        assert_eq!(ledger.ask(20, 60), Some(Question { from: 51, to: 60 }), "it is not counted twice");
-        ledger.answer(Some(10));
-        assert_eq!(ledger.outstanding(20), (20, 61));
-        assert_eq!(ledger.passed(51), Some(Loss { events: 10, exact: true, from: 5, to: 50 }));
+        tally.came(16, false);
+        assert_eq!(tally.ask(20, 60), Some(Question { from: 51, to: 60 }), "it is not counted twice");
+        tally.answer(Some(10));
+        assert_eq!(tally.outstanding(20), (20, 61));
+        assert_eq!(tally.passed(51), Some(Loss { events: 10, exact: true, from: 5, to: 50 }));
     }
 
     #[test]
     fn what_was_said_once_is_not_said_again() {
-        let mut ledger = Ledger::new(None);
-        assert_eq!(ledger.unknown_from(10), 10);
-        ledger.said(40);
-        assert_eq!(ledger.unknown_from(10), 41);
-        ledger.reset();
-        assert_eq!(ledger.unknown_from(10), 41);
-        assert_eq!(ledger.ask(10, 50), Some(Question { from: 10, to: 50 }), "what is there is counted");
-        assert_eq!(ledger.unknown_from(10), 51);
+        let mut tally = Tally::new(None);
+        assert_eq!(tally.unknown_from(10), 10);
+        tally.said(40);
+        assert_eq!(tally.unknown_from(10), 41);
+        tally.reset();
+        assert_eq!(tally.unknown_from(10), 41);
+        assert_eq!(tally.ask(10, 50), Some(Question { from: 10, to: 50 }), "what is there is counted");
+        assert_eq!(tally.unknown_from(10), 51);
     }
 
     #[test]
     fn a_handler_that_stands_still_has_a_bounded_ledger() {
-        let mut ledger = behind(10, 5);
+        let mut tally = behind(10, 5);
         for end in 101..1_000 {
-            ledger.ask(10, end).unwrap();
-            ledger.answer(Some(1));
+            tally.ask(10, end).unwrap();
+            tally.answer(Some(1));
         }
-        assert_eq!(ledger.stretches.len(), STRETCHES);
-        assert_eq!(ledger.outstanding(10), (5 + 899, 1_000));
-        assert_eq!(ledger.passed(1_000), Some(Loss { events: 904, exact: true, from: 10, to: 999 }));
+        assert_eq!(tally.stretches.len(), STRETCHES);
+        assert_eq!(tally.outstanding(10), (5 + 899, 1_000));
+        assert_eq!(tally.passed(1_000), Some(Loss { events: 904, exact: true, from: 10, to: 999 }));
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(left(150), [Distance::Messages(50, 1_000)]);
         assert!(left(150)[0].is_near() && !left(300)[0].is_near());
         assert_eq!(left(150)[0].to_string(), "50 of 1000 messages (max_msgs)");
-        let mut ledger = Ledger::default();
-        assert_eq!([true, true, false, true].map(|near| ledger.warns(near)), [true, false, false, true]);
+        let mut tally = Tally::default();
+        assert_eq!([true, true, false, true].map(|near| tally.warns(near)), [true, false, false, true]);
     }
 }

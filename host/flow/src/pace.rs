@@ -12,7 +12,7 @@ pub struct Tokens {
 const SAVED: f64 = 0.1;
 
 impl Tokens {
-    /// For so many runs per second; none: as many as there are.
+    /// For N runs per second; none: as many as there are.
     pub fn new(rate: Option<f64>) -> Self {
         Tokens { rate, tokens: 1.0, filled: 0 }
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_runs_begin_in_a_second_and_no_burst_is_saved_up() {
+    fn no_more_runs_begin_in_a_second_than_allowed_and_no_burst_is_saved_up() {
         let mut tokens = Tokens::new(Some(100.0));
         let begun = (0..=10_000).filter(|now| tokens.take(*now)).count();
         assert!((990..=1_010).contains(&begun), "{begun}");

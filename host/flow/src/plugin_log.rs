@@ -18,7 +18,7 @@ const LINES_PER_SECOND: usize = 2_000;
 pub(super) struct LineRate(Mutex<(Option<Instant>, usize, usize)>);
 
 impl LineRate {
-    /// How many of so many lines may be written now.
+    /// How many of N lines may be written now.
     fn take(&self, lines: usize) -> usize {
         let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, written, left_out) = &mut *rate;

@@ -43,22 +43,22 @@ pub struct Regulator {
     tokens: Tokens,
     /// Events that run or wait for a worker, at the most.
     dispatched: usize,
-    /// Events that are set aside, about.
-    pub aside: u64,
-    max_aside: u64,
+    /// Events that are held back, about.
+    pub held_back: u64,
+    max_held_back: u64,
 }
 
 impl Regulator {
-    /// For a handler of which about `aside` events are set aside, and `max_aside` may be.
-    pub fn new(outage: Option<OutagePolicy>, pace: &Pace, (aside, max_aside): (u64, u64)) -> Self {
+    /// For a handler of which about `held_back` events are held back, and `max_held_back` may be.
+    pub fn new(outage: Option<OutagePolicy>, pace: &Pace, (held_back, max_held_back): (u64, u64)) -> Self {
         let concurrency = usize::try_from(pace.concurrency.get()).unwrap_or(usize::MAX);
         Regulator {
             circuit: Circuit::new(outage),
             tokens: Tokens::new(pace.rate),
             // Several wait for each that runs, so that no thread ever waits in vain.
             dispatched: (4 * concurrency).min(MAX_DISPATCHED),
-            aside,
-            max_aside,
+            held_back,
+            max_held_back,
         }
     }
 
@@ -67,9 +67,9 @@ impl Regulator {
         self.circuit.open_since()
     }
 
-    /// Whether reading stops: too much is set aside, or, with an open circuit, there is something to be tried.
+    /// Whether reading stops: too much is held back, or, with an open circuit, there is something to be tried.
     pub fn stops_reading<T>(&self, ready: &VecDeque<T>, is_fresh: impl Fn(&T) -> bool) -> bool {
-        self.aside >= self.max_aside || (self.open_since().is_some() && ready.iter().any(is_fresh))
+        self.held_back >= self.max_held_back || (self.open_since().is_some() && ready.iter().any(is_fresh))
     }
 
     /// Takes the event that begins now, if one may. With an open circuit it is one at a time, and one that has not

@@ -1,8 +1,8 @@
 //! The shard: what is done, what waits and what may run, for one share of the keys.
 //!
 //! Promises that of each lane (the events of one key for one handler) at most one event runs, in the order
-//! of the stream, and that a [`Progress`] never claims more than what was settled. A key that is held sets its later
-//! events aside, and runs them in order before anything else once it is released. Pure: no clock, no I/O;
+//! of the stream, and that a [`Progress`] never claims more than what was settled. A held key holds back its later
+//! events, and runs them in order before anything else once it is released. Pure: no clock, no I/O;
 //! time and randomness come in as arguments, and everything it wants done goes out as an [`Action`].
 
 mod action;
@@ -27,7 +27,7 @@ use heddle_values::verdict::{Failure, Verdict};
 
 pub use action::{Action, Admission, Blame, Held, Hurry, Outcome, Rules, Settled};
 use gates::Gates;
-use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_set_aside};
+use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_held_back};
 use record::Record;
 
 /// How many events of one handler a shard may run ahead of its lowest unfinished one.
@@ -184,7 +184,7 @@ impl Track {
             return (Decision::Again { delay: Duration::ZERO, attempts: used }, false);
         }
         match decide(rules.retry, before, failure, now, random) {
-            // Whoever runs it once the trial is over begins anew.
+            // Whoever runs it once the trial is over begins again.
             Decision::DeadLetter(_) if rules.blame == Blame::Trial && innocent => {
                 (Decision::Again { delay: PARKED, attempts: 0 }, true)
             }
@@ -207,13 +207,13 @@ impl Track {
             lane.queue.pop_front();
             lane.since = now;
             if gate.as_ref().is_some_and(|gate| gate.phase == Phase::Closed) {
-                // What is set aside is in the stream, and comes again.
-                for (_, slot) in lane.queue.iter().filter(|(position, _)| is_set_aside(*position)) {
+                // What is held back is in the stream, and comes again.
+                for (_, slot) in lane.queue.iter().filter(|(position, _)| is_held_back(*position)) {
                     if let Slot::Here(event) = slot {
                         self.held.release(event);
                     }
                 }
-                lane.queue.retain(|(position, _)| !is_set_aside(*position));
+                lane.queue.retain(|(position, _)| !is_held_back(*position));
             }
         }
         let ran_by = ran_by.cloned();
@@ -314,7 +314,7 @@ impl Track {
             }
             return;
         };
-        if !is_set_aside(*position)
+        if !is_held_back(*position)
             && self.gates.get(key).is_some_and(|held| held.gate.phase == Phase::Draining)
         {
             lane.head = Head::Fetching;

@@ -122,7 +122,7 @@ impl Found {
             Found::Stored(first) => End::Stored(first),
             Found::Other(host) => End::Fenced(host),
             Found::Nothing => End::Lost(format!(
-                "the checkpoint `{subject}` is gone: stream `{stream}` was purged or created anew"
+                "the checkpoint `{subject}` is gone: stream `{stream}` was purged or recreated"
             )),
             Found::Foreign(why) => End::Lost(format!("somebody else wrote `{subject}`: {why}")),
         })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::{Workshop, everything, policy};
-use heddle_flow::registry::{self, Refusal};
+use heddle_flow::versions::{self, Refusal};
 use heddle_sandbox::{Code, Policy, Sandbox};
 use heddle_values::object::Object;
 use heddle_values::plugin::PluginPlace;
@@ -127,7 +127,7 @@ impl Users {
             let policy = Arc::new(everything("nobody", self.limits_of_a_look()));
             sandbox.plugin_of_nobody(Arc::clone(code), policy).await?;
         }
-        if faults.is_empty() { Ok(()) } else { Err(registry::Error::Plugins(faults).into()) }
+        if faults.is_empty() { Ok(()) } else { Err(versions::Error::Plugins(faults).into()) }
     }
 
     /// What a handler will have to grant, in words, if none does yet.

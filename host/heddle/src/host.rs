@@ -9,7 +9,7 @@ use futures::StreamExt;
 
 use heddle_broker::Broker;
 use heddle_flow::acquire::started;
-use heddle_flow::registry::{self, Refusal, Sources, prepare_first};
+use heddle_flow::versions::{self, Refusal, Sources, prepare_first};
 use heddle_sandbox::{self as sandbox, Plugin, Policy, Sandbox, SandboxSettings};
 use heddle_values::effects::{Allowance, HEADER_RESERVE, MAX_STORED};
 use heddle_values::member::{Member, Process};
@@ -119,8 +119,8 @@ pub async fn admit_all(
     settings: &Settings,
     broker: Option<&Broker>,
     max_payload: usize,
-) -> Result<Vec<Arc<Plugin>>, registry::Error> {
-    let registry = &super::registry::registry(&settings.insecure_registries);
+) -> Result<Vec<Arc<Plugin>>, versions::Error> {
+    let registry = &super::docker_login::registry(&settings.insecure_registries);
     let sources = Sources { broker, registry };
     let admit = |handler: &Arc<HandlerSettings>| {
         let (handler, policy) = (Arc::clone(handler), Arc::new(policy(settings, handler, max_payload)));
@@ -138,7 +138,7 @@ pub async fn admit_all(
             Err(fault) => faults.push(fault),
         }
     }
-    if faults.is_empty() { Ok(plugins) } else { Err(registry::Error::Plugins(faults)) }
+    if faults.is_empty() { Ok(plugins) } else { Err(versions::Error::Plugins(faults)) }
 }
 
 /// This process, as it announces itself.

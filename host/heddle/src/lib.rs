@@ -16,11 +16,11 @@
 pub mod admission;
 pub mod build;
 pub mod cli;
+pub mod docker_login;
 pub mod host;
 mod patience;
 pub mod permissions;
 pub mod print;
-pub mod registry;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use heddle_broker::{self as broker, CommitError};
-use heddle_flow::{acquire, registry};
+use heddle_flow::{acquire, versions};
 
 /// The wait after the first try, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -43,8 +43,8 @@ fn may_pass(error: &anyhow::Error) -> bool {
     let of_broker = match error.downcast_ref::<acquire::Error>() {
         Some(acquire::Error::Commit(CommitError::Unanswered(_) | CommitError::Passing(_))) => return true,
         Some(acquire::Error::Broker(error)) => Some(error),
-        _ => match error.downcast_ref::<registry::Error>() {
-            Some(registry::Error::Broker(error)) => Some(error),
+        _ => match error.downcast_ref::<versions::Error>() {
+            Some(versions::Error::Broker(error)) => Some(error),
             _ => None,
         },
     };

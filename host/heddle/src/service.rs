@@ -26,12 +26,12 @@ use heddle_broker::{Broker, connection_name};
 use heddle_flow::acquire::{Fresh, acquire, forget};
 use heddle_flow::activity::Snapshot;
 use heddle_flow::engine::{Course, Engine, Parts};
-use heddle_flow::registry::{self, HostOrder, HostOrders, LOOKS, Registry, Tasks, Tools, answer};
+use heddle_flow::versions::{self, HostCommand, HostCommands, LOOKS, Rollouts, Tasks, Tools, answer};
 use heddle_sandbox::{Plugin, Sandbox};
 use heddle_source::watch::Watch;
+use heddle_values::command::Answer;
 use heddle_values::member::Member;
 use heddle_values::names::Names;
-use heddle_values::order::Answer;
 use heddle_values::settings::Settings;
 
 use changes::{changes, check_fixed};
@@ -55,7 +55,7 @@ pub struct Service {
     reading: Broker,
     snapshots: watch::Sender<Snapshot>,
     /// Commands to the host that wait for their turn.
-    orders: watch::Sender<HostOrders>,
+    commands: watch::Sender<HostCommands>,
     /// Counts the engines, and their resets.
     generation: u64,
     now: Shift,
@@ -92,12 +92,12 @@ struct Ready {
 #[derive(Debug, Clone)]
 struct Cause {
     what: &'static str,
-    order: Option<HostOrder>,
+    command: Option<HostCommand>,
 }
 
 impl Cause {
     fn new(what: &'static str) -> Self {
-        Cause { what, order: None }
+        Cause { what, command: None }
     }
 }
 
@@ -143,7 +143,7 @@ impl Service {
             broker,
             reading,
             snapshots: watch::Sender::default(),
-            orders: watch::Sender::default(),
+            commands: watch::Sender::default(),
             generation: 0,
             now: Shift { settings, sandbox, engine: None, tasks: Tasks::new() },
         };
@@ -179,7 +179,7 @@ impl Service {
             host: self.me.host.clone(),
             broker: self.broker.clone(),
             sandbox: Arc::clone(sandbox),
-            registry: super::registry::registry(&settings.insecure_registries),
+            registry: super::docker_login::registry(&settings.insecure_registries),
             threads: self.threads.clone(),
             looks: Semaphore::new(LOOKS),
         });
@@ -187,15 +187,15 @@ impl Service {
         self.look_at_stream(settings, *stream).await?;
         let acquired = acquire(&self.broker, settings, &names, &self.me, *fresh).await?;
         forget(&self.broker, settings, &names, fresh.forgotten).await?;
-        let (registry, ties) = Registry::open(&tools).await?;
+        let (rollouts, ties) = Rollouts::open(&tools).await?;
         let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
-        let cursor = format!("heddle-{}-{}-orders-{}", settings.app, self.me.host, self.generation);
+        let cursor = format!("heddle-{}-{}-commands-{}", settings.app, self.me.host, self.generation);
         let mut tasks = Tasks::new();
         for (connection, role) in [(&self.broker, "commit"), (&self.reading, "read")] {
             let subject = names.live(&format!("{}.{role}", self.me.host));
             tasks.spawn(connection.clone().listen_to_itself(subject).map(Ok));
         }
-        registry.start(&tools, &self.reading, (created, cursor), self.orders.clone(), &mut tasks)?;
+        rollouts.start(&tools, &self.reading, (created, cursor), self.commands.clone(), &mut tasks)?;
         let engine = Engine::new(Parts {
             settings: Arc::clone(settings),
             names,
@@ -216,8 +216,8 @@ impl Service {
     /// Carries events until `stop` becomes true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
-        let mut orders = self.orders.subscribe();
-        // The last order that was begun: it stays in the stream until it is done, so that no crash loses it.
+        let mut commands = self.commands.subscribe();
+        // The last command that was begun: it stays in the stream until it is done, so that no crash loses it.
         let (mut begun, mut look_again) = (0, false);
         loop {
             let engine = self.now.engine.take().context("no engine was made")?;
@@ -251,9 +251,9 @@ impl Service {
                     }
                     _ = file.changed(), if idle => preparing = Some(self.prepare(Cause::new("it has changed")).boxed()),
                     _ = hangup.recv(), if idle => preparing = Some(self.prepare(Cause::new("SIGHUP")).boxed()),
-                    Some(order) = next_order(&mut orders, begun), if idle => {
-                        begun = self.take_up(&order);
-                        preparing = Some(self.prepare(Cause { what: "order", order: Some(order) }).boxed());
+                    Some(command) = next_command(&mut commands, begun), if idle => {
+                        begun = self.take_up(&command);
+                        preparing = Some(self.prepare(Cause { what: "command", command: Some(command) }).boxed());
                     },
                 }
             };
@@ -274,16 +274,16 @@ impl Service {
         }
     }
 
-    /// An order is carried out from now on.
-    fn take_up(&self, order: &HostOrder) -> u64 {
-        self.orders.send_modify(|waiting| waiting.retain(|sequence, _| *sequence > order.sequence));
-        order.sequence
+    /// A command is carried out from now on.
+    fn take_up(&self, command: &HostCommand) -> u64 {
+        self.commands.send_modify(|waiting| waiting.retain(|sequence, _| *sequence > command.sequence));
+        command.sequence
     }
 
     /// Reads the file, and prepares what is new in it. None: nothing is.
     async fn prepare(&self, cause: Cause) -> (Cause, anyhow::Result<Option<Ready>>) {
         let (forget, restart) =
-            cause.order.clone().map(|order| (order.forget, order.restart)).unwrap_or_default();
+            cause.command.clone().map(|command| (command.forget, command.restart)).unwrap_or_default();
         (cause, self.prepare_with(forget, restart).await)
     }
 
@@ -349,24 +349,25 @@ impl Service {
     }
 
     async fn tell(&self, cause: &Cause, done: bool, text: String) {
-        if let Some(order) = &cause.order {
+        if let Some(command) = &cause.command {
             let settings = &self.now.settings;
             let names = Names::new(&settings.app);
-            answer(&self.broker, &names, &settings.stream.name, order.sequence, &Answer { done, text }).await;
+            answer(&self.broker, &names, &settings.stream.name, command.sequence, &Answer { done, text })
+                .await;
         }
     }
 }
 
-/// The first order after those that were begun, as soon as there is one: what was begun is found again by the next engine's
+/// The first command after those that were begun, as soon as there is one: what was begun is found again by the next engine's
 /// cursor before it is answered. Cancel-safe: nothing is taken.
-async fn next_order(orders: &mut watch::Receiver<HostOrders>, begun: u64) -> Option<HostOrder> {
+async fn next_command(commands: &mut watch::Receiver<HostCommands>, begun: u64) -> Option<HostCommand> {
     let after = (Bound::Excluded(begun), Bound::Unbounded);
-    let waiting = orders.wait_for(|waiting| waiting.range(after).next().is_some()).await.ok()?;
-    waiting.range(after).next().map(|(_, order)| order.clone())
+    let waiting = commands.wait_for(|waiting| waiting.range(after).next().is_some()).await.ok()?;
+    waiting.range(after).next().map(|(_, command)| command.clone())
 }
 
 /// Why the host cannot go on, if a task that decides about versions has ended because of it.
-fn failed(ended: Result<Result<(), registry::Error>, JoinError>) -> Option<anyhow::Error> {
+fn failed(ended: Result<Result<(), versions::Error>, JoinError>) -> Option<anyhow::Error> {
     match ended {
         // One whose stream is lost ends so: the engine finds out by itself, and says which.
         Ok(Ok(())) => None,

@@ -124,7 +124,7 @@ fn python(project: &Project) -> anyhow::Result<PathBuf> {
     let folder = &project.folder;
     let python = find(folder, "python3").or_else(|| find(folder, "python"));
     let python = python.context("`python3` is not on the PATH: install Python 3.10 or newer")?;
-    at_least(&python, &["--version"], &[3, 10], "install a newer Python, and make `.venv` anew")?;
+    at_least(&python, &["--version"], &[3, 10], "install a newer Python, and create `.venv` again")?;
     if ask(&python, &["-c", "import heddle.build, componentize_py"]).is_none() {
         bail!(
             "the project's packages are not installed: run `{}` in `{}`",

@@ -19,7 +19,7 @@ use heddle_values::settings::Grants;
 /// The largest request for random bytes.
 const MAX_RANDOM: u64 = 64 * 1024;
 
-/// The determinism of a run: set anew for every event, read by clocks and generators that the library owns.
+/// The determinism of a run: set again for every event, read by clocks and generators that the library owns.
 #[derive(Debug, Clone)]
 pub(super) struct Ambience {
     time: Arc<AtomicU64>,

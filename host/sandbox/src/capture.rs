@@ -55,7 +55,7 @@ impl Lines {
         self.with(|collected| collected.push(level, text));
     }
 
-    /// All lines so far, and how many were dropped. Begins anew.
+    /// All lines so far, and how many were dropped. Begins again.
     pub(super) fn take(&self) -> (Vec<LogLine>, u32) {
         self.with(|collected| {
             for channel in [Channel::Out, Channel::Err] {

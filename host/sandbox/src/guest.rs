@@ -48,7 +48,7 @@ pub(super) struct Guest {
     pub(super) gave_way: GaveWay,
     pub(super) limiter: Limiter,
     pub(super) lines: Lines,
-    ambience: Ambience,
+    environment: Ambience,
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -59,8 +59,8 @@ impl Guest {
     /// For an instance whose first event has this `hash_seed`.
     pub(super) fn new(policy: Arc<Policy>, client: Arc<Client>, hash_seed: u128) -> Result<Self, Error> {
         let lines = Lines::default();
-        let ambience = Ambience::new();
-        let wasi = ambience.context(&lines, &policy.grants, hash_seed)?;
+        let environment = Ambience::new();
+        let wasi = environment.context(&lines, &policy.grants, hash_seed)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         Ok(Guest {
@@ -72,7 +72,7 @@ impl Guest {
             limiter: Limiter::new(policy.limits.memory),
             calls_out: Calls::new(client, lines.clone()),
             lines,
-            ambience,
+            environment,
             table,
             wasi,
             http: WasiHttpCtx::new(),
@@ -82,7 +82,7 @@ impl Guest {
 
     /// Begins a run. Everything of the one before is forgotten.
     pub(super) fn begin(&mut self, call: Call, gave_way: GaveWay) {
-        self.ambience.begin(&call.event, &self.policy.handler);
+        self.environment.begin(&call.event, &self.policy.handler);
         self.ticks = 0;
         self.calls = 0;
         self.gave_way = gave_way;

@@ -104,7 +104,7 @@ pub struct Pulled {
 
 /// All registries.
 ///
-/// Each request begins anew, login included, for logins may be short-lived.
+/// Each request begins again, login included, for logins may be short-lived.
 #[derive(Clone)]
 pub struct Registry {
     logins: Arc<Logins>,

@@ -28,10 +28,10 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 /// What is notified within this is looked at together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// After a look, nobody looks for so many times as long as it took.
+/// After a look, nobody looks for N times as long as it took.
 const SPARING: u32 = 10;
 
-/// So many links are followed on the way to a file, as the system itself does.
+/// N links are followed on the way to a file, as the system itself does.
 const MAX_LINKS: usize = 40;
 
 /// Folders below a watched one in which nothing is written by hand. Hidden ones are left out too.
@@ -226,7 +226,7 @@ fn parts(path: &Path) -> Vec<PathBuf> {
 
 /// Which files have changed, and since when they stand still. Reads no clock.
 #[derive(Debug)]
-struct Ledger {
+struct Changes {
     /// As they were reported last.
     known: Fingerprints,
     /// What differs from that, and since when it has been as it is. None: it is gone.
@@ -235,7 +235,7 @@ struct Ledger {
     counts_gone: bool,
 }
 
-impl Ledger {
+impl Changes {
     /// Takes what a look found, and gives the files that have come to rest.
     fn take(&mut self, seen: &Fingerprints, now: Instant) -> Vec<PathBuf> {
         let mut differs: BTreeMap<PathBuf, Option<Fingerprint>> = BTreeMap::new();
@@ -272,7 +272,7 @@ impl Ledger {
 /// The thread's own: looks, and has itself woken.
 struct Looker {
     scope: Scope,
-    ledger: Ledger,
+    changes: Changes,
     alarm: Option<Alarm>,
 }
 
@@ -285,8 +285,8 @@ impl Looker {
             alarm.set(&scope.look().folders);
         }
         let known = scope.look().files;
-        let ledger = Ledger { known, restless: BTreeMap::new(), counts_gone: scope.deep };
-        Looker { scope, ledger, alarm }
+        let changes = Changes { known, restless: BTreeMap::new(), counts_gone: scope.deep };
+        Looker { scope, changes, alarm }
     }
 
     /// Ends when nobody waits for reports any more.
@@ -298,11 +298,11 @@ impl Looker {
             let again = self.alarm.as_mut().is_some_and(|alarm| alarm.set(&sight.folders));
             let now = Instant::now();
             let pause = GATHER.max(now.saturating_duration_since(began) * SPARING);
-            let rested = self.ledger.take(&sight.files, now);
+            let rested = self.changes.take(&sight.files, now);
             if !rested.is_empty() && reports.blocking_send(rested).is_err() {
                 return;
             }
-            let rest = self.ledger.due().map_or(LOOK_ANYWAY, |due| due.saturating_duration_since(now));
+            let rest = self.changes.due().map_or(LOOK_ANYWAY, |due| due.saturating_duration_since(now));
             if !again && woken.recv_timeout(rest) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }

@@ -22,7 +22,7 @@ pub struct Attempt {
     pub position: u64,
     /// How many attempts are used up.
     pub attempts: u32,
-    /// When the event failed for the first time. An outage begins it anew.
+    /// When the event failed for the first time. An outage begins it again.
     pub first: u64,
     /// When the next attempt is due.
     pub due: u64,

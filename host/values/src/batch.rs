@@ -19,7 +19,7 @@ pub enum Keep {
     Stream,
     /// For ever.
     Always,
-    /// So many seconds.
+    /// N seconds.
     Seconds(u32),
 }
 

@@ -46,7 +46,7 @@ impl Message {
 pub enum When {
     /// In the commit.
     Now,
-    /// So many seconds after the commit; never 0.
+    /// N seconds after the commit; never 0.
     After(u32),
 }
 

@@ -110,7 +110,7 @@ pub enum Source {
     Stream,
     /// From a dead letter that is sent again.
     Replay(Replay),
-    /// It was set aside while its key was held. Where it was set aside, as a sequence of the application's stream.
+    /// It was held back while its key was held. Where it was held back, as a sequence of the application's stream.
     Held(u64),
 }
 
@@ -130,8 +130,8 @@ pub struct Replay {
 /// Set in the position of an event that is sent again: the rest is the sequence of the request.
 pub const REPLAYED: u64 = 1 << 63;
 
-/// Set in the position of an event that was set aside: the rest is the sequence at which it was.
-pub const SET_ASIDE: u64 = 1 << 62;
+/// Set in the position of an event that was held back: the rest is the sequence at which it was.
+pub const HELD_BACK: u64 = 1 << 62;
 
 /// One event. What it says of its stream is the same whatever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Event {
         match self.source {
             Source::Stream => self.sequence,
             Source::Replay(replay) => REPLAYED | replay.request,
-            Source::Held(at) => SET_ASIDE | at,
+            Source::Held(at) => HELD_BACK | at,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Gates: keys whose later events are set aside behind a dead letter, and the form of what is set aside.
+//! Gates: keys whose later events are held back behind a dead letter, and the form of what is held back.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,9 @@ use super::original;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// They are set aside.
+    /// They are held back.
     Closed,
-    /// Those that were set aside run again, in order; later ones wait.
+    /// Those that were held back run again, in order; later ones wait.
     Draining,
     /// There is no gate any more.
     Open,
@@ -26,7 +26,7 @@ pub enum Phase {
 pub struct Gate {
     pub key: String,
     pub phase: Phase,
-    /// What was set aside below this sequence of the application's stream has come to its end.
+    /// What was held back below this sequence of the application's stream has come to its end.
     pub next: u64,
     /// The id of the event whose dead letter closed the gate.
     pub event: String,
@@ -46,9 +46,9 @@ impl Gate {
     }
 }
 
-/// The message of an event that is set aside on `subject`. A payload that does not fit beside the added headers is left
+/// The message of an event that is held back on `subject`. A payload that does not fit beside the added headers is left
 /// out: the event itself is still in its stream.
-pub fn set_aside(subject: String, event: &Event, max_size: usize) -> BatchMessage {
+pub fn held_back(subject: String, event: &Event, max_size: usize) -> BatchMessage {
     let mut headers = original::keep(&event.headers);
     let own = headers.len();
     headers.push(held::STREAM, &*event.stream);
@@ -66,7 +66,7 @@ pub fn set_aside(subject: String, event: &Event, max_size: usize) -> BatchMessag
     message
 }
 
-/// An event that was set aside at a sequence, as it was; `Err` with its stream and sequence if it must be read from there.
+/// An event that was held back at a sequence, as it was; `Err` with its stream and sequence if it must be read from there.
 pub fn taken_back(sequence: u64, headers: &Headers, payload: Bytes) -> Option<Result<Event, (String, u64)>> {
     let stream = headers.get(held::STREAM)?;
     let of_stream: u64 = headers.get(held::SEQUENCE)?.parse().ok()?;
@@ -101,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_comes_back_as_it_was() {
-        let message = set_aside("held".into(), &event(10), 1 << 20);
+    fn what_is_held_back_comes_back_as_it_was() {
+        let message = held_back("held".into(), &event(10), 1 << 20);
         let back = taken_back(99, &message.headers, message.payload).unwrap().unwrap();
         assert_eq!(back, Event { source: Source::Held(99), ..event(10) });
     }
@@ -116,7 +116,7 @@ mod tests {
         ] {
             let headers = crate::header_block::read(&Bytes::from_static(block));
             let event = Event { headers, ..event(10) };
-            let message = set_aside("held".into(), &event, 1 << 20);
+            let message = held_back("held".into(), &event, 1 << 20);
             let back = taken_back(99, &message.headers, message.payload).unwrap().unwrap();
             assert_eq!(back, Event { source: Source::Held(99), ..event });
         }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named_and_read_from_its_stream() {
-        let message = set_aside("held".into(), &event(10_000), 10_500);
+        let message = held_back("held".into(), &event(10_000), 10_500);
         assert!(message.size() < 1_000);
         let back = taken_back(99, &message.headers, message.payload).unwrap();
         assert_eq!(back, Err(("S".to_owned(), 7)));

@@ -81,7 +81,7 @@ pub mod original {
     pub const SUBJECT: &str = "Heddle-Original-Subject";
 }
 
-/// Headers of an event that was set aside: what it was.
+/// Headers of an event that was held back: what it was.
 pub mod held {
     pub const STREAM: &str = "Heddle-Held-Stream";
     pub const SEQUENCE: &str = "Heddle-Held-Sequence";
@@ -174,7 +174,7 @@ impl Names {
         self.parse_of_key(subject, "state.")
     }
 
-    /// The shard, the handler and the key's token of an event that was set aside.
+    /// The shard, the handler and the key's token of an event that was held back.
     pub fn parse_held<'a>(&self, subject: &'a str) -> Option<(u16, &'a str, &'a str)> {
         self.parse_of_key(subject, "held.")
     }
@@ -235,17 +235,17 @@ impl Names {
         Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
     }
 
-    /// The events of a key that are set aside.
+    /// The events of a key that are held back.
     pub fn held(&self, shard: u16, handler: &str, token: &str) -> String {
         format!("{}held.{shard}.{handler}.{token}", self.internal)
     }
 
-    /// All events of a handler that are set aside.
+    /// All events of a handler that are held back.
     pub fn held_of(&self, handler: &str) -> String {
         format!("{}held.*.{handler}.>", self.internal)
     }
 
-    /// All events that are set aside.
+    /// All events that are held back.
     pub fn all_held(&self) -> String {
         format!("{}held.>", self.internal)
     }
@@ -297,25 +297,25 @@ impl Names {
         subject.strip_prefix(&*self.internal)?.strip_prefix("plugin.")
     }
 
-    /// An order to a handler's versions; none: to the host.
-    pub fn order(&self, handler: Option<&str>) -> String {
+    /// A command to a handler's versions; none: to the host.
+    pub fn command(&self, handler: Option<&str>) -> String {
         match handler {
-            Some(handler) => format!("{}order.handler.{handler}", self.internal),
-            None => format!("{}order.host", self.internal),
+            Some(handler) => format!("{}command.handler.{handler}", self.internal),
+            None => format!("{}command.host", self.internal),
         }
     }
 
     /// All orders.
-    pub fn orders(&self) -> String {
-        format!("{}order.>", self.internal)
+    pub fn commands(&self) -> String {
+        format!("{}command.>", self.internal)
     }
 
-    /// The handler of an order's subject; none: it is to the host.
-    pub fn parse_order<'a>(&self, subject: &'a str) -> Option<&'a str> {
-        subject.strip_prefix(&*self.internal)?.strip_prefix("order.handler.")
+    /// The handler of a command's subject; none: it is to the host.
+    pub fn parse_command<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.internal)?.strip_prefix("command.handler.")
     }
 
-    /// What came of the order at a sequence.
+    /// What came of the command at a sequence.
     pub fn answer(&self, sequence: u64) -> String {
         format!("{}answer.{sequence}", self.internal)
     }

@@ -117,7 +117,7 @@ pub enum OnDeadLetter {
     /// The key goes on with its next event.
     #[default]
     Continue,
-    /// The key's later events are set aside, in order, until the dead letter is replayed or released.
+    /// The key's later events are held back, in order, until the dead letter is replayed or released.
     HoldKey,
 }
 
@@ -203,7 +203,7 @@ impl Default for Limits {
 pub enum Instances {
     /// Every event gets one of its own.
     Fresh,
-    /// One instance serves so many events, one after the other.
+    /// One instance serves N events, one after the other.
     Reuse(NonZeroU32),
 }
 

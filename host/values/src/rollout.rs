@@ -40,7 +40,7 @@ impl Default for CanaryPolicy {
 
 /// How a new version is compared with the live one before it handles anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProofPolicy {
+pub struct ShadowPolicy {
     /// How many of the handler's last events both versions run.
     pub events: u32,
     /// Whether a difference refuses the new version.
@@ -99,7 +99,7 @@ pub struct Version {
     pub stage: Stage,
     /// Since when it is at this stage, in milliseconds since 1970.
     pub since: u64,
-    /// Why it was refused or rolled back, or what its proof showed.
+    /// Why it was refused or rolled back, or what its shadow run showed.
     pub reason: Option<String>,
     /// How often it failed on trial.
     #[serde(default)]
@@ -121,9 +121,9 @@ pub struct Rollout {
     pub pinned: bool,
     /// By the time of their last change, the newest last.
     pub versions: Vec<Version>,
-    /// The sequence of the last order that was carried out.
+    /// The sequence of the last command that was carried out.
     #[serde(default)]
-    pub order: u64,
+    pub command: u64,
     /// Why nothing can be had of the handler's source at present.
     #[serde(default)]
     pub fault: Option<String>,
@@ -177,11 +177,14 @@ impl Rollout {
         self.vouch(digest, by, release);
     }
 
-    /// Nothing can run any more of what was remembered: what comes next is the first. Orders are not carried out twice, and
+    /// Nothing can run any more of what was remembered: what comes next is the first. Commands are not carried out twice, and
     /// nothing older than before comes by itself.
     pub fn begin_anew(&mut self) {
-        *self =
-            Rollout { order: self.order, accepted: std::mem::take(&mut self.accepted), ..Rollout::default() };
+        *self = Rollout {
+            command: self.command,
+            accepted: std::mem::take(&mut self.accepted),
+            ..Rollout::default()
+        };
     }
 
     /// The version that was live before the one that is, if it may take over again.
@@ -279,7 +282,7 @@ impl Rollout {
         }
     }
 
-    /// Bounds every reason to so many bytes, and makes one line of each. With 0 none is kept, and no signature but of what
+    /// Bounds every reason to N bytes, and makes one line of each. With 0 none is kept, and no signature but of what
     /// is live, on trial or was live before: then it fits wherever messages may be small.
     pub fn shorten(&mut self, bytes: usize) {
         let reasons = self.versions.iter_mut().map(|version| &mut version.reason).chain([&mut self.fault]);
@@ -328,7 +331,7 @@ pub enum Hope {
     Time,
 }
 
-/// The wait after so many setbacks, in milliseconds.
+/// The wait after N setbacks, in milliseconds.
 fn rest(setbacks: u32) -> u64 {
     let factor = 2_u32.saturating_pow(setbacks.saturating_sub(1));
     let rest = FIRST_REST.saturating_mul(factor).min(LONGEST_REST);
@@ -378,7 +381,7 @@ fn one_line(text: &str, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::order::Order;
+    use crate::command::OperatorCommand;
 
     fn found(digest: &str) -> Found {
         Found { digest: digest.into(), source: "x.wasm".into(), ..Found::default() }
@@ -455,8 +458,8 @@ mod tests {
         let mut rollout = Rollout::default();
         rollout.enter(&signed("sha256:a", 1), Stage::Live, None, 0);
         rollout.enter(&signed("sha256:b", 2), Stage::Live, None, 1);
-        let back = Order::RollBack { to: None };
-        let (rollout, _) = rollout.ordered(&back, 2).unwrap();
+        let back = OperatorCommand::RollBack { to: None };
+        let (rollout, _) = rollout.commanded(&back, 2).unwrap();
         assert_eq!(rollout.newest().version, Some(semver::Version::new(1, 0, 0)));
     }
 
@@ -465,7 +468,7 @@ mod tests {
         let mut rollout = Rollout::default();
         rollout.enter(&signed("sha256:a", 9), Stage::Live, None, 0);
         rollout.enter(&signed("sha256:b", 2), Stage::Live, None, 1);
-        let (mut rollout, _) = rollout.ordered(&Order::RollBack { to: None }, 2).unwrap();
+        let (mut rollout, _) = rollout.commanded(&OperatorCommand::RollBack { to: None }, 2).unwrap();
         let verified = signed("sha256:a", 1).release.unwrap();
         rollout.vouch_for_return("sha256:a", "key", &verified);
         assert_eq!(*rollout.newest(), verified);

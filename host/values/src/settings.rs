@@ -15,7 +15,7 @@ use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
 use super::policy::{Instances, Limits, OnDeadLetter, OutagePolicy, Pace, RetryPolicy};
 use super::refusal::refusal;
-use super::rollout::{CanaryPolicy, ProofPolicy};
+use super::rollout::{CanaryPolicy, ShadowPolicy};
 use super::secret::{Given, Secret};
 use super::servers::Servers;
 use super::subject::Pattern;
@@ -236,7 +236,7 @@ pub struct HandlerSettings {
     /// How a new version of it is tried.
     pub canary: CanaryPolicy,
     /// How a new version is compared with the live one first. None: it is not.
-    pub proof: Option<ProofPolicy>,
+    pub shadow: Option<ShadowPolicy>,
     /// None: it is not built here. Only `heddle dev` builds.
     pub build: Option<Build>,
     /// The stream it reads.
@@ -253,7 +253,7 @@ pub struct HandlerSettings {
     pub retry: RetryPolicy,
     /// Default continue.
     pub on_dead_letter: OnDeadLetter,
-    /// So many events set aside stop the handler's reading. Default 1,000,000.
+    /// N events held back stop the handler's reading. Default 1,000,000.
     pub max_held: u64,
     /// None: an outage is not looked for.
     pub outage: Option<OutagePolicy>,

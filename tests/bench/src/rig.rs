@@ -84,7 +84,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Lets the input stream hold so many events and no others: subjects and payloads by their numbers from 0.
+    /// Lets the input stream hold N events and no others: subjects and payloads by their numbers from 0.
     pub async fn fill_with(
         &mut self,
         events: u64,

@@ -12,7 +12,7 @@ async fn gone(checker: &Checker, subject: &str) {
         .await;
 }
 
-/// Waits until `heddle status` counts so many lost events of the handler `h`.
+/// Waits until `heddle status` counts N lost events of the handler `h`.
 async fn lost(app: &App, server: &Server, events: u64) {
     wait_for("status counts what is lost", || async {
         (status(app, server, "h").await.get("lost")? == events).then_some(())

@@ -82,7 +82,7 @@ impl Judge {
         Arc::clone(&self.order)
     }
 
-    /// Waits for the effects of all events: so many were sent for each key.
+    /// Waits for the effects of all events: N were sent for each key.
     pub(crate) async fn end(mut self, sent: Vec<u64>) -> Verdict {
         self.sent.send(sent).ok();
         match self.task.join_next().await {

@@ -49,7 +49,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Begins to send so many events a second for so many keys.
+    /// Begins to send N events a second for N keys.
     pub(crate) fn start(client: Client, keys: u64, rate: u64) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();

@@ -24,7 +24,7 @@ use crate::streams;
 /// Samples of a campaign.
 const SAMPLES: u32 = 60;
 
-/// One event in so many is handled by the handler whose events may be bad.
+/// One event in N is handled by the handler whose events may be bad.
 const BAD_ONE_IN: u64 = 10;
 
 /// How large a campaign is.

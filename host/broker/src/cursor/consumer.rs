@@ -30,7 +30,7 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 /// A cursor that has more messages than this in front of it has far to go.
 const FAR_FROM_THE_END: u64 = 10_000;
 
-/// So many messages are read rather than to let the server look for the one that is wanted.
+/// N messages are read rather than to let the server look for the one that is wanted.
 const READ_IN_VAIN: u64 = 5;
 
 /// Whether a pattern covers everything that a stream holds.

@@ -149,7 +149,7 @@ impl Reader {
     }
 
     /// Reads a window that begins with `first`, hands it on, and sizes the next one. How many ordinary messages are in a
-    /// row at its end, if there were so many before.
+    /// row at its end, if there were that many before.
     async fn hand_on_window(
         &mut self,
         first: RawStored,

@@ -24,7 +24,7 @@ pub(super) enum Came {
     Row,
     /// It was stored after the list began, and stands for no older one: the list is whole.
     Beyond,
-    /// So many before it were sent and did not arrive.
+    /// N before it were sent and did not arrive.
     Lost(u64),
 }
 
@@ -33,7 +33,7 @@ pub(super) enum Came {
 pub(super) enum Word {
     /// Everything that it has has come.
     Whole,
-    /// So many were sent that have not arrived.
+    /// N were sent that have not arrived.
     Missing(u64),
     /// More is to come.
     More,

@@ -2,12 +2,12 @@
 
 use super::{Fault, Reading, Suitability, Wrong};
 use crate::provision::StreamFacts;
-use heddle_values::event::SET_ASIDE;
+use heddle_values::event::HELD_BACK;
 use heddle_values::subject::Pattern;
 
 /// Whether the sequences of a stream, of which the last one is given, are too high.
 pub(crate) fn sequences(stream: &str, last: u64) -> Option<Fault> {
-    if last < SET_ASIDE {
+    if last < HELD_BACK {
         return None;
     }
     let why = "heddle uses the highest two bits for events that come a second time";
@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn sequences_that_look_like_those_of_events_that_come_again_are_refused() {
-        assert_eq!(sequences("S", SET_ASIDE - 1), None);
-        let fault = sequences("S", SET_ASIDE).unwrap().to_string();
+        assert_eq!(sequences("S", HELD_BACK - 1), None);
+        let fault = sequences("S", HELD_BACK).unwrap().to_string();
         assert!(fault.contains("`last_seq` is 4611686018427387904, should be below 2^62"), "{fault}");
     }
 

@@ -18,7 +18,7 @@ use heddle_values::subject::Pattern;
 /// What the host before has left.
 #[derive(Debug, Default)]
 pub struct Remains {
-    /// For each handler: from one sequence up to another, so many events were not done. None: it is not known.
+    /// For each handler: from one sequence up to another, N events were not done. None: it is not known.
     pub expected: Vec<Option<(u64, u64, u64)>>,
     /// What was lost since.
     pub losses: Vec<(HandlerIx, Loss)>,

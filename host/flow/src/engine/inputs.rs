@@ -9,9 +9,9 @@ use super::{Engine, Error, now, readers};
 use crate::batch::{Batch, Unit};
 use crate::compact::{self, Load};
 use crate::jobs::{self, Done, MAX_LOGGED, Ran};
-use crate::loss::{Ledger, Loss};
+use crate::loss::{Loss, Tally};
 use crate::reader::Read;
-use crate::returns::Returned;
+use crate::replays::Replayed;
 use crate::shard::{Admission, Outcome, Rules, Settled};
 use crate::shards::{HandlerIx, Place, Shards};
 use crate::states::{State, States};
@@ -19,7 +19,7 @@ use crate::store::End;
 use heddle_broker::CursorEvents;
 use heddle_values::dead_letter::{Death, header_text};
 use heddle_values::effects::When;
-use heddle_values::event::{Event, REPLAYED, Replay, SET_ASIDE, Source};
+use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay, Source};
 use heddle_values::key::Key;
 use heddle_values::permissions::Permissions;
 use heddle_values::verdict::{CauseClass, Failure, Verdict};
@@ -74,25 +74,25 @@ impl Engine {
 
     /// Something that a handler subscribes to was read for it.
     fn came(&mut self, handler: HandlerIx, sequence: u64, undone: bool) {
-        if let Some(ledger) = self.ledgers.get_mut(handler) {
-            ledger.came(sequence, undone);
+        if let Some(tally) = self.tallies.get_mut(handler) {
+            tally.came(sequence, undone);
         }
     }
 
     /// A dead letter is to be sent again, or a key to be released.
-    pub(super) fn returned(&mut self, returned: Returned) -> Result<(), Error> {
+    pub(super) fn replayed(&mut self, returned: Replayed) -> Result<(), Error> {
         let (handler, event, key, failure) = match returned {
-            Returned::Lost(reason) => return Err(Error::Lost(reason)),
-            Returned::Gone { request } => {
+            Replayed::Lost(reason) => return Err(Error::Lost(reason)),
+            Replayed::Gone { request } => {
                 self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
                 return Ok(());
             }
-            Returned::Event { handler, event } => {
+            Replayed::Event { handler, event } => {
                 let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
                 let (key, failure) = settings.key_of(&event);
                 (handler, event, key, failure)
             }
-            Returned::Release { handler, token, replay } => {
+            Replayed::Release { handler, token, replay } => {
                 let gates = self.shards.stored_gates();
                 let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
                 let Some((_, gate)) = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token)
@@ -109,7 +109,7 @@ impl Engine {
         let read = self.shards.read(handler, Arc::new(event), key, now(), &mut self.actions);
         condemn(&mut self.condemned, (handler, position), failure, read);
         match read {
-            Admission::Queued => self.returning += 1,
+            Admission::Queued => self.replaying += 1,
             // It was done before the host started.
             Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
         }
@@ -125,10 +125,10 @@ impl Engine {
     /// What was to be read again is not there any more.
     fn nowhere(&mut self, handler: HandlerIx, position: u64) {
         if position & REPLAYED != 0 {
-            self.returning = self.returning.saturating_sub(1);
+            self.replaying = self.replaying.saturating_sub(1);
             let request = position & !REPLAYED;
             self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
-        } else if position & SET_ASIDE != 0 {
+        } else if position & HELD_BACK != 0 {
             // Which event it is has been said by who looked for it.
             self.counters.lost(handler, 1);
         } else {
@@ -244,7 +244,7 @@ impl Engine {
             Some(unit) if unit.minimal => {
                 return Err(Error::Lost(format!("the server refuses even to name an event: {reason}")));
             }
-            Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::SetAside) => {
+            Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::HeldBack) => {
                 self.commits.push_front(Unit { minimal: true, ..unit });
             }
             Some(unit) => self.reset(&unit, reason),
@@ -278,7 +278,7 @@ impl Engine {
                 requests.push((Some(*place), replay));
             }
         }
-        self.returning = self.returning.saturating_sub(requests.len());
+        self.replaying = self.replaying.saturating_sub(requests.len());
         self.remove_requests(requests);
         for (id, changes) in &batch.states {
             let (replaced, bytes) = self.states.committed(id, *changes, now);
@@ -295,8 +295,8 @@ impl Engine {
     fn count(&mut self, place: Place, settled: &Settled) {
         let taken_back = matches!(settled.event.source, Source::Held(_));
         if let Some(regulator) = self.regulators.get_mut(place.handler) {
-            let more = u64::from(matches!(settled.outcome, Outcome::SetAside));
-            regulator.aside = (regulator.aside + more).saturating_sub(u64::from(taken_back));
+            let more = u64::from(matches!(settled.outcome, Outcome::HeldBack));
+            regulator.held_back = (regulator.held_back + more).saturating_sub(u64::from(taken_back));
         }
         match &settled.outcome {
             Outcome::Done(_) => self.counters.settled(place.handler, false),
@@ -304,7 +304,7 @@ impl Engine {
                 self.counters.settled(place.handler, true);
                 self.report_dead_letter(place, settled, death);
             }
-            Outcome::SetAside | Outcome::Released => {}
+            Outcome::HeldBack | Outcome::Released => {}
         }
     }
 
@@ -351,7 +351,7 @@ impl Engine {
         self.actions.clear();
         self.shards.resume(now(), &mut self.actions);
         self.readers = readers((&self.settings, &self.stopped), &self.plan, &self.shards, self.generation);
-        self.ledgers.iter_mut().for_each(Ledger::reset);
+        self.tallies.iter_mut().for_each(Tally::reset);
         self.read_requests();
     }
 }

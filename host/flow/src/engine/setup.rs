@@ -6,7 +6,7 @@ use super::Engine;
 use crate::acquire::Acquired;
 use crate::reader::{Reader, Subscription};
 use crate::regulator::Regulator;
-use crate::returns::{self, Post};
+use crate::replays::{self, Replays};
 use crate::route::Routes;
 use crate::shards::{PlacedGate, Plan, Shards};
 use heddle_values::checkpoint::Checkpoint;
@@ -81,18 +81,18 @@ pub(super) fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<Place
     Shards::new(plan.clone(), &checkpoints, gates, known)
 }
 
-/// What holds each handler back, of which so many events are set aside.
-pub(super) fn regulators(settings: &Settings, aside: &[u64]) -> Vec<Regulator> {
-    let regulator = |(handler, aside): (&Arc<HandlerSettings>, &u64)| {
-        Regulator::new(handler.outage, &handler.pace, (*aside, handler.max_held))
+/// What holds each handler back, of which N events are held back.
+pub(super) fn regulators(settings: &Settings, held_back: &[u64]) -> Vec<Regulator> {
+    let regulator = |(handler, held_back): (&Arc<HandlerSettings>, &u64)| {
+        Regulator::new(handler.outage, &handler.pace, (*held_back, handler.max_held))
     };
-    settings.handlers.iter().zip(aside).map(regulator).collect()
+    settings.handlers.iter().zip(held_back).map(regulator).collect()
 }
 
 impl Engine {
-    /// Where dead letters and what is set aside are found.
-    pub(super) fn post(&self) -> Post {
-        Post {
+    /// Where dead letters and what is held back are found.
+    pub(super) fn post(&self) -> Replays {
+        Replays {
             broker: self.broker.clone(),
             names: self.origins.names.clone(),
             stream: Arc::clone(&self.origins.stream),
@@ -104,7 +104,7 @@ impl Engine {
     pub(super) fn read_requests(&mut self) {
         let created = self.plan.streams.get(&*self.origins.stream).copied().unwrap_or_default();
         let name = format!("{}-requests", prefix(&self.settings, &self.plan, self.generation));
-        self.returns = returns::start(self.post(), &self.reading, created, name, &mut self.cursors);
-        self.returning = 0;
+        self.replays = replays::start(self.post(), &self.reading, created, name, &mut self.cursors);
+        self.replaying = 0;
     }
 }

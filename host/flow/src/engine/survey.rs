@@ -114,17 +114,17 @@ impl Engine {
         let position = self.position(handler);
         let low = self.shards.low(handler, position);
         let is_own = self.plan.handlers.get(handler).is_some_and(|(_, of)| *of == self.origins.stream);
-        let Some(ledger) = self.ledgers.get_mut(handler) else { return };
-        let mut losses: Vec<Loss> = ledger.passed(position).into_iter().collect();
+        let Some(tally) = self.tallies.get_mut(handler) else { return };
+        let mut losses: Vec<Loss> = tally.passed(position).into_iter().collect();
         let behind = position <= ended;
-        let gap = ledger.unknown_from(position)..state.first;
+        let gap = tally.unknown_from(position)..state.first;
         if behind && !is_own && !gap.is_empty() {
-            ledger.said(gap.end - 1);
+            tally.said(gap.end - 1);
             let events = gap.end - gap.start;
             losses.push(Loss { events, exact: false, from: gap.start, to: gap.end - 1 });
         }
-        let question = if behind { ledger.ask(position, state.last) } else { None };
-        let known = ledger.known_to(position);
+        let question = if behind { tally.ask(position, state.last) } else { None };
+        let known = tally.known_to(position);
         let stands = self.survey.positions.insert(handler, position) == Some(position);
         let rest = (stands && known >= position && self.may_read(handler))
             .then_some(Question { from: position, to: known });
@@ -160,17 +160,17 @@ impl Engine {
     pub(super) fn counted(&mut self, count: &Count, counted: Counted, state: &StreamState) {
         let (handler, Counted { events, rest, lowest }) = (count.handler, counted);
         let position = self.position(handler);
-        let Some(ledger) = self.ledgers.get_mut(handler) else { return };
+        let Some(tally) = self.tallies.get_mut(handler) else { return };
         if count.question.is_some() {
-            ledger.answer(events);
+            tally.answer(events);
         }
         // Neither is anything there, nor has anything come for a while: nothing will.
         let ended = count.rest.filter(|of| rest == Some(0) && of.from == position);
-        let loss = ended.and_then(|of| ledger.passed(of.to + 1));
+        let loss = ended.and_then(|of| tally.passed(of.to + 1));
         let distances =
             lowest.map(|(sequence, time)| Distance::all(state, sequence, time, now())).unwrap_or_default();
         let near = distances.into_iter().find(|distance| distance.is_near());
-        if ledger.warns(near.is_some())
+        if tally.warns(near.is_some())
             && let (Some(left), Some((sequence, _)), Some((name, stream))) =
                 (near, lowest, self.plan.handlers.get(handler))
         {
@@ -257,9 +257,9 @@ impl Engine {
         for (handler, loss) in losses {
             let stream = self.plan.handlers.get(handler).map(|(_, stream)| &**stream);
             let beginning = stream.and_then(|stream| self.survey.beginnings.get(stream)).copied();
-            if let Some(ledger) = self.ledgers.get_mut(handler) {
+            if let Some(tally) = self.tallies.get_mut(handler) {
                 // Behind the beginning of the stream, some of it may be there.
-                ledger.said(loss.to.min(beginning.unwrap_or_default().saturating_sub(1)));
+                tally.said(loss.to.min(beginning.unwrap_or_default().saturating_sub(1)));
             }
             self.lost(handler, loss);
         }
@@ -300,8 +300,8 @@ impl Engine {
                 continue;
             };
             let position = self.position(handler);
-            let Some(ledger) = self.ledgers.get(handler) else { continue };
-            let (outstanding, from) = ledger.outstanding(position);
+            let Some(tally) = self.tallies.get(handler) else { continue };
+            let (outstanding, from) = tally.outstanding(position);
             let question = Question { from, to: end.last };
             let filters = countable_of(&self.settings, settings, &internal);
             let counted = jobs::count_events(&self.broker, &settings.stream, &filters, question).await?;

@@ -96,7 +96,7 @@ impl Engine {
         }
     }
 
-    /// Lets every shard write its checkpoint of whose progress more than so many messages are not stored yet.
+    /// Lets every shard write its checkpoint of whose progress more than N messages are not stored yet.
     pub(super) fn touch_lagging(&mut self, messages: u64) {
         let positions = positions(&self.readers, self.plan.handlers.len());
         for shard in 0..self.shards.count() {

@@ -19,7 +19,7 @@ pub enum Action {
     Run { key: Key, event: Arc<Event>, attempt: u32, fresh: bool },
     /// Read the events again, then say [`Track::fetched`](super::Track::fetched) for each.
     Fetch { key: Key, positions: Vec<u64> },
-    /// Read what was set aside of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
+    /// Read what was held back of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
     TakeBack { key: Key, next: u64 },
     /// Say [`Track::wake`](super::Track::wake) at this time, in milliseconds since 1970.
     WakeAt { key: Key, due: u64 },
@@ -49,7 +49,7 @@ pub enum Outcome {
     Done(Effects),
     Dead(Box<Death>),
     /// Its key is held: it is kept for later.
-    SetAside,
+    HeldBack,
     /// It was not run; its key is held no longer.
     Released,
 }

@@ -28,7 +28,7 @@ impl Track {
         self.gates.all_stored()
     }
 
-    /// What was set aside of a key, in order; `all`: nothing more was.
+    /// What was held back of a key, in order; `all`: nothing more was.
     pub fn taken_back(
         &mut self,
         key: &Key,
@@ -70,7 +70,7 @@ impl Track {
         match held.gate.phase {
             Phase::Closed => {
                 let Some(event) = first.filter(|event| event.source == Source::Stream) else { return false };
-                self.settle(key, (event, None), Outcome::SetAside, now, actions);
+                self.settle(key, (event, None), Outcome::HeldBack, now, actions);
                 true
             }
             Phase::Draining if held.pending || held.looking || takes_back => false,

@@ -13,11 +13,11 @@ use heddle_values::verdict::CauseClass;
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) gate: Gate,
-    /// It is to drain once that is committed: until then, not all that was set aside is in the stream.
+    /// It is to drain once that is committed: until then, not all that was held back is in the stream.
     pub(super) pending: bool,
-    /// A look for what was set aside is under way.
+    /// A look for what was held back is under way.
     pub(super) looking: bool,
-    /// Nothing more was set aside than what is in the lane.
+    /// Nothing more was held back than what is in the lane.
     pub(super) exhausted: bool,
     /// How many changes of the gate are not committed yet.
     pub(super) uncommitted: usize,
@@ -78,7 +78,7 @@ impl Gates {
         self.stored.values()
     }
 
-    /// What the end of an event makes of its key's gate; none: nothing. Whatever will be set aside of a key that is held
+    /// What the end of an event makes of its key's gate; none: nothing. Whatever will be held back of a key that is held
     /// from now on comes at or after the sequence `next`.
     pub(super) fn after(
         &mut self,
@@ -123,7 +123,7 @@ impl Gates {
         Some(held.gate.clone())
     }
 
-    /// Everything that was set aside has run.
+    /// Everything that was held back has run.
     pub(super) fn open(&mut self, key: &Key) -> Option<Gate> {
         let held = self.held.remove(key)?;
         Some(Gate { phase: Phase::Open, ..held.gate })
@@ -138,7 +138,7 @@ impl Gates {
         self.stored.insert(key.clone(), gate.clone());
         let Some(held) = self.held.get_mut(key) else { return false };
         held.uncommitted = held.uncommitted.saturating_sub(1);
-        // An earlier change of the gate says nothing of what was set aside after it.
+        // An earlier change of the gate says nothing of what was held back after it.
         held.uncommitted == 0 && (std::mem::take(&mut held.pending) || held.exhausted)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use heddle_values::event::{Event, REPLAYED, SET_ASIDE};
+use heddle_values::event::{Event, HELD_BACK, REPLAYED};
 
 /// How many events of a lane that is stuck stay in memory; the later ones are kept as positions.
 pub(super) const STUCK_LANE_KEEPS: usize = 32;
@@ -25,7 +25,7 @@ pub(super) enum Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Head {
     Running,
-    /// Until so many milliseconds since 1970.
+    /// Until N milliseconds since 1970.
     Waiting(u64),
     /// For its fetch, or for its gate.
     Fetching,
@@ -65,9 +65,9 @@ impl Lane {
         }
     }
 
-    /// Whether an event that was set aside stands first.
+    /// Whether an event that was held back stands first.
     pub(super) fn takes_back(&self) -> bool {
-        self.queue.front().is_some_and(|(position, _)| is_set_aside(*position))
+        self.queue.front().is_some_and(|(position, _)| is_held_back(*position))
     }
 
     /// What of the first `number` events has to be fetched.
@@ -83,7 +83,7 @@ impl Lane {
     }
 }
 
-/// Whether this is the position of an event that was set aside.
-pub(super) fn is_set_aside(position: u64) -> bool {
-    position & REPLAYED == 0 && position & SET_ASIDE != 0
+/// Whether this is the position of an event that was held back.
+pub(super) fn is_held_back(position: u64) -> bool {
+    position & REPLAYED == 0 && position & HELD_BACK != 0
 }

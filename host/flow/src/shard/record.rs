@@ -8,7 +8,7 @@ use super::{DONE_BYTES, WINDOW};
 use heddle_values::attempt::{Attempt, MAX_CAUSE, MAX_TIMES};
 use heddle_values::checkpoint::Progress;
 use heddle_values::dead_letter::header_text;
-use heddle_values::event::{Event, REPLAYED, SET_ASIDE, Source};
+use heddle_values::event::{Event, HELD_BACK, REPLAYED, Source};
 use heddle_values::verdict::Failure;
 
 /// What is known of the events of one handler in one shard.
@@ -67,7 +67,7 @@ impl Record {
         let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
         // After a restart the window may be full already. What is on record, and what lies between, has to be read again
         // before anything can move.
-        let attempted = self.attempts.range(..SET_ASIDE).next_back().map(|(sequence, _)| *sequence);
+        let attempted = self.attempts.range(..HELD_BACK).next_back().map(|(sequence, _)| *sequence);
         let recorded = self.done.max().max(attempted);
         over && recorded.is_none_or(|highest| self.seen >= highest)
     }
@@ -170,7 +170,7 @@ impl Record {
 
     /// See [`Track::take_missing`](super::Track::take_missing).
     pub(super) fn take_missing(&mut self, position: u64) -> Vec<u64> {
-        let tried = self.attempts.range(self.low..position.clamp(self.low, SET_ASIDE));
+        let tried = self.attempts.range(self.low..position.clamp(self.low, HELD_BACK));
         let has_not_come = |at: &u64| !self.unfinished.contains(at) && !self.done.contains(*at);
         let missing: Vec<u64> = tried.map(|(at, _)| *at).filter(has_not_come).collect();
         missing.iter().for_each(|at| self.forget_attempt(*at));
@@ -190,7 +190,7 @@ impl Record {
         let low = self.low.max(first_left.copied().unwrap_or(position));
         let mut done = self.done.clone();
         done.remove_range(..low);
-        done.extend(taken.range(low..SET_ASIDE).copied());
+        done.extend(taken.range(low..HELD_BACK).copied());
         let mut replayed = self.replayed.clone();
         replayed.extend(taken.range(REPLAYED..).map(|position| position & !REPLAYED));
         let attempts = self.attempts.values().filter(|a| a.position >= low && !taken.contains(&a.position));

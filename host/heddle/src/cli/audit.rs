@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use heddle_broker::Broker;
-use heddle_flow::registry;
+use heddle_flow::versions;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 
@@ -14,7 +14,7 @@ pub(super) async fn audit(
     operation: &str,
     details: Value,
 ) -> anyhow::Result<()> {
-    Ok(registry::audit(broker, &Names::new(&settings.app), operation, &who(), details).await?)
+    Ok(versions::audit(broker, &Names::new(&settings.app), operation, &who(), details).await?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "who runs a command stands in the environment")]

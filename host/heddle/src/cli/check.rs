@@ -11,7 +11,7 @@ use crate::host;
 use crate::print::{self, say};
 use heddle_broker::{Broker, Inspected};
 use heddle_config::Needs;
-use heddle_flow::registry;
+use heddle_flow::versions;
 use heddle_values::choreography::review;
 use heddle_values::names::Names;
 use heddle_values::rights::{denied_publishes, needed_to_run};
@@ -77,7 +77,7 @@ impl Command {
                     report.ok.push(format!("plugin of handler `{}`: {}", handler.name, plugin.digest()));
                 }
             }
-            Err(registry::Error::Plugins(errors)) => {
+            Err(versions::Error::Plugins(errors)) => {
                 let line = |(handler, error)| format!("plugin of handler `{handler}`: {error}");
                 report.errors.extend(errors.into_iter().map(line));
             }

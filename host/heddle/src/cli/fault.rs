@@ -8,7 +8,7 @@ use heddle_config as config;
 
 use crate::print;
 use heddle_broker as broker;
-use heddle_flow::{acquire, engine, registry};
+use heddle_flow::{acquire, engine, versions};
 use heddle_sandbox as sandbox;
 use heddle_values::object;
 
@@ -122,8 +122,8 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
     if error.is::<test::Faulty>() {
         return Code::TestFile;
     }
-    let refused = matches!(error.downcast_ref(), Some(registry::Error::Plugins(_)));
-    if refused || error.is::<registry::Refusal>() || error.is::<sandbox::Error>() {
+    let refused = matches!(error.downcast_ref(), Some(versions::Error::Plugins(_)));
+    if refused || error.is::<versions::Refusal>() || error.is::<sandbox::Error>() {
         return Code::Plugin;
     }
     if error.is::<super::Abandoned>() {
@@ -135,7 +135,7 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
     if matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. })) {
         return Code::Taken;
     }
-    let registry_is_fenced = matches!(error.downcast_ref(), Some(registry::Error::Fenced));
+    let registry_is_fenced = matches!(error.downcast_ref(), Some(versions::Error::Fenced));
     if registry_is_fenced || matches!(error.downcast_ref(), Some(engine::Error::Fenced(_))) {
         return Code::Fenced;
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod build;
 mod check;
+mod commands;
 mod consent;
 mod dead_letters;
 mod dev;
@@ -12,7 +13,6 @@ mod fixture;
 mod graph;
 mod invoke;
 mod new;
-mod orders;
 mod permissions;
 mod plugins;
 mod publish;
@@ -85,10 +85,10 @@ enum Command {
     Status(status::Command),
     Plugins(plugins::Command),
     #[command(name = "rollback")]
-    RollBack(orders::RollBack),
-    Pin(orders::Pin),
-    Unpin(orders::Unpin),
-    Reload(orders::Reload),
+    RollBack(commands::RollBack),
+    Pin(commands::Pin),
+    Unpin(commands::Unpin),
+    Reload(commands::Reload),
     State(state::Command),
     #[command(alias = "dl")]
     DeadLetters(dead_letters::Command),

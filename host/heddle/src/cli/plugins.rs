@@ -20,7 +20,7 @@ const MAX_REASON: usize = 100;
 
 /// Show which versions of the plugins run, and those that came before.
 ///
-/// A version is verified, compiled, checked and, with `proof`, run in the shadow of the live one; then it is on trial
+/// A version is verified, compiled, checked and, with `shadow`, run in the shadow of the live one; then it is on trial
 /// (`canary`) and goes live, or is rolled back. With a HANDLER, every version is shown that is remembered, the newest
 /// first, with the reason why it was refused or rolled back. With --json, all versions of every handler are.
 #[derive(Debug, Args)]

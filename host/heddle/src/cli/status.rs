@@ -67,8 +67,8 @@ struct Row {
     dead_letters: u64,
     /// Keys that a dead letter holds back.
     held_keys: Vec<HeldKey>,
-    /// Events that are set aside behind them.
-    set_aside: u64,
+    /// Events that are held back behind them.
+    held_back: u64,
     events_per_second: f64,
     /// Failed runs since the host started, by cause.
     failures: BTreeMap<String, u64>,
@@ -101,12 +101,12 @@ struct Blocker {
 #[derive(Debug, Serialize)]
 struct HeldKey {
     key: String,
-    /// `closed`, or `draining` while what was set aside runs.
+    /// `closed`, or `draining` while what was held back runs.
     phase: Phase,
     /// The event whose dead letter holds the key.
     event: String,
     since: String,
-    set_aside: u64,
+    held_back: u64,
 }
 
 impl Command {
@@ -129,7 +129,7 @@ impl Command {
         for handler in &settings.handlers {
             let mut row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
             row.held_keys = held.remove(&*handler.name).unwrap_or_default();
-            row.set_aside = row.held_keys.iter().map(|held| held.set_aside).sum();
+            row.held_back = row.held_keys.iter().map(|held| held.held_back).sum();
             handlers.insert(handler.name.to_string(), row);
         }
         let status = Status {
@@ -242,16 +242,17 @@ async fn held_keys(
     if gates.is_empty() {
         return Ok(all);
     }
-    let aside: BTreeMap<String, usize> =
+    let held_back: BTreeMap<String, usize> =
         broker.subjects(stream, &names.all_held()).await?.into_iter().collect();
     for StoredGate { shard, handler, token, gate } in gates {
-        let set_aside = aside.get(&names.held(shard, &handler, &token)).copied().unwrap_or_default() as u64;
+        let held_back =
+            held_back.get(&names.held(shard, &handler, &token)).copied().unwrap_or_default() as u64;
         all.entry(handler).or_default().push(HeldKey {
             key: gate.key,
             phase: gate.phase,
             event: gate.event,
             since: time_of(gate.since),
-            set_aside,
+            held_back,
         });
     }
     all.values_mut().for_each(|keys| keys.sort_by(|a, b| a.since.cmp(&b.since)));
@@ -308,14 +309,14 @@ fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
         say!("{name}: circuit open since {since}: one event at a time is tried")?;
     }
     for held in row.held_keys.iter().take(MAX_HELD_KEYS) {
-        let HeldKey { key, phase, event, since, set_aside } = held;
+        let HeldKey { key, phase, event, since, held_back } = held;
         let (key, event) = (visible(key), visible(event));
         if *phase == Phase::Draining {
-            say!("{name}: key `{key}` runs what was set aside")?;
+            say!("{name}: key `{key}` runs what was held back")?;
             continue;
         }
         say!(
-            "{name}: key `{key}` is held since {since} by the dead letter of {event}: {set_aside} set aside"
+            "{name}: key `{key}` is held since {since} by the dead letter of {event}: {held_back} held back"
         )?;
     }
     if let Some(more) = row.held_keys.len().checked_sub(MAX_HELD_KEYS).filter(|more| *more > 0) {

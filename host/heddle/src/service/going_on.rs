@@ -12,7 +12,7 @@ use super::{Cause, Ready, Service, Shift, changes};
 use crate::cli::explain;
 use heddle_broker::{self as broker, CommitError};
 use heddle_flow::acquire::{self, Fresh};
-use heddle_flow::registry;
+use heddle_flow::versions;
 use heddle_sandbox::Sandbox;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
@@ -76,9 +76,9 @@ fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
             _ => Verdict::Stays,
         };
     }
-    match error.downcast_ref::<registry::Error>() {
-        Some(registry::Error::Fenced) => Verdict::Ends,
-        Some(registry::Error::Broker(error)) => of_broker(error),
+    match error.downcast_ref::<versions::Error>() {
+        Some(versions::Error::Fenced) => Verdict::Ends,
+        Some(versions::Error::Broker(error)) => of_broker(error),
         _ => Verdict::Stays,
     }
 }
@@ -240,7 +240,7 @@ mod tests {
     fn only_what_endangers_events_ends_the_host() {
         check(broker::Error::NoStream("T".to_owned()), Verdict::Ends);
         check(acquire::Error::Recreated { stream: "T".to_owned() }, Verdict::Ends);
-        check(registry::Error::Fenced, Verdict::Ends);
+        check(versions::Error::Fenced, Verdict::Ends);
         let taken = acquire::Error::Taken {
             app: "t".to_owned(),
             host: "h".to_owned(),
@@ -254,7 +254,7 @@ mod tests {
     fn what_the_server_is_at_the_moment_passes() {
         check(request(), Verdict::Passes);
         check(acquire::Error::Broker(request()), Verdict::Passes);
-        check(registry::Error::Broker(request()), Verdict::Passes);
+        check(versions::Error::Broker(request()), Verdict::Passes);
         for error in [
             CommitError::Unanswered("timed out".to_owned()),
             CommitError::Passing("no leader".to_owned()),
@@ -269,7 +269,7 @@ mod tests {
         check(broker::Error::NoStream("OTHER".to_owned()), Verdict::Stays);
         check(broker::Error::Unsuitable(Vec::new()), Verdict::Stays);
         check(acquire::Error::Commit(CommitError::Denied("_heddle.t.x".to_owned())), Verdict::Stays);
-        check(registry::Error::Plugins(Vec::new()), Verdict::Stays);
+        check(versions::Error::Plugins(Vec::new()), Verdict::Stays);
         // Whatever it was, a denial is its reason.
         let denied = broker::Error::Denied { grants: Vec::new(), cause: String::new() };
         check(anyhow::Error::from(request()).context(denied), Verdict::Stays);

@@ -37,7 +37,8 @@ pub(super) fn faults(case: &Case, story: &Story) -> Vec<String> {
         faults.extend(any_order("message", expected, &published, message_fault, show_message));
     }
     if let Some(expected) = &case.expect.dead_letters {
-        let dead_letters: Vec<&Ending> = story.endings.iter().filter(|ending| is_dead_letter(ending)).collect();
+        let dead_letters: Vec<&Ending> =
+            story.endings.iter().filter(|ending| is_dead_letter(ending)).collect();
         faults.extend(any_order("dead letter", expected, &dead_letters, letter_fault, show_dead_letter));
     }
     for expected in &case.expect.states {

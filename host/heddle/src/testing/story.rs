@@ -87,7 +87,7 @@ impl Story {
                     let Failure { message, .. } = &*death.failure;
                     (death.failure.kind(), Some(message.clone()), Some(death.attempts))
                 }
-                Outcome::SetAside | Outcome::Released => ("held".to_owned(), None, None),
+                Outcome::HeldBack | Outcome::Released => ("held".to_owned(), None, None),
             };
             let effects = match &settled.outcome {
                 Outcome::Done(effects) => effects.clone(),

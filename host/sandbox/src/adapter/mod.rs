@@ -3,7 +3,7 @@
 //! Promises that whoever runs an event need not know which it is. What the others import comes down to the same effects,
 //! under the same rules, as the contract's own; what they answer becomes a verdict.
 
-mod surroundings;
+mod environment;
 mod wasi_messaging;
 mod wasmcloud;
 
@@ -117,7 +117,7 @@ pub(super) fn other_version(name: &str) -> Option<String> {
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmcloud::Wasmcloud::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     wasi_messaging::MessagingRequestReply::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
-    surroundings::add_to_linker(linker)
+    environment::add_to_linker(linker)
 }
 
 /// A component whose imports are answered.

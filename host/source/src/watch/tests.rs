@@ -141,8 +141,8 @@ fn a_file_is_at_rest_once_it_has_stood_still() {
         Fingerprints::from([(path.clone(), print)])
     };
     let began = Instant::now();
-    let mut ledger = Ledger { known: look(0), restless: BTreeMap::new(), counts_gone: false };
-    let mut at = |ms: u64, seen: &Fingerprints| ledger.take(seen, began + Duration::from_millis(ms));
+    let mut changes = Changes { known: look(0), restless: BTreeMap::new(), counts_gone: false };
+    let mut at = |ms: u64, seen: &Fingerprints| changes.take(seen, began + Duration::from_millis(ms));
     let none = Vec::<PathBuf>::new();
     assert_eq!(at(0, &look(0)), none);
     assert_eq!(at(10, &look(1)), none);

@@ -93,6 +93,7 @@ impl DeadLetter {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::attempt::Why;
     use crate::batch::Keep;
     use crate::dead_letter::{Death, Origin, dead_letter};
@@ -100,7 +101,6 @@ mod tests {
     use crate::key::Key;
     use crate::names::Names;
     use crate::verdict::Failure;
-    use super::*;
 
     fn event(subject: &str, block: &'static [u8]) -> Event {
         Event {

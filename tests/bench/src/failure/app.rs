@@ -97,7 +97,7 @@ impl Tally {
         Ok(self.0.info().await.context("the stream is gone")?.num_pending)
     }
 
-    /// Waits until there are so many.
+    /// Waits until there are N.
     pub(super) async fn reach(&mut self, count: u64, worker: &mut Worker) -> Result<()> {
         let began = Instant::now();
         loop {
@@ -113,7 +113,7 @@ impl Tally {
     }
 }
 
-/// Everything that was set aside, every dead letter, everything that was published.
+/// Everything that was held back, every dead letter, everything that was published.
 pub(super) const HELD: &str = "_heddle.bench.held.>";
 pub(super) const DEAD: &str = "dead.bench.>";
 pub(super) const PUBLISHED: &str = "out.>";

@@ -1,4 +1,4 @@
-//! A long queue behind one key that cannot go on: what it costs the host in memory, and how fast it is set aside and
+//! A long queue behind one key that cannot go on: what it costs the host in memory, and how fast it is held back and
 //! made up for.
 
 use anyhow::{Result, ensure};
@@ -19,7 +19,7 @@ const MB: f64 = 1e6;
 const WAIT: &str = "[handlers.h.retry]\nmax-attempts = 1000000\n\
                     backoff = { initial = \"60s\", factor = 1.0, max = \"60s\" }";
 
-/// The first event is a dead letter, and what is behind it is set aside.
+/// The first event is a dead letter, and what is behind it is held back.
 const HOLD: &str = "on-dead-letter = \"hold-key\"\nmax-held = 10000000\n[handlers.h.retry]\nmax-attempts = 1";
 
 pub(super) async fn measure(store: Store, size: Size, say: &impl Fn(String)) -> Result<Vec<Figure>> {
@@ -54,19 +54,19 @@ pub(super) async fn measure(store: Store, size: Size, say: &impl Fn(String)) -> 
         ),
         Figure::new(
             "held_rss_mb",
-            what(&format!("MB for {events} that were set aside"), held.rss),
+            what(&format!("MB for {events} that were held back"), held.rss),
             growth(held.rss),
             most,
         ),
         Figure::new(
-            "set_aside_per_s",
-            "events/s that are set aside",
-            vec![behind as f64 / held.aside],
+            "held_back_per_s",
+            "events/s that are held back",
+            vec![behind as f64 / held.held_back],
             Target::None,
         ),
         Figure::new(
             "made_up_per_s",
-            "events/s that were set aside and are done",
+            "events/s that were held back and are done",
             vec![behind as f64 / held.drained],
             Target::None,
         ),
@@ -107,8 +107,8 @@ async fn settled(rig: &Rig, host: Worker) -> Result<u64> {
 /// What became of events behind a dead letter.
 struct Held {
     rss: u64,
-    /// Seconds until they were set aside, and until they were done afterwards.
-    aside: f64,
+    /// Seconds until they were held back, and until they were done afterwards.
+    held_back: f64,
     drained: f64,
 }
 
@@ -116,7 +116,7 @@ async fn held(rig: &Rig, behind: u64, say: &impl Fn(String)) -> Result<Held> {
     let mut host = app::start_anew(rig, Health::Ill, HOLD).await?;
     let began = Instant::now();
     Tally::of(rig, HELD).await?.reach(behind, &mut host).await?;
-    let aside = began.elapsed().as_secs_f64();
+    let held_back = began.elapsed().as_secs_f64();
     let dead_letters = Tally::of(rig, DEAD).await?.now().await?;
     ensure!(dead_letters == 1, "{dead_letters} dead letters instead of one");
     let rss = settled(rig, host).await?;
@@ -127,5 +127,5 @@ async fn held(rig: &Rig, behind: u64, say: &impl Fn(String)) -> Result<Held> {
     Tally::of(rig, PUBLISHED).await?.reach(behind + 1, &mut host).await?;
     let drained = began.elapsed().as_secs_f64();
     host.stop().await?;
-    Ok(Held { rss, aside, drained })
+    Ok(Held { rss, held_back, drained })
 }

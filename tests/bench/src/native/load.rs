@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{now, say_running};
-use crate::workload::{Job, Workload, stamp};
+use crate::workload::{Job, Workload, etag};
 
 /// How often events are sent.
 const TICK: Duration = Duration::from_millis(1);
@@ -29,7 +29,7 @@ pub struct Load {
     events: u64,
 }
 
-/// So many events wait for the server at most.
+/// N events wait for the server at most.
 const UNDER_WAY: usize = 1_000;
 
 async fn as_fast_as_possible(client: async_nats::Client, workload: &Workload, events: u64) -> Result<()> {
@@ -60,7 +60,7 @@ pub(super) async fn run(load: Load) -> Result<()> {
         ticks.tick().await;
         let due = (began.elapsed().as_secs_f64() * rate) as u64;
         while sent < due.min(load.events) {
-            stamp(&mut payload, began_nanos + (sent as f64 / rate * 1e9) as u64);
+            etag(&mut payload, began_nanos + (sent as f64 / rate * 1e9) as u64);
             client.publish(workload.subject(sent), Bytes::copy_from_slice(&payload)).await?;
             sent += 1;
         }

@@ -20,10 +20,10 @@ pub struct Watch {
     url: String,
     #[arg(long)]
     events: u64,
-    /// Of so many keys.
+    /// Of N keys.
     #[arg(long)]
     keys: u64,
-    /// So many events at the beginning are not counted.
+    /// N events at the beginning are not counted.
     #[arg(long)]
     warm_up: u64,
 }

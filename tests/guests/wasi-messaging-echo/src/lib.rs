@@ -12,7 +12,7 @@
 //! | `request TOPIC` | sends a request |
 //! | `reply TEXT` | replies to the message |
 //! | `reply-to-own` | replies to a message of its own |
-//! | `leak COUNT` | makes so many messages and keeps their handles |
+//! | `leak COUNT` | makes N messages and keeps their handles |
 //! | `hoard MIB` | makes messages of a MiB each and keeps their handles |
 //! | `timeout`, `connection TEXT`, `denied TEXT`, `other TEXT` | fails so |
 #![cfg(target_arch = "wasm32")]

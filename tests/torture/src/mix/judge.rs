@@ -27,7 +27,7 @@ impl<'a> Progress<'a> {
         Progress { jetstream }
     }
 
-    /// Waits until so many events have ended. How many are left if nothing ends for `patience`.
+    /// Waits until N events have ended. How many are left if nothing ends for `patience`.
     pub(super) async fn until_all_ended(&self, events: u64, patience: Duration) -> Result<u64> {
         let checker = Checker::new(self.jetstream.clone(), STREAM);
         let (mut last, mut since) = (0, Instant::now());
@@ -36,7 +36,7 @@ impl<'a> Progress<'a> {
             ticks.tick().await;
             let effects = wait_for("effects are counted", || checker.count("out.>")).await;
             let dead = wait_for("dead letters are counted", || checker.count("dead.>")).await;
-            let ended = u64::try_from(effects + dead).context("there are not so many events")?;
+            let ended = u64::try_from(effects + dead).context("there are not that many events")?;
             if ended >= events {
                 return Ok(0);
             }

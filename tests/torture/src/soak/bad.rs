@@ -20,7 +20,7 @@ pub(super) struct Bad {
 }
 
 impl Bad {
-    /// Begins to send so many events a second for so many keys.
+    /// Begins to send N events a second for N keys.
     pub(super) fn start(client: Client, seed: u64, keys: u64, rate: u64) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut task = JoinSet::new();

@@ -40,7 +40,7 @@ pub(super) struct Chosen {
 }
 
 impl Files {
-    /// So many good ones, the first of which runs at the beginning.
+    /// N good ones, the first of which runs at the beginning.
     pub(super) fn new(versions: u64) -> Result<Self> {
         ensure!(versions >= 3, "at least three versions take turns");
         let echo = std::fs::read(heddle_tests::plugin("echo")).context("the guests are not built")?;

@@ -29,7 +29,7 @@ const PARALLEL: usize = 64;
 /// Remove dead letters for good.
 ///
 /// Why is written into the audit of the application. A dead letter that holds its key back is not removed unless the key
-/// is released too: then the events that were set aside behind it run, in order.
+/// is released too: then the events that were held back behind it run, in order.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]

@@ -21,7 +21,7 @@ use heddle_values::settings::Settings;
 
 /// Let a key go on that a dead letter holds back.
 ///
-/// The events that were set aside run, in order. The dead letter stays: replay or discard it later. Of use where the dead
+/// The events that were held back run, in order. The dead letter stays: replay or discard it later. Of use where the dead
 /// dead letter is no longer there.
 #[derive(Debug, Args)]
 pub(super) struct Command {

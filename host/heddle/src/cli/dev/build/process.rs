@@ -79,7 +79,7 @@ impl Group {
         let status = {
             let reading = read(&mut pipe, &mut tail);
             tokio::pin!(reading);
-            // Cancel-safe: the reading is only borrowed, and a wait can be begun anew.
+            // Cancel-safe: the reading is only borrowed, and a wait can be begun again.
             tokio::select! {
                 status = self.child.wait() => {
                     let status = status?;

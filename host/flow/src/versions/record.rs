@@ -1,4 +1,4 @@
-//! The ledger: what is remembered of a handler's versions, in the application's stream.
+//! The rollout record: what is remembered of a handler's versions, in the application's stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::{Error, Tools};
 use crate::clock;
 use heddle_broker::{self as broker, Broker, CommitError, Listen, Stored};
 use heddle_values::batch::{BatchMessage, Keep};
+use heddle_values::command::Answer;
 use heddle_values::dead_letter::rfc3339;
 use heddle_values::event::Headers;
 use heddle_values::names::Names;
-use heddle_values::order::Answer;
 use heddle_values::rollout::{Rollout, Version};
 use heddle_values::settings::HandlerSettings;
 
-/// How long it can be seen what came of an order, in seconds.
+/// How long it can be seen what came of a command, in seconds.
 const ANSWER_TTL: u32 = 3600;
 
 /// The first wait between two tries to store something. It doubles up to [`MAX_PAUSE`].
@@ -28,10 +28,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// How often a host tries to claim what is remembered before it gives up: each time somebody else has written.
 const CLAIMS: usize = 20;
 
-/// Ledgers that are read at once.
+/// Rollout records that are read at once.
 const READING: usize = 16;
 
-/// Ledgers that are claimed in one batch.
+/// Rollout records that are claimed in one batch.
 const CLAIMED_AT_ONCE: usize = 100;
 
 /// The longest reason that is remembered, in bytes: whoever wrote it may have put a megabyte into it.
@@ -41,7 +41,7 @@ const MAX_REASON: usize = 1024;
 const OWNER: &str = "Heddle-Host";
 
 /// What is remembered of one handler, and where.
-pub(super) struct Ledger {
+pub(super) struct RolloutRecord {
     pub(super) handler: Arc<str>,
     subject: String,
     /// Of the last message; 0: there is none.
@@ -53,38 +53,38 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 pub(super) struct Fenced;
 
-impl Ledger {
+impl RolloutRecord {
     /// Reads what is remembered of every handler, and makes it this host's: whoever had the application before can write
     /// none of it any more, however late what it has under way arrives.
     pub(super) async fn claim_all(tools: &Tools) -> Result<Vec<Self>, Error> {
-        let mut ledgers = Vec::new();
+        let mut records = Vec::new();
         for handlers in tools.settings.handlers.chunks(CLAIMED_AT_ONCE) {
-            ledgers.extend(Self::claim(tools, handlers).await?);
+            records.extend(Self::claim(tools, handlers).await?);
         }
-        Ok(ledgers)
+        Ok(records)
     }
 
     async fn claim(tools: &Tools, handlers: &[Arc<HandlerSettings>]) -> Result<Vec<Self>, Error> {
         for _ in 0..CLAIMS {
             let read = handlers.iter().map(|handler| Self::read(tools, &handler.name));
-            let mut ledgers: Vec<Self> = futures::stream::iter(read).buffered(READING).try_collect().await?;
+            let mut records: Vec<Self> = futures::stream::iter(read).buffered(READING).try_collect().await?;
             let batch: Vec<BatchMessage> =
-                ledgers.iter().map(|ledger| ledger.put(tools, &ledger.rollout)).collect();
+                records.iter().map(|record| record.put(tools, &record.rollout)).collect();
             match tools
                 .broker
                 .commit(&tools.settings.stream.name, &batch_id(tools), &batch, Listen::Last)
                 .await
             {
                 Ok(answer) => {
-                    for (index, ledger) in (0_u64..).zip(&mut ledgers) {
-                        ledger.stored(tools, answer.first + index).await;
+                    for (index, record) in (0_u64..).zip(&mut records) {
+                        record.stored(tools, answer.first + index).await;
                     }
-                    return Ok(ledgers);
+                    return Ok(records);
                 }
                 Err(CommitError::Refused(cause)) => {
                     let handler =
                         handlers.iter().map(|handler| &*handler.name).collect::<Vec<_>>().join(", ");
-                    return Err(Error::Ledger { handler, cause });
+                    return Err(Error::RolloutRecord { handler, cause });
                 }
                 // What a host that had the application before has under way still arrives, or it is not known: read again.
                 Err(error) => tracing::warn!(%error, "versions could not be claimed yet; trying again"),
@@ -98,11 +98,13 @@ impl Ledger {
         let subject = tools.names.rollout(handler);
         let handler = Arc::clone(handler);
         let Some(stored) = tools.broker.last(&tools.settings.stream.name, &subject).await? else {
-            return Ok(Ledger { handler, subject, sequence: 0, rollout: Rollout::default() });
+            return Ok(RolloutRecord { handler, subject, sequence: 0, rollout: Rollout::default() });
         };
-        let rollout = serde_json::from_slice(&stored.payload)
-            .map_err(|cause| Error::Ledger { handler: handler.to_string(), cause: cause.to_string() })?;
-        Ok(Ledger { handler, subject, sequence: stored.sequence, rollout })
+        let rollout = serde_json::from_slice(&stored.payload).map_err(|cause| Error::RolloutRecord {
+            handler: handler.to_string(),
+            cause: cause.to_string(),
+        })?;
+        Ok(RolloutRecord { handler, subject, sequence: stored.sequence, rollout })
     }
 
     /// Changes what is remembered. Comes back when that is stored, however long it takes.
@@ -222,13 +224,13 @@ pub async fn audit(
     broker.publish_kept(&names.audit(), &Headers::default(), line.into()).await
 }
 
-/// Says what came of an order, and takes it away.
+/// Says what came of a command, and takes it away.
 pub async fn answer(broker: &Broker, names: &Names, stream: &str, sequence: u64, answer: &Answer) {
     let payload = serde_json::to_vec(answer).expect("an answer is plain data");
     let told = broker.announce(&names.answer(sequence), payload.into(), ANSWER_TTL).await;
     if let Err(error) = told {
         tracing::warn!(%error, "answer to a command was not stored");
     }
-    // An order that stays is known to be carried out, and is taken away at the next start.
+    // A command that stays is known to be carried out, and is taken away at the next start.
     broker.delete(stream, sequence).await.ok();
 }

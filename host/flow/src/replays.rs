@@ -1,4 +1,4 @@
-//! Returns: events that come to their handler a second time, from dead letters or from where they were set aside.
+//! Replays: events that come to their handler a second time, from dead letters or from where they were held back.
 //!
 //! A request names a dead letter; the dead letter is what is sent again. A request whose dead letter is gone is done:
 //! dead letters are removed before their requests, so nothing is sent again twice.
@@ -14,7 +14,7 @@ use super::jobs::persist;
 use super::shards::HandlerIx;
 use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::event::{Event, Headers, REPLAYED, Replay, SET_ASIDE, Source};
+use heddle_values::event::{Event, HELD_BACK, Headers, REPLAYED, Replay, Source};
 use heddle_values::gate::taken_back;
 use heddle_values::names::{self, Names};
 
@@ -29,7 +29,7 @@ const TAKE_BACK: usize = 32;
 
 /// What came of a request.
 #[derive(Debug)]
-pub(super) enum Returned {
+pub(super) enum Replayed {
     /// An event to be run again, or whose key is to be released.
     Event { handler: HandlerIx, event: Event },
     /// A key to be released, as a token.
@@ -40,19 +40,19 @@ pub(super) enum Returned {
     Lost(String),
 }
 
-/// Events that were set aside, taken back.
+/// Events that were held back, taken back.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) events: Vec<Arc<Event>>,
     /// How many of them are nowhere any more.
     pub(super) lost: u64,
-    /// Whether nothing more was set aside.
+    /// Whether nothing more was held back.
     pub(super) all: bool,
 }
 
 /// Where dead letters are found, and whose.
 #[derive(Debug, Clone)]
-pub(super) struct Post {
+pub(super) struct Replays {
     pub(super) broker: Broker,
     pub(super) names: Names,
     pub(super) stream: Arc<str>,
@@ -61,22 +61,22 @@ pub(super) struct Post {
 
 /// Reads all requests with a cursor of this name, until nobody wants them any more.
 pub(super) fn start(
-    post: Post,
+    post: Replays,
     reading: &Broker,
     created: u64,
     name: String,
     tasks: &mut JoinSet<()>,
-) -> mpsc::Receiver<Returned> {
-    let (sender, returns) = mpsc::channel(WAITING);
+) -> mpsc::Receiver<Replayed> {
+    let (sender, replays) = mpsc::channel(WAITING);
     let filter = post.names.replays().parse().ok();
     let plan = CursorPlan { stream: Arc::clone(&post.stream), created, name, start: 1, filter };
     let (cursor, task) = reading.cursor(plan);
     tasks.spawn(task);
     tasks.spawn(forward(post, cursor, sender));
-    returns
+    replays
 }
 
-async fn forward(post: Post, mut cursor: Cursor, sender: mpsc::Sender<Returned>) {
+async fn forward(post: Replays, mut cursor: Cursor, sender: mpsc::Sender<Replayed>) {
     let post = &post;
     let deliveries = stream::poll_fn(move |context| cursor.poll_next(context));
     let requests = deliveries.flat_map(|delivery| match delivery {
@@ -86,9 +86,9 @@ async fn forward(post: Post, mut cursor: Cursor, sender: mpsc::Sender<Returned>)
     let resolved = requests.map(|request| async move {
         match request {
             Ok(request) => {
-                post.returned(&request.subject, request.sequence, &request.headers, request.payload).await
+                post.replayed(&request.subject, request.sequence, &request.headers, request.payload).await
             }
-            Err(reason) => Some(Returned::Lost(reason)),
+            Err(reason) => Some(Replayed::Lost(reason)),
         }
     });
     let mut resolved = std::pin::pin!(resolved.buffered(READING));
@@ -101,17 +101,17 @@ async fn forward(post: Post, mut cursor: Cursor, sender: mpsc::Sender<Returned>)
     }
 }
 
-impl Post {
-    async fn returned(
+impl Replays {
+    async fn replayed(
         &self,
         subject: &str,
         request: u64,
         headers: &Headers,
         payload: bytes::Bytes,
-    ) -> Option<Returned> {
+    ) -> Option<Replayed> {
         // What nobody can carry out is removed like what is done.
         let Some((name, what)) = self.names.parse_replay(subject) else {
-            return Some(Returned::Gone { request });
+            return Some(Replayed::Gone { request });
         };
         let Some(handler) = self.handlers.iter().position(|handler| **handler == *name) else {
             tracing::warn!(handler = name, request, "request is for a handler that no longer exists");
@@ -120,7 +120,7 @@ impl Post {
         let release = headers.get(names::replay::RELEASE).is_some();
         if let Some(token) = headers.get(names::replay::KEY_TOKEN) {
             let replay = Replay { request, dead_letter: 0, times: 0, release: true };
-            return Some(Returned::Release { handler, token: token.to_owned(), replay });
+            return Some(Replayed::Release { handler, token: token.to_owned(), replay });
         }
         let dead_letter = what.parse().ok();
         let edited = headers.get(names::replay::EDITED).map(|_| payload);
@@ -128,7 +128,7 @@ impl Post {
             Some(dead_letter) => self.event(dead_letter, name, request, release, edited).await,
             None => None,
         };
-        Some(event.map_or(Returned::Gone { request }, |event| Returned::Event { handler, event }))
+        Some(event.map_or(Replayed::Gone { request }, |event| Replayed::Event { handler, event }))
     }
 
     /// The event of a dead letter, as a request sends it again.
@@ -172,36 +172,36 @@ impl Post {
             let request = position & !REPLAYED;
             let stored = persist("request", || self.broker.at(&self.stream, request)).await?;
             return match self
-                .returned(&stored.subject, request, &stored.headers, stored.payload.clone())
+                .replayed(&stored.subject, request, &stored.headers, stored.payload.clone())
                 .await
             {
-                Some(Returned::Event { event, .. }) => Some(event),
-                Some(Returned::Release { replay, .. }) => {
+                Some(Replayed::Event { event, .. }) => Some(event),
+                Some(Replayed::Release { replay, .. }) => {
                     Some(Event::release(Arc::clone(&self.stream), replay))
                 }
                 _ => None,
             };
         }
-        let at = position & !SET_ASIDE;
-        let Some(stored) = persist("event that was set aside", || self.broker.at(&self.stream, at)).await
+        let at = position & !HELD_BACK;
+        let Some(stored) = persist("event that was held back", || self.broker.at(&self.stream, at)).await
         else {
-            tracing::error!(sequence = at, "event that was set aside is no longer in the stream: it is lost");
+            tracing::error!(sequence = at, "event that was held back is no longer in the stream: it is lost");
             return None;
         };
-        self.set_aside(stored).await
+        self.held_back(stored).await
     }
 
-    /// What was set aside on a subject at or above a sequence, in order.
+    /// What was held back on a subject at or above a sequence, in order.
     pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> Taken {
         let mut taken = Taken::default();
         for _ in 0..TAKE_BACK {
             let read = || self.broker.next_of(&self.stream, subject, next);
-            let Some(stored) = persist("event that was set aside", read).await else {
+            let Some(stored) = persist("event that was held back", read).await else {
                 taken.all = true;
                 break;
             };
             next = stored.sequence + 1;
-            match self.set_aside(stored).await {
+            match self.held_back(stored).await {
                 Some(event) => taken.events.push(Arc::new(event)),
                 None => taken.lost += 1,
             }
@@ -210,10 +210,10 @@ impl Post {
     }
 
     /// Nothing: it is said that the event is lost.
-    async fn set_aside(&self, stored: Stored) -> Option<Event> {
+    async fn held_back(&self, stored: Stored) -> Option<Event> {
         let at = stored.sequence;
         let Some(known) = taken_back(at, &stored.headers, stored.payload) else {
-            tracing::error!(sequence = at, "message does not say which event was set aside: it is lost");
+            tracing::error!(sequence = at, "message does not say which event was held back: it is lost");
             return None;
         };
         match known {
@@ -223,7 +223,7 @@ impl Post {
                     tracing::error!(
                         stream,
                         sequence,
-                        "event was set aside without its payload and is no longer in its stream: it is lost"
+                        "event was held back without its payload and is no longer in its stream: it is lost"
                     );
                     return None;
                 };

@@ -1,4 +1,4 @@
-//! What comes a second time: requests for dead letters, and what was set aside.
+//! What comes a second time: requests for dead letters, and what was held back.
 //!
 //! As in the engine, a request is read and its dead letter looked up a while before it is taken in, and removals are made
 //! in steps, in between which a host may die.
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use heddle_flow::shard::Admission;
 use heddle_flow::shards::Place;
-use heddle_values::event::{Event, REPLAYED, Replay, SET_ASIDE};
+use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay};
 use heddle_values::gate::Phase;
 use heddle_values::key::Key;
 use rand::RngExt;
@@ -23,7 +23,7 @@ use crate::world::{World, choose};
 /// Events that are taken back at once, at the most.
 const TAKE_BACK: usize = 32;
 
-/// A look for what was set aside.
+/// A look for what was held back.
 #[derive(Debug)]
 pub(crate) struct TakeBack {
     pub(crate) generation: u64,
@@ -32,7 +32,7 @@ pub(crate) struct TakeBack {
     pub(crate) next: u64,
 }
 
-/// What was set aside and has run.
+/// What was held back and has run.
 #[derive(Debug)]
 pub(crate) struct Forget {
     pub(crate) subject: String,
@@ -203,7 +203,7 @@ impl World {
         Ok(true)
     }
 
-    /// A look for what was set aside comes back.
+    /// A look for what was held back comes back.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(index) = choose(&mut self.random, self.host.returns.take_back.len()) else { return false };
         let TakeBack { generation, place, key, next } = self.host.returns.take_back.swap_remove(index);
@@ -212,7 +212,7 @@ impl World {
         }
         let most = self.random.random_range(1..=TAKE_BACK);
         let subject = self.host.held_subject(place, &key);
-        let found = self.server.set_aside(&subject, next).take(most);
+        let found = self.server.held_back(&subject, next).take(most);
         let events = found.filter_map(|(at, _)| self.server.taken_back(at).map(Arc::new));
         let events: Vec<Arc<Event>> = events.collect();
         let all = events.len() < most || self.is(Sabotage::OpensTooEarly);
@@ -225,7 +225,7 @@ impl World {
         true
     }
 
-    /// One of two steps is made to remove a request, or what has run after it was set aside is removed.
+    /// One of two steps is made to remove a request, or what has run after it was held back is removed.
     pub(crate) fn remove(&mut self) -> bool {
         if let Some(Forget { subject, below }) = self.host.returns.forget.pop() {
             self.server.forget(&subject, below);
@@ -282,8 +282,8 @@ impl Host {
                 Returned::Gone { .. } => None,
             };
         }
-        if position & SET_ASIDE != 0 {
-            return server.taken_back(position & !SET_ASIDE).map(Arc::new);
+        if position & HELD_BACK != 0 {
+            return server.taken_back(position & !HELD_BACK).map(Arc::new);
         }
         server.event(position)
     }

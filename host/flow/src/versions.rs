@@ -1,15 +1,15 @@
-//! The registry: decides which versions of the plugins run, from the moment a source offers one.
+//! Rollouts: decide which versions of the plugins run, from the moment a source offers one.
 //!
 //! Start-up and every change take one path: found → verified → compiled → checked → proved → on trial → live. What
 //! happens is stored before it takes effect, so that a host that dies at any moment goes on where it was. Promises that
 //! a version that is refused at any step never touches the one that runs.
 
-mod keeper;
-mod ledger;
+mod controller;
 mod opening;
 mod prepare;
-mod proof;
+mod record;
 mod remembered;
+mod shadow;
 mod supply;
 mod trust;
 mod watcher;
@@ -32,11 +32,11 @@ use heddle_values::plugin::short;
 use heddle_values::rollout::Hope;
 use heddle_values::settings::Settings;
 
-pub use ledger::{answer, audit};
 pub use prepare::prepare_first;
+pub use record::{answer, audit};
 pub use supply::Sources;
 
-use keeper::Keeper;
+use controller::Controller;
 
 /// Changes of versions that wait for the engine.
 const WAITING: usize = 64;
@@ -54,8 +54,8 @@ pub enum Refusal {
     Claims(#[from] claims::Error),
     #[error("{0}")]
     Sandbox(#[from] sandbox::Error),
-    #[error("differs from the live version in the shadow run, and `proof-must-match` is set: {0}")]
-    Proof(String),
+    #[error("differs from the live version in the shadow run, and `shadow-must-match` is set: {0}")]
+    ShadowRun(String),
 }
 
 /// Why a source gives no component.
@@ -82,9 +82,9 @@ impl Refusal {
             // It is a file of its own, and may still be on its way.
             Refusal::Signature(_) | Refusal::Claims(_) => Hope::Outside,
             // The application's file may come to allow it.
-            Refusal::Digest { .. } | Refusal::Proof(_) | Refusal::Sandbox(sandbox::Error::NotGranted(_)) => {
-                Hope::Outside
-            }
+            Refusal::Digest { .. }
+            | Refusal::ShadowRun(_)
+            | Refusal::Sandbox(sandbox::Error::NotGranted(_)) => Hope::Outside,
             Refusal::Sandbox(_) => Hope::None,
         }
     }
@@ -116,7 +116,7 @@ pub enum Error {
     #[error(transparent)]
     Broker(#[from] heddle_broker::Error),
     #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
-    Ledger { handler: String, cause: String },
+    RolloutRecord { handler: String, cause: String },
     #[error("another host decides about the versions of this application")]
     Fenced,
     #[error(transparent)]
@@ -132,18 +132,18 @@ fn faults(faults: &[(String, Refusal)]) -> String {
 }
 
 /// Everything that decides about versions, until it is dropped.
-pub struct Registry {
-    keepers: Vec<Keeper>,
+pub struct Rollouts {
+    controllers: Vec<Controller>,
     changes: mpsc::Sender<super::engine::Change>,
 }
 
 /// What decides about versions, while it runs. A task that ends with an error, or panics, is to end the host: without it a
-/// handler takes no version and no order any more.
+/// handler takes no version and no command any more.
 pub type Tasks = JoinSet<Result<(), Error>>;
 
-/// An order to the host itself.
+/// A command to the host itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostOrder {
+pub struct HostCommand {
     /// Its sequence in the application's stream.
     pub sequence: u64,
     /// Handlers that are to be forgotten.
@@ -152,40 +152,40 @@ pub struct HostOrder {
     pub restart: Vec<String>,
 }
 
-/// Orders to the host that wait for their turn, by their sequences.
-pub type HostOrders = BTreeMap<u64, HostOrder>;
+/// Commands to the host that wait for their turn, by their sequences.
+pub type HostCommands = BTreeMap<u64, HostCommand>;
 
-impl Registry {
+impl Rollouts {
     /// Finds out which versions run, and prepares them. Each handler goes on with what is remembered of it; what its
     /// source offers now is prepared first, so that no event waits for it.
     pub async fn open(tools: &Arc<Tools>) -> Result<(Self, Ties), Error> {
         let (changes, changed) = mpsc::channel(WAITING);
-        let opened = Keeper::open_all(tools).await?;
-        let (mut keepers, mut versions, mut judged) = (Vec::new(), Vec::new(), Vec::new());
-        for (keeper, of_handler, judges) in opened {
-            keepers.push(keeper);
+        let opened = Controller::open_all(tools).await?;
+        let (mut controllers, mut versions, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+        for (controller, of_handler, judges) in opened {
+            controllers.push(controller);
             versions.push(of_handler);
             judged.push(judges);
         }
-        Ok((Registry { keepers, changes }, Ties { versions, judged, changes: changed }))
+        Ok((Rollouts { controllers, changes }, Ties { versions, judged, changes: changed }))
     }
 
-    /// Follows sources and orders from now on, in tasks of `tasks`. Orders to the host go to `orders`; `created` is when
+    /// Follows sources and orders from now on, in tasks of `tasks`. Commands to the host go to `commands`; `created` is when
     /// the application's stream was created, in nanoseconds since 1970.
     pub fn start(
         self,
         tools: &Arc<Tools>,
         reading: &Broker,
         (created, cursor): (u64, String),
-        orders: watch::Sender<HostOrders>,
+        commands: watch::Sender<HostCommands>,
         tasks: &mut Tasks,
     ) -> Result<(), files::Error> {
-        let channels = self.keepers.iter().map(|_| mpsc::channel(WAITING));
+        let channels = self.controllers.iter().map(|_| mpsc::channel(WAITING));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
-        // First: the keepers begin with a look, and what changes after it must be told.
-        watcher::start(tools, reading, (created, cursor), (senders, orders), tasks)?;
-        for (keeper, inputs) in self.keepers.into_iter().zip(receivers) {
-            tasks.spawn(keeper.run(Arc::clone(tools), inputs, self.changes.clone()));
+        // First: the controllers begin with a look, and what changes after it must be told.
+        watcher::start(tools, reading, (created, cursor), (senders, commands), tasks)?;
+        for (controller, inputs) in self.controllers.into_iter().zip(receivers) {
+            tasks.spawn(controller.run(Arc::clone(tools), inputs, self.changes.clone()));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub(super) struct Offer {
 
 /// What tells an offer from the one before it without reading the component, where the source says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Stamp(Option<String>);
+pub(super) struct Etag(Option<String>);
 
 /// Where sources are asked.
 #[derive(Clone, Copy)]
@@ -36,48 +36,47 @@ impl<'a> From<&'a Tools> for Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// What the source offers, unless it is what had this stamp. None: it is.
+    /// What the source offers, unless it is what had this etag. None: it is.
     pub(super) async fn offer(
         &self,
         source: &PluginSource,
-        before: &Stamp,
-    ) -> Result<Option<(Offer, Stamp)>, SourceError> {
+        before: &Etag,
+    ) -> Result<Option<(Offer, Etag)>, SourceError> {
         match &source.place {
             PluginPlace::File(path) => {
                 let mut beside = path.clone().into_os_string();
                 beside.push(".minisig");
                 // Taken before the file is read: what changes meanwhile is looked at again.
-                let stamp =
-                    Stamp(Some(format!("{} {}", written(path).await, written(beside.as_ref()).await)));
-                if stamp == *before {
+                let etag = Etag(Some(format!("{} {}", written(path).await, written(beside.as_ref()).await)));
+                if etag == *before {
                     return Ok(None);
                 }
                 let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
                 let signature = read_signature(beside.as_ref()).await;
-                Ok(Some((Offer { wasm, signature }, stamp)))
+                Ok(Some((Offer { wasm, signature }, etag)))
             }
             PluginPlace::Object(object) => {
                 let broker = self.broker.ok_or_else(|| SourceError::Offline(source.to_string()))?;
                 let (bucket, name) = (object.bucket(), object.stored_name());
                 let facts = broker.object(bucket, &name).await?;
                 let facts = facts.ok_or_else(|| SourceError::NoObject(object.clone()))?;
-                let stamp =
-                    Stamp(Some(format!("{} {}", facts.digest, facts.signature.as_deref().unwrap_or(""))));
-                if stamp == *before {
+                let etag =
+                    Etag(Some(format!("{} {}", facts.digest, facts.signature.as_deref().unwrap_or(""))));
+                if etag == *before {
                     return Ok(None);
                 }
                 let wasm = broker.read_object(bucket, &name, MAX_COMPONENT).await?;
-                Ok(Some((Offer { wasm: wasm.into(), signature: facts.signature }, stamp)))
+                Ok(Some((Offer { wasm: wasm.into(), signature: facts.signature }, etag)))
             }
             PluginPlace::Oci(reference) => {
                 let reference: oci::Reference =
                     reference.parse().expect("it was checked when the file was read");
-                let stamp = Stamp(Some(self.registry.digest(&reference).await?));
-                if stamp == *before {
+                let etag = Etag(Some(self.registry.digest(&reference).await?));
+                if etag == *before {
                     return Ok(None);
                 }
                 let pulled = self.registry.pull(&reference, MAX_COMPONENT).await?;
-                Ok(Some((Offer { wasm: pulled.wasm, signature: pulled.signature }, stamp)))
+                Ok(Some((Offer { wasm: pulled.wasm, signature: pulled.signature }, etag)))
             }
         }
     }

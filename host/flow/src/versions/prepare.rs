@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
 
-use super::proof;
-use super::supply::{Offer, Sources, Stamp};
+use super::shadow;
+use super::supply::{Etag, Offer, Sources};
 use super::trust::{self, Demand, Vouched};
 use super::{Refusal, Tools};
 use crate::clock;
@@ -21,7 +21,7 @@ pub(super) enum Prepared {
     Nothing,
     /// It offers a version that is not to be taken now.
     Unwelcome(Found, Welcome),
-    /// A version that can run; what its proof showed.
+    /// A version that can run; what its shadow run showed.
     Ready(Found, Arc<Plugin>, Option<String>),
     Refused(Option<Found>, Refusal),
 }
@@ -30,33 +30,33 @@ pub(super) enum Prepared {
 pub(super) struct Look {
     pub(super) tools: Arc<Tools>,
     pub(super) handler: HandlerIx,
-    pub(super) stamp: Stamp,
+    pub(super) etag: Etag,
     pub(super) rollout: Rollout,
     /// The version that a new one is compared with.
     pub(super) live: Option<Arc<Plugin>>,
 }
 
 impl Look {
-    /// Prepares what the source offers. The stamp is that of the offer.
-    pub(super) async fn prepare(self) -> (Stamp, Prepared) {
-        let Some((settings, policy)) = self.parts() else { return (self.stamp, Prepared::Nothing) };
+    /// Prepares what the source offers. The etag is that of the offer.
+    pub(super) async fn prepare(self) -> (Etag, Prepared) {
+        let Some((settings, policy)) = self.parts() else { return (self.etag, Prepared::Nothing) };
         let sources = Sources::from(&*self.tools);
         let permit = self.tools.looks.acquire().await.expect("the permits are never closed");
-        let (offer, stamp) = match sources.offer(&settings.plugin, &self.stamp).await {
+        let (offer, etag) = match sources.offer(&settings.plugin, &self.etag).await {
             Ok(Some(offered)) => offered,
-            Ok(None) => return (self.stamp, Prepared::Nothing),
-            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+            Ok(None) => return (self.etag, Prepared::Nothing),
+            Err(error) => return (Etag::default(), Prepared::Refused(None, error.into())),
         };
         let (offer, digest) = match hashed(offer).await {
             Ok(hashed) => hashed,
-            Err(error) => return (Stamp::default(), Prepared::Refused(None, error.into())),
+            Err(error) => return (Etag::default(), Prepared::Refused(None, error.into())),
         };
         let source = settings.plugin.to_string();
         let mut found = Found { digest, source, ..Found::default() };
         match self.rollout.welcome(&found.digest, clock::now()) {
             Welcome::Take => {}
-            Welcome::Known => return (stamp, Prepared::Nothing),
-            unwelcome => return (stamp, Prepared::Unwelcome(found, unwelcome)),
+            Welcome::Known => return (etag, Prepared::Nothing),
+            unwelcome => return (etag, Prepared::Unwelcome(found, unwelcome)),
         }
         let demand = Demand::of(&settings, &self.tools.settings.trust);
         let accepted = self.rollout.newest().clone();
@@ -66,12 +66,12 @@ impl Look {
                 trust::note(&mut found, offer.signature.as_deref(), vouched);
                 offer
             }
-            Err(refusal) => return (stamp, Prepared::Refused(Some(found), refusal)),
+            Err(refusal) => return (etag, Prepared::Refused(Some(found), refusal)),
         };
         tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
         match self.admit((offer.wasm, permit), &mut found, policy).await {
-            Ok((plugin, proved)) => (stamp, Prepared::Ready(found, plugin, proved)),
-            Err(refusal) => (stamp, Prepared::Refused(Some(found), refusal)),
+            Ok((plugin, shadowed)) => (etag, Prepared::Ready(found, plugin, shadowed)),
+            Err(refusal) => (etag, Prepared::Refused(Some(found), refusal)),
         }
     }
 
@@ -92,13 +92,14 @@ impl Look {
         let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
         plugin.warm(self.tools.threads.metrics().num_workers()).await;
         let settings = self.tools.settings.handlers.get(self.handler);
-        let Some((wanted, live)) = settings.and_then(|settings| settings.proof).zip(self.live.clone()) else {
+        let Some((wanted, live)) = settings.and_then(|settings| settings.shadow).zip(self.live.clone())
+        else {
             return Ok((plugin, None));
         };
-        let proof = proof::run(&self.tools, self.handler, (live.code(), &code), wanted).await?;
-        match wanted.must_match && !proof.differences.is_empty() {
-            true => Err(Refusal::Proof(proof.to_string())),
-            false => Ok((plugin, Some(proof.to_string()))),
+        let shadow = shadow::run(&self.tools, self.handler, (live.code(), &code), wanted).await?;
+        match wanted.must_match && !shadow.differences.is_empty() {
+            true => Err(Refusal::ShadowRun(shadow.to_string())),
+            false => Ok((plugin, Some(shadow.to_string()))),
         }
     }
 }
@@ -133,7 +134,7 @@ pub async fn prepare_first(
     (handler, trust): (&HandlerSettings, &Trust),
     policy: Arc<Policy>,
 ) -> Result<Arc<Plugin>, Refusal> {
-    let offered = sources.offer(&handler.plugin, &Stamp::default()).await?;
+    let offered = sources.offer(&handler.plugin, &Etag::default()).await?;
     let (offer, _) = offered.expect("there was no offer before");
     let (offer, _) = verified(Demand::of(handler, trust), hashed(offer).await?, Release::default()).await?;
     let code = sandbox.load(offer.wasm).await?;

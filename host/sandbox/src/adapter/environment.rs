@@ -15,12 +15,12 @@ wasmtime::component::bindgen!({
     inline: "
         package heddle:adapter;
 
-        world surroundings {
+        world environment {
             import wasi:logging/logging@0.1.0-draft;
             import wasi:config/store@0.2.0-rc.1;
         }
     ",
-    world: "heddle:adapter/surroundings",
+    world: "heddle:adapter/environment",
     imports: { default: trappable },
 });
 
@@ -29,7 +29,7 @@ const CONFIG_BEFORE: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/
 
 /// Answers logging and configuration.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    Surroundings::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
+    Environment::add_to_linker::<_, HasSelf<_>>(linker, |guest| guest)?;
     for name in CONFIG_BEFORE {
         let mut config = linker.instance(name)?;
         config.func_wrap("get", |mut guest: StoreContextMut<'_, Guest>, (key,): (String,)| {

@@ -1,4 +1,4 @@
-//! Orders: what operators want of a host, and of the versions of a handler's plugin.
+//! Commands: what operators want of a host, and of the versions of a handler's plugin.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use super::rollout::{Rollout, Stage, Version};
 
 /// What an operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "order")]
-pub enum Order {
+#[serde(rename_all = "kebab-case", tag = "command")]
+pub enum OperatorCommand {
     /// Go back to a version, by default the one before, and leave the present one. A trial that is under way ends.
     RollBack { to: Option<String> },
     /// Stay with a version, by default the present one.
@@ -23,7 +23,7 @@ pub enum Order {
     },
 }
 
-/// What came of an order.
+/// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub done: bool,
@@ -32,13 +32,13 @@ pub struct Answer {
 }
 
 impl Rollout {
-    /// What is remembered once an order is carried out, and that in words; or why it cannot be. `now` is in milliseconds
+    /// What is remembered once a command is carried out, and that in words; or why it cannot be. `now` is in milliseconds
     /// since 1970.
-    pub fn ordered(&self, order: &Order, now: u64) -> Result<(Rollout, String), String> {
+    pub fn commanded(&self, command: &OperatorCommand, now: u64) -> Result<(Rollout, String), String> {
         let mut next = self.clone();
-        let text = match order {
-            Order::RollBack { to: None } if self.canary.is_some() => next.abandon(now),
-            Order::RollBack { to } => {
+        let text = match command {
+            OperatorCommand::RollBack { to: None } if self.canary.is_some() => next.abandon(now),
+            OperatorCommand::RollBack { to } => {
                 let target = match to {
                     Some(digits) => self.find(digits)?,
                     None => self.previous().ok_or("has no earlier version to go back to")?,
@@ -48,7 +48,7 @@ impl Rollout {
                 }
                 next.go_to(&target.digest, Stage::RolledBack, now)
             }
-            Order::Pin { to } => {
+            OperatorCommand::Pin { to } => {
                 let target = match to {
                     Some(digits) => self.find(digits)?.digest.clone(),
                     None => self.live.clone().ok_or("has no live version")?,
@@ -57,18 +57,20 @@ impl Rollout {
                 let text = next.go_to(&target, Stage::Retired, now);
                 format!("{text} and stays with it")
             }
-            Order::Unpin => {
+            OperatorCommand::Unpin => {
                 next.pinned = false;
                 "follows its source again".to_owned()
             }
-            Order::Reload { .. } => return Err("is an order to the host, not to a handler".to_owned()),
+            OperatorCommand::Reload { .. } => {
+                return Err("is a command to the host, not to a handler".to_owned());
+            }
         };
         Ok((next, text))
     }
 
     fn abandon(&mut self, now: u64) -> String {
         let canary = self.canary.clone().unwrap_or_default();
-        self.leave(&canary, Stage::RolledBack, Some("taken off trial by order".to_owned()), now);
+        self.leave(&canary, Stage::RolledBack, Some("taken off trial by command".to_owned()), now);
         let live = self.live.as_deref().map(short).unwrap_or_default();
         format!("took {} off trial; {live} stays live", short(&canary))
     }
@@ -121,25 +123,26 @@ mod tests {
         rollout
     }
 
-    fn ordered(rollout: &Rollout, order: Order) -> Rollout {
-        rollout.ordered(&order, 1).unwrap().0
+    fn commanded(rollout: &Rollout, command: OperatorCommand) -> Rollout {
+        rollout.commanded(&command, 1).unwrap().0
     }
 
     #[test]
     fn a_roll_back_ends_a_trial_or_goes_to_the_version_before() {
-        let ended = ordered(&rollout(true), Order::RollBack { to: None });
+        let ended = commanded(&rollout(true), OperatorCommand::RollBack { to: None });
         assert_eq!((ended.live.as_deref(), ended.canary.as_deref()), (Some("sha256:bb"), None));
-        let back = ordered(&rollout(false), Order::RollBack { to: None });
+        let back = commanded(&rollout(false), OperatorCommand::RollBack { to: None });
         assert_eq!(back.live.as_deref(), Some("sha256:aa"));
         assert!(
             matches!(back.welcome("sha256:bb", u64::MAX), Welcome::Refused(_)),
             "it does not come back by itself"
         );
-        assert!(back.ordered(&Order::RollBack { to: None }, 2).is_err(), "there is none before");
-        let there = ordered(&rollout(true), Order::RollBack { to: Some("a".into()) });
+        assert!(back.commanded(&OperatorCommand::RollBack { to: None }, 2).is_err(), "there is none before");
+        let there = commanded(&rollout(true), OperatorCommand::RollBack { to: Some("a".into()) });
         assert_eq!((there.live.as_deref(), there.canary.as_deref()), (Some("sha256:aa"), None));
-        let error =
-            |to: &str| rollout(true).ordered(&Order::RollBack { to: Some(to.into()) }, 1).unwrap_err();
+        let error = |to: &str| {
+            rollout(true).commanded(&OperatorCommand::RollBack { to: Some(to.into()) }, 1).unwrap_err()
+        };
         assert!(error("d").contains("knows no version"));
         assert!(error("").contains("more than one"));
         assert!(error("bb").contains("already"));
@@ -147,11 +150,11 @@ mod tests {
 
     #[test]
     fn a_pinned_version_stays_until_it_is_unpinned() {
-        let pinned = ordered(&rollout(true), Order::Pin { to: None });
+        let pinned = commanded(&rollout(true), OperatorCommand::Pin { to: None });
         assert_eq!((pinned.live.as_deref(), pinned.canary.as_deref()), (Some("sha256:bb"), None));
         assert_eq!(pinned.welcome("sha256:dd", 1), Welcome::Pinned);
-        let elsewhere = ordered(&pinned, Order::Pin { to: Some("cc".into()) });
+        let elsewhere = commanded(&pinned, OperatorCommand::Pin { to: Some("cc".into()) });
         assert_eq!(elsewhere.live.as_deref(), Some("sha256:cc"));
-        assert_eq!(ordered(&elsewhere, Order::Unpin).welcome("sha256:dd", 1), Welcome::Take);
+        assert_eq!(commanded(&elsewhere, OperatorCommand::Unpin).welcome("sha256:dd", 1), Welcome::Take);
     }
 }

@@ -1,4 +1,4 @@
-//! `heddle rollback`, `heddle pin`, `heddle unpin` and `heddle reload`: orders to the host that runs.
+//! `heddle rollback`, `heddle pin`, `heddle unpin` and `heddle reload`: commands to the host that runs.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::fault::Code;
 use super::{TargetArgs, check_host};
 use crate::print::{self, say, visible};
 use heddle_broker::Broker;
+use heddle_values::command::{Answer, OperatorCommand};
 use heddle_values::event::Headers;
 use heddle_values::names::Names;
-use heddle_values::order::{Answer, Order};
 use heddle_values::rollout::Rollout;
 use heddle_values::settings::Settings;
 
@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Answers that are looked for until it is looked whether a host still runs.
 const POLLS: u32 = 100;
 
-/// What all orders have in common.
+/// What all commands have in common.
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(super) struct RollBack {
 /// Keep a handler at a version, whatever its source offers.
 ///
 /// Without DIGEST it stays with the live version; a trial that is under way ends. With one, it goes there at once,
-/// without proof and trial.
+/// without shadow run and trial.
 #[derive(Debug, Args)]
 pub(super) struct Pin {
     handler: String,
@@ -96,30 +96,32 @@ pub(super) struct Reload {
 
 impl RollBack {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::RollBack { to: self.to }, json).await
+        self.common.give(Some(&self.handler), OperatorCommand::RollBack { to: self.to }, json).await
     }
 }
 
 impl Pin {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::Pin { to: self.digest }, json).await
+        self.common.give(Some(&self.handler), OperatorCommand::Pin { to: self.digest }, json).await
     }
 }
 
 impl Unpin {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        self.common.give(Some(&self.handler), Order::Unpin, json).await
+        self.common.give(Some(&self.handler), OperatorCommand::Unpin, json).await
     }
 }
 
 impl Reload {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        self.common.give(None, Order::Reload { forget: self.forget, restart: self.restart }, json).await
+        self.common
+            .give(None, OperatorCommand::Reload { forget: self.forget, restart: self.restart }, json)
+            .await
     }
 }
 
 impl Common {
-    async fn give(self, handler: Option<&str>, order: Order, json: bool) -> anyhow::Result<()> {
+    async fn give(self, handler: Option<&str>, command: OperatorCommand, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
         let names = Names::new(&settings.app);
         if let Some(name) = handler.filter(|name| settings.handler(name).is_none()) {
@@ -131,28 +133,30 @@ impl Common {
         let who = handler.map_or_else(|| "host".to_owned(), |handler| format!("handler `{handler}`"));
         let say = |what: &str, text: &str| {
             if json {
-                print::json(&json!({ "handler": handler, "order": &order, "outcome": what, "text": text }))
+                print::json(
+                    &json!({ "handler": handler, "command": &command, "outcome": what, "text": text }),
+                )
             } else {
                 Ok(say!("{who}: {}", visible(text))?)
             }
         };
         if self.consent.dry_run {
-            return say("dry-run", &foreseen(&broker, &settings, &names, handler, &order).await?);
+            return say("dry-run", &foreseen(&broker, &settings, &names, handler, &command).await?);
         }
-        if let Order::Reload { forget, .. } = &order
+        if let OperatorCommand::Reload { forget, .. } = &command
             && !forget.is_empty()
         {
             let what = format!("removing the progress and the states of {}", forget.join(", "));
             self.consent.yes.confirm(&what)?;
         }
-        audit(&broker, &settings, "order", json!({ "handler": handler, "order": &order })).await?;
-        let payload = serde_json::to_vec(&order)?.into();
-        let sent = broker.send_kept(&names.order(handler), &Headers::default(), payload, None).await?;
-        let sequence = sent.await?.context("the server has not stored the order")?;
+        audit(&broker, &settings, "command", json!({ "handler": handler, "command": &command })).await?;
+        let payload = serde_json::to_vec(&command)?.into();
+        let sent = broker.send_kept(&names.command(handler), &Headers::default(), payload, None).await?;
+        let sequence = sent.await?.context("the server has not stored the command")?;
         if self.no_wait {
             return say(
                 "stored",
-                "order is stored; it is carried out by the host that runs, or by the next one",
+                "command is stored; it is carried out by the host that runs, or by the next one",
             );
         }
         let Answer { done, text } = wait(&broker, &settings, &names, sequence).await?;
@@ -163,16 +167,16 @@ impl Common {
     }
 }
 
-/// What would come of an order now, in words.
+/// What would come of a command now, in words.
 async fn foreseen(
     broker: &Broker,
     settings: &Settings,
     names: &Names,
     handler: Option<&str>,
-    order: &Order,
+    command: &OperatorCommand,
 ) -> anyhow::Result<String> {
     let Some(name) = handler else {
-        let Order::Reload { forget, restart } = order else { return Ok("nothing".to_owned()) };
+        let OperatorCommand::Reload { forget, restart } = command else { return Ok("nothing".to_owned()) };
         if let Some(known) = forget.iter().find(|name| settings.handler(name).is_some()) {
             let message =
                 format!("handler `{known}` is in the file: only what is no longer there can be forgotten");
@@ -192,7 +196,7 @@ async fn foreseen(
         Code::NotFound.fault(format!("no version of handler `{name}` is known: it has not run yet"))
     })?;
     let rollout: Rollout = serde_json::from_slice(&stored.payload)?;
-    match rollout.ordered(order, 0) {
+    match rollout.commanded(command, 0) {
         Ok((_, text)) => Ok(format!("afterwards: {text}")),
         Err(why) => Err(Code::Refused.fault(format!("handler `{name}`: {why}")).into()),
     }
@@ -213,7 +217,7 @@ async fn wait(broker: &Broker, settings: &Settings, names: &Names, sequence: u64
         broker.delete(stream, sequence).await?;
         return match broker.last(stream, &names.answer(sequence)).await? {
             Some(stored) => Ok(serde_json::from_slice(&stored.payload)?),
-            None => Err(gone.context("the order was taken back")),
+            None => Err(gone.context("the command was taken back")),
         };
     }
 }

@@ -1,5 +1,5 @@
-//! The keeper of one handler's versions: a task that takes what the source offers, hears how trials end, and carries out
-//! orders, one after the other. Whatever it decides is in the ledger before the engine hears of it.
+//! The controller of one handler's versions: a task that takes what the source offers, hears how trials end, and carries out
+//! commands, one after the other. Whatever it decides is in the rollout record before the engine hears of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::ledger::{Fenced, Ledger, answer};
 use super::prepare::{Look, Prepared};
+use super::record::{Fenced, RolloutRecord, answer};
 use super::remembered::remembered;
-use super::supply::Stamp;
+use super::supply::Etag;
 use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::clock::now;
@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::shards::HandlerIx;
 use crate::trial::Judgement;
 use heddle_sandbox::Plugin;
-use heddle_values::order::{Answer, Order};
+use heddle_values::command::{Answer, OperatorCommand};
 use heddle_values::plugin::{PluginPlace, short};
 use heddle_values::rollout::{Found, Hope, Rollout, Stage, Welcome};
 use heddle_values::settings::HandlerSettings;
@@ -28,23 +28,23 @@ use heddle_values::settings::HandlerSettings;
 /// How often a registry is asked what a reference names: it tells nobody.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Something for a keeper to do.
+/// Something for a controller to do.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Its source may offer something else.
     Look,
-    Order {
+    OperatorCommand {
         sequence: u64,
-        order: Order,
+        command: OperatorCommand,
     },
 }
 
 /// Decides about the versions of one handler.
-pub(super) struct Keeper {
+pub(super) struct Controller {
     pub(super) handler: HandlerIx,
     pub(super) settings: Arc<HandlerSettings>,
-    pub(super) ledger: Ledger,
-    pub(super) stamp: Stamp,
+    pub(super) record: RolloutRecord,
+    pub(super) etag: Etag,
     pub(super) versions: Versions,
     pub(super) judged: mpsc::Receiver<Judged>,
     /// When the source is to be looked at again by itself, in milliseconds since 1970.
@@ -53,7 +53,7 @@ pub(super) struct Keeper {
     pub(super) told: String,
 }
 
-impl Keeper {
+impl Controller {
     /// Decides until nobody listens any more.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Keeper {
         inputs: &mut mpsc::Receiver<Input>,
         changes: &mpsc::Sender<Change>,
     ) -> Result<(), Fenced> {
-        let mut preparing: Option<BoxFuture<'static, (Stamp, Prepared)>> = None;
+        let mut preparing: Option<BoxFuture<'static, (Etag, Prepared)>> = None;
         // What may have changed since it was looked at first.
         let mut stale = true;
         loop {
@@ -88,14 +88,14 @@ impl Keeper {
                 input = inputs.recv() => match input {
                     None => return Ok(()),
                     Some(Input::Look) => stale = true,
-                    Some(Input::Order { sequence, order }) => {
-                        stale |= self.order(tools, changes, sequence, order).await?;
+                    Some(Input::OperatorCommand { sequence, command }) => {
+                        stale |= self.command(tools, changes, sequence, command).await?;
                     }
                 },
                 Some(judged) = self.judged.recv() => self.end_trial(tools, changes, judged).await?,
-                (stamp, prepared) = async { preparing.as_mut().expect("it is asked for below").await }, if !idle => {
+                (etag, prepared) = async { preparing.as_mut().expect("it is asked for below").await }, if !idle => {
                     preparing = None;
-                    self.stamp = stamp;
+                    self.etag = etag;
                     self.take(tools, changes, prepared).await?;
                 }
                 () = tokio::time::sleep(rest), if idle => {
@@ -107,14 +107,14 @@ impl Keeper {
         }
     }
 
-    fn look(&self, tools: &Arc<Tools>) -> impl Future<Output = (Stamp, Prepared)> + use<> {
+    fn look(&self, tools: &Arc<Tools>) -> impl Future<Output = (Etag, Prepared)> + use<> {
         // A version that rests is the same offer as before.
-        let stamp = if self.told.is_empty() { self.stamp.clone() } else { Stamp::default() };
+        let etag = if self.told.is_empty() { self.etag.clone() } else { Etag::default() };
         let look = Look {
             tools: Arc::clone(tools),
             handler: self.handler,
-            stamp,
-            rollout: self.ledger.rollout.clone(),
+            etag,
+            rollout: self.record.rollout.clone(),
             live: Some(Arc::clone(&self.versions.live)),
         };
         look.prepare()
@@ -144,22 +144,22 @@ impl Keeper {
         match prepared {
             Prepared::Nothing => {
                 self.told.clear();
-                self.ledger.change(tools, |rollout| rollout.fault = None).await
+                self.record.change(tools, |rollout| rollout.fault = None).await
             }
             Prepared::Unwelcome(found, welcome) => {
                 self.unwelcome(&found, welcome);
                 Ok(())
             }
             Prepared::Refused(found, refusal) => {
-                self.again = refuse(tools, &mut self.ledger, found, &refusal, &mut self.told).await?;
+                self.again = refuse(tools, &mut self.record, found, &refusal, &mut self.told).await?;
                 Ok(())
             }
-            Prepared::Ready(found, plugin, proved) => {
+            Prepared::Ready(found, plugin, shadowed) => {
                 self.told.clear();
-                match self.ledger.rollout.welcome(&found.digest, now()) {
-                    Welcome::Take => self.try_out(tools, changes, &found, plugin, proved).await,
+                match self.record.rollout.welcome(&found.digest, now()) {
+                    Welcome::Take => self.try_out(tools, changes, &found, plugin, shadowed).await,
                     Welcome::Known => Ok(()),
-                    // An order came meanwhile.
+                    // A command came meanwhile.
                     unwelcome => {
                         self.unwelcome(&found, unwelcome);
                         Ok(())
@@ -194,10 +194,10 @@ impl Keeper {
         changes: &mpsc::Sender<Change>,
         found: &Found,
         plugin: Arc<Plugin>,
-        proved: Option<String>,
+        shadowed: Option<String>,
     ) -> Result<(), Fenced> {
         failpoint::hit(failpoint::BEFORE_TRIAL);
-        self.ledger.change(tools, |rollout| begin_trial(rollout, found, proved)).await?;
+        self.record.change(tools, |rollout| begin_trial(rollout, found, shadowed)).await?;
         failpoint::hit(failpoint::TRIAL_STORED);
         let policy = self.settings.canary;
         let share = policy.share * 100.0;
@@ -227,10 +227,10 @@ impl Keeper {
         failpoint::hit(failpoint::TRIAL_ENDED);
         match judged.judgement {
             Judgement::Promote => {
-                let proved =
+                let shadowed =
                     |rollout: &Rollout| rollout.version(digest).and_then(|version| version.reason.clone());
-                let reason = proved(&self.ledger.rollout);
-                self.ledger
+                let reason = shadowed(&self.record.rollout);
+                self.record
                     .change(tools, |rollout| rollout.leave(digest, Stage::Live, reason, now()))
                     .await?;
                 tracing::info!(handler, plugin = short(digest), "version is live");
@@ -238,10 +238,10 @@ impl Keeper {
             }
             Judgement::RollBack(reason) => {
                 let why = reason.clone();
-                self.ledger.change(tools, |rollout| rollout.set_back(digest, why, now())).await?;
+                self.record.change(tools, |rollout| rollout.set_back(digest, why, now())).await?;
                 tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back");
-                self.again = self.ledger.rollout.version(digest).and_then(|version| version.again);
-                self.stamp = Stamp::default();
+                self.again = self.record.rollout.version(digest).and_then(|version| version.again);
+                self.etag = Etag::default();
             }
         }
         failpoint::hit(failpoint::END_STORED);
@@ -254,31 +254,31 @@ impl Keeper {
         changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
     }
 
-    /// Carries out an order and answers it. Whether the source is to be looked at again.
-    async fn order(
+    /// Carries out a command and answers it. Whether the source is to be looked at again.
+    async fn command(
         &mut self,
         tools: &Tools,
         changes: &mpsc::Sender<Change>,
         sequence: u64,
-        order: Order,
+        command: OperatorCommand,
     ) -> Result<bool, Fenced> {
         let stream = &tools.settings.stream.name;
-        if sequence <= self.ledger.rollout.order {
+        if sequence <= self.record.rollout.command {
             // It was carried out before the host started.
             tools.broker.delete(stream, sequence).await.ok();
             return Ok(false);
         }
-        let (done, text) = match self.carry_out(tools, sequence, &order).await? {
+        let (done, text) = match self.carry_out(tools, sequence, &command).await? {
             Ok(text) => (true, text),
             Err(text) => (false, text),
         };
-        failpoint::hit(failpoint::ORDER_STORED);
+        failpoint::hit(failpoint::COMMAND_STORED);
         self.tell(changes).await;
         tracing::info!(handler = &*self.settings.name, done, text, "command executed");
         answer(&tools.broker, &tools.names, stream, sequence, &Answer { done, text }).await;
         // What was not taken before may be now.
-        (self.stamp, self.told) = Default::default();
-        Ok(matches!(order, Order::Unpin))
+        (self.etag, self.told) = Default::default();
+        Ok(matches!(command, OperatorCommand::Unpin))
     }
 
     /// What was done, or why it could not be.
@@ -286,9 +286,9 @@ impl Keeper {
         &mut self,
         tools: &Tools,
         sequence: u64,
-        order: &Order,
+        command: &OperatorCommand,
     ) -> Result<Result<String, String>, Fenced> {
-        let (mut next, text) = match self.ledger.rollout.ordered(order, now()) {
+        let (mut next, text) = match self.record.rollout.commanded(command, now()) {
             Ok(next) => next,
             Err(why) => return Ok(Err(why)),
         };
@@ -310,9 +310,9 @@ impl Keeper {
                 }
             };
         }
-        next.order = sequence;
+        next.command = sequence;
         let trial = next.canary.clone();
-        self.ledger.change(tools, |rollout| *rollout = next).await?;
+        self.record.change(tools, |rollout| *rollout = next).await?;
         self.versions.live = live;
         self.versions.canary.take_if(|(plugin, _)| trial.is_none_or(|trial| !is(plugin, &trial)));
         Ok(Ok(text))
@@ -323,7 +323,7 @@ fn is(plugin: &Plugin, digest: &str) -> bool {
     *plugin.code().id().digest == *digest
 }
 
-pub(super) fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<String>) {
+pub(super) fn begin_trial(rollout: &mut Rollout, found: &Found, shadowed: Option<String>) {
     if let Some(before) = rollout.canary.take() {
         rollout.leave(
             &before,
@@ -333,13 +333,13 @@ pub(super) fn begin_trial(rollout: &mut Rollout, found: &Found, proved: Option<S
         );
     }
     rollout.fault = None;
-    rollout.enter(found, Stage::Canary, proved, now());
+    rollout.enter(found, Stage::Canary, shadowed, now());
 }
 
 /// Notes that a version, or a source without one, is refused. When it may be tried again, in milliseconds since 1970.
 pub(super) async fn refuse(
     tools: &Tools,
-    ledger: &mut Ledger,
+    record: &mut RolloutRecord,
     found: Option<Found>,
     refusal: &Refusal,
     told: &mut String,
@@ -349,16 +349,16 @@ pub(super) async fn refuse(
     let text = format!("{digest:?} {reason}");
     if *told != text {
         let plugin = digest.as_deref().map(short);
-        tracing::error!(handler = &*ledger.handler, plugin, reason, "version is refused; the live one stays");
+        tracing::error!(handler = &*record.handler, plugin, reason, "version is refused; the live one stays");
         *told = text;
     }
     let Some(found) = found else {
-        ledger.change(tools, |rollout| rollout.fault = Some(reason)).await?;
+        record.change(tools, |rollout| rollout.fault = Some(reason)).await?;
         return Ok(Some(now() + AGAIN));
     };
     let hope = refusal.hope();
-    ledger.change(tools, |rollout| rollout.refuse(&found, reason, hope, now())).await?;
-    let again = ledger.rollout.version(&found.digest).and_then(|version| version.again);
+    record.change(tools, |rollout| rollout.refuse(&found, reason, hope, now())).await?;
+    let again = record.rollout.version(&found.digest).and_then(|version| version.again);
     Ok(again.filter(|_| hope == Hope::Time))
 }
 

@@ -1,4 +1,4 @@
-//! Where keepers begin: with what is remembered of their handlers, and what the sources offer now.
+//! Where controllers begin: with what is remembered of their handlers, and what the sources offer now.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use super::keeper::{Keeper, begin_trial, refuse};
-use super::ledger::{Fenced, Ledger};
+use super::controller::{Controller, begin_trial, refuse};
 use super::prepare::{Look, Prepared};
+use super::record::{Fenced, RolloutRecord};
 use super::remembered::remembered;
-use super::supply::Stamp;
+use super::supply::Etag;
 use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::clock::now;
@@ -26,52 +26,56 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Handlers that are opened at once.
 const OPENING: usize = 16;
 
-type Opened = (Keeper, Versions, mpsc::Sender<Judged>);
+type Opened = (Controller, Versions, mpsc::Sender<Judged>);
 
-impl Keeper {
-    /// The keepers of all handlers, or every reason why some cannot begin.
+impl Controller {
+    /// The controllers of all handlers, or every reason why some cannot begin.
     pub(super) async fn open_all(tools: &Arc<Tools>) -> Result<Vec<Opened>, Error> {
-        let ledgers = Ledger::claim_all(tools).await?;
-        let open = |(handler, ledger)| Keeper::open(tools, handler, ledger);
-        let opened = futures::stream::iter(ledgers.into_iter().enumerate()).map(open).buffered(OPENING);
+        let records = RolloutRecord::claim_all(tools).await?;
+        let open = |(handler, record)| Controller::open(tools, handler, record);
+        let opened = futures::stream::iter(records.into_iter().enumerate()).map(open).buffered(OPENING);
         let opened: Vec<Result<Opened, Failed>> = opened.collect().await;
-        let (mut keepers, mut faults) = (Vec::new(), Vec::new());
+        let (mut controllers, mut faults) = (Vec::new(), Vec::new());
         for opened in opened {
             match opened {
-                Ok(keeper) => keepers.push(keeper),
+                Ok(controller) => controllers.push(controller),
                 Err(Failed::Plugin(handler, refusal)) => faults.push((handler, refusal)),
                 Err(Failed::Other(error)) => return Err(error),
             }
         }
-        if faults.is_empty() { Ok(keepers) } else { Err(Error::Plugins(faults)) }
+        if faults.is_empty() { Ok(controllers) } else { Err(Error::Plugins(faults)) }
     }
 
-    async fn open(tools: &Arc<Tools>, handler: HandlerIx, mut ledger: Ledger) -> Result<Opened, Failed> {
+    async fn open(
+        tools: &Arc<Tools>,
+        handler: HandlerIx,
+        mut record: RolloutRecord,
+    ) -> Result<Opened, Failed> {
         let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
-        let live = remembered(tools, handler, &ledger.rollout, ledger.rollout.live.as_deref()).await;
-        let canary = remembered(tools, handler, &ledger.rollout, ledger.rollout.canary.as_deref()).await;
+        let live = remembered(tools, handler, &record.rollout, record.rollout.live.as_deref()).await;
+        let canary = remembered(tools, handler, &record.rollout, record.rollout.canary.as_deref()).await;
         for known in [&live, &canary].into_iter().flatten() {
             let Some(Vouched { by, release }) = &known.vouched else { continue };
             let digest = known.plugin.digest().to_string();
-            ledger.change(tools, |rollout| rollout.vouch(&digest, by, release)).await?;
+            record.change(tools, |rollout| rollout.vouch(&digest, by, release)).await?;
         }
         let [live, canary] = [live, canary].map(|known| known.map(|known| known.plugin));
         let settings = Arc::clone(settings);
-        let mut opening = Opening { tools, handler, settings, ledger, again: None };
-        let (stamp, versions) = opening.choose(live, canary).await?;
+        let mut opening = Opening { tools, handler, settings, record, again: None };
+        let (etag, versions) = opening.choose(live, canary).await?;
         let (judges, judged) = mpsc::channel(1);
-        let Opening { settings, ledger, again, .. } = opening;
-        let keeper = Keeper {
+        let Opening { settings, record, again, .. } = opening;
+        let controller = Controller {
             handler,
             settings,
-            ledger,
-            stamp,
+            record,
+            etag,
             versions: versions.clone(),
             judged,
             again,
             told: String::new(),
         };
-        Ok((keeper, versions, judges))
+        Ok((controller, versions, judges))
     }
 }
 
@@ -92,7 +96,7 @@ struct Opening<'a> {
     tools: &'a Arc<Tools>,
     handler: HandlerIx,
     settings: Arc<HandlerSettings>,
-    ledger: Ledger,
+    record: RolloutRecord,
     again: Option<u64>,
 }
 
@@ -102,49 +106,49 @@ impl Opening<'_> {
         &mut self,
         live: Option<Arc<Plugin>>,
         canary: Option<Arc<Plugin>>,
-    ) -> Result<(Stamp, Versions), Failed> {
-        if live.is_none() && self.ledger.rollout.live.is_some() {
+    ) -> Result<(Etag, Versions), Failed> {
+        if live.is_none() && self.record.rollout.live.is_some() {
             tracing::warn!(
                 handler = &*self.settings.name,
                 "the version that was live is no longer at hand, or no longer allowed: what the source offers goes live at once"
             );
         }
-        if live.is_none() || (canary.is_none() && self.ledger.rollout.canary.is_some()) {
+        if live.is_none() || (canary.is_none() && self.record.rollout.canary.is_some()) {
             self.forget_what_is_gone(live.is_none()).await?;
         }
         let policy = self.settings.canary;
         let on_trial = canary.map(|plugin| (plugin, policy));
-        // A proof takes its time, and the live version can do without it.
-        if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.proof.is_some()) {
-            return Ok((Stamp::default(), Versions { live, canary: on_trial }));
+        // A shadow run takes its time, and the live version can do without it.
+        if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.shadow.is_some()) {
+            return Ok((Etag::default(), Versions { live, canary: on_trial }));
         }
-        let Some((stamp, prepared)) = self.look(live.as_ref()).await else {
+        let Some((etag, prepared)) = self.look(live.as_ref()).await else {
             // It is prepared while events flow.
             let live = live.expect("only a handler with a live version does not wait");
-            return Ok((Stamp::default(), Versions { live, canary: None }));
+            return Ok((Etag::default(), Versions { live, canary: None }));
         };
         match (prepared, live) {
-            (Prepared::Ready(found, plugin, proved), Some(live)) => {
-                self.ledger.change(self.tools, |rollout| begin_trial(rollout, &found, proved)).await?;
-                Ok((stamp, Versions { live, canary: Some((plugin, policy)) }))
+            (Prepared::Ready(found, plugin, shadowed), Some(live)) => {
+                self.record.change(self.tools, |rollout| begin_trial(rollout, &found, shadowed)).await?;
+                Ok((etag, Versions { live, canary: Some((plugin, policy)) }))
             }
             (Prepared::Ready(found, plugin, _), None) => {
-                self.ledger
+                self.record
                     .change(self.tools, |rollout| rollout.enter(&found, Stage::Live, None, now()))
                     .await?;
-                Ok((stamp, Versions { live: plugin, canary: None }))
+                Ok((etag, Versions { live: plugin, canary: None }))
             }
             (Prepared::Refused(found, refusal), Some(live)) => {
                 let mut told = String::new();
-                self.again = refuse(self.tools, &mut self.ledger, found, &refusal, &mut told).await?;
-                Ok((stamp, Versions { live, canary: None }))
+                self.again = refuse(self.tools, &mut self.record, found, &refusal, &mut told).await?;
+                Ok((etag, Versions { live, canary: None }))
             }
             (Prepared::Refused(_, refusal), None) => {
                 Err(Failed::Plugin(self.settings.name.to_string(), refusal))
             }
-            (Prepared::Nothing, Some(live)) => Ok((stamp, Versions { live, canary: None })),
-            // The keeper looks again, and says why it is not taken.
-            (Prepared::Unwelcome(..), Some(live)) => Ok((Stamp::default(), Versions { live, canary: None })),
+            (Prepared::Nothing, Some(live)) => Ok((etag, Versions { live, canary: None })),
+            // The controller looks again, and says why it is not taken.
+            (Prepared::Unwelcome(..), Some(live)) => Ok((Etag::default(), Versions { live, canary: None })),
             (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
                 unreachable!("with nothing remembered as live, everything is welcome")
             }
@@ -152,12 +156,12 @@ impl Opening<'_> {
     }
 
     /// What the source offers now. None: there is a live version, which need not wait for one that is dear.
-    async fn look(&self, live: Option<&Arc<Plugin>>) -> Option<(Stamp, Prepared)> {
+    async fn look(&self, live: Option<&Arc<Plugin>>) -> Option<(Etag, Prepared)> {
         let look = Look {
             tools: Arc::clone(self.tools),
             handler: self.handler,
-            stamp: Stamp::default(),
-            rollout: self.ledger.rollout.clone(),
+            etag: Etag::default(),
+            rollout: self.record.rollout.clone(),
             live: live.cloned(),
         };
         match live {
@@ -168,7 +172,7 @@ impl Opening<'_> {
 
     /// With nothing to run, whatever the source offers is to be taken.
     async fn forget_what_is_gone(&mut self, live: bool) -> Result<(), Fenced> {
-        self.ledger
+        self.record
             .change(self.tools, |rollout| {
                 rollout.canary = None;
                 if live {

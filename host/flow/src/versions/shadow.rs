@@ -17,7 +17,7 @@ use heddle_values::effects::{Effects, Message, StateChange};
 use heddle_values::event::Event;
 use heddle_values::key::Key;
 use heddle_values::refusal::refusal;
-use heddle_values::rollout::ProofPolicy;
+use heddle_values::rollout::ShadowPolicy;
 use heddle_values::settings::HandlerSettings;
 use heddle_values::subject::{Pattern, common_cover};
 use heddle_values::verdict::Verdict;
@@ -28,18 +28,18 @@ const TOLD: usize = 5;
 /// How far back the first look goes, for each event that is wanted.
 const STRIDE: u64 = 4;
 
-/// What a proof showed.
+/// What a shadow run showed.
 #[derive(Debug, Default)]
-pub(super) struct Proof {
+pub(super) struct ShadowRun {
     events: usize,
     differ: usize,
     /// The first ones, in words.
     pub(super) differences: Vec<String>,
 }
 
-impl fmt::Display for Proof {
+impl fmt::Display for ShadowRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Proof { events, differ, differences } = self;
+        let ShadowRun { events, differ, differences } = self;
         if *differ == 0 {
             return write!(f, "proved with {events} events: no difference");
         }
@@ -53,11 +53,11 @@ pub(super) async fn run(
     tools: &Arc<Tools>,
     handler: HandlerIx,
     (live, new): (&Arc<Code>, &Arc<Code>),
-    wanted: ProofPolicy,
-) -> Result<Proof, Refusal> {
+    wanted: ShadowPolicy,
+) -> Result<ShadowRun, Refusal> {
     let Some((settings, policy)) = tools.settings.handlers.get(handler).zip(tools.policies.get(handler))
     else {
-        return Ok(Proof::default());
+        return Ok(ShadowRun::default());
     };
     let mut both = Vec::new();
     for code in [live, new] {
@@ -74,9 +74,9 @@ pub(super) async fn run(
     let mut running = JoinSet::new();
     running.spawn_on(shadow.run(wanted.events.into()), &tools.threads);
     match running.join_next().await {
-        Some(Ok(proof)) => Ok(proof.map_err(SourceError::Broker)?),
+        Some(Ok(shadow)) => Ok(shadow.map_err(SourceError::Broker)?),
         Some(Err(error)) => Err(heddle_sandbox::Error::Engine(error.to_string()).into()),
-        None => Ok(Proof::default()),
+        None => Ok(ShadowRun::default()),
     }
 }
 
@@ -90,8 +90,8 @@ struct Shadow {
 }
 
 impl Shadow {
-    async fn run(mut self, wanted: u64) -> Result<Proof, broker::Error> {
-        let mut proof = Proof::default();
+    async fn run(mut self, wanted: u64) -> Result<ShadowRun, broker::Error> {
+        let mut shadow = ShadowRun::default();
         let (stream, filters) = (Arc::clone(&self.settings.stream), self.settings.subscribe.clone());
         let broker = self.tools.broker.clone();
         let (start, there) = start(&broker, &stream, &self.settings, wanted).await?;
@@ -113,15 +113,15 @@ impl Shadow {
             if early || stored.marker || self.tools.names.is_internal(&stored.subject) {
                 continue;
             }
-            self.compare(&mut proof, stored.into_event(&stream)).await?;
+            self.compare(&mut shadow, stored.into_event(&stream)).await?;
             // Events go before.
             tokio::task::yield_now().await;
         }
-        Ok(proof)
+        Ok(shadow)
     }
 
     /// Runs an event with both versions, if one of them would be given it.
-    async fn compare(&mut self, proof: &mut Proof, event: Event) -> Result<(), broker::Error> {
+    async fn compare(&mut self, shadow: &mut ShadowRun, event: Event) -> Result<(), broker::Error> {
         let Ok(key) = self.settings.key.key(&event) else { return Ok(()) };
         if refusal(&event).is_some() {
             return Ok(());
@@ -131,11 +131,11 @@ impl Shadow {
         let call = Call { event: Arc::clone(&event), key: key.clone(), attempt: 1, state };
         let before = self.live.run(call.clone()).await.verdict;
         let after = self.new.run(call).await.verdict;
-        proof.events += 1;
+        shadow.events += 1;
         if let Some(difference) = difference(&before, &after) {
-            proof.differ += 1;
-            if proof.differences.len() < TOLD {
-                proof.differences.push(format!("{}: {difference}", event.id()));
+            shadow.differ += 1;
+            if shadow.differences.len() < TOLD {
+                shadow.differences.push(format!("{}: {difference}", event.id()));
             }
         }
         self.keep(key, before);
