@@ -211,15 +211,15 @@ async fn dead_letters_can_be_discarded_exported_and_imported() {
     checker.wait_for("dead.>", 2).await;
     let (_, exported) = run(&app, &url, &["export", "--all"]).await;
     assert_eq!(exported.lines().count(), 2, "{exported}");
-    std::fs::write(app.folder().join("dead letters.jsonl"), &exported).unwrap();
+    std::fs::write(app.folder().join("letters.jsonl"), &exported).unwrap();
     let (code, text) = run(&app, &url, &["discard", "--all"]).await;
     assert_eq!(code, 2, "a reason is needed: {text}");
     let (code, text) = run(&app, &url, &["discard", "--all", "--reason", "tests", "--yes"]).await;
     assert_eq!((code, text.trim()), (0, "2 dead letters discarded"));
     assert_eq!(checker.count("dead.>").await, Some(0));
-    let (code, text) = run(&app, &url, &["import", "dead letters.jsonl"]).await;
+    let (code, text) = run(&app, &url, &["import", "letters.jsonl"]).await;
     assert_eq!((code, text.trim()), (0, "2 dead letters imported, 0 there already"));
-    let (_, text) = run(&app, &url, &["import", "dead letters.jsonl"]).await;
+    let (_, text) = run(&app, &url, &["import", "letters.jsonl"]).await;
     assert_eq!(text.trim(), "0 dead letters imported, 2 there already");
     let (_, again) = run(&app, &url, &["export", "--all"]).await;
     let without_sequence = |text: &str| -> Vec<Value> {

@@ -175,7 +175,7 @@ async fn a_connection_that_is_cut_while_dead_letters_are_listed_leaves_none_out(
 /// How many messages are left of each kind that is stored for a time only.
 async fn left(checker: &Checker) -> Vec<(&'static str, usize)> {
     let mut left = Vec::new();
-    for kind in ["_heddle.t.held.>", "_heddle.t.replay.>", "_heddle.t.order.>", "dead.>"] {
+    for kind in ["_heddle.t.held.>", "_heddle.t.replay.>", "_heddle.t.command.>", "dead.>"] {
         left.push((kind, checker.count(kind).await.unwrap_or(usize::MAX)));
     }
     left

@@ -33,7 +33,7 @@ async fn commands_that_are_given_together_are_all_answered() {
     for (code, said) in futures::future::join_all(commands).await {
         assert_eq!(code, Some(0), "{said}");
     }
-    assert_eq!(checker.count("_heddle.t.order.>").await, Some(0), "commands are left");
+    assert_eq!(checker.count("_heddle.t.command.>").await, Some(0), "commands are left");
     assert_eq!(host.stop().await, 0);
 }
 
@@ -57,6 +57,6 @@ async fn a_command_to_a_host_that_ends_before_it_comes_to_it_is_taken_back() {
     let (app, host, checker) = busy(&server, 3_000).await;
     host.signal(Signal::TERM);
     let (code, said) = run(&app, &server, &["reload", "--forget", "x", "--yes"]).await;
-    assert!(code == Some(1) && said.contains("the order was taken back"), "{code:?} {said}");
-    assert_eq!(checker.count("_heddle.t.order.>").await, Some(0), "it would be carried out later");
+    assert!(code == Some(1) && said.contains("the command was taken back"), "{code:?} {said}");
+    assert_eq!(checker.count("_heddle.t.command.>").await, Some(0), "it would be carried out later");
 }

@@ -152,7 +152,7 @@ async fn orders_decide_which_version_runs_while_events_flow() {
     }
     assert_eq!(host.stop().await, 0);
     // Whoever decides is on the audit subject.
-    assert!(checker.audit().await.iter().any(|row| row.payload.contains("\"order\":\"pin\"")));
+    assert!(checker.audit().await.iter().any(|row| row.payload.contains("\"command\":\"pin\"")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

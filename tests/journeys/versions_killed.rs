@@ -121,8 +121,8 @@ async fn a_host_that_is_killed_when_a_command_is_stored_carries_it_out_once() {
     let host = app.start(&url).await;
     flow.pass(60).await;
     assert_eq!(live(&checker).await, digest(&first));
-    heddle_tests::wait_for("the order is taken away", || async {
-        (checker.count("_heddle.t.order.>").await == Some(0)).then_some(())
+    heddle_tests::wait_for("the command is taken away", || async {
+        (checker.count("_heddle.t.command.>").await == Some(0)).then_some(())
     })
     .await;
     assert_sound(&checker, flow.end().await).await;

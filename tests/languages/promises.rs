@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::guest::{Guest, TIME, ask};
 
-/// Text that trips those who count bytes, code units or what looks like a dead letter.
+/// Text that trips those who count bytes, code units or what looks like a letter.
 const ODD: &str = "a\u{df}\u{20ac}\u{1f980}e\u{301}\u{0}\u{ffff}\u{10ffff}\u{202e}z";
 
 pub(crate) async fn a_payload_passes_unchanged(language: &str) {

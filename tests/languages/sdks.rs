@@ -17,7 +17,7 @@ pub(crate) fn toolchains() -> PathBuf {
 /// The PATH with the toolchains, and with `heddle`.
 pub(crate) fn path() -> OsString {
     let known = std::env::var_os("PATH").unwrap_or_default();
-    let ours = [workspace().join("target/release"), toolchains()];
+    let ours = [heddle_tests::heddle().with_file_name(""), toolchains()];
     std::env::join_paths(ours.into_iter().chain(std::env::split_paths(&known))).unwrap()
 }
 

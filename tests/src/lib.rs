@@ -45,18 +45,13 @@ pub fn workspace() -> PathBuf {
 pub fn heddle() -> PathBuf {
     let tests = std::env::current_exe().expect("a test has a file");
     let found = tests.ancestors().skip(1).map(|folder| folder.join("heddle")).find(|file| file.is_file());
-    found.expect(
-        "no `heddle` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle` first",
-    )
+    found.expect("no `heddle` beside the tests: run `cargo xtask test`")
 }
 
 /// The same program with fail points.
 pub fn failing_heddle() -> PathBuf {
     let file = heddle().with_file_name("heddle-failpoints");
-    assert!(
-        file.is_file(),
-        "no `heddle-failpoints` beside the tests: run `cargo xtask test`, or `cargo build --release -p heddle-failpoints` first"
-    );
+    assert!(file.is_file(), "no `heddle-failpoints` beside the tests: run `cargo xtask test`");
     file
 }
 

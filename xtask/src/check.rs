@@ -3,24 +3,25 @@
 
 use anyhow::{Result, bail};
 
-use crate::shell::{cargo, root, run as run_command, step};
+use crate::shell::{Profile, cargo, root, run as run_command, step};
 use crate::tidy;
 
 type Check = fn() -> Result<()>;
 
+/// That of the tests: build scripts and macros are built once.
+const PROFILE: Profile = Profile::Quick;
+
 /// Runs all checks.
 pub(crate) fn run() -> Result<()> {
-    // The release profile throughout: build scripts and macros are then those of the tests and are built
-    // once.
     let checks: [(&str, Check); 4] = [
         ("tidy", || tidy::check(root())),
         ("format", || run_command(&mut cargo(&["fmt", "--all", "--check"]))),
         ("lints", || {
-            let clippy = ["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"];
-            run_command(&mut cargo(&clippy))
+            let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
+            run_command(cargo(&["clippy", "--profile", PROFILE.name()]).args(lints))
         }),
         ("docs", || {
-            let doc = ["doc", "--workspace", "--no-deps", "--release"];
+            let doc = ["doc", "--workspace", "--no-deps", "--profile", PROFILE.name()];
             run_command(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))
         }),
     ];

@@ -5,25 +5,33 @@ use anyhow::{Context as _, Result, ensure};
 use crate::DemoSize;
 use crate::heddle::{Heddle, tail};
 use crate::setup::Machine;
-use crate::shell::{cargo, command, ending, run as run_command, step, target};
+use crate::shell::{Profile, cargo, command, ending, run as run_command, step};
 
 /// The application.
 const CONFIG: &str = "examples/order-saga/heddle.toml";
 
-/// Builds the programs.
-pub(crate) fn build() -> Result<()> {
-    step("host and driver");
-    // The whole workspace rather than two packages, so that features, and with them builds, are shared with
-    // the tests. Only the program with fail points must not share its features.
-    run_command(&mut cargo(&["build", "--release", "--workspace", "--bins", "--exclude", FAILPOINTS]))
+/// What the demo is built with.
+const PROFILE: Profile = Profile::Quick;
+
+/// Builds all programs of the workspace. Only the one with fail points must not share its features.
+pub(crate) fn build_all(profile: Profile) -> Result<()> {
+    step("all programs");
+    let workspace = ["--workspace", "--bins", "--exclude", FAILPOINTS];
+    run_command(cargo(&["build", "--profile", profile.name()]).args(workspace))
 }
 
 /// The program whose features nothing else shares.
 pub(crate) const FAILPOINTS: &str = "heddle-failpoints";
 
-/// Builds what is needed, runs the saga and prints its summary.
+/// Builds what is needed and no more, runs the saga and prints its summary.
 pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {
-    build()?;
+    step("host and driver (some minutes, the first time)");
+    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "-p", "heddle", "-p", "order-saga"]))?;
+    show(machine, size)
+}
+
+/// Runs the saga with programs that are built, and prints its summary.
+pub(crate) fn show(machine: &Machine, size: &DemoSize) -> Result<()> {
     step(&format!("the order saga: {} orders of {} customers", size.orders, size.customers));
     let mut heddle = Heddle::start(CONFIG, machine)?;
     let log = heddle.log().to_owned();
@@ -41,7 +49,7 @@ pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {
 fn saga(heddle: &mut Heddle, size: &DemoSize) -> Result<()> {
     let url = heddle.ready()?;
     eprintln!("server: {url}");
-    let mut driver = command(target().join("release/order-saga"));
+    let mut driver = command(PROFILE.program("order-saga"));
     let (orders, customers) = (size.orders.to_string(), size.customers.to_string());
     driver.args(["demo", "--url", &url, "--orders", &orders, "--customers", &customers]);
     let status = heddle.beside(driver)?;
@@ -55,14 +63,15 @@ fn saga(heddle: &mut Heddle, size: &DemoSize) -> Result<()> {
 
 /// What can be tried while the application runs.
 fn invitation(url: &str) -> String {
+    let folder = format!("target/{}", PROFILE.name());
     format!(
         "
 the application goes on at {url} until Ctrl-C; try in another terminal:
-  target/release/heddle status -c {CONFIG} --url {url}
-  target/release/heddle tail -c {CONFIG} --url {url} 'order.>'
-  target/release/heddle state get -c {CONFIG} --url {url} credit c1
-  target/release/order-saga load --url {url} --seed 2 --rate 100
-  target/release/order-saga check --url {url}
+  {folder}/heddle status -c {CONFIG} --url {url}
+  {folder}/heddle tail -c {CONFIG} --url {url} 'order.>'
+  {folder}/heddle state get -c {CONFIG} --url {url} credit c1
+  {folder}/order-saga load --url {url} --seed 2 --rate 100
+  {folder}/order-saga check --url {url}
 "
     )
 }

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::setup::Machine;
-use crate::shell::{command, ending, target};
+use crate::shell::{Profile, command, ending, target};
 
 /// A slow machine compiles three plugins in a fraction of this.
 const TO_START: Duration = Duration::from_secs(120);
@@ -59,14 +59,14 @@ impl Heddle {
         let file = File::create(&log).with_context(|| format!("failed to create `{}`", log.display()))?;
         let (sender, news) = sync_channel(16);
         report_signals(sender.clone())?;
-        let mut heddle = command(target().join("release/heddle"));
+        let mut heddle = command(Profile::Quick.program("heddle"));
         heddle
             .args(["dev", "--config", config, "--data"])
             .arg(&data)
             .env("HEDDLE_NATS_SERVER", &machine.nats_server);
         // A process group of its own: Ctrl-C reaches us alone, and we stop it in good order.
         heddle.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).process_group(0);
-        let mut child = heddle.spawn().context("failed to start `target/release/heddle`")?;
+        let mut child = heddle.spawn().context("failed to start `heddle`")?;
         let heddle = Self { pid: Pid::from_child(&child), log, sender, news, ended: None };
         let said = child.stdout.take().map(|output| report_lines(output, heddle.sender.clone()));
         report_end(child, said, heddle.sender.clone(), News::HeddleEnded);

@@ -2,13 +2,15 @@
 //! build theirs.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::setup::toolchains::{Toolchains, find_or_install};
-use crate::shell::{command, root, run, step, target};
+use crate::shell::{Profile, command, root, run, step};
 
 /// Folders of projects: those below the first are in folders by language.
 const FOLDERS: [&str; 2] = ["tests/guests/languages", "examples/polyglot"];
@@ -20,23 +22,33 @@ const COMMON: [&str; 3] = ["sdk", "wit", "host/project/src"];
 const MADE: [&str; 6] = ["node_modules", "dist", ".heddle", "target", "__pycache__", "heddle.egg-info"];
 
 /// Installs the toolchains and builds every project whose component is missing or older than its sources.
-pub(crate) fn build() -> Result<Toolchains> {
+pub(crate) fn build(profile: Profile) -> Result<Toolchains> {
     let toolchains = find_or_install()?;
     step("guests in other languages");
     let common = newest(COMMON.map(|folder| root().join(folder)))?;
-    let mut failed = Vec::new();
-    for project in projects()? {
-        if let Err(error) = build_one(&project, &toolchains, common) {
-            failed.push(format!("{}: {error:#}", project.display()));
+    let left = Mutex::new(projects()?);
+    let failed = Mutex::new(Vec::new());
+    let worker = || {
+        // The lock is free again before the build begins.
+        while let Some(project) = { lock(&left).pop() } {
+            if let Err(error) = build_one(&project, &toolchains, common, profile) {
+                lock(&failed).push(format!("{}: {error:#}", project.display()));
+            }
         }
-    }
-    if !failed.is_empty() {
-        bail!("{}", failed.join("; "));
-    }
+    };
+    // Every other second of such a build is waited for a disk, or for a tool that uses one core.
+    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(toolchains)
 }
 
-fn build_one(project: &Path, toolchains: &Toolchains, common: SystemTime) -> Result<()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn build_one(project: &Path, toolchains: &Toolchains, common: SystemTime, profile: Profile) -> Result<()> {
     let name = project.file_name().unwrap_or_default();
     let component = project.join("dist").join(name).with_extension("wasm");
     let made = fs::metadata(&component).and_then(|facts| facts.modified());
@@ -47,7 +59,7 @@ fn build_one(project: &Path, toolchains: &Toolchains, common: SystemTime) -> Res
     if project.join("package.json").is_file() {
         link_packages(project, &toolchains.node_modules)?;
     }
-    let mut build = command(target().join("release/heddle"));
+    let mut build = command(profile.program("heddle"));
     build
         .arg("build")
         .arg(project)

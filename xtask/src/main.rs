@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use shell::Profile;
 
 /// The chores of this workspace.
 ///
@@ -59,6 +60,9 @@ enum Chore {
     Test {
         #[command(flatten)]
         environment: Environment,
+        /// Run only what needs no server, no toolchain and no component: for the inner loop
+        #[arg(long, conflicts_with = "arguments")]
+        fast: bool,
         /// For `cargo test`
         #[arg(last = true, value_name = "ARGS")]
         arguments: Vec<String>,
@@ -145,12 +149,13 @@ fn main() -> ExitCode {
 fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Demo { environment, size } => demo::run(&setup::run(&environment)?, &size),
-        Chore::Test { environment, arguments } => test::run(&setup::run(&environment)?, &arguments),
+        Chore::Test { fast: true, .. } => test::fast(),
+        Chore::Test { environment, arguments, .. } => test::run(&setup::run(&environment)?, &arguments),
         Chore::Bench { environment, options } => bench::run(&setup::run(&environment)?, &options),
         Chore::Torture { environment, options } => torture::run(&setup::run(&environment)?, &options),
         Chore::Languages => {
-            demo::build()?;
-            languages::build().map(drop)
+            demo::build_all(Profile::Quick)?;
+            languages::build(Profile::Quick).map(drop)
         }
         Chore::Check => check::run(),
         Chore::Setup { environment } => setup::run(&environment).map(drop),

@@ -17,6 +17,30 @@ pub(crate) fn target() -> PathBuf {
     root().join("target")
 }
 
+/// How much the compiler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Compiles in a third of the time: for the demo and the tests.
+    Quick,
+    /// What users run, and what is measured.
+    Release,
+}
+
+impl Profile {
+    /// Its name for cargo, which also is that of its folder below `target`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Profile::Quick => "quick",
+            Profile::Release => "release",
+        }
+    }
+
+    /// A program that was built with it.
+    pub(crate) fn program(self, name: &str) -> PathBuf {
+        target().join(self.name()).join(name)
+    }
+}
+
 /// Says what comes next.
 pub(crate) fn step(what: &str) {
     eprintln!("==> {what}");

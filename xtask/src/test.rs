@@ -1,37 +1,67 @@
 //! Everything that is run: all tests of the workspace, then a small demo and the benchmark with few events. One that
 //! fails does not stop the others.
 
+use std::num::NonZeroUsize;
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::setup::Machine;
-use crate::shell::{cargo, run as run_command, step};
+use crate::shell::{Profile, cargo, run as run_command, step};
 use crate::{DemoSize, bench, demo, languages};
+
+/// What everything is built with.
+const PROFILE: Profile = Profile::Quick;
+
+/// Tests that run at once, for each core: most wait for a server most of the time.
+const FOR_EACH_CORE: usize = 2;
+
+/// How cargo's test harness is told how many run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs everything.
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     // The journeys run the program itself.
-    demo::build()?;
+    demo::build_all(PROFILE)?;
     step("host with fail points");
-    run_command(&mut cargo(&["build", "--release", "-p", demo::FAILPOINTS]))?;
-    let languages = languages::build();
+    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "-p", demo::FAILPOINTS]))?;
+    let languages = languages::build(PROFILE);
     step("tests");
-    let mut cargo = cargo(&["test", "--release", "--no-fail-fast"]);
+    let mut tests = tests();
     if !chooses_packages(arguments) {
-        cargo.args(["--workspace", "--exclude", demo::FAILPOINTS]);
+        tests.args(["--workspace", "--exclude", demo::FAILPOINTS]);
     }
-    cargo.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server);
+    tests.args(arguments).env("HEDDLE_NATS_SERVER", &machine.nats_server);
     if let Some(registry) = &machine.oci_registry {
-        cargo.env("HEDDLE_OCI_REGISTRY", registry);
+        tests.env("HEDDLE_OCI_REGISTRY", registry);
     }
-    let tests = run_command(&mut cargo);
-    let demo = demo::run(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
-    let bench = bench::run(machine, &["--quick".to_owned()]);
+    let tests = run_command(&mut tests);
+    let demo = demo::show(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
+    let bench = bench::measure(machine, &["--quick".to_owned()], PROFILE);
     let failed: Vec<_> =
         [languages.map(drop), tests, demo, bench].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }
     bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; "))
+}
+
+/// Runs the tests beside the code, the simulation and the walls.
+pub(crate) fn fast() -> Result<()> {
+    step("tests that need nothing but the code");
+    // The whole workspace, so that features, and with them builds, are shared with the other tests.
+    let packages = ["--workspace", "--exclude", demo::FAILPOINTS];
+    run_command(tests().args(packages).args(["--lib", "--test", "simulation", "--test", "walls"]))
+}
+
+/// A call of cargo that runs tests.
+fn tests() -> Command {
+    let mut tests = cargo(&["test", "--profile", PROFILE.name(), "--no-fail-fast"]);
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        tests.env(THREADS, (cores * FOR_EACH_CORE).to_string());
+    }
+    tests
 }
 
 /// Whether arguments for cargo name packages, which `--workspace` would overrule without a word.

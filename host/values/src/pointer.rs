@@ -1,4 +1,4 @@
-//! JSON pointers (RFC 6901) into JSON text: what stands there, to the dead letter.
+//! JSON pointers (RFC 6901) into JSON text: what stands there, to the letter.
 //!
 //! Promises that a number keeps all its digits, which no value of a JSON library does. Refuses to judge what is found.
 

@@ -26,7 +26,7 @@ pub enum Error {
     #[error("invalid registry `{0}`: a host is needed, and perhaps a port")]
     Registry(String),
     #[error(
-        "invalid repository `{0}`: lower-case letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/` that begin and end with a dead letter or digit, at most {MAX_REPOSITORY} bytes"
+        "invalid repository `{0}`: lower-case letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/` that begin and end with a letter or digit, at most {MAX_REPOSITORY} bytes"
     )]
     Repository(String),
     #[error(
