@@ -180,6 +180,14 @@ fn tasks_are_kept_channels_are_bounded_and_the_environment_is_read_at_the_top() 
 }
 
 #[test]
+fn what_waits_follows_a_clock_that_nobody_sets() {
+    let wall_clock = ["SystemTime::now", "OffsetDateTime::now_utc"];
+    let read = broken(&["broker/src", "flow/src", "source/src"], &wall_clock);
+    // Once, when the host starts: from there on it goes by the clock that only goes forward.
+    assert!(read.len() == 1 && read[0].contains("flow/src/clock.rs"), "{read:?}");
+}
+
+#[test]
 fn a_broken_wall_is_found() {
     for code in [
         "use rand::Rng;",

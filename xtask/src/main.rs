@@ -56,7 +56,7 @@ enum Chore {
     },
     /// Run every test of the workspace, then a small demo and the benchmark with few events.
     ///
-    /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle shard`.
+    /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle-flow shard`.
     Test {
         #[command(flatten)]
         environment: Environment,

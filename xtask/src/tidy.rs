@@ -3,6 +3,7 @@
 //! Heuristics over the text, on purpose: they need no parser and say no more than they can know. Every breach
 //! is reported, with its place.
 
+mod links;
 mod mask;
 mod rules;
 
@@ -27,7 +28,12 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         let bytes = fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
         let Ok(text) = String::from_utf8(bytes) else { continue };
         let name = file.strip_prefix(root).unwrap_or(file).display();
-        let found = rules::breaches(&text, file.extension().is_some_and(|extension| extension == "rs"));
+        let is = |kind| file.extension().is_some_and(|extension| extension == kind);
+        let mut found = rules::breaches(&text, is("rs"));
+        if is("md") {
+            found.extend(links::breaches(file, &text));
+            found.extend(links::missing_code(root, &text));
+        }
         breaches.extend(found.into_iter().map(|breach| format!("{name}:{}: {}", breach.line, breach.text)));
     }
     if breaches.is_empty() {

@@ -56,6 +56,9 @@ pub async fn store(
         // This try, or an earlier one that nobody answered, may be stored all the same.
         open |= matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_));
         if open && let Some(end) = look(&broker, &origins, number, &probe).await.into_end(&origins, &probe) {
+            if matches!(end, End::Stored(_)) {
+                tracing::info!(commit = number, attempt, error = %problem, "commit was stored, its answer was lost");
+            }
             return end;
         }
         match &problem {
