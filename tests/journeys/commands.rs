@@ -180,7 +180,26 @@ async fn publishing_says_what_the_server_does_not_store() {
     for more in [&["--dry-run"], &[] as &[&str]] {
         let (code, said) = publish(&"x".repeat(9_000), more).await;
         assert_eq!(code, Some(2), "{said}");
-        assert!(said.contains("payload has 9000 bytes, but the server accepts 8192"), "{said}");
+        assert!(said.contains("payload and headers have 9000 bytes, but the server accepts 8192"), "{said}");
     }
     assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test]
+async fn completions_are_scripts_that_a_shell_reads_and_man_pages_name_every_command() {
+    let app = App::contrary("");
+    let script = app.output(&["completions", "bash"]).await;
+    std::fs::write(app.folder().join("heddle.bash"), &script.stdout).unwrap();
+    // What bash itself completes with it.
+    let ask = "source heddle.bash; COMP_WORDS=(heddle dead-letters rep); COMP_CWORD=2; _heddle heddle rep dead-letters; echo ${COMPREPLY[@]}";
+    let told = tokio::process::Command::new("bash").args(["-c", ask]).current_dir(app.folder()).output();
+    assert_eq!(text(&told.await.expect("bash runs").stdout).trim(), "replay");
+    let man = app.output(&["man", "pages", "--json"]).await;
+    let facts: Value = serde_json::from_slice(&man.stdout).unwrap();
+    let pages = facts["pages"].as_array().unwrap();
+    for page in ["heddle.1", "heddle-run.1", "heddle-dead-letters-replay.1", "heddle-publish.1"] {
+        assert!(pages.contains(&json!(page)), "{page} is not among {pages:?}");
+    }
+    let page = std::fs::read_to_string(app.folder().join("pages/heddle-run.1")).unwrap();
+    assert!(page.contains(".TH heddle-run 1"), "{page}");
 }

@@ -30,6 +30,7 @@ mod scripts;
 mod sources;
 mod stream;
 mod streams;
+mod systemd;
 mod testing;
 mod unreadable;
 mod versions;

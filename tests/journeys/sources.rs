@@ -105,7 +105,7 @@ async fn a_plugin_from_a_registry_runs_and_another_tag_replaces_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orders_decide_which_version_runs_while_events_flow() {
+async fn commands_decide_which_version_runs_while_events_flow() {
     let (server, first) = (Server::start().await, contrary());
     let app = app(&first, "canary = { events = 20 }");
     let url = server.url();

@@ -282,7 +282,7 @@ async fn a_shadow_run_shows_what_a_new_version_would_do_otherwise() {
     let same = variant(&first, 2);
     put(&app, &same);
     wait_for_stage(&checker, &same, "canary").await;
-    assert_eq!(remembered(&checker, &same).await["reason"], "proved with 40 events: no difference");
+    assert_eq!(remembered(&checker, &same).await["reason"], "compared with 40 events: no difference");
     checker.publish_counts(50, 5).await;
     wait_for_stage(&checker, &same, "live").await;
     assert_sound(&checker, 150).await;

@@ -15,7 +15,7 @@ use heddle_values::policy::OnDeadLetter;
 
 use crate::host::Host;
 use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId};
-use crate::replays::Returns;
+use crate::replays::Replays;
 use crate::sabotage::Sabotage;
 use crate::scene::{STREAM, Scene};
 use crate::server::{Refusal, Server};
@@ -71,7 +71,7 @@ impl Host {
             generation: 0,
             moved: false,
             actions,
-            returns: Returns::default(),
+            replays: Replays::default(),
             outages: BTreeSet::new(),
             kept_back: VecDeque::new(),
         })

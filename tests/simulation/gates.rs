@@ -145,7 +145,7 @@ impl Model {
         self.scene.handlers.get(handler).is_some_and(|handler| handler.holds)
     }
 
-    /// The gate in the stream must hold back what is held back, no more and no less.
+    /// The gate in the stream must cover exactly the events that are held back, no more and no less.
     pub(crate) fn gate_fits(&self, id: TaskId, server: &Server, names: &Names) -> Checked {
         let (Some(task), Some(handler)) = (self.tasks.get(&id), self.scene.handlers.get(id.0)) else {
             return Ok(());

@@ -17,7 +17,7 @@ use heddle_values::verdict::{CauseClass, Failure};
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};
-use crate::replays::{Forget, Returns, TakeBack};
+use crate::replays::{Forget, Replays, TakeBack};
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
 
@@ -62,7 +62,7 @@ pub(crate) struct Host {
     pub(crate) moved: bool,
     pub(crate) actions: Vec<Placed>,
     /// What comes a second time.
-    pub(crate) returns: Returns,
+    pub(crate) replays: Replays,
     /// Handlers whose failures are not counted now.
     pub(crate) outages: BTreeSet<usize>,
     /// Finished events that a wrong host keeps back.
@@ -113,7 +113,7 @@ impl Host {
                 Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => {}
                 Action::Record => self.commits.touch(place.shard),
                 Action::TakeBack { key, next } => {
-                    self.returns.take_back.push(TakeBack { generation, place, key, next });
+                    self.replays.take_back.push(TakeBack { generation, place, key, next });
                 }
                 Action::Open { key, gate } => self.commits.open(place, key, gate),
                 Action::WakeAt { .. } => {}
@@ -159,7 +159,7 @@ impl Host {
                 track.gate_stored(key, gate, now, actions);
             });
             let subject = self.held_subject(*place, key);
-            self.returns.forget.push(Forget { subject, below: gate.next });
+            self.replays.forget.push(Forget { subject, below: gate.next });
         }
         for Unit { place, settled, .. } in &batch.units {
             if sabotage != Some(Sabotage::ForgetsSettled) {
@@ -168,7 +168,7 @@ impl Host {
                 });
             }
             if let Some(replay) = settled.event.replay() {
-                self.returns.remove(*place, replay, self.generation);
+                self.replays.remove(*place, replay, self.generation);
             }
         }
         for (id, changes) in &batch.states {
@@ -202,7 +202,7 @@ impl Host {
         self.kept_back.clear();
         self.actions.clear();
         self.shards.resume(now, &mut self.actions);
-        self.returns.begin_anew();
+        self.replays.begin_anew();
         self.positions = (0..self.handlers.len()).map(|handler| self.shards.low(handler, 0)).collect();
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Removal {
 
 /// What came of a request.
 #[derive(Debug)]
-enum Returned {
+enum Replayed {
     Event { handler: usize, event: Event },
     Release { handler: usize, token: String, replay: Replay },
     Gone { request: u64 },
@@ -59,17 +59,17 @@ enum Returned {
 
 /// What of all this is under way.
 #[derive(Debug, Default)]
-pub(crate) struct Returns {
+pub(crate) struct Replays {
     /// The next request to be read.
     next: u64,
     /// Requests that were read.
-    read: VecDeque<Returned>,
+    read: VecDeque<Replayed>,
     pub(crate) removals: Vec<Removal>,
     pub(crate) take_back: Vec<TakeBack>,
     pub(crate) forget: Vec<Forget>,
 }
 
-impl Returns {
+impl Replays {
     pub(crate) fn remove(&mut self, place: Place, replay: Replay, generation: u64) {
         self.removals.push(Removal { generation, place, replay, begun: false });
     }
@@ -155,38 +155,38 @@ impl World {
 
     /// The next request is read, and its dead letter.
     pub(crate) fn look(&mut self) -> bool {
-        let next = self.host.returns.next;
+        let next = self.host.replays.next;
         let Some((sequence, request)) = self.server.requests.range(next..).next() else { return false };
         let returned = self.host.resolve(*sequence, request, &self.server);
-        self.host.returns.next = *sequence + 1;
-        self.host.returns.read.extend(returned);
+        self.host.replays.next = *sequence + 1;
+        self.host.replays.read.extend(returned);
         true
     }
 
     /// A request that was read is handed to the shards.
     pub(crate) fn take_in(&mut self) -> Checked<bool> {
-        let Some(returned) = self.host.returns.read.pop_front() else { return Ok(false) };
+        let Some(returned) = self.host.replays.read.pop_front() else { return Ok(false) };
         let generation = self.host.generation;
         let (handler, event, key) = match returned {
-            Returned::Gone { request } => {
+            Replayed::Gone { request } => {
                 let replay = Replay { request, ..Replay::default() };
                 self.model.dropped(request);
-                self.host.returns.remove(Place::default(), replay, generation);
+                self.host.replays.remove(Place::default(), replay, generation);
                 return Ok(true);
             }
-            Returned::Event { handler, event } => {
+            Replayed::Event { handler, event } => {
                 let number = self.host.id(handler, 0).0;
                 let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
                 let Some(key) = key else { return Ok(true) };
                 (handler, event, key)
             }
-            Returned::Release { handler, token, replay } => {
+            Replayed::Release { handler, token, replay } => {
                 let gates = self.host.shards.stored_gates();
                 let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
                 let gate = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token);
                 let Some((_, gate)) = gate else {
                     self.model.dropped(replay.request);
-                    self.host.returns.remove(Place::default(), replay, generation);
+                    self.host.replays.remove(Place::default(), replay, generation);
                     return Ok(true);
                 };
                 (handler, Event::release(STREAM.into(), replay), Key::new(&gate.key))
@@ -198,15 +198,15 @@ impl World {
         let admission = shards.read(handler, Arc::new(event), key, self.now, actions);
         self.model.admitted(self.host.id(handler, position), admission)?;
         if admission == Admission::Known {
-            self.host.returns.remove(place, replay, generation);
+            self.host.replays.remove(place, replay, generation);
         }
         Ok(true)
     }
 
     /// A look for what was held back comes back.
     pub(crate) fn take_back(&mut self) -> bool {
-        let Some(index) = choose(&mut self.random, self.host.returns.take_back.len()) else { return false };
-        let TakeBack { generation, place, key, next } = self.host.returns.take_back.swap_remove(index);
+        let Some(index) = choose(&mut self.random, self.host.replays.take_back.len()) else { return false };
+        let TakeBack { generation, place, key, next } = self.host.replays.take_back.swap_remove(index);
         if generation != self.host.generation {
             return true;
         }
@@ -227,13 +227,13 @@ impl World {
 
     /// One of two steps is made to remove a request, or what has run after it was held back is removed.
     pub(crate) fn remove(&mut self) -> bool {
-        if let Some(Forget { subject, below }) = self.host.returns.forget.pop() {
+        if let Some(Forget { subject, below }) = self.host.replays.forget.pop() {
             self.server.forget(&subject, below);
             return true;
         }
-        let Some(index) = choose(&mut self.random, self.host.returns.removals.len()) else { return false };
+        let Some(index) = choose(&mut self.random, self.host.replays.removals.len()) else { return false };
         let dead_letter_first = !self.is(Sabotage::RemovesRequestsFirst);
-        let Some(removal) = self.host.returns.removals.get_mut(index) else { return false };
+        let Some(removal) = self.host.replays.removals.get_mut(index) else { return false };
         let Replay { request, dead_letter, .. } = removal.replay;
         if removal.begun == dead_letter_first {
             self.server.requests.remove(&request);
@@ -244,7 +244,7 @@ impl World {
         if !std::mem::replace(&mut removal.begun, true) {
             return true;
         }
-        let Removal { place, generation, .. } = self.host.returns.removals.swap_remove(index);
+        let Removal { place, generation, .. } = self.host.replays.removals.swap_remove(index);
         if generation != self.host.generation {
             return true;
         }
@@ -255,18 +255,18 @@ impl World {
 
 impl Host {
     /// What a request asks for, as things are now; none if its handler is not there.
-    fn resolve(&self, sequence: u64, request: &Request, server: &Server) -> Option<Returned> {
+    fn resolve(&self, sequence: u64, request: &Request, server: &Server) -> Option<Replayed> {
         let handler = self.plan.handlers.iter().position(|(name, _)| **name == *request.handler)?;
         Some(match &request.wish {
             Wish::Key { token } => {
                 let replay = Replay { request: sequence, dead_letter: 0, times: 0, release: true };
-                Returned::Release { handler, token: token.clone(), replay }
+                Replayed::Release { handler, token: token.clone(), replay }
             }
             Wish::DeadLetter { dead_letter, release } => {
                 let event = server
                     .dead_letter(*dead_letter)
                     .and_then(|dead_letter| dead_letter.sent_again(sequence, *release));
-                event.map_or(Returned::Gone { request: sequence }, |event| Returned::Event { handler, event })
+                event.map_or(Replayed::Gone { request: sequence }, |event| Replayed::Event { handler, event })
             }
         })
     }
@@ -277,9 +277,9 @@ impl Host {
             let sequence = position & !REPLAYED;
             let request = server.requests.get(&sequence)?;
             return match self.resolve(sequence, request, server)? {
-                Returned::Event { event, .. } => Some(Arc::new(event)),
-                Returned::Release { replay, .. } => Some(Arc::new(Event::release(STREAM.into(), replay))),
-                Returned::Gone { .. } => None,
+                Replayed::Event { event, .. } => Some(Arc::new(event)),
+                Replayed::Release { replay, .. } => Some(Arc::new(Event::release(STREAM.into(), replay))),
+                Replayed::Gone { .. } => None,
             };
         }
         if position & HELD_BACK != 0 {

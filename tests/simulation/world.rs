@@ -155,7 +155,7 @@ impl World {
             self.host.positions = if same { last.positions } else { self.host.positions.clone() };
         }
         // What the last one had still to remove may yet be removed.
-        for Removal { replay, .. } in last.returns.removals.into_iter().filter(|removal| removal.begun) {
+        for Removal { replay, .. } in last.replays.removals.into_iter().filter(|removal| removal.begun) {
             if self.random.random_bool(0.5) && !self.is(Sabotage::RemovesRequestsFirst) {
                 self.server.requests.remove(&replay.request);
                 self.model.removed(replay.request);

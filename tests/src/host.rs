@@ -144,7 +144,8 @@ publishes = ["out.>"]
         self.spawn_with(command, file)
     }
 
-    fn spawn_as(&self, mut command: Command) -> Host {
+    /// Starts a command of this application as a host.
+    pub fn spawn_as(&self, mut command: Command) -> Host {
         command.stdout(Stdio::null());
         self.spawn_with(command, self.log_file())
     }

@@ -1,14 +1,12 @@
 //! A nats-server of a test's own.
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use async_nats::jetstream;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::{free_port, wait_for};
@@ -28,6 +26,9 @@ pub struct Server {
 pub(crate) fn program() -> PathBuf {
     std::env::var("HEDDLE_NATS_SERVER").map_or_else(|_| PathBuf::from("nats-server"), PathBuf::from)
 }
+
+/// What a server logs once it listens.
+const READY: &str = "Server is ready";
 
 /// The server's log, in its folder.
 const LOG: &str = "server.log";
@@ -71,22 +72,21 @@ impl Server {
     /// Starts a server on a free port, with its data in `folder`.
     pub async fn start_in(folder: TempDir) -> Self {
         let port = free_port();
-        let mut server = Server { child: spawn(folder.path(), port), folder, port };
-        server.listens().await;
+        let child = spawn(folder.path(), port);
+        let mut server = Server { child, folder, port };
+        server.ready(1).await;
         server
     }
 
-    async fn listens(&mut self) {
-        let address = (Ipv4Addr::LOCALHOST, self.port);
+    /// Waits until it says for the nth time that it is ready. Nobody else does who may listen on its port.
+    async fn ready(&mut self, times: usize) {
         let (child, log) = (RefCell::new(&mut self.child), self.folder.path().join(LOG));
-        wait_for("the server listens", || {
+        wait_for("the server is ready", || {
             let ended = child.borrow_mut().try_wait().ok().flatten();
-            let log = &log;
-            async move {
-                let shown = || std::fs::read_to_string(log).unwrap_or_default();
-                assert!(ended.is_none(), "the server ended with {ended:?}: {}", shown());
-                TcpStream::connect(address).await.ok().map(drop)
-            }
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(ended.is_none(), "the server ended with {ended:?}: {said}");
+            let is_ready = said.matches(READY).count() >= times;
+            async move { is_ready.then_some(()) }
         })
         .await;
     }
@@ -118,8 +118,9 @@ impl Server {
 
     /// Starts it again after [`kill`](Self::kill).
     pub async fn restart(&mut self) {
+        let said = std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
         self.child = spawn(self.folder.path(), self.port);
-        self.listens().await;
+        self.ready(said.matches(READY).count() + 1).await;
         let url = self.url();
         wait_for("the server is back", || async { async_nats::connect(&url).await.ok() }).await;
     }

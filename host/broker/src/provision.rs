@@ -11,7 +11,6 @@ use super::suitability::{self, Reading, Suitability};
 use super::{Broker, Error, nanos};
 use heddle_values::names::Names;
 use heddle_values::settings::{Settings, StreamSettings};
-use heddle_values::subject::Pattern;
 
 /// What is known of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,9 +120,8 @@ impl Broker {
         };
         let subjects: Vec<(String, Vec<String>)> = found.iter().map(subjects).collect();
         let judge = |(stream, facts): (&str, Option<(StreamFacts, StreamState)>)| {
-            let readers = || settings.handlers.iter().filter(|handler| *handler.stream == *stream);
-            let reading =
-                Reading { stream, names, handlers: readers().count(), max_payload: self.max_payload() };
+            let handlers = settings.handlers.iter().filter(|handler| *handler.stream == *stream).count();
+            let reading = Reading { stream, names, handlers, max_payload: self.max_payload() };
             let Some((facts, state)) = facts else {
                 return Inspected {
                     stream: stream.to_owned(),
@@ -139,11 +137,7 @@ impl Broker {
             };
             suitability.add(suitability::republished(reading, &facts, stream == own, &others));
             suitability.faults.extend(suitability::sequences(stream, state.last));
-            if stream != own {
-                let subscribed: Vec<&Pattern> = readers().flat_map(|handler| &handler.subscribe).collect();
-                let prefix = &settings.nats.inbox_prefix;
-                suitability.add(suitability::inboxes(reading, &facts, prefix, &subscribed));
-            }
+            suitability.faults.extend(suitability::inboxes(stream, &facts, &settings.nats.inbox_prefix));
             Inspected { stream: stream.to_owned(), state: Some(state), suitability }
         };
         Ok(found.into_iter().map(judge).collect())

@@ -80,7 +80,7 @@ impl fmt::Display for Faults {
     }
 }
 
-/// N characters of a line are shown.
+/// The most characters of a line that are shown.
 const SHOWN: usize = 160;
 
 /// A line, or the part of a long one that begins shortly before a column, counted from 1.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::jobs::Done;
+use super::states::Written;
 use heddle_broker::{Broker, Error, Stored};
 use heddle_values::names::Names;
 
@@ -39,6 +40,9 @@ const SHORT_REST: u32 = 3;
 /// There is none where there is N times as much old weight as is left alone: then commits must wait, or it would grow
 /// for ever.
 const FAR_TOO_MUCH: u64 = 64;
+
+/// After a sweep that failed there is none for at least this long, in milliseconds.
+const AFTER_FAILURE: u64 = 30_000;
 
 /// Sequences that the server walks over for one request.
 const PIECE: u64 = 100_000;
@@ -87,14 +91,18 @@ pub struct Compaction {
     shards: NonZeroU16,
     /// Less old weight is left alone.
     min_stale: u64,
-    /// What the last sweep left.
+    /// What the last sweep that succeeded left.
     known: Option<Left>,
-    /// The weight of the states written since that replaced an earlier one, and how many are of new keys.
+    /// The weight of the states written since that replaced an earlier one, how many are of new keys, and how many keys lost
+    /// theirs.
     replaced: u64,
     new: u64,
+    cleared: u64,
     /// The end of the stream when the last sweep began. The next sweep ends there.
     boundary: u64,
     under_way: bool,
+    /// After a failure, no sweep begins before this time, in milliseconds since 1970.
+    not_before: u64,
     /// When the last sweep ended, and how long the server worked for it, in milliseconds.
     last: (u64, u64),
 }
@@ -124,8 +132,6 @@ pub struct Left {
     messages: u64,
     /// Of how many keys.
     keys: u64,
-    /// How long the server worked for it, in milliseconds.
-    took: u64,
 }
 
 impl Compaction {
@@ -137,17 +143,21 @@ impl Compaction {
             known: None,
             replaced: 0,
             new: 0,
+            cleared: 0,
             boundary: 0,
             under_way: false,
+            not_before: 0,
             last: (0, 0),
         }
     }
 
-    /// A state was committed, of N bytes; `replaced`: it was not the first one of its key.
-    pub fn wrote(&mut self, replaced: bool, bytes: usize) {
-        match replaced {
-            true => self.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
-            false => self.new += 1,
+    /// A state was committed.
+    pub fn wrote(&mut self, written: Written) {
+        match written {
+            Written::First => self.new += 1,
+            Written::Over(bytes) => self.replaced += 1 + (bytes / BYTES_PER_WEIGHT) as u64,
+            Written::Cleared => self.cleared += 1,
+            Written::Nothing => {}
         }
     }
 
@@ -157,13 +167,13 @@ impl Compaction {
         let (ended, took) = self.last;
         let is_rested = now.saturating_sub(ended) >= took.saturating_mul(LONG_REST.into());
         let times = if load == Load::Idle || is_rested { 1 } else { PRESSING };
-        if self.under_way || !self.is_due(times) {
+        if self.under_way || now < self.not_before || !self.is_due(times) {
             return None;
         }
-        let rest = if load == Load::Idle || self.is_due(FAR_TOO_MUCH) { 0 } else { SHORT_REST };
+        let rest = if self.is_due(FAR_TOO_MUCH) { 0 } else { SHORT_REST };
         self.under_way = true;
-        let keys = self.known.map(|known| known.keys + self.new);
-        (self.replaced, self.new) = (0, 0);
+        let keys = self.keys();
+        (self.replaced, self.new, self.cleared) = (0, 0, 0);
         let parts = match keys {
             Some(0..=LISTED_AT_ONCE) => vec![None],
             _ => (0..self.shards.get()).map(Some).collect(),
@@ -171,21 +181,37 @@ impl Compaction {
         Some(Sweep { below: std::mem::replace(&mut self.boundary, end), parts, rest })
     }
 
+    /// How many keys have a state, as far as is known.
+    fn keys(&self) -> Option<u64> {
+        self.known.map(|known| (known.keys + self.new).saturating_sub(self.cleared))
+    }
+
     /// Whether there is N times as much old weight as is left alone.
     fn is_due(&self, times: u64) -> bool {
-        let Some(known) = self.known else { return self.replaced > 0 && times <= PRESSING };
-        let for_keys = (known.keys + self.new).saturating_mul(STALE_PER_KEY);
+        let (Some(known), Some(keys)) = (self.known, self.keys()) else {
+            return self.replaced > 0 && times <= PRESSING;
+        };
+        let for_keys = keys.saturating_mul(STALE_PER_KEY);
         let bound = self.min_stale.max(for_keys).saturating_mul(times);
         // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
         let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
         self.replaced >= bound || left_behind
     }
 
-    /// A sweep has ended; none: it failed, and there is another one when as much has been written again.
-    pub fn ended(&mut self, left: Option<Left>, now: u64) {
+    /// A sweep has ended, for which the server worked `took` milliseconds; none: it failed, and there is another one after a
+    /// while, once as much has been written again.
+    pub fn ended(&mut self, left: Option<Left>, took: u64, now: u64) {
         self.under_way = false;
-        self.last = (now, left.map_or(0, |left| left.took));
-        self.known = left.or(Some(self.known.unwrap_or_default()));
+        self.last = (now, took);
+        match left {
+            Some(_) => self.known = left,
+            None => {
+                self.not_before =
+                    now.saturating_add(took.saturating_mul(LONG_REST.into()).max(AFTER_FAILURE));
+                // What an earlier host has left is no reason to try again at once.
+                self.known = self.known.map(|known| Left { messages: known.keys, ..known });
+            }
+        }
     }
 }
 
@@ -208,15 +234,22 @@ impl Pieces {
 
 /// Writes again what is still the last of its key in the range of the sweep, and removes everything else there.
 pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: Sweep) -> Done {
-    let left = sweep_states(&broker, &stream, &names, sweep).await;
+    let mut pieces = Pieces { rest: sweep.rest, worked: Duration::ZERO };
+    let left = Box::pin(sweep_states(&broker, &stream, &names, sweep, &mut pieces)).await;
     if let Err(error) = &left {
-        tracing::warn!(%error, "compaction failed; it is tried again");
+        tracing::warn!(%error, "compaction failed; it is tried again later");
     }
-    Done::Swept(left.ok())
+    let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
+    Done::Swept { left: left.ok(), took }
 }
 
-async fn sweep_states(broker: &Broker, stream: &str, names: &Names, sweep: Sweep) -> Result<Left, Error> {
-    let mut pieces = Pieces { rest: sweep.rest, worked: Duration::ZERO };
+async fn sweep_states(
+    broker: &Broker,
+    stream: &str,
+    names: &Names,
+    sweep: Sweep,
+    pieces: &mut Pieces,
+) -> Result<Left, Error> {
     // The mark of a cleared state means the same as no message at all.
     let is_state = |message: &Stored| !message.is_cleared();
     let (mut messages, mut keys, mut carried) = (0, 0, 0);
@@ -234,9 +267,8 @@ async fn sweep_states(broker: &Broker, stream: &str, names: &Names, sweep: Sweep
         below = below.saturating_add(PIECE).min(sweep.below);
         removed += pieces.work(broker.purge_below(stream, &filter, below)).await?;
     }
-    let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
-    tracing::debug!(keys, carried, removed, took, "old states were removed");
-    Ok(Left { messages: messages.saturating_sub(removed), keys, took })
+    tracing::debug!(keys, carried, removed, took = ?pieces.worked, "old states were removed");
+    Ok(Left { messages: messages.saturating_sub(removed), keys })
 }
 
 #[cfg(test)]
@@ -249,11 +281,7 @@ mod tests {
     const MIN_STALE: u64 = 50_000;
 
     fn left(messages: u64, keys: u64) -> Option<Left> {
-        took(messages, keys, 0)
-    }
-
-    fn took(messages: u64, keys: u64, took: u64) -> Option<Left> {
-        Some(Left { messages, keys, took })
+        Some(Left { messages, keys })
     }
 
     fn of_shards(shards: u16) -> Compaction {
@@ -265,13 +293,13 @@ mod tests {
         let mut compaction = of_shards(1);
         write(&mut compaction, 1, 0);
         compaction.next(10, NOW, Load::Busy).unwrap();
-        compaction.ended(left(1, 1), NOW);
+        compaction.ended(left(1, 1), 0, NOW);
         compaction
     }
 
     fn write(compaction: &mut Compaction, replaced: u64, new: u64) {
-        (0..replaced).for_each(|_| compaction.wrote(true, 8));
-        (0..new).for_each(|_| compaction.wrote(false, 8));
+        (0..replaced).for_each(|_| compaction.wrote(Written::Over(8)));
+        (0..new).for_each(|_| compaction.wrote(Written::First));
     }
 
     fn below(compaction: &mut Compaction, end: u64) -> Option<u64> {
@@ -286,9 +314,9 @@ mod tests {
         assert_eq!(below(&mut compaction, 10), Some(0));
         write(&mut compaction, 1_000_000, 0);
         assert_eq!(below(&mut compaction, 20), None, "one at a time");
-        compaction.ended(left(1_000, 1_000), NOW);
+        compaction.ended(left(1_000, 1_000), 0, NOW);
         assert_eq!(below(&mut compaction, 30), Some(10));
-        compaction.ended(left(110_000, 1_000), NOW);
+        compaction.ended(left(110_000, 1_000), 0, NOW);
         write(&mut compaction, 49_999, 0);
         assert_eq!(below(&mut compaction, 40), None);
         write(&mut compaction, 1, 0);
@@ -305,10 +333,10 @@ mod tests {
             [Some(0), Some(1), Some(2)],
             "nobody knows yet how many there are"
         );
-        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        compaction.ended(left(1, LISTED_AT_ONCE), 0, NOW);
         write(&mut compaction, MIN_STALE, 0);
         assert_eq!(parts(&mut compaction), [None]);
-        compaction.ended(left(1, LISTED_AT_ONCE), NOW);
+        compaction.ended(left(1, LISTED_AT_ONCE), 0, NOW);
         write(&mut compaction, MIN_STALE, 1);
         assert_eq!(parts(&mut compaction), [Some(0), Some(1), Some(2)]);
     }
@@ -318,7 +346,7 @@ mod tests {
         let mut compaction = looked();
         write(&mut compaction, MIN_STALE, 0);
         compaction.next(1, NOW, Load::Busy).unwrap();
-        compaction.ended(left(150_000, 100_000), NOW);
+        compaction.ended(left(150_000, 100_000), 0, NOW);
         write(&mut compaction, 399_999, 100_000);
         assert_eq!(below(&mut compaction, 1), None);
         write(&mut compaction, 1, 0);
@@ -330,21 +358,47 @@ mod tests {
         let mut compaction = of_shards(1);
         write(&mut compaction, 1, 0);
         compaction.next(500, NOW, Load::Busy).unwrap();
-        compaction.ended(left(1_000_000, 10), NOW);
+        compaction.ended(left(1_000_000, 10), 0, NOW);
         write(&mut compaction, 1, 0);
         assert_eq!(below(&mut compaction, 600), Some(500));
     }
 
     #[test]
-    fn a_sweep_that_failed_is_tried_again_after_as_many_writes() {
-        let mut compaction = of_shards(1);
-        write(&mut compaction, 1, 0);
+    fn a_sweep_that_failed_is_tried_again_after_a_while_and_as_many_writes() {
+        let mut compaction = looked();
+        write(&mut compaction, MIN_STALE, 0);
         compaction.next(5, NOW, Load::Busy).unwrap();
-        compaction.ended(None, NOW);
+        compaction.ended(left(1_000_000, 10), 0, NOW);
+        assert!(below(&mut compaction, 6).is_some(), "an earlier host has left much");
+        compaction.ended(None, 0, NOW);
+        write(&mut compaction, MIN_STALE, 0);
+        assert_eq!(compaction.next(7, NOW + AFTER_FAILURE - 1, Load::Idle), None);
+        assert!(compaction.next(7, NOW + AFTER_FAILURE, Load::Busy).is_some());
+        compaction.ended(None, 0, NOW + AFTER_FAILURE);
+        let later = NOW + 2 * AFTER_FAILURE;
+        assert_eq!(compaction.next(8, later, Load::Idle), None, "nothing was written since");
+    }
+
+    #[test]
+    fn after_a_first_look_that_failed_keys_are_listed_shard_by_shard_still() {
+        let mut compaction = of_shards(3);
         write(&mut compaction, 1, 0);
-        assert_eq!(below(&mut compaction, 6), None);
-        write(&mut compaction, 100_000, 0);
-        assert!(below(&mut compaction, 7).is_some());
+        compaction.next(1, NOW, Load::Busy).unwrap();
+        compaction.ended(None, 0, NOW);
+        write(&mut compaction, 1, 0);
+        let again = compaction.next(2, NOW + AFTER_FAILURE, Load::Busy).unwrap();
+        assert_eq!(again.parts.len(), 3);
+    }
+
+    #[test]
+    fn keys_that_come_and_go_keep_no_old_state_of_others_in_the_stream() {
+        let mut compaction = looked();
+        for _ in 0..MIN_STALE {
+            [Written::First, Written::Over(8), Written::Cleared, Written::Nothing]
+                .into_iter()
+                .for_each(|written| compaction.wrote(written));
+        }
+        assert!(below(&mut compaction, 3).is_some());
     }
 
     #[test]
@@ -352,26 +406,26 @@ mod tests {
         let mut compaction = looked();
         write(&mut compaction, 100_000, 0);
         compaction.next(1, 1_000, Load::Busy).unwrap();
-        compaction.ended(took(1, 1, 10), 1_050);
+        compaction.ended(left(1, 1), 10, 1_050);
         write(&mut compaction, 399_999, 0);
         assert_eq!(compaction.next(2, 4_049, Load::Busy), None);
         write(&mut compaction, 1, 0);
         assert!(compaction.next(3, 1_051, Load::Busy).is_some());
-        compaction.ended(took(1, 1, 10), 1_090);
+        compaction.ended(left(1, 1), 10, 1_090);
         write(&mut compaction, 100_000, 0);
         assert_eq!(compaction.next(4, 4_089, Load::Busy), None);
         assert!(compaction.next(4, 4_090, Load::Busy).is_some());
     }
 
     #[test]
-    fn a_sweep_rests_between_its_pieces_unless_nobody_waits_or_states_would_grow_for_ever() {
+    fn a_sweep_rests_between_its_pieces_unless_states_would_grow_for_ever() {
         let rest = |written, load| {
             let mut compaction = looked();
             write(&mut compaction, written, 0);
             compaction.next(1, NOW, load).unwrap().rest
         };
         assert_eq!(rest(MIN_STALE, Load::Busy), SHORT_REST);
-        assert_eq!(rest(MIN_STALE, Load::Idle), 0);
+        assert_eq!(rest(MIN_STALE, Load::Idle), SHORT_REST, "the load may come back before it ends");
         assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE - 1, Load::Busy), SHORT_REST);
         assert_eq!(rest(FAR_TOO_MUCH * MIN_STALE, Load::Busy), 0);
     }
@@ -381,7 +435,7 @@ mod tests {
         let mut compaction = looked();
         write(&mut compaction, 100_000, 0);
         compaction.next(1, 1_000, Load::Idle).unwrap();
-        compaction.ended(took(1, 1, 10), 1_010);
+        compaction.ended(left(1, 1), 10, 1_010);
         write(&mut compaction, 100_000, 0);
         assert_eq!(
             compaction.next(2, 1_011, Load::Busy),
@@ -391,10 +445,20 @@ mod tests {
         assert!(compaction.next(2, 1_011, Load::Idle).is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_server_has_a_rest_after_each_piece() {
+        for (rest, rests) in [(SHORT_REST, true), (0, false)] {
+            let mut pieces = Pieces { rest, worked: Duration::ZERO };
+            let began = tokio::time::Instant::now();
+            pieces.work(async { std::hint::black_box((0..100_000).sum::<u64>()) }).await;
+            assert_eq!(began.elapsed() > Duration::ZERO, rests, "{rest}");
+        }
+    }
+
     #[test]
     fn large_states_weigh_more() {
         let mut compaction = looked();
-        (0..49).for_each(|_| compaction.wrote(true, 1 << 20));
+        (0..49).for_each(|_| compaction.wrote(Written::Over(1 << 20)));
         assert!(below(&mut compaction, 3).is_some());
     }
 

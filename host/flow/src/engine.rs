@@ -66,7 +66,7 @@ const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_secs(1);
 
 /// Events under way that come a second time.
-const MAX_RETURNING: usize = 1_024;
+const MAX_REPLAYING: usize = 1_024;
 
 /// How long a stop waits for what runs, and for its commit.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -275,7 +275,7 @@ impl Engine {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
                 read = next_read(&mut self.readers, Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready }) => self.read(read)?,
-                Some(returned) = self.replays.recv(), if self.replaying < MAX_RETURNING => {
+                Some(returned) = self.replays.recv(), if self.replaying < MAX_REPLAYING => {
                     self.replayed(returned)?;
                 }
                 () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
@@ -308,13 +308,13 @@ impl Engine {
                     for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
                         let Some(fetch) = self.fetch_of(place, &key) else { continue };
                         let room = Arc::clone(&self.fetching);
-                        self.jobs.spawn(jobs::fetch(self.post(), room, fetch, position));
+                        self.jobs.spawn(jobs::fetch(self.replays(), room, fetch, position));
                     }
                 }
                 Action::TakeBack { key, next } => {
                     let Some(fetch) = self.fetch_of(place, &key) else { continue };
                     let subject = self.held_subject(place, &key);
-                    self.jobs.spawn(jobs::take_back(self.post(), fetch, subject, next));
+                    self.jobs.spawn(jobs::take_back(self.replays(), fetch, subject, next));
                 }
                 Action::Open { key, gate } => self.commits.open(place, key, gate),
                 Action::Settle(settled) => self.commits.push(Unit { place, settled, minimal: false }),

@@ -66,8 +66,11 @@ pub(super) enum Done {
     },
     /// A batch has come to its end; its number.
     Committed(u64, End),
-    /// What a sweep of old states left; none: it failed.
-    Swept(Option<Left>),
+    /// What a sweep of old states left; none: it failed. How long the server worked for it, in milliseconds.
+    Swept {
+        left: Option<Left>,
+        took: u64,
+    },
     /// What the host's user may do; none: the server does not tell.
     Permissions(Option<Permissions>),
     /// The streams were looked at; none: they could not be.
@@ -205,14 +208,14 @@ pub(super) fn fetching_room(max_payload: usize) -> Arc<Semaphore> {
 }
 
 /// Reads an event again, once there is room for it.
-pub(super) async fn fetch(post: Replays, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
+pub(super) async fn fetch(replays: Replays, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
     let _permit = room.acquire().await.expect("the room is never closed");
     let Fetch { generation, place, key, stream } = fetch;
     let event = if position < HELD_BACK {
-        let message = persist("event", || post.broker.at(&stream, position)).await;
+        let message = persist("event", || replays.broker.at(&stream, position)).await;
         message.map(|message| message.into_event(&stream))
     } else {
-        post.fetch(position).await
+        replays.fetch(position).await
     };
     Done::Fetched { generation, place, key, position, event: event.map(Arc::new) }
 }
@@ -282,25 +285,25 @@ pub(super) async fn count_events(
 }
 
 /// Reads what was held back of a key, on a subject, at or above a sequence.
-pub(super) async fn take_back(post: Replays, fetch: Fetch, subject: String, next: u64) -> Done {
-    let taken = post.take_back(&subject, next).await;
+pub(super) async fn take_back(replays: Replays, fetch: Fetch, subject: String, next: u64) -> Done {
+    let taken = replays.take_back(&subject, next).await;
     let Fetch { generation, place, key, .. } = fetch;
     Done::TakenBack { generation, place, key, taken }
 }
 
 /// Removes requests that are done, each after its dead letter.
-pub(super) async fn remove(post: Replays, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
+pub(super) async fn remove(replays: Replays, generation: u64, done: Vec<(Option<Place>, Replay)>) -> Done {
     let messages: Vec<_> = done.iter().map(|(_, replay)| (replay.dead_letter, replay.request)).collect();
-    post.remove(&messages).await;
+    replays.remove(&messages).await;
     let requests = done.into_iter().map(|(place, replay)| (place, replay.request)).collect();
     Done::Removed { generation, requests }
 }
 
 /// Removes the events of a key that were held back and have run: its gate is open. If the host dies before, the next one
 /// finds them.
-pub(super) async fn forget(post: Replays, subject: String, below: u64) -> Done {
+pub(super) async fn forget(replays: Replays, subject: String, below: u64) -> Done {
     failpoint::hit(failpoint::GATE_OPENED);
-    leftovers::remove(post.broker, post.stream, vec![Leftover { subject, below }]).await
+    leftovers::remove(replays.broker, replays.stream, vec![Leftover { subject, below }]).await
 }
 
 /// Sends the answers of committed events.

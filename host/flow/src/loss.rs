@@ -164,7 +164,7 @@ impl Tally {
 /// How much of a stream's retention is left before it removes the message at a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Distance {
-    /// In milliseconds, of N.
+    /// What is left, and of how much, in milliseconds.
     Time(u64, u64),
     Messages(u64, u64),
     Bytes(u64, u64),

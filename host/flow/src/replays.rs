@@ -50,7 +50,15 @@ pub(super) struct Taken {
     pub(super) all: bool,
 }
 
-/// Where dead letters are found, and whose.
+/// What a message that was held back stands for.
+enum Held {
+    Event(Event),
+    /// Its event is nowhere any more.
+    Lost,
+    Unreadable,
+}
+
+/// What replays need: where dead letters are found, and whose.
 #[derive(Debug, Clone)]
 pub(super) struct Replays {
     pub(super) broker: Broker,
@@ -61,23 +69,23 @@ pub(super) struct Replays {
 
 /// Reads all requests with a cursor of this name, until nobody wants them any more.
 pub(super) fn start(
-    post: Replays,
+    replays: Replays,
     reading: &Broker,
     created: u64,
     name: String,
     tasks: &mut JoinSet<()>,
 ) -> mpsc::Receiver<Replayed> {
-    let (sender, replays) = mpsc::channel(WAITING);
-    let filter = post.names.replays().parse().ok();
-    let plan = CursorPlan { stream: Arc::clone(&post.stream), created, name, start: 1, filter };
+    let (sender, replayed) = mpsc::channel(WAITING);
+    let filter = replays.names.replays().parse().ok();
+    let plan = CursorPlan { stream: Arc::clone(&replays.stream), created, name, start: 1, filter };
     let (cursor, task) = reading.cursor(plan);
     tasks.spawn(task);
-    tasks.spawn(forward(post, cursor, sender));
-    replays
+    tasks.spawn(forward(replays, cursor, sender));
+    replayed
 }
 
-async fn forward(post: Replays, mut cursor: Cursor, sender: mpsc::Sender<Replayed>) {
-    let post = &post;
+async fn forward(replays: Replays, mut cursor: Cursor, sender: mpsc::Sender<Replayed>) {
+    let replays = &replays;
     let deliveries = stream::poll_fn(move |context| cursor.poll_next(context));
     let requests = deliveries.flat_map(|delivery| match delivery {
         Delivery::Events(events) => stream::iter(events.events.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -86,7 +94,7 @@ async fn forward(post: Replays, mut cursor: Cursor, sender: mpsc::Sender<Replaye
     let resolved = requests.map(|request| async move {
         match request {
             Ok(request) => {
-                post.replayed(&request.subject, request.sequence, &request.headers, request.payload).await
+                replays.replayed(&request.subject, request.sequence, &request.headers, request.payload).await
             }
             Err(reason) => Some(Replayed::Lost(reason)),
         }
@@ -188,13 +196,17 @@ impl Replays {
             tracing::error!(sequence = at, "event that was held back is no longer in the stream: it is lost");
             return None;
         };
-        self.held_back(stored).await
+        match self.held_back(stored).await {
+            Held::Event(event) => Some(event),
+            Held::Lost | Held::Unreadable => None,
+        }
     }
 
     /// What was held back on a subject at or above a sequence, in order.
     pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> Taken {
         let mut taken = Taken::default();
-        for _ in 0..TAKE_BACK {
+        // Not so many messages but so many events: whoever asks goes on behind the last of them.
+        while taken.events.len() < TAKE_BACK {
             let read = || self.broker.next_of(&self.stream, subject, next);
             let Some(stored) = persist("event that was held back", read).await else {
                 taken.all = true;
@@ -202,35 +214,37 @@ impl Replays {
             };
             next = stored.sequence + 1;
             match self.held_back(stored).await {
-                Some(event) => taken.events.push(Arc::new(event)),
-                None => taken.lost += 1,
+                Held::Event(event) => taken.events.push(Arc::new(event)),
+                Held::Lost => taken.lost += 1,
+                Held::Unreadable => {}
             }
         }
         taken
     }
 
-    /// Nothing: it is said that the event is lost.
-    async fn held_back(&self, stored: Stored) -> Option<Event> {
+    /// What a message that was held back stands for. One whose event is nowhere any more is removed, so that its loss counts
+    /// once.
+    async fn held_back(&self, stored: Stored) -> Held {
         let at = stored.sequence;
         let Some(known) = taken_back(at, &stored.headers, stored.payload) else {
-            tracing::error!(sequence = at, "message does not say which event was held back: it is lost");
-            return None;
+            tracing::warn!(sequence = at, "message does not say which event was held back; it is left alone");
+            return Held::Unreadable;
         };
-        match known {
-            Ok(event) => Some(event),
-            Err((stream, sequence)) => {
-                let Some(whole) = persist("event", || self.broker.at(&stream, sequence)).await else {
-                    tracing::error!(
-                        stream,
-                        sequence,
-                        "event was held back without its payload and is no longer in its stream: it is lost"
-                    );
-                    return None;
-                };
-                let event = whole.into_event(&stream.as_str().into());
-                Some(Event { source: Source::Held(at), ..event })
-            }
+        let (stream, sequence) = match known {
+            Ok(event) => return Held::Event(event),
+            Err(place) => place,
+        };
+        if let Some(whole) = persist("event", || self.broker.at(&stream, sequence)).await {
+            let event = whole.into_event(&stream.as_str().into());
+            return Held::Event(Event { source: Source::Held(at), ..event });
         }
+        tracing::error!(
+            stream,
+            sequence,
+            "event was held back without its payload and is no longer in its stream: it is lost"
+        );
+        persist("event that was held back", || self.broker.delete(&self.stream, at)).await;
+        Held::Lost
     }
 
     /// Removes requests that are done, each after its dead letter (0: it has none).

@@ -59,6 +59,19 @@ impl Default for States {
     }
 }
 
+/// What a message with a state is to the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// The first state of its key.
+    First,
+    /// It replaced an earlier one, which stays behind. How many bytes it has.
+    Over(usize),
+    /// It cleared the state: those before it are gone with it.
+    Cleared,
+    /// There was none, and there is none.
+    Nothing,
+}
+
 impl States {
     /// Knows nothing. `stateless` says of each handler whether the stream holds no state of it.
     pub fn new(stateless: Vec<bool>) -> Self {
@@ -106,11 +119,10 @@ impl States {
         self.open.insert(id.clone(), Open { state, stored, changes: 1 });
     }
 
-    /// `changes` changes of a state were committed as one message. Says whether it replaced an earlier one, and
-    /// how many bytes it has.
-    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> (bool, usize) {
-        let Some(open) = self.open.get_mut(id) else { return (true, 0) };
-        let bytes = open.state.as_ref().map_or(0, Bytes::len);
+    /// `changes` changes of a state were committed as one message. Says what that is to the stream.
+    pub fn committed(&mut self, id: &StateId, changes: usize, now: u64) -> Written {
+        let Some(open) = self.open.get_mut(id) else { return Written::Over(0) };
+        let bytes = open.state.as_ref().map(Bytes::len);
         open.changes = open.changes.saturating_sub(changes);
         let replaced = std::mem::replace(&mut open.stored, true);
         if open.changes == 0
@@ -118,7 +130,12 @@ impl States {
         {
             self.keep(id, open.state, now);
         }
-        (replaced, bytes)
+        match (bytes, replaced) {
+            (Some(bytes), true) => Written::Over(bytes),
+            (Some(_), false) => Written::First,
+            (None, true) => Written::Cleared,
+            (None, false) => Written::Nothing,
+        }
     }
 
     fn knows_all(&self, handler: HandlerIx) -> bool {

@@ -1,6 +1,6 @@
 //! Rollouts: decide which versions of the plugins run, from the moment a source offers one.
 //!
-//! Start-up and every change take one path: found → verified → compiled → checked → proved → on trial → live. What
+//! Start-up and every change take one path: found → verified → compiled → checked → compared → on trial → live. What
 //! happens is stored before it takes effect, so that a host that dies at any moment goes on where it was. Promises that
 //! a version that is refused at any step never touches the one that runs.
 
@@ -170,7 +170,7 @@ impl Rollouts {
         Ok((Rollouts { controllers, changes }, Ties { versions, judged, changes: changed }))
     }
 
-    /// Follows sources and orders from now on, in tasks of `tasks`. Commands to the host go to `commands`; `created` is when
+    /// Follows sources and commands from now on, in tasks of `tasks`. Commands to the host go to `commands`; `created` is when
     /// the application's stream was created, in nanoseconds since 1970.
     pub fn start(
         self,

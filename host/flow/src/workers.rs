@@ -73,7 +73,7 @@ pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, 
 
 /// Runs events until nobody wants their ends any more.
 async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
-    let mut held_back: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+    let mut slow: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut taken = Vec::with_capacity(TAKE);
     let mut short: Vec<Arc<Runner>> = Vec::new();
     loop {
@@ -84,18 +84,18 @@ async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
             let mut run = jobs::run(runner, job, knowledge).boxed();
             match futures::poll!(&mut run) {
                 std::task::Poll::Ready(end) => ended.push(end),
-                std::task::Poll::Pending => held_back.push(run),
+                std::task::Poll::Pending => slow.push(run),
             }
             short.extend(keeps.filter(|runner| runner.plugin.is_short()));
         }
-        while let Some(Some(end)) = held_back.next().now_or_never() {
+        while let Some(Some(end)) = slow.next().now_or_never() {
             ended.push(end);
         }
         if ended.is_empty() {
             // Cancel-safe: a notice that comes meanwhile is kept, and what ends is taken only when it is chosen.
             tokio::select! {
                 () = queue.more.notified() => {}
-                Some(end) = held_back.next() => ended.push(end),
+                Some(end) = slow.next() => ended.push(end),
             }
         }
         if !ended.is_empty() && ends.send(ended).await.is_err() {

@@ -23,5 +23,6 @@ pub mod permissions;
 pub mod print;
 pub mod server;
 pub mod service;
+pub mod systemd;
 pub mod telemetry;
 pub mod testing;

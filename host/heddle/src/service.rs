@@ -161,6 +161,11 @@ impl Service {
         Ok(service)
     }
 
+    /// What it runs now.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.now.settings
+    }
+
     /// What the host does, once a second.
     pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.subscribe()

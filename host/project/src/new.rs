@@ -69,7 +69,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
             && name.chars().all(legal)
             && !name.ends_with('-')
             && name.len() <= MAX_NAME,
-        "`{name}` cannot name a project: it must begin with a lower-case dead_letter and hold lower-case dead_letters, digits and \
+        "`{name}` cannot name a project: it must begin with a lower-case letter and hold lower-case letters, digits and \
          dashes only"
     );
     ensure!(!TAKEN.contains(&name), "`{name}` cannot name a project: tools take it for something else");

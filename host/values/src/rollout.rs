@@ -1,6 +1,6 @@
 //! Rollout: how a new version of a handler's plugin takes over, and what is remembered of each.
 //!
-//! A version is *found*, *verified*, *compiled*, *checked* and, if the handler asks for it, *proved*. Then it is on trial
+//! A version is *found*, *verified*, *compiled*, *checked* and, if the handler asks for it, *compared*. Then it is on trial
 //! with a share of the keys (*canary*), goes *live*, and is *retired* by the next one. At every step it can be *refused*.
 //! What is remembered is the last message on `_heddle.<app>.plugin.<handler>`.
 
@@ -51,7 +51,7 @@ pub struct ShadowPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// It is being verified, compiled, checked and proved.
+    /// It is being verified, compiled, checked and compared.
     Preparing,
     /// It handles a share of the keys.
     Canary,

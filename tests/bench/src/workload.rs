@@ -109,7 +109,7 @@ pub fn scatter(number: u64) -> u64 {
 }
 
 /// Writes the time of sending into a payload, in nanoseconds since 1970.
-pub fn etag(payload: &mut [u8], nanos: u64) {
+pub fn stamp(payload: &mut [u8], nanos: u64) {
     payload.iter_mut().zip(nanos.to_le_bytes()).for_each(|(slot, byte)| *slot = byte);
 }
 
@@ -135,7 +135,7 @@ mod tests {
     fn a_payload_has_its_size_and_carries_time_and_job() {
         let workload = Workload { keys: 1, handlers: 1, payload: 256, events: 1, job: Job::Work(513) };
         let mut payload = workload.template();
-        etag(&mut payload, 77);
+        stamp(&mut payload, 77);
         assert_eq!((payload.len(), stamped(&payload)), (256, Some(77)));
         assert_eq!(&payload[8..13], [b'w', 1, 2, 0, 0]);
         assert_eq!(Workload { job: Job::Read, ..workload }.last()[8], b'e');

@@ -26,7 +26,7 @@ impl Saga {
     }
 }
 
-/// Runs a saga of N orders of N customers to its end.
+/// Runs a saga of a number of orders of a number of customers to its end.
 pub(crate) fn saga(orders: u64, customers: u64, seed: u64) -> Saga {
     let mut world = World { random: Random(seed), ..World::default() };
     let plan = Plan { orders, customers: NonZeroU64::new(customers).unwrap(), seed };

@@ -118,7 +118,7 @@ impl Engine {
 
     fn remove_requests(&mut self, done: Vec<(Option<Place>, Replay)>) {
         if !done.is_empty() {
-            self.jobs.spawn(jobs::remove(self.post(), self.generation, done));
+            self.jobs.spawn(jobs::remove(self.replays(), self.generation, done));
         }
     }
 
@@ -129,10 +129,17 @@ impl Engine {
             let request = position & !REPLAYED;
             self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
         } else if position & HELD_BACK != 0 {
-            // Which event it is has been said by who looked for it.
-            self.counters.lost(handler, 1);
+            self.lost_held_back(handler, 1);
         } else {
             self.lost(handler, Loss { events: 1, exact: true, from: position, to: position });
+        }
+    }
+
+    /// Events that were held back are nowhere any more. Which they are has been said by who looked for them.
+    fn lost_held_back(&mut self, handler: HandlerIx, events: u64) {
+        self.counters.lost(handler, events);
+        if let Some(regulator) = self.regulators.get_mut(handler) {
+            regulator.held_back = regulator.held_back.saturating_sub(events);
         }
     }
 
@@ -153,7 +160,7 @@ impl Engine {
                     });
                 }
                 Done::TakenBack { generation, place, key, taken } if generation == self.generation => {
-                    self.counters.lost(place.handler, taken.lost);
+                    self.lost_held_back(place.handler, taken.lost);
                     self.shards.at(place, &mut self.actions, |track, actions| {
                         track.taken_back(&key, taken.events, taken.all, now(), actions);
                     });
@@ -164,7 +171,7 @@ impl Engine {
                     self.moved = true;
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
-                Done::Swept(left) => self.compaction.ended(left, now()),
+                Done::Swept { left, took } => self.compaction.ended(left, took, now()),
                 Done::Cleaned => self.checkpoints.ended(),
                 Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Surveyed(found) => self.surveyed(found),
@@ -266,7 +273,7 @@ impl Engine {
                 track.gate_stored(key, gate, now, actions);
             });
             let subject = self.held_subject(*place, key);
-            self.jobs.spawn(jobs::forget(self.post(), subject, gate.next));
+            self.jobs.spawn(jobs::forget(self.replays(), subject, gate.next));
         }
         let mut requests = Vec::new();
         for Unit { place, settled, .. } in &batch.units {
@@ -281,8 +288,7 @@ impl Engine {
         self.replaying = self.replaying.saturating_sub(requests.len());
         self.remove_requests(requests);
         for (id, changes) in &batch.states {
-            let (replaced, bytes) = self.states.committed(id, *changes, now);
-            self.compaction.wrote(replaced, bytes);
+            self.compaction.wrote(self.states.committed(id, *changes, now));
         }
         self.end = first;
         self.compact(now, Load::Busy);
@@ -335,7 +341,7 @@ impl Engine {
         );
     }
 
-    /// Forgets everything after the last commit and reads it again. The event at fault becomes a dead
+    /// Forgets everything after the last commit and reads it again. The event at fault becomes a
     /// dead letter without running: what its lane did after it was built on effects that cannot be stored.
     fn reset(&mut self, at_fault: &Unit, reason: &str) {
         let event = &at_fault.settled.event;

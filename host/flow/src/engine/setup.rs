@@ -81,7 +81,7 @@ pub(super) fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<Place
     Shards::new(plan.clone(), &checkpoints, gates, known)
 }
 
-/// What holds each handler back, of which N events are held back.
+/// What regulates each handler, given how many of its events are held back.
 pub(super) fn regulators(settings: &Settings, held_back: &[u64]) -> Vec<Regulator> {
     let regulator = |(handler, held_back): (&Arc<HandlerSettings>, &u64)| {
         Regulator::new(handler.outage, &handler.pace, (*held_back, handler.max_held))
@@ -91,7 +91,7 @@ pub(super) fn regulators(settings: &Settings, held_back: &[u64]) -> Vec<Regulato
 
 impl Engine {
     /// Where dead letters and what is held back are found.
-    pub(super) fn post(&self) -> Replays {
+    pub(super) fn replays(&self) -> Replays {
         Replays {
             broker: self.broker.clone(),
             names: self.origins.names.clone(),
@@ -104,7 +104,7 @@ impl Engine {
     pub(super) fn read_requests(&mut self) {
         let created = self.plan.streams.get(&*self.origins.stream).copied().unwrap_or_default();
         let name = format!("{}-requests", prefix(&self.settings, &self.plan, self.generation));
-        self.replays = replays::start(self.post(), &self.reading, created, name, &mut self.cursors);
+        self.replays = replays::start(self.replays(), &self.reading, created, name, &mut self.cursors);
         self.replaying = 0;
     }
 }

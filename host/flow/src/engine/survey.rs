@@ -21,7 +21,7 @@ const EVERY: u64 = 10;
 /// So often at least while an event of a stream lives.
 const TIMES_IN_A_LIFE: u64 = 4;
 
-/// A handler may pass many messages of others without an event of its own. When there are so many, its progress is stored
+/// A handler may pass many messages of others without an event of its own. When there are that many, its progress is stored
 /// all the same: after a kill, they would look like events that it has not come to.
 const PASSED: u64 = 1_000;
 

@@ -25,7 +25,7 @@ pub(super) enum Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Head {
     Running,
-    /// Until N milliseconds since 1970.
+    /// Until this time, in milliseconds since 1970.
     Waiting(u64),
     /// For its fetch, or for its gate.
     Fetching,

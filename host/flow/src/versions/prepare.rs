@@ -1,4 +1,4 @@
-//! Preparing a version: verified, compiled, checked and proved, beside the flow of events.
+//! Preparing a version: verified, compiled, checked and compared, beside the flow of events.
 
 use std::sync::Arc;
 

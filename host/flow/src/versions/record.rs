@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::{Error, Tools};
 use crate::clock;
+use crate::jobs::persist;
 use heddle_broker::{self as broker, Broker, CommitError, Listen, Stored};
 use heddle_values::batch::{BatchMessage, Keep};
+use heddle_values::checkpoint::Checkpoint;
 use heddle_values::command::Answer;
 use heddle_values::dead_letter::rfc3339;
 use heddle_values::event::Headers;
@@ -131,6 +133,8 @@ impl RolloutRecord {
                         break last.sequence;
                     }
                     Ok(Some(_)) => return Err(Fenced),
+                    // With the record its fence is gone: the checkpoints tell whose the application is.
+                    Ok(None) if !has_application(tools).await => return Err(Fenced),
                     Ok(None) => {
                         let handler = &*self.handler;
                         tracing::warn!(
@@ -199,6 +203,14 @@ fn kept(subject: String, payload: Vec<u8>) -> BatchMessage {
 
 fn batch_id(tools: &Tools) -> String {
     format!("{}-version-{:016x}", tools.settings.app, rand::random::<u64>())
+}
+
+/// Whether a checkpoint is this host's. Asks until it is known.
+async fn has_application(tools: &Tools) -> bool {
+    let subject = tools.names.checkpoint(0);
+    let checkpoint = persist("checkpoint", || tools.broker.last(&tools.settings.stream.name, &subject)).await;
+    let found = checkpoint.and_then(|stored| Checkpoint::decode(&stored.payload).ok());
+    found.is_some_and(|found| *found.host == *tools.host)
 }
 
 /// Whether a message is the one that this host has put there. Another host may well remember the very same.

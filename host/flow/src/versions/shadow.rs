@@ -1,4 +1,4 @@
-//! Proof: a new version runs the last events of its handler beside the live one. What both would have done is compared,
+//! Shadow run: a new version runs the last events of its handler beside the live one. What both would have done is compared,
 //! and nothing of it is stored.
 
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ impl fmt::Display for ShadowRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ShadowRun { events, differ, differences } = self;
         if *differ == 0 {
-            return write!(f, "proved with {events} events: no difference");
+            return write!(f, "compared with {events} events: no difference");
         }
         write!(f, "of {events} events, {differ} differ: {}", differences.join("; "))?;
         if *differ > differences.len() { f.write_str("; …") } else { Ok(()) }

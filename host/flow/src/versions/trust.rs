@@ -53,7 +53,7 @@ impl Demand {
         Ok(vouched)
     }
 
-    /// Whether a version that is remembered may run. It may be older than others: it was accepted, or ordered.
+    /// Whether a version that is remembered may run. It may be older than others: it was accepted, or an operator chose it.
     pub(super) fn verify_again(&self, wasm: &[u8], version: &Version) -> Result<Option<Vouched>, Refusal> {
         self.vouched(wasm, version.signature.as_deref())
     }

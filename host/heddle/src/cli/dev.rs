@@ -23,6 +23,9 @@ use heddle_config::Needs;
 use heddle_flow::activity::Snapshot;
 use heddle_values::member::Activity;
 
+/// What a person is told once the application runs.
+const NEXT: &str = "next: `heddle publish SUBJECT PAYLOAD`, `heddle tail` or `heddle status` in another terminal; Ctrl-C ends it";
+
 /// Where the output is not a terminal, a line is written this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -87,7 +90,7 @@ impl Command {
                 () = asked_to_stop() => bail!("stopped while starting"),
             };
             building.extend(builds.map(build_until_asked));
-            say(&format!("ready: {}", server.url));
+            say_ready(&server.url);
             let snapshots = service.snapshots();
             let summary = JoinSet::from_iter([summary(snapshots.clone())]);
             let result = tokio::select! {
@@ -116,6 +119,14 @@ async fn build_until_asked(builds: Builds) {
     tokio::select! {
         () = builds.run() => {}
         () = asked_to_stop() => {}
+    }
+}
+
+/// Says where the application runs; to a person also what to do next.
+fn say_ready(url: &str) {
+    say(&format!("ready: {url}"));
+    if stdout().is_terminal() {
+        say(NEXT);
     }
 }
 

@@ -135,8 +135,8 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
     if matches!(error.downcast_ref(), Some(acquire::Error::Taken { .. })) {
         return Code::Taken;
     }
-    let registry_is_fenced = matches!(error.downcast_ref(), Some(versions::Error::Fenced));
-    if registry_is_fenced || matches!(error.downcast_ref(), Some(engine::Error::Fenced(_))) {
+    let versions_are_fenced = matches!(error.downcast_ref(), Some(versions::Error::Fenced));
+    if versions_are_fenced || matches!(error.downcast_ref(), Some(engine::Error::Fenced(_))) {
         return Code::Fenced;
     }
     error.chain().find_map(|cause| cause.downcast_ref().map(of_broker)).unwrap_or(Code::Failed)

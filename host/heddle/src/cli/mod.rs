@@ -18,6 +18,7 @@ mod plugins;
 mod publish;
 mod push;
 mod run;
+mod shell;
 mod state;
 mod status;
 mod table;
@@ -35,6 +36,7 @@ use clap::{Args, Parser, Subcommand};
 use super::host::Workshop;
 use super::print;
 use super::service::Service;
+use super::systemd::Systemd;
 use super::telemetry::{self, LogFormat};
 use fault::Code;
 use heddle_broker::Broker;
@@ -92,6 +94,8 @@ enum Command {
     State(state::Command),
     #[command(alias = "dl")]
     DeadLetters(dead_letters::Command),
+    Completions(shell::Completions),
+    Man(shell::Man),
     /// Compile a plugin from standard input to standard output. Used by the host itself.
     #[command(name = heddle_sandbox::COMPILE_COMMAND, hide = true)]
     CompilePlugin,
@@ -213,6 +217,8 @@ fn run_command(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             Command::Reload(command) => done(command.run(json).await),
             Command::State(command) => done(command.run(json).await),
             Command::DeadLetters(command) => Box::pin(command.run(json)).await,
+            Command::Completions(command) => done(command.run(json)),
+            Command::Man(command) => done(command.run(json)),
             Command::CompilePlugin => Ok(compile_plugin()),
         }
     });
@@ -266,7 +272,10 @@ async fn run_until_signal(service: Service) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Not earlier: whoever reads it may send a signal.
-    tracing::info!("running");
+    let Settings { app, handlers, nats, .. } = &**service.settings();
+    let next = "`heddle status` shows how it does, `heddle tail` what flows";
+    tracing::info!(app, handlers = handlers.len(), server = %nats.url, next, "running");
+    let mut systemd = Systemd::running(&format!("runs application {app}"));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = service.run(stopped);
     tokio::pin!(running);
@@ -275,6 +284,7 @@ async fn run_until_signal(service: Service) -> anyhow::Result<()> {
         // Cancel-safe: signals stay pending, and the engine is only borrowed.
         let name = tokio::select! {
             result = &mut running => return result,
+            () = systemd.pulse() => continue,
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
         };
@@ -283,6 +293,7 @@ async fn run_until_signal(service: Service) -> anyhow::Result<()> {
             return Err(Abandoned.into());
         }
         tracing::info!(signal = name, "stopping; a second signal stops at once");
+        systemd.stopping();
         stop.send_replace(true);
     }
 }

@@ -51,13 +51,7 @@ impl Command {
             );
             return Err(Code::Usage.fault(message).into());
         }
-        let mut headers = Headers::default();
-        for header in &self.headers {
-            let (name, value) =
-                header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
-            check_header(name.trim())?;
-            headers.push(name.trim().to_owned(), value.trim());
-        }
+        let mut headers = parse_headers(&self.headers)?;
         let payload = if self.payload == "-" {
             let mut bytes = Vec::new();
             std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
@@ -67,14 +61,15 @@ impl Command {
             self.payload.into_bytes()
         };
         let (_, broker) = self.target.connect().await?;
-        check_size(payload.len(), broker.max_payload())?;
         if self.consent.dry_run {
+            check_size(payload.len() + size(&headers), broker.max_payload())?;
             return would_publish(&broker, &self.subject, self.count, payload.len(), json).await;
         }
         let (inbox, answers) = broker.answers().await?;
         if self.wait.is_some() {
             headers.push(REPLY_TO, inbox);
         }
+        check_size(payload.len() + size(&headers), broker.max_payload())?;
         let published = broker.publish_many(&self.subject, &headers, payload.into(), self.count).await?;
         if !json {
             let (stream, at) = (visible(&published.stream), published.sequence);
@@ -85,7 +80,7 @@ impl Command {
             }
         }
         let mut reply = None;
-        if let Some(wait) = self.wait {
+        if let Some(wait) = self.wait.filter(|_| published.duplicates < self.count) {
             let mut answers = std::pin::pin!(answers);
             match tokio::time::timeout(wait, answers.next()).await {
                 Ok(Some((_, payload))) => reply = Some(payload),
@@ -104,6 +99,17 @@ impl Command {
     }
 }
 
+fn parse_headers(given: &[String]) -> anyhow::Result<Headers> {
+    let mut headers = Headers::default();
+    for header in given {
+        let (name, value) =
+            header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+        check_header(name.trim())?;
+        headers.push(name.trim().to_owned(), value.trim());
+    }
+    Ok(headers)
+}
+
 /// By a header the server can be told to remove all that is stored, or to publish elsewhere later: no event needs those.
 fn check_header(name: &str) -> anyhow::Result<()> {
     const COMMANDS: [&str; 3] = ["nats-rollup", "nats-schedule", "nats-batch-"];
@@ -118,10 +124,16 @@ fn check_header(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_size(payload: usize, most: usize) -> anyhow::Result<()> {
-    if payload > most {
-        let message =
-            format!("payload has {payload} bytes, but the server accepts {most} (its `max_payload`)");
+/// How many bytes headers take in a message, about.
+fn size(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+}
+
+fn check_size(bytes: usize, most: usize) -> anyhow::Result<()> {
+    if bytes > most {
+        let message = format!(
+            "payload and headers have {bytes} bytes, but the server accepts {most} (its `max_payload`)"
+        );
         return Err(Code::Usage.fault(message).into());
     }
     Ok(())

@@ -69,13 +69,13 @@ pub(super) async fn start_anew(rig: &Rig, health: Health, more: &str) -> Result<
 /// Runs `heddle dead-letters` to its end: how many seconds it took, and what it printed.
 pub(super) async fn dead_letters(rig: &Rig, arguments: &[&str]) -> Result<(f64, String)> {
     let mut command = Command::new(heddle());
-    command.arg("dead-dead_letters").args(arguments).args(["--url", &rig.url(), "--config"]).arg(config(rig));
+    command.arg("dead-letters").args(arguments).args(["--url", &rig.url(), "--config"]).arg(config(rig));
     let began = Instant::now();
     let output = command.env("HEDDLE_LOG", "error").kill_on_drop(true).output().await?;
     let seconds = began.elapsed().as_secs_f64();
     let (said, complaint) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "`dead-dead_letters {arguments:?}` failed: {said}{complaint}");
+    ensure!(output.status.success(), "`dead-letters {arguments:?}` failed: {said}{complaint}");
     Ok((seconds, said.into_owned()))
 }
 

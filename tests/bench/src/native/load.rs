@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{now, say_running};
-use crate::workload::{Job, Workload, etag};
+use crate::workload::{Job, Workload, stamp};
 
 /// How often events are sent.
 const TICK: Duration = Duration::from_millis(1);
@@ -60,7 +60,7 @@ pub(super) async fn run(load: Load) -> Result<()> {
         ticks.tick().await;
         let due = (began.elapsed().as_secs_f64() * rate) as u64;
         while sent < due.min(load.events) {
-            etag(&mut payload, began_nanos + (sent as f64 / rate * 1e9) as u64);
+            stamp(&mut payload, began_nanos + (sent as f64 / rate * 1e9) as u64);
             client.publish(workload.subject(sent), Bytes::copy_from_slice(&payload)).await?;
             sent += 1;
         }

@@ -39,7 +39,7 @@
 //! | `{"flood_ignoring":{"subject":"out.x","messages":1000}}` | the same; refusals are ignored |
 //! | `{"big_output":{"subject":"out.x","bytes":2000000}}` | publishes a payload of that size; a refusal is a reject |
 //! | `{"big_state":{"bytes":2000000}}` | sets a state of that size; a refusal is a reject |
-//! | `{"log_flood":{"lines":1000,"bytes":80}}` | logs N lines, each its number and N `x`; `bytes` is 80 if left out |
+//! | `{"log_flood":{"lines":1000,"bytes":80}}` | logs `lines` lines, each its number and `bytes` times `x`; `bytes` is 80 if left out |
 //! | `{"forge":{"subject":"out.x"}}` | tries what no handler may publish, and publishes what came of it: see `forge.rs` |
 
 mod abuse;

@@ -1,0 +1,53 @@
+//! What systemd is told: that the host runs, that it is alive, that it stops.
+//!
+//! Promises to do nothing where nobody listens: outside of systemd, or in a unit of another type than `notify`. The protocol
+//! is that of `sd_notify(3)`.
+
+use std::future::pending;
+use std::time::Duration;
+
+use sd_notify::{NotifyState, notify, watchdog_enabled};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// A host that systemd was told of.
+pub struct Systemd {
+    /// When it is told next that the host is alive; none: it does not ask.
+    pulse: Option<Interval>,
+}
+
+impl Systemd {
+    /// The host runs.
+    pub fn running(status: &str) -> Self {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        let asked = watchdog_enabled().filter(|period| !period.is_zero());
+        let pulse = asked.map(|period| {
+            // Twice in each period, as the manual advises.
+            let mut pulse = interval((period / 2).max(Duration::from_millis(1)));
+            pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            pulse
+        });
+        Systemd { pulse }
+    }
+
+    /// Comes back each time after systemd was told that the host is alive. Cancel-safe.
+    pub async fn pulse(&mut self) {
+        match &mut self.pulse {
+            None => pending().await,
+            Some(pulse) => {
+                pulse.tick().await;
+                tell(&[NotifyState::Watchdog]);
+            }
+        }
+    }
+
+    /// The host stops.
+    pub fn stopping(&self) {
+        tell(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
+    }
+}
+
+fn tell(what: &[NotifyState<'_>]) {
+    if let Err(error) = notify(what) {
+        tracing::debug!(%error, "systemd cannot be told");
+    }
+}
