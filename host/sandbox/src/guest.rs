@@ -8,12 +8,12 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::ambient::Ambience;
 use super::bindings::heddle::plugin::{config, context, effects, log, state, types};
 use super::bounded::GaveWay;
 use super::capture::Lines;
 use super::http::{Calls, Client};
 use super::limiter::{Breached, Limiter};
+use super::wasi_environment::WasiEnvironment;
 use super::{Call, Error, LogLevel, Outside, Policy};
 use heddle_values::causality;
 use heddle_values::effects::{Draft, Message, Refusal, StateChange, When};
@@ -48,7 +48,7 @@ pub(super) struct Guest {
     pub(super) gave_way: GaveWay,
     pub(super) limiter: Limiter,
     pub(super) lines: Lines,
-    environment: Ambience,
+    environment: WasiEnvironment,
     pub(super) table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -59,7 +59,7 @@ impl Guest {
     /// For an instance whose first event has this `hash_seed`.
     pub(super) fn new(policy: Arc<Policy>, client: Arc<Client>, hash_seed: u128) -> Result<Self, Error> {
         let lines = Lines::default();
-        let environment = Ambience::new();
+        let environment = WasiEnvironment::new();
         let wasi = environment.context(&lines, &policy.grants, hash_seed)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);

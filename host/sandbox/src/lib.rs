@@ -5,7 +5,6 @@
 //! policy alone, unless a grant opens the outside. It refuses to know where events come from.
 
 mod adapter;
-mod ambient;
 mod artifact;
 mod bindings;
 mod bounded;
@@ -21,6 +20,7 @@ mod needs;
 mod plugin;
 mod pool;
 mod traffic;
+mod wasi_environment;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

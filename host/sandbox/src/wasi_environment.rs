@@ -21,17 +21,17 @@ const MAX_RANDOM: u64 = 64 * 1024;
 
 /// The determinism of a run: set again for every event, read by clocks and generators that the library owns.
 #[derive(Debug, Clone)]
-pub(super) struct Ambience {
+pub(super) struct WasiEnvironment {
     time: Arc<AtomicU64>,
     ticks: Arc<AtomicU64>,
     random: Arc<Mutex<StdRng>>,
 }
 
-impl Ambience {
+impl WasiEnvironment {
     /// Ready for its first event.
     pub(super) fn new() -> Self {
         let random = Arc::new(Mutex::new(StdRng::seed_from_u64(0)));
-        Ambience { time: Arc::default(), ticks: Arc::default(), random }
+        WasiEnvironment { time: Arc::default(), ticks: Arc::default(), random }
     }
 
     /// Begins a run of `event` for `handler`.
