@@ -121,6 +121,29 @@ async fn what_is_remembered_of_versions_is_stored_again_when_it_was_removed() {
     assert_eq!(host.stop().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_goes_back_to_the_live_version_ends_the_trial_of_another() {
+    let (server, first) = (Server::start().await, contrary());
+    // More events than there are: nothing else ends the trial.
+    let app = app(&first, "canary = { events = 5000 }");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    wait_for_stage(&checker, &first, "live").await;
+    let second = with_version(&first, "2.0.0");
+    // And it may be tried again at once.
+    for _ in 0..2 {
+        put(&app, &second);
+        wait_for_stage(&checker, &second, "canary").await;
+        put(&app, &first);
+        wait_for_stage(&checker, &second, "rolled-back").await;
+    }
+    checker.publish_counts(60, 6).await;
+    assert_sound(&checker, 60).await;
+    assert_in_turn(&checker, &[&first]).await;
+    assert_eq!(live(&checker).await, digest(&first));
+    assert_eq!(host.stop().await, 0);
+}
+
 /// A version goes on trial with a backlog of events of many keys, fails with all it gets, and is rolled back.
 async fn rolled_back_under_load(bad: &[u8], settings: &str) {
     let server = Server::start().await;

@@ -33,10 +33,17 @@ pub const FILE: &str = "heddle.toml";
 /// Why a file gives no settings.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("failed to read `{path}`: {cause}")]
+    #[error("failed to read `{path}`: {cause}{}", advice(.cause))]
     Unreadable { path: PathBuf, cause: std::io::Error },
     #[error("{0}")]
     Faults(Faults),
+}
+
+fn advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound => "; `heddle new` makes a project, and `--config` names another file",
+        _ => "",
+    }
 }
 
 /// Everything that is wrong with a file, in the order of its lines.

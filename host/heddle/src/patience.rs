@@ -28,7 +28,10 @@ where
         };
         if said.is_none_or(|at| at.elapsed() > COMPLAIN) {
             said = Some(Instant::now());
-            tracing::warn!("waiting for the server: {}", super::cli::explain(&error));
+            tracing::warn!(
+                "waiting for the server: {} (`heddle dev` brings a server of its own)",
+                super::cli::explain(&error)
+            );
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

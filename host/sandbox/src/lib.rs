@@ -47,7 +47,7 @@ use heddle_values::verdict::Verdict;
 /// Why a plugin is not taken.
 #[derive(Debug, Error)]
 pub enum Error {
-    #[error("failed to read `{path}`: {cause}")]
+    #[error("failed to read `{path}`: {cause}{}", advice(.cause))]
     Unreadable { path: PathBuf, cause: std::io::Error },
     #[error("not a WebAssembly file: it does not begin with `\\0asm`")]
     NotWasm,
@@ -91,6 +91,13 @@ pub enum Error {
     Artifacts { path: PathBuf, cause: String },
     #[error("failed to start the engine: {0}")]
     Engine(String),
+}
+
+fn advice(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound => "; `heddle build` builds the plugin of a project",
+        _ => "",
+    }
 }
 
 impl Error {

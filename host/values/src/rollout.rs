@@ -137,6 +137,8 @@ pub struct Rollout {
 pub enum Welcome {
     /// It is live or on trial already.
     Known,
+    /// It is live, and another one is on trial: the source went back.
+    Back,
     /// It is prepared.
     Take,
     /// The live version is pinned.
@@ -194,8 +196,11 @@ impl Rollout {
 
     /// What becomes of a version that the source offers.
     pub fn welcome(&self, digest: &str, now: u64) -> Welcome {
-        if self.live.as_deref() == Some(digest) || self.canary.as_deref() == Some(digest) {
+        if self.canary.as_deref() == Some(digest) {
             return Welcome::Known;
+        }
+        if self.live.as_deref() == Some(digest) {
+            return if self.canary.is_some() { Welcome::Back } else { Welcome::Known };
         }
         if self.pinned {
             return Welcome::Pinned;
@@ -264,6 +269,17 @@ impl Rollout {
             version.setbacks = version.setbacks.saturating_add(1);
             version.again = Some(now.saturating_add(rest(version.setbacks)));
         }
+    }
+
+    /// The source no longer offers the version that is on trial: that ends, and may begin again at once. Which one it was.
+    pub fn withdraw(&mut self, now: u64) -> Option<String> {
+        let digest = self.canary.clone()?;
+        let reason = "the source went back to the live version before its trial ended";
+        self.leave(&digest, Stage::RolledBack, Some(reason.to_owned()), now);
+        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+            version.again = Some(now);
+        }
+        Some(digest)
     }
 
     /// A version is refused.
@@ -393,11 +409,23 @@ mod tests {
         assert_eq!(rollout.welcome("a", 0), Welcome::Take);
         rollout.enter(&found("a"), Stage::Live, None, 1);
         rollout.enter(&found("b"), Stage::Canary, None, 2);
-        assert_eq!((rollout.welcome("a", 2), rollout.welcome("b", 2)), (Welcome::Known, Welcome::Known));
+        assert_eq!((rollout.welcome("a", 2), rollout.welcome("b", 2)), (Welcome::Back, Welcome::Known));
         rollout.leave("b", Stage::Live, None, 3);
         assert_eq!((rollout.live.as_deref(), rollout.canary.as_deref()), (Some("b"), None));
         assert_eq!(rollout.previous().map(|version| &*version.digest), Some("a"));
         assert_eq!(rollout.welcome("a", 4), Welcome::Take, "an earlier version may come back");
+    }
+
+    #[test]
+    fn a_trial_that_the_source_went_back_from_may_begin_again_at_once() {
+        let mut rollout = Rollout::default();
+        rollout.enter(&found("a"), Stage::Live, None, 1);
+        assert_eq!((rollout.welcome("a", 2), rollout.withdraw(2)), (Welcome::Known, None));
+        rollout.enter(&found("b"), Stage::Canary, None, 2);
+        assert_eq!(rollout.withdraw(3).as_deref(), Some("b"));
+        assert_eq!((rollout.live.as_deref(), rollout.canary.as_deref()), (Some("a"), None));
+        assert_eq!((rollout.welcome("a", 3), rollout.welcome("b", 3)), (Welcome::Known, Welcome::Take));
+        assert_eq!(rollout.previous(), None, "it never was live");
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl Controller {
                 self.told.clear();
                 self.record.change(tools, |rollout| rollout.fault = None).await
             }
+            Prepared::Unwelcome(_, Welcome::Back) => self.withdraw(tools, changes).await,
             Prepared::Unwelcome(found, welcome) => {
                 self.unwelcome(&found, welcome);
                 Ok(())
@@ -159,6 +160,7 @@ impl Controller {
                 match self.record.rollout.welcome(&found.digest, now()) {
                     Welcome::Take => self.try_out(tools, changes, &found, plugin, shadowed).await,
                     Welcome::Known => Ok(()),
+                    Welcome::Back => self.withdraw(tools, changes).await,
                     // A command came meanwhile.
                     unwelcome => {
                         self.unwelcome(&found, unwelcome);
@@ -177,7 +179,7 @@ impl Controller {
             }
             Welcome::Pinned => "the live version is pinned".to_owned(),
             Welcome::Refused(reason) => reason,
-            Welcome::Known | Welcome::Take => return,
+            Welcome::Known | Welcome::Back | Welcome::Take => return,
         };
         let text = format!("{} {why}", found.digest);
         if text != self.told {
@@ -208,6 +210,18 @@ impl Controller {
             "version is on trial"
         );
         self.versions.canary = Some((plugin, policy));
+        self.tell(changes).await;
+        Ok(())
+    }
+
+    /// The source offers the live version again: whatever is on trial is not wanted any more.
+    async fn withdraw(&mut self, tools: &Tools, changes: &mpsc::Sender<Change>) -> Result<(), Fenced> {
+        let mut withdrawn = None;
+        self.record.change(tools, |rollout| withdrawn = rollout.withdraw(now())).await?;
+        let plugin = withdrawn.as_deref().map(short);
+        let handler = &*self.settings.name;
+        tracing::info!(handler, plugin, "trial is over: the source offers the live version again");
+        self.versions.canary = None;
         self.tell(changes).await;
         Ok(())
     }

@@ -128,10 +128,17 @@ pub(super) fn write(path: &Path, about: &str, fixture: &Fixture) -> anyhow::Resu
             .with_context(|| format!("failed to create `{}`", folder.display()))?;
     }
     let text = format!("# {}\n\n{}", header_text(about, MAX_ABOUT), toml::to_string(fixture)?);
-    let mut file =
-        std::fs::File::create_new(path).with_context(|| format!("failed to create `{}`", path.display()))?;
+    let mut file = std::fs::File::create_new(path).map_err(|error| unwritten(path, error))?;
     std::io::Write::write_all(&mut file, text.as_bytes())
         .with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+fn unwritten(path: &std::path::Path, error: std::io::Error) -> anyhow::Error {
+    let text = match error.kind() {
+        std::io::ErrorKind::AlreadyExists => format!("`{}` exists already: remove it first", path.display()),
+        _ => format!("failed to create `{}`", path.display()),
+    };
+    anyhow::Error::new(error).context(text)
 }
 
 #[derive(Debug, Deserialize)]
