@@ -176,7 +176,7 @@ async fn a_killed_node_holds_effects_up_no_longer_than_the_election() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_starts_before_jetstream_has_a_leader_waits_for_it() {
-    let mut cluster = Cluster::prepare();
+    let mut cluster = Cluster::prepare().await;
     cluster.restart(0);
     let app = App::contrary("");
     let mut host = app.spawn(&cluster.url(0));

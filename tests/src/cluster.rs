@@ -9,13 +9,19 @@ use async_nats::jetstream::{self, stream::Info};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::server::{Server, program};
 use crate::{free_port, wait_for};
 
+/// One cluster runs at a time: what is measured of elections would be the machine's load with several.
+static ONE: Semaphore = Semaphore::const_new(1);
+
 /// A running cluster. Its servers end when it is dropped.
 pub struct Cluster {
     nodes: Vec<Node>,
+    // After the servers: when it is free again, they have ended.
+    _turn: SemaphorePermit<'static>,
 }
 
 struct Node {
@@ -35,7 +41,7 @@ fn spawn(folder: &Path) -> Child {
 impl Cluster {
     /// Starts three servers and waits until JetStream has a leader.
     pub async fn start() -> Self {
-        let mut cluster = Self::prepare();
+        let mut cluster = Self::prepare().await;
         for n in 0..3 {
             cluster.restart(n);
         }
@@ -44,7 +50,8 @@ impl Cluster {
     }
 
     /// Three servers of which none runs yet.
-    pub fn prepare() -> Self {
+    pub async fn prepare() -> Self {
+        let turn = ONE.acquire().await.expect("the semaphore is never closed");
         let ports: [u16; 6] = std::array::from_fn(|_| free_port());
         let (clients, routes) = ports.split_at(3);
         let all: Vec<String> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
@@ -60,7 +67,7 @@ impl Cluster {
             let child = Command::new("true").kill_on_drop(true).spawn().expect("`true` runs");
             Node { child, folder, port: *port }
         };
-        Cluster { nodes: clients.iter().zip(routes).enumerate().map(node).collect() }
+        Cluster { nodes: clients.iter().zip(routes).enumerate().map(node).collect(), _turn: turn }
     }
 
     /// Waits until JetStream answers on every node.
