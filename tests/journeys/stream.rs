@@ -93,6 +93,27 @@ async fn an_owner_that_sleeps_and_wakes_cannot_commit_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_finds_some_checkpoints_gone_handles_nothing_a_second_time() {
+    let server = Server::start().await;
+    let app = App::contrary("");
+    let host = app.start(&server.url()).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    checker.publish_count("a", &[]).await;
+    checker.wait_for("out.a", 1).await;
+    assert_eq!(host.stop().await, 0);
+    jetstream.get_stream("T").await.unwrap().purge().filter("_heddle.t.checkpoint.1").await.unwrap();
+    let mut next = app.spawn(&server.url());
+    assert_eq!(next.ended().await, 1);
+    assert!(
+        next.log().contains("checkpoints of shards [1] are gone, but others are there"),
+        "{}",
+        next.log()
+    );
+    assert_eq!(checker.count("out.>").await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_shards_cannot_be_changed_once_the_application_has_run() {
     let server = Server::start().await;
     let app = App::contrary("");

@@ -5,6 +5,7 @@
 
 mod losses;
 mod presence;
+mod stored;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,10 @@ pub enum Error {
     KeyChanged { handler: String, found: String, wanted: String },
     #[error("checkpoint of shard {shard}: {cause}")]
     Checkpoint { shard: u16, cause: checkpoint::Error },
+    #[error(
+        "checkpoints of shards {missing:?} are gone, but others are there: events of those shards would be handled a second time. Restore them, or remove all checkpoints (`_heddle.<app>.checkpoint.>`) to begin again on purpose"
+    )]
+    Incomplete { missing: Vec<u16> },
     #[error("failed to take the application over: {0}")]
     Commit(CommitError),
     #[error("failed to take the application over: {0}")]
@@ -181,7 +186,7 @@ async fn take_over(
     starts: &mut BTreeMap<Arc<str>, u64>,
 ) -> Result<Acquired, Error> {
     wait_for_others(broker, settings, names, me).await?;
-    let mut found = read_checkpoints(broker, settings, names).await?;
+    let mut found = stored::checkpoints(broker, settings, names).await?;
     // Read after the checkpoints: whoever wrote them may have gone on until now.
     let streams = stream_states(broker, settings).await?;
     check_keys(settings, &found)?;
@@ -273,27 +278,6 @@ pub fn announcement(names: &Names, me: &Member) -> BatchMessage {
         keep: Keep::Seconds(TTL_SECONDS),
         ..BatchMessage::default()
     }
-}
-
-async fn read_checkpoints(
-    broker: &Broker,
-    settings: &Settings,
-    names: &Names,
-) -> Result<Vec<(u64, Checkpoint)>, Error> {
-    let stream = &settings.stream.name;
-    let read = |shard: u16| async move {
-        let Some(message) = broker.last(stream, &names.checkpoint(shard)).await? else {
-            return Ok((0, Checkpoint::default()));
-        };
-        let checkpoint =
-            Checkpoint::decode(&message.payload).map_err(|cause| Error::Checkpoint { shard, cause })?;
-        let wanted = settings.shards.get();
-        if checkpoint.shards != wanted {
-            return Err(Error::Shards { wanted, found: checkpoint.shards });
-        }
-        Ok((message.sequence, checkpoint))
-    };
-    futures::stream::iter(0..settings.shards.get()).map(read).buffered(PARALLEL).try_collect().await
 }
 
 /// The checkpoint in this host's name, with a progress for every handler.

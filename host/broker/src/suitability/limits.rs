@@ -5,13 +5,16 @@ use crate::provision::StreamFacts;
 use heddle_values::event::HELD_BACK;
 use heddle_values::subject::Pattern;
 
+/// Half of what is below the bits that heddle uses itself: whoever comes near has time to act.
+const HIGHEST: u64 = HELD_BACK / 2;
+
 /// Whether the sequences of a stream, of which the last one is given, are too high.
 pub(crate) fn sequences(stream: &str, last: u64) -> Option<Fault> {
-    if last < HELD_BACK {
+    if last < HIGHEST {
         return None;
     }
     let why = "heddle uses the highest two bits for events that come a second time";
-    let wrong = Wrong::new("last_seq", last, "below 2^62", why);
+    let wrong = Wrong::new("last_seq", last, "below 2^61", why);
     Some(wrong.mended_by(format!("remove stream `{stream}` and create it again with a lower `first_seq`")))
 }
 
@@ -40,9 +43,9 @@ mod tests {
 
     #[test]
     fn sequences_that_look_like_those_of_events_that_come_again_are_refused() {
-        assert_eq!(sequences("S", HELD_BACK - 1), None);
-        let fault = sequences("S", HELD_BACK).unwrap().to_string();
-        assert!(fault.contains("`last_seq` is 4611686018427387904, should be below 2^62"), "{fault}");
+        assert_eq!(sequences("S", HIGHEST - 1), None);
+        let fault = sequences("S", HIGHEST).unwrap().to_string();
+        assert!(fault.contains("`last_seq` is 2305843009213693952, should be below 2^61"), "{fault}");
     }
 
     #[test]

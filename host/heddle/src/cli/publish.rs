@@ -43,7 +43,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        subject::check(&self.subject)?;
+        subject::check(&self.subject).map_err(|error| Code::Usage.fault(error.to_string()))?;
         if is_reserved(&self.subject) {
             let message = format!(
                 "subject `{}` is reserved: what is published there would harm the application",
@@ -102,8 +102,10 @@ impl Command {
 fn parse_headers(given: &[String]) -> anyhow::Result<Headers> {
     let mut headers = Headers::default();
     for header in given {
-        let (name, value) =
-            header.split_once(':').with_context(|| format!("`{header}` is not NAME:VALUE"))?;
+        let parts = header.split_once(':').filter(|(name, _)| !name.trim().is_empty());
+        let Some((name, value)) = parts else {
+            return Err(Code::Usage.fault(format!("`{}` is not NAME:VALUE", visible(header))).into());
+        };
         check_header(name.trim())?;
         headers.push(name.trim().to_owned(), value.trim());
     }

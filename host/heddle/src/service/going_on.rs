@@ -69,7 +69,8 @@ fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
             acquire::Error::Taken { .. }
             | acquire::Error::Recreated { .. }
             | acquire::Error::Truncated { .. }
-            | acquire::Error::Checkpoint { .. } => Verdict::Ends,
+            | acquire::Error::Checkpoint { .. }
+            | acquire::Error::Incomplete { .. } => Verdict::Ends,
             acquire::Error::Commit(CommitError::Refused(_) | CommitError::Denied(_)) => Verdict::Stays,
             acquire::Error::Commit(_) => Verdict::Passes,
             acquire::Error::Broker(error) => of_broker(error),
