@@ -1,4 +1,4 @@
-//! Under systemd: it is told when the host runs, that it is alive and when it stops, and its unit file is sound.
+//! Under systemd: the host notifies it when it is ready, alive and stopping, and the unit file is sound.
 
 use std::process::Command;
 use std::time::Duration;

@@ -16,7 +16,7 @@ const PROFILE: Profile = Profile::Quick;
 /// Tests that run at once, for each core: most wait for a server most of the time.
 const FOR_EACH_CORE: usize = 2;
 
-/// How cargo's test harness is told how many run at once.
+/// Sets the number of threads of the test harness.
 const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs everything.

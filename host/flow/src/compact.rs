@@ -206,8 +206,7 @@ impl Compaction {
         match left {
             Some(_) => self.known = left,
             None => {
-                self.not_before =
-                    now.saturating_add(took.saturating_mul(LONG_REST.into()).max(AFTER_FAILURE));
+                self.not_before = now.saturating_add(AFTER_FAILURE);
                 // What an earlier host has left is no reason to try again at once.
                 self.known = self.known.map(|known| Left { messages: known.keys, ..known });
             }

@@ -205,7 +205,7 @@ impl Replays {
     /// What was held back on a subject at or above a sequence, in order.
     pub(super) async fn take_back(&self, subject: &str, mut next: u64) -> Taken {
         let mut taken = Taken::default();
-        // Not so many messages but so many events: whoever asks goes on behind the last of them.
+        // Counts events, not messages: whoever asks goes on behind the last event.
         while taken.events.len() < TAKE_BACK {
             let read = || self.broker.next_of(&self.stream, subject, next);
             let Some(stored) = persist("event that was held back", read).await else {

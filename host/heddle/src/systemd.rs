@@ -1,4 +1,4 @@
-//! What systemd is told: that the host runs, that it is alive, that it stops.
+//! Notifies systemd: the host is ready, alive, stopping.
 //!
 //! Promises to do nothing where nobody listens: outside of systemd, or in a unit of another type than `notify`. The protocol
 //! is that of `sd_notify(3)`.
@@ -9,9 +9,9 @@ use std::time::Duration;
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// A host that systemd was told of.
+/// A host that is ready for systemd.
 pub struct Systemd {
-    /// When it is told next that the host is alive; none: it does not ask.
+    /// When the watchdog is notified next; none: there is none.
     pulse: Option<Interval>,
 }
 
@@ -29,7 +29,7 @@ impl Systemd {
         Systemd { pulse }
     }
 
-    /// Comes back each time after systemd was told that the host is alive. Cancel-safe.
+    /// Comes back each time after the watchdog was notified. Cancel-safe.
     pub async fn pulse(&mut self) {
         match &mut self.pulse {
             None => pending().await,

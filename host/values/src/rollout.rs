@@ -167,7 +167,7 @@ impl Rollout {
         if self.live.as_deref() == Some(digest) && *release > self.accepted {
             self.accepted = release.clone();
         }
-        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+        if let Some(version) = self.version_mut(digest) {
             (version.signed_by, version.release) = (Some(by.to_owned()), Some(release.clone()));
         }
     }
@@ -187,6 +187,10 @@ impl Rollout {
             accepted: std::mem::take(&mut self.accepted),
             ..Rollout::default()
         };
+    }
+
+    fn version_mut(&mut self, digest: &str) -> Option<&mut Version> {
+        self.versions.iter_mut().find(|version| version.digest == digest)
     }
 
     /// The version that was live before the one that is, if it may take over again.
@@ -265,7 +269,7 @@ impl Rollout {
     /// A version failed on trial: it rests, each time for longer, and may then be tried again.
     pub fn set_back(&mut self, digest: &str, reason: String, now: u64) {
         self.leave(digest, Stage::RolledBack, Some(reason), now);
-        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+        if let Some(version) = self.version_mut(digest) {
             version.setbacks = version.setbacks.saturating_add(1);
             version.again = Some(now.saturating_add(rest(version.setbacks)));
         }
@@ -276,7 +280,7 @@ impl Rollout {
         let digest = self.canary.clone()?;
         let reason = "the source went back to the live version before its trial ended";
         self.leave(&digest, Stage::RolledBack, Some(reason.to_owned()), now);
-        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == digest) {
+        if let Some(version) = self.version_mut(&digest) {
             version.again = Some(now);
         }
         Some(digest)
@@ -286,7 +290,7 @@ impl Rollout {
     pub fn refuse(&mut self, found: &Found, reason: String, hope: Hope, now: u64) {
         let before = self.version(&found.digest).map_or(0, |version| version.setbacks);
         self.enter(found, Stage::Refused, Some(reason), now);
-        if let Some(version) = self.versions.iter_mut().find(|version| version.digest == found.digest) {
+        if let Some(version) = self.version_mut(&found.digest) {
             match hope {
                 Hope::None => {}
                 Hope::Outside => version.again = Some(now),

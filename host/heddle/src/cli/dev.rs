@@ -23,7 +23,7 @@ use heddle_config::Needs;
 use heddle_flow::activity::Snapshot;
 use heddle_values::member::Activity;
 
-/// What a person is told once the application runs.
+/// What a terminal shows once the application runs.
 const NEXT: &str = "next: `heddle publish SUBJECT PAYLOAD`, `heddle tail` or `heddle status` in another terminal; Ctrl-C ends it";
 
 /// Where the output is not a terminal, a line is written this often.
