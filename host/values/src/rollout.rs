@@ -280,9 +280,7 @@ impl Rollout {
         let digest = self.canary.clone()?;
         let reason = "the source went back to the live version before its trial ended";
         self.leave(&digest, Stage::RolledBack, Some(reason.to_owned()), now);
-        if let Some(version) = self.version_mut(&digest) {
-            version.again = Some(now);
-        }
+        self.version_mut(&digest)?.again = Some(now);
         Some(digest)
     }
 
