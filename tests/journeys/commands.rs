@@ -27,6 +27,37 @@ async fn a_bad_file_reports_all_its_faults_and_ends_with_2() {
 }
 
 #[tokio::test]
+async fn what_a_person_gets_wrong_about_a_command_ends_with_2() {
+    let app = App::contrary("");
+    let wasm = plugin("contrary");
+    let wasm = wasm.to_str().unwrap();
+    let folder = app.folder();
+    std::fs::write(folder.join("none.json"), "{").unwrap();
+    std::fs::write(folder.join("event.json"), "{\"subject\": \"in.a\"}").unwrap();
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    for (arguments, code) in [
+        (&["new", "Upper", "--lang", "rust"][..], "usage"),
+        (&["new", "empty", "--lang", "rust"], "usage"),
+        (&["build", "nowhere"], "usage"),
+        (&["build", "empty"], "usage"),
+        (&["invoke", wasm, "--event", "nowhere.json"], "event-file"),
+        (&["invoke", wasm, "--event", "none.json"], "event-file"),
+        (&["invoke", wasm, "--event", "event.json", "--set", "noname"], "usage"),
+        (&["invoke", wasm, "--event", "event.json", "--state", "@nowhere"], "usage"),
+        (&["test", "nowhere"], "usage"),
+        (&["test", "empty"], "test-file"),
+    ] {
+        let mut arguments = arguments.to_vec();
+        arguments.push("--json");
+        let output = app.output(&arguments).await;
+        let error: Value = serde_json::from_slice(&output.stderr)
+            .unwrap_or_else(|_| panic!("{arguments:?}: {}", text(&output.stderr)));
+        assert_eq!(error["error"]["code"], code, "{arguments:?}");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn plugins_that_are_none_are_refused_each_with_its_reason() {
     let app = App::contrary("");
     let wasm = plugin("contrary");

@@ -186,6 +186,9 @@ async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_held_back() {
     let fifth = checker.publish("in.a", counting("a")).await;
     held_back(&checker, 4).await;
     assert_eq!(checker.count("out.a").await, Some(2));
+    let status = app.output(&["status", "--json", "--url", &url]).await;
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["handlers"]["h"]["held_back"], 2, "two of the four have run: {status}");
 
     let (code, text) = dead_letters(&app, &url, &["discard", "--all", "--reason", "hopeless"]).await;
     assert_eq!(code, 1);

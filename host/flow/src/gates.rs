@@ -44,3 +44,26 @@ pub async fn read(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<St
     }
     Ok(held)
 }
+
+/// How many of the `copies` of a key's events have not run. Those below the gate's `next` have; they are removed once the
+/// key is open.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn held_back(
+    broker: &Broker,
+    stream: &str,
+    subject: &str,
+    copies: u64,
+    next: u64,
+) -> Result<u64, broker::Error> {
+    if copies == 0 {
+        return Ok(0);
+    }
+    match broker.next_of(stream, subject, 1).await? {
+        Some(first) if first.sequence < next => {
+            Ok(broker.count_from(stream, &[subject], next).await?.pending)
+        }
+        _ => Ok(copies),
+    }
+}

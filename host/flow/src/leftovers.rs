@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
-use super::gates::StoredGate;
+use super::gates::{self, StoredGate};
 use super::jobs::Done;
 use heddle_broker::{self as broker, Broker};
 use heddle_values::names::Names;
@@ -41,7 +41,7 @@ pub struct Leftover {
 /// What is held back at the take-over.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
-    /// For each handler of the file, how many events; some of them may have run already.
+    /// For each handler of the file, how many events.
     pub counts: Vec<u64>,
     /// What may be left from an earlier host.
     pub leftovers: Vec<Leftover>,
@@ -58,40 +58,67 @@ pub async fn find(
 ) -> Result<HeldBack, broker::Error> {
     let subjects = broker.subjects(&settings.stream.name, &names.all_held()).await?;
     let handlers: Vec<&str> = settings.handlers.iter().map(|handler| &*handler.name).collect();
-    Ok(sort(&subjects, &handlers, names, gates, taken))
+    let Sorted { held, leftovers } = sort(&subjects, &handlers, names, gates, taken);
+    let mut counts = vec![0; handlers.len()];
+    let stream = &settings.stream.name;
+    let count = |Held { handler, subject, copies, next }| async move {
+        Ok::<_, broker::Error>((handler, gates::held_back(broker, stream, subject, copies, next).await?))
+    };
+    let mut counted = stream::iter(held).map(count).buffer_unordered(PARALLEL);
+    while let Some((handler, events)) = counted.try_next().await? {
+        if let Some(sum) = counts.get_mut(handler) {
+            *sum += events;
+        }
+    }
+    Ok(HeldBack { counts, leftovers })
+}
+
+/// The copies of a key that is held.
+#[derive(Debug, PartialEq, Eq)]
+struct Held<'a> {
+    handler: usize,
+    subject: &'a str,
+    copies: u64,
+    /// All below this sequence have run.
+    next: u64,
+}
+
+/// What is held, and what is left.
+#[derive(Debug, Default)]
+struct Sorted<'a> {
+    held: Vec<Held<'a>>,
+    leftovers: Vec<Leftover>,
 }
 
 /// Tells what is still held from what is left.
-fn sort(
-    subjects: &[(String, usize)],
+fn sort<'a>(
+    subjects: &'a [(String, usize)],
     handlers: &[&str],
     names: &Names,
     gates: &[StoredGate],
     taken: u64,
-) -> HeldBack {
+) -> Sorted<'a> {
     let held = |gate: &StoredGate| (names.held(gate.shard, &gate.handler, &gate.token), gate.gate.next);
     let next: HashMap<String, u64> = gates.iter().map(held).collect();
-    let mut held_back = HeldBack { counts: vec![0; handlers.len()], leftovers: Vec::new() };
+    let mut sorted = Sorted::default();
     for (subject, count) in subjects {
         let handler = names.parse_held(subject).map(|(_, handler, _)| handler);
         // A handler that is not in the file has no gates here: nothing is known of what is held of it.
-        let Some(index) = handler.and_then(|name| handlers.iter().position(|of| *of == name)) else {
+        let Some(handler) = handler.and_then(|name| handlers.iter().position(|of| *of == name)) else {
             continue;
         };
         let below = match next.get(subject) {
-            Some(next) => {
-                if let Some(sum) = held_back.counts.get_mut(index) {
-                    *sum += *count as u64;
-                }
-                *next
+            Some(&next) => {
+                sorted.held.push(Held { handler, subject, copies: *count as u64, next });
+                next
             }
             None => taken,
         };
         if below > 0 {
-            held_back.leftovers.push(Leftover { subject: subject.clone(), below });
+            sorted.leftovers.push(Leftover { subject: subject.clone(), below });
         }
     }
-    held_back
+    sorted
 }
 
 /// Removes leftovers.
@@ -152,10 +179,11 @@ mod tests {
             subject(1, "h", "held"),
             subject(2, "gone", "open"),
         ];
-        let held_back = sort(&subjects, &["g", "h"], &names, &[gate("held", 40)], 100);
-        assert_eq!(held_back.counts, [0, 3]);
+        let sorted = sort(&subjects, &["g", "h"], &names, &[gate("held", 40)], 100);
+        let of_h = Held { handler: 1, subject: &subjects[0].0, copies: 3, next: 40 };
+        assert_eq!(sorted.held, [of_h]);
         let left = |(subject, _): &(String, usize), below| Leftover { subject: subject.clone(), below };
         let expected = [left(&subjects[0], 40), left(&subjects[1], 100), left(&subjects[2], 100)];
-        assert_eq!(held_back.leftovers, expected);
+        assert_eq!(sorted.leftovers, expected);
     }
 }

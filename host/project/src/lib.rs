@@ -2,6 +2,7 @@
 
 mod clock;
 mod component;
+mod error;
 mod files;
 mod name;
 mod new;
@@ -11,8 +12,9 @@ mod tools;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+pub use error::Error;
 pub use new::{Created, create};
 pub use recipes::make;
 
@@ -98,7 +100,7 @@ impl Project {
     /// The folder holds no project that is known.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let folder =
-            folder.canonicalize().with_context(|| format!("failed to open `{}`", folder.display()))?;
+            folder.canonicalize().map_err(|cause| Error::Unreadable { folder: folder.to_owned(), cause })?;
         let has = |file: &str| folder.join(file).is_file();
         let language = if has("Cargo.toml") {
             Language::Rust
@@ -111,11 +113,7 @@ impl Project {
         } else if has("requirements.txt") || has("pyproject.toml") {
             Language::Python
         } else {
-            bail!(
-                "`{}` holds no handler: there is no Cargo.toml, package.json, go.mod, src/*.c or requirements.txt in \
-                 it. `heddle new` makes one",
-                folder.display()
-            );
+            return Err(Error::NoProject(folder).into());
         };
         let name = name::of(&folder, language).context("the folder has no name")?;
         Ok(Project { folder, language, name })

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 
-use super::{Language, files, recipes};
+use super::{Error, Language, files, recipes};
 
 /// The longest name of a project.
 const MAX_NAME: usize = 64;
@@ -32,7 +32,7 @@ pub struct Created {
 pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<Created> {
     check_name(name)?;
     if folder.exists() {
-        bail!("`{}` is there already", folder.display());
+        return Err(Error::Exists(folder.to_owned()).into());
     }
     let own = handler(name, language, None);
     let values = [("name", name), ("sdk", files::SDK), ("handler", &own)];
@@ -62,18 +62,16 @@ pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<C
 }
 
 /// A name that every tool takes: lower-case letters, digits and dashes.
-fn check_name(name: &str) -> anyhow::Result<()> {
+fn check_name(name: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.chars().all(legal)
-            && !name.ends_with('-')
-            && name.len() <= MAX_NAME,
-        "`{name}` cannot name a project: it must begin with a lower-case letter and hold lower-case letters, digits and \
-         dashes only"
-    );
-    ensure!(!TAKEN.contains(&name), "`{name}` cannot name a project: tools take it for something else");
-    Ok(())
+    let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(legal)
+        && !name.ends_with('-')
+        && name.len() <= MAX_NAME;
+    if !fits {
+        return Err(Error::Name(name.to_owned()));
+    }
+    if TAKEN.contains(&name) { Err(Error::Taken(name.to_owned())) } else { Ok(()) }
 }
 
 /// The lines of `heddle.toml` for the handler, for a file in its folder or in the one above.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::test;
+use super::{fixture, test};
 use heddle_config as config;
 
 use crate::print;
@@ -24,6 +24,8 @@ pub(super) enum Code {
     Plugin,
     /// A test file has faults.
     TestFile,
+    /// The file of an event has faults.
+    EventFile,
     /// What cannot be undone was neither confirmed nor asked for with `--yes`.
     Unconfirmed,
     /// The server cannot be reached.
@@ -62,7 +64,12 @@ impl Code {
     /// The process ends with this.
     pub(super) fn exit(self) -> u8 {
         match self {
-            Code::Usage | Code::File | Code::Plugin | Code::TestFile | Code::Unconfirmed => 2,
+            Code::Usage
+            | Code::File
+            | Code::Plugin
+            | Code::TestFile
+            | Code::EventFile
+            | Code::Unconfirmed => 2,
             Code::Taken | Code::Fenced => 3,
             Code::Interrupted => 130,
             Code::Connect
@@ -116,11 +123,14 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
     if error.is::<config::Error>() {
         return Code::File;
     }
-    if error.is::<object::Error>() {
+    if error.is::<object::Error>() || error.is::<heddle_project::Error>() {
         return Code::Usage;
     }
     if error.is::<test::Faulty>() {
         return Code::TestFile;
+    }
+    if error.is::<fixture::Faulty>() {
+        return Code::EventFile;
     }
     let refused = matches!(error.downcast_ref(), Some(versions::Error::Plugins(_)));
     if refused || error.is::<versions::Refusal>() || error.is::<sandbox::Error>() {
@@ -203,6 +213,7 @@ mod tests {
             Code::File,
             Code::Plugin,
             Code::TestFile,
+            Code::EventFile,
             Code::Unconfirmed,
             Code::Connect,
             Code::Server,

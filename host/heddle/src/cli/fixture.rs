@@ -165,8 +165,17 @@ fn invoked() -> String {
     "INVOKE".to_owned()
 }
 
+/// The file of an event that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub(super) struct Faulty(anyhow::Error);
+
 /// Reads an event: JSON, or the first one of a fixture. `-` is standard input.
-pub(super) fn read(path: &Path) -> anyhow::Result<Given> {
+pub(super) fn read(path: &Path) -> Result<Given, Faulty> {
+    given(path).map_err(Faulty)
+}
+
+fn given(path: &Path) -> anyhow::Result<Given> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin()).context("failed to read standard input")?
     } else {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use bytes::Bytes;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::fault::Code;
 use super::fixture::{self, Given};
 use super::{CacheArgs, FileArgs};
 use crate::admission::{Place, Users};
@@ -68,13 +68,17 @@ impl Command {
         let Chosen { policy, template, users } = self.policy()?;
         let key = match (given_key, template) {
             (Some(key), _) => Key::new(&key),
-            (None, Some(template)) => template.key(&event).context("the event has no key")?,
+            (None, Some(template)) => template
+                .key(&event)
+                .map_err(|error| Code::EventFile.fault(format!("the event has no key: {error}")))?,
             (None, None) => Key::new(&event.subject),
         };
         let state = match &self.state {
             None => given_state,
             Some(text) => Some(match text.strip_prefix('@') {
-                Some(path) => std::fs::read(path).with_context(|| format!("failed to read `{path}`"))?.into(),
+                Some(path) => std::fs::read(path)
+                    .map_err(|error| Code::Usage.fault(format!("failed to read `{path}`: {error}")))?
+                    .into(),
                 None => Bytes::copy_from_slice(text.as_bytes()),
             }),
         };
@@ -105,8 +109,9 @@ impl Command {
             Some(name) => {
                 let settings = self.file.load(Needs::Everything)?;
                 let handler = settings.handler(name);
-                let handler = handler
-                    .with_context(|| format!("no handler `{name}` in `{}`", self.file.config.display()))?;
+                let handler = handler.ok_or_else(|| {
+                    Code::NotFound.fault(format!("no handler `{name}` in `{}`", self.file.config.display()))
+                })?;
                 let policy = host::policy(&settings, handler, MAX_PAYLOAD);
                 Chosen { policy, template: Some(handler.key.clone()), users: None }
             }
@@ -119,8 +124,9 @@ impl Command {
             }
         };
         for pair in &self.set {
-            let (name, value) =
-                pair.split_once('=').with_context(|| format!("`{pair}` is not NAME=VALUE"))?;
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Code::Usage.fault(format!("`{pair}` is not NAME=VALUE")))?;
             chosen.policy.config.insert(name.to_owned(), Secret::new(value));
         }
         Ok(chosen)

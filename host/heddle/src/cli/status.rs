@@ -1,9 +1,10 @@
 //! `heddle status`.
 
+mod held;
+
 use std::collections::BTreeMap;
 
 use clap::Args;
-use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::TargetArgs;
@@ -11,16 +12,11 @@ use super::fault::Code;
 use crate::print::{self, say, visible};
 use heddle_broker::Broker;
 use heddle_flow::acquire::{members, way_back};
-use heddle_flow::gates::{self, StoredGate};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::dead_letter::rfc3339;
-use heddle_values::gate::Phase;
 use heddle_values::member::{Activity, Member};
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings};
-
-/// Held keys of a handler that are shown.
-const MAX_HELD_KEYS: usize = 10;
 
 /// Show how far each handler has come.
 ///
@@ -66,7 +62,7 @@ struct Row {
     retrying: u64,
     dead_letters: u64,
     /// Keys that a dead letter holds back.
-    held_keys: Vec<HeldKey>,
+    held_keys: Vec<held::HeldKey>,
     /// Events that are held back behind them.
     held_back: u64,
     events_per_second: f64,
@@ -98,17 +94,6 @@ struct Blocker {
     due: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct HeldKey {
-    key: String,
-    /// `closed`, or `draining` while what was held back runs.
-    phase: Phase,
-    /// The event whose dead letter holds the key.
-    event: String,
-    since: String,
-    held_back: u64,
-}
-
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
@@ -124,7 +109,7 @@ impl Command {
             .into_iter()
             .map(|(_, member)| member)
             .collect();
-        let mut held = held_keys(&broker, &settings, &names).await?;
+        let mut held = held::read(&broker, &settings.stream.name, &names).await?;
         let mut handlers = BTreeMap::new();
         for handler in &settings.handlers {
             let mut row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
@@ -230,35 +215,6 @@ fn failures(activities: &[Activity]) -> BTreeMap<String, u64> {
     sum
 }
 
-/// The keys that are held, by handler, the longest first.
-async fn held_keys(
-    broker: &Broker,
-    settings: &Settings,
-    names: &Names,
-) -> anyhow::Result<BTreeMap<String, Vec<HeldKey>>> {
-    let stream = &settings.stream.name;
-    let mut all: BTreeMap<String, Vec<HeldKey>> = BTreeMap::new();
-    let gates = gates::read(broker, stream, names).await?;
-    if gates.is_empty() {
-        return Ok(all);
-    }
-    let held_back: BTreeMap<String, usize> =
-        broker.subjects(stream, &names.all_held()).await?.into_iter().collect();
-    for StoredGate { shard, handler, token, gate } in gates {
-        let held_back =
-            held_back.get(&names.held(shard, &handler, &token)).copied().unwrap_or_default() as u64;
-        all.entry(handler).or_default().push(HeldKey {
-            key: gate.key,
-            phase: gate.phase,
-            event: gate.event,
-            since: time_of(gate.since),
-            held_back,
-        });
-    }
-    all.values_mut().for_each(|keys| keys.sort_by(|a, b| a.since.cmp(&b.since)));
-    Ok(all)
-}
-
 fn print_text(status: &Status) -> Result<(), print::Error> {
     say!("application {} · stream {}: {} messages", status.app, status.stream, status.messages)?;
     if status.hosts.is_empty() {
@@ -308,21 +264,7 @@ fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
     if let Some(since) = &row.outage_since {
         say!("{name}: circuit open since {since}: one event at a time is tried")?;
     }
-    for held in row.held_keys.iter().take(MAX_HELD_KEYS) {
-        let HeldKey { key, phase, event, since, held_back } = held;
-        let (key, event) = (visible(key), visible(event));
-        if *phase == Phase::Draining {
-            say!("{name}: key `{key}` runs what was held back")?;
-            continue;
-        }
-        say!(
-            "{name}: key `{key}` is held since {since} by the dead letter of {event}: {held_back} held back"
-        )?;
-    }
-    if let Some(more) = row.held_keys.len().checked_sub(MAX_HELD_KEYS).filter(|more| *more > 0) {
-        say!("{name}: {more} more keys are held (--json shows all)")?;
-    }
-    Ok(())
+    held::print(name, &row.held_keys)
 }
 
 /// A handler reads no further behind an event that does not end.

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use serde_json::json;
 
+use super::fault::Code;
 use super::{CacheArgs, FileArgs};
 use crate::print::{self, say};
 use crate::server;
@@ -144,15 +145,15 @@ impl Command {
             } else if path.is_file() {
                 files.push(path.clone());
             } else if !self.paths.is_empty() {
-                bail!("`{}` does not exist", path.display());
+                return Err(Code::Usage.fault(format!("`{}` does not exist", path.display())).into());
             }
         }
         files.sort();
         if files.is_empty() {
-            bail!(
-                "no test files: write one as `{}`; see `heddle test --help`",
-                usual[0].join("first.toml").display()
-            );
+            let first = usual[0].join("first.toml");
+            let message =
+                format!("no test files: write one as `{}`; see `heddle test --help`", first.display());
+            return Err(Code::TestFile.fault(message).into());
         }
         Ok(files)
     }
