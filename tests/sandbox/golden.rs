@@ -4,25 +4,25 @@
 //! from the file was agreed upon otherwise before: either it is a mistake, or how Heddle derives what belongs to an event
 //! has a new version (`values/derivation.rs`). `HEDDLE_BLESS=1` agrees upon what is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use heddle_flow::batch::{Origins, Unit};
-use heddle_flow::commit::{Commits, FULL_MESSAGES};
-use heddle_flow::shard::{Action, Blame, Rules};
-use heddle_flow::shards::{Place, Plan, Shards};
+use heddle_flow::batch::Origins;
+use heddle_flow::commit::FULL_MESSAGES;
+use heddle_flow::flow::{Beginning, Flow, Job, Start, Work};
+use heddle_flow::shard::{Blame, Rules};
+use heddle_flow::shards::{Plan, PlannedHandler};
 use heddle_sandbox::{Call, Plugin};
 use heddle_tests::{assemble, heddle, workspace};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::effects::StateChange;
 use heddle_values::event::{Event, Headers, Source};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::KeyTemplate;
 use heddle_values::names::Names;
-use heddle_values::policy::RetryPolicy;
-use heddle_values::verdict::Verdict;
+use heddle_values::policy::{OnDeadLetter, RetryPolicy};
 
 use crate::bench::{TIME, policy, sandbox_with};
 
@@ -59,10 +59,14 @@ fn plan() -> Plan {
     Plan {
         host: "h0123456789ab".into(),
         shards: NonZeroU16::new(4).expect("4 is not 0"),
-        handlers: vec![("h".into(), STREAM.into())],
+        handlers: vec![PlannedHandler {
+            name: "h".into(),
+            stream: STREAM.into(),
+            key: "{subject.1}".into(),
+            on_dead_letter: OnDeadLetter::Continue,
+        }]
+        .into(),
         streams: BTreeMap::from([(STREAM.to_owned(), 1)]),
-        keys: vec!["{subject.1}".into()],
-        on_dead_letter: Vec::new(),
         checkpoint_bytes: 400_000,
     }
 }
@@ -83,52 +87,66 @@ fn beginning(plan: &Plan) -> Vec<Checkpoint> {
 
 /// The batches that come of the events.
 async fn history(plugin: &Plugin) -> Vec<BatchMessage> {
-    let (plan, template) = (plan(), "{subject.1}".parse::<KeyTemplate>());
-    let template = template.expect("the template is sound");
-    let checkpoints = beginning(&plan);
-    let origins = Origins {
-        names: Names::new("golden"),
-        stream: STREAM.into(),
-        host: plan.host.clone(),
-        handlers: vec!["h".into()],
-        keep_dead_letters: Keep::Always,
-        max_payload: 1 << 20,
-    };
-    let fenced = checkpoints.iter().map(|checkpoint| (1, checkpoint.clone())).collect();
-    let mut commits = Commits::new(Arc::new(origins), fenced, FULL_MESSAGES);
-    let mut shards = Shards::new(plan, &checkpoints, Vec::new(), 0);
-    let mut states: HashMap<String, Bytes> = HashMap::new();
-    let mut actions = Vec::new();
+    let template: KeyTemplate = "{subject.1}".parse().expect("the template is sound");
+    let mut flow = flow();
     for event in events() {
         let key = template.key(&event).expect("every event has a key");
-        let place = Place { shard: key.shard(shards.count()), handler: 0 };
-        shards.read(0, Arc::clone(&event), key.clone(), 0, &mut actions);
-        actions.clear();
-        let state = states.get(key.as_str()).cloned();
-        let call = Call { event, key: key.clone(), attempt: 1, state };
-        let verdict = plugin.run(call).await.verdict;
-        if let Verdict::Done(effects) = &verdict
-            && let StateChange::Set(value) = &effects.state
-        {
-            states.insert(key.as_str().to_owned(), value.clone());
+        flow.read(HandlerIx::FIRST, event, (key, None), 0);
+        // One after the other, so that each sees the state that the one before it left.
+        for placed in flow.actions() {
+            if let Some(Work::Run(job)) = flow.perform(placed) {
+                run(&mut flow, plugin, &job).await;
+            }
         }
-        shards.at(place, &mut actions, |track, actions| {
-            let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
-            track.finished(&key, verdict, rules, 1_700_000_001_000, 0, actions);
-        });
-        for placed in actions.drain(..) {
-            if let Action::Settle(settled) = placed.action {
-                commits.push(Unit { place, settled, minimal: false });
+        while let [_, ..] = flow.waiting() {
+            for placed in flow.actions() {
+                assert!(flow.perform(placed).is_none(), "a lane is done before the next event is read");
             }
         }
     }
     let (mut messages, mut end) = (Vec::new(), 100);
-    while let Some(batch) = commits.next(&shards, &[EVENTS.len() as u64 + 1], 1_700_000_000_000) {
-        messages.extend(batch.messages.iter().cloned());
-        commits.stored(&batch, end);
-        end += batch.messages.len() as u64;
+    while let Some(batch) = flow.next_batch(&vec![EVENTS.len() as u64 + 1].into(), 1_700_000_000_000) {
+        let (number, of_batch) = (batch.number, Arc::clone(&batch.messages));
+        messages.extend(of_batch.iter().cloned());
+        flow.stored(number, end, 1_700_000_000_000).expect("the batch is under way");
+        end += of_batch.len() as u64;
     }
     messages
+}
+
+async fn run(flow: &mut Flow, plugin: &Plugin, job: &Job) {
+    let (state, loaded) = match flow.start(job, 0) {
+        Start::With(state) => (state, None),
+        // Nothing is stored yet.
+        Start::After(_) => (None, Some(None)),
+        Start::Refused(failure) => panic!("refused: {}", failure.message),
+    };
+    let (event, key) = (Arc::clone(&job.event), job.key.clone());
+    let verdict = plugin.run(Call { event, key, attempt: job.attempt, state }).await.verdict;
+    let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
+    flow.ran((job.place, &job.key), verdict, loaded, rules, (1_700_000_001_000, 0));
+}
+
+fn flow() -> Flow {
+    let plan = plan();
+    let origins = Origins {
+        names: Names::new("golden"),
+        stream: STREAM.into(),
+        host: plan.host.clone(),
+        handlers: vec!["h".into()].into(),
+        keep_dead_letters: Keep::Always,
+        max_payload: 1 << 20,
+    };
+    let beginning = Beginning {
+        checkpoints: beginning(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect(),
+        plan,
+        origins: Arc::new(origins),
+        gates: Vec::new(),
+        stateless: vec![false].into(),
+        full: FULL_MESSAGES,
+        generation: 0,
+    };
+    Flow::new(beginning, 0)
 }
 
 fn written(messages: &[BatchMessage]) -> String {

@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use heddle_flow::batch::{Origins, checkpoint_message};
-use heddle_flow::commit::Commits;
-use heddle_flow::shards::{Place, PlacedGate, Plan, Shards};
-use heddle_flow::states::States;
+use heddle_flow::flow::{Beginning, Flow};
+use heddle_flow::shards::{Place, PlacedGate, Plan, PlannedHandler};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::gate::Phase;
+use heddle_values::handlers::PerHandler;
 use heddle_values::names::Names;
 use heddle_values::policy::OnDeadLetter;
 
@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::model::{Checked, Fault, Model, Promise, Retry, TaskId};
 use crate::replays::Replays;
 use crate::sabotage::Sabotage;
-use crate::scene::{STREAM, Scene};
+use crate::scene::{Handler, STREAM, Scene};
 use crate::server::{Refusal, Server};
 
 impl Host {
@@ -25,52 +25,50 @@ impl Host {
     pub(crate) fn acquire(
         scene: &Scene,
         name: String,
-        handlers: Vec<usize>,
+        handlers: PerHandler<usize>,
         now: u64,
         (server, model, sabotage): (&mut Server, &mut Model, Option<Sabotage>),
     ) -> Checked<Self> {
         let names = Names::new("app");
-        let found = |number: &usize| scene.handlers.get(*number).map(|handler| handler.name.as_str().into());
-        let of_plan: Vec<Arc<str>> = handlers.iter().filter_map(found).collect();
-        let checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
-        let plan = plan(scene, &name, &handlers, &of_plan);
+        let of_host = handlers.map(|number| &scene.handlers[*number]);
+        let of_plan = of_host.map(|handler| Arc::<str>::from(handler.name.as_str()));
+        let mut checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
         let origins = Arc::new(Origins {
             names,
             stream: STREAM.into(),
-            host: name,
-            handlers: of_plan.into_iter().collect(),
+            host: name.clone(),
+            handlers: of_plan,
             keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         });
-        let mut stored: Vec<Checkpoint> =
-            checkpoints.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
         if sabotage == Some(Sabotage::ForgetsReplays) {
-            let progress = stored.iter_mut().flat_map(|checkpoint| checkpoint.handlers.values_mut());
+            let checkpoints = checkpoints.iter_mut().map(|(_, checkpoint)| checkpoint);
+            let progress = checkpoints.flat_map(|checkpoint| checkpoint.handlers.values_mut());
             progress.for_each(|progress| progress.replayed.clear());
         }
+        let plan = Plan {
+            host: name,
+            shards: scene.shards,
+            handlers: of_host.map(|handler| planned(handler)),
+            streams: [(STREAM.to_owned(), 1)].into(),
+            checkpoint_bytes: scene.checkpoint_bytes,
+        };
         let mut gates = gates(&plan, &origins.names, server);
         gates.retain(|_| sabotage != Some(Sabotage::ForgetsGates));
-        let known = checkpoints.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-        let mut shards = Shards::new(plan.clone(), &stored, gates, known);
-        model.forgotten(&retries(scene, &stored));
-        let mut actions = Vec::new();
-        shards.resume(now, &mut actions);
+        model.forgotten(&retries(scene, checkpoints.iter().map(|(_, checkpoint)| checkpoint)));
+        let stateless = handlers.map(|_| false);
+        let full = scene.full;
+        let beginning = Beginning { plan, origins, checkpoints, gates, stateless, full, generation: 0 };
+        let flow = Flow::new(beginning, now);
         Ok(Host {
-            positions: (0..handlers.len()).map(|handler| shards.low(handler, 0)).collect(),
-            commits: Commits::new(Arc::clone(&origins), checkpoints, scene.full),
+            positions: handlers.indices().map(|handler| flow.shards().low(handler, 0)).collect(),
             handlers,
-            plan,
-            origins,
-            shards,
-            states: States::default(),
+            flow,
             under_way: Vec::new(),
             ready: Vec::new(),
             running: Vec::new(),
             fetches: Vec::new(),
-            condemned: HashMap::new(),
-            generation: 0,
             moved: false,
-            actions,
             replays: Replays::default(),
             outages: BTreeSet::new(),
             kept_back: VecDeque::new(),
@@ -78,26 +76,22 @@ impl Host {
     }
 }
 
-fn plan(scene: &Scene, host: &str, handlers: &[usize], names: &[Arc<str>]) -> Plan {
-    let holds = |number: &usize| match scene.handlers.get(*number) {
-        Some(handler) if handler.holds => OnDeadLetter::HoldKey,
-        _ => OnDeadLetter::Continue,
-    };
-    Plan {
-        host: host.to_owned(),
-        shards: scene.shards,
-        handlers: names.iter().map(|name| (Arc::clone(name), STREAM.into())).collect(),
-        streams: [(STREAM.to_owned(), 1)].into(),
-        keys: Vec::new(),
-        on_dead_letter: handlers.iter().map(holds).collect(),
-        checkpoint_bytes: scene.checkpoint_bytes,
+fn planned(handler: &Handler) -> PlannedHandler {
+    PlannedHandler {
+        name: handler.name.as_str().into(),
+        stream: STREAM.into(),
+        key: String::new(),
+        on_dead_letter: if handler.holds { OnDeadLetter::HoldKey } else { OnDeadLetter::Continue },
     }
 }
 
 /// The retries under way that some checkpoints know.
-pub(crate) fn retries(scene: &Scene, checkpoints: &[Checkpoint]) -> HashMap<TaskId, Retry> {
+pub(crate) fn retries<'a>(
+    scene: &Scene,
+    checkpoints: impl Iterator<Item = &'a Checkpoint>,
+) -> HashMap<TaskId, Retry> {
     let mut retries = HashMap::new();
-    for (name, progress) in checkpoints.iter().flat_map(|checkpoint| &checkpoint.handlers) {
+    for (name, progress) in checkpoints.flat_map(|checkpoint| &checkpoint.handlers) {
         let Some(handler) = scene.handlers.iter().position(|handler| handler.name == *name) else { continue };
         for attempt in &progress.attempts {
             let retry = Retry { attempts: attempt.attempts, due: attempt.due };
@@ -112,7 +106,7 @@ fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
     let mut gates = Vec::new();
     for (subject, gate) in server.gates().filter(|(_, gate)| gate.phase != Phase::Open) {
         let Some((shard, name, _)) = names.parse_gate(subject) else { continue };
-        let handler = plan.handlers.iter().position(|(handler, _)| **handler == *name);
+        let handler = plan.handlers.find(|handler| *handler.name == *name);
         gates.extend(handler.map(|handler| (Place { shard, handler }, gate.clone())));
     }
     gates
@@ -122,7 +116,7 @@ fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
 fn take_over(
     scene: &Scene,
     host: &str,
-    handlers: &[Arc<str>],
+    handlers: &PerHandler<Arc<str>>,
     names: &Names,
     server: &mut Server,
     model: &mut Model,

@@ -1,9 +1,11 @@
 //! Batches: several are under way at once; they reach the server, and the host learns of it, in any order.
 
+use heddle_flow::flow::Refused;
+use heddle_values::handlers::HandlerIx;
 use rand::RngExt;
 
 use crate::acquire::fenced;
-use crate::host::Answer;
+use crate::host::{Answer, Host};
 use crate::model::{Checked, Promise, ensure};
 use crate::sabotage::Sabotage;
 use crate::server::Refusal;
@@ -15,22 +17,20 @@ const MAX_BATCHES: usize = 3;
 impl World {
     /// Sends the next batch, if there is one to be sent.
     pub(crate) fn commit(&mut self) -> Checked<bool> {
-        if self.host.under_way.len() >= MAX_BATCHES || !self.host.commits.is_due() {
+        if self.host.under_way.len() >= MAX_BATCHES || !self.host.flow.commits().is_due() {
             return Ok(false);
         }
         let lag = self.random.random_range(0..100);
         self.host.touch_lagging(lag);
         let host = &mut self.host;
-        let Some(batch) = host.commits.next(&host.shards, &host.positions, self.now) else {
-            return Ok(false);
-        };
+        let Some(batch) = host.flow.next_batch(&host.positions, self.now) else { return Ok(false) };
         ensure(!batch.checkpoints.is_empty(), Promise::Checkpoint, || {
             "batch without a checkpoint".to_owned()
         })?;
-        if !self.is(Sabotage::TakesOutOfOrder) {
-            self.model.built(&batch, |handler, sequence| self.host.id(handler, sequence))?;
+        if self.sabotage != Some(Sabotage::TakesOutOfOrder) {
+            self.model.built(batch, |handler, sequence| (host.handlers[handler], sequence))?;
         }
-        self.host.under_way.push((batch, None));
+        host.under_way.push((batch.number, None));
         Ok(true)
     }
 
@@ -39,7 +39,10 @@ impl World {
         let on_their_way: Vec<usize> = self.waiting_batches(false);
         let Some(index) = choose(&mut self.random, on_their_way.len()) else { return Ok(false) };
         let index = on_their_way.get(index).copied().unwrap_or_default();
-        let Some((batch, answer)) = self.host.under_way.get_mut(index) else { return Ok(false) };
+        let Host { under_way, flow, handlers, .. } = &mut self.host;
+        let Some((number, answer)) = under_way.get_mut(index) else { return Ok(false) };
+        let names = flow.origins().names.clone();
+        let Some(batch) = flow.batch_mut(*number) else { return Ok(false) };
         if self.sabotage == Some(Sabotage::TakesLostForStored) && batch.number % 3 == 0 {
             *answer = Some(Answer::Stored(0));
             return Ok(true);
@@ -47,9 +50,8 @@ impl World {
         match self.server.store(&batch.messages) {
             Ok(first) => {
                 *answer = Some(Answer::Stored(first));
-                let handlers = &self.host.handlers;
-                let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
-                self.model.stored((batch, first), &self.server, &self.host.origins.names, id_of)?;
+                let id_of = |handler: HandlerIx, sequence| (handlers[handler], sequence);
+                self.model.stored((batch, first), &self.server, &names, id_of)?;
             }
             Err(Refusal::Content(reason)) => *answer = Some(Answer::Refused(reason)),
             Err(refusal @ Refusal::Fenced(_)) => return Err(fenced(&refusal)),
@@ -62,15 +64,15 @@ impl World {
         let answered = self.waiting_batches(true);
         let Some(index) = choose(&mut self.random, answered.len()) else { return Ok(false) };
         let index = answered.get(index).copied().unwrap_or_default();
-        let (batch, Some(answer)) = self.host.under_way.swap_remove(index) else { return Ok(false) };
+        let (number, Some(answer)) = self.host.under_way.swap_remove(index) else { return Ok(false) };
         match answer {
             Answer::Stored(first) => {
-                self.host.stored(&batch, first, self.now, self.sabotage);
+                self.host.stored(number, first, self.now, self.sabotage);
                 self.host.holds(&self.model)?;
                 self.host.knows_attempts(&self.model)?;
             }
             Answer::Refused(reason) => {
-                if let Some(unit) = self.host.commits.refused(batch) {
+                if let Some(Refused::AtFault(unit)) = self.host.flow.refused(number) {
                     self.host.reset(&unit, &reason, self.now, (&self.scene, &mut self.model));
                 }
             }

@@ -3,17 +3,16 @@
 //! What is pure in the flow is the real thing: shards, tracks, states, commits, batches, checkpoints. What is not
 //! (cursors, plugins, the server) is made of lists from which the world takes what it likes.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
 
-use heddle_flow::batch::{Batch, Origins, Unit};
-use heddle_flow::commit::Commits;
+use heddle_flow::batch::Unit;
+use heddle_flow::flow::{Flow, Job, Work};
 use heddle_flow::shard::{Action, Outcome};
-use heddle_flow::shards::{Place, Placed, Plan, Shards};
-use heddle_flow::states::{State, States};
+use heddle_flow::shards::{Place, Placed};
+use heddle_flow::states::State;
 use heddle_values::gate::Phase;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
-use heddle_values::verdict::{CauseClass, Failure};
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};
@@ -21,16 +20,21 @@ use crate::replays::{Forget, Replays, TakeBack};
 use crate::sabotage::Sabotage;
 use crate::scene::Scene;
 
-/// An event that may run, or runs.
+/// An event that runs.
 #[derive(Debug, Clone)]
-pub(crate) struct Job {
+pub(crate) struct Run {
+    pub(crate) job: Job,
+    /// The state it saw, and whether that was read from the stream.
+    pub(crate) state: (State, bool),
+}
+
+/// An event that is read again.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetch {
     pub(crate) generation: u64,
     pub(crate) place: Place,
     pub(crate) key: Key,
     pub(crate) position: u64,
-    pub(crate) attempt: u32,
-    /// The state it saw, once it runs, and whether that was read from the stream.
-    pub(crate) state: Option<(State, bool)>,
 }
 
 /// What became of a batch at the server.
@@ -43,143 +47,109 @@ pub(crate) enum Answer {
 /// One life of the host, from taking the application over to its death.
 pub(crate) struct Host {
     /// The handlers it has, as the scene counts them.
-    pub(crate) handlers: Vec<usize>,
-    pub(crate) plan: Plan,
-    pub(crate) origins: Arc<Origins>,
-    pub(crate) shards: Shards,
-    pub(crate) states: States,
-    pub(crate) commits: Commits,
+    pub(crate) handlers: PerHandler<usize>,
+    pub(crate) flow: Flow,
     /// The batches under way, and what the server made of each, which the host has yet to learn.
-    pub(crate) under_way: Vec<(Batch, Option<Answer>)>,
+    pub(crate) under_way: Vec<(u64, Option<Answer>)>,
     pub(crate) ready: Vec<Job>,
-    pub(crate) running: Vec<Job>,
-    pub(crate) fetches: Vec<Job>,
+    pub(crate) running: Vec<Run>,
+    pub(crate) fetches: Vec<Fetch>,
     /// The next sequence that each handler has not seen.
-    pub(crate) positions: Vec<u64>,
-    pub(crate) condemned: HashMap<TaskId, Failure>,
-    pub(crate) generation: u64,
+    pub(crate) positions: PerHandler<u64>,
     /// Whether events were read since idle shards last wrote their checkpoint.
     pub(crate) moved: bool,
-    pub(crate) actions: Vec<Placed>,
     /// What comes a second time.
     pub(crate) replays: Replays,
     /// Handlers whose failures are not counted now.
-    pub(crate) outages: BTreeSet<usize>,
+    pub(crate) outages: BTreeSet<HandlerIx>,
     /// Finished events that a wrong host keeps back.
-    pub(crate) kept_back: VecDeque<Unit>,
+    pub(crate) kept_back: VecDeque<Placed>,
 }
 
 impl Host {
     /// What the scene calls this event of this handler.
-    pub(crate) fn id(&self, handler: usize, position: u64) -> TaskId {
-        (self.handlers.get(handler).copied().unwrap_or(usize::MAX), position)
+    pub(crate) fn id(&self, handler: HandlerIx, position: u64) -> TaskId {
+        (self.handlers[handler], position)
     }
 
-    /// Does what the shards want done.
+    /// What the scene calls the event of a job.
+    pub(crate) fn id_of(&self, job: &Job) -> TaskId {
+        self.id(job.place.handler, job.event.position())
+    }
+
+    /// Does what the tracks want done.
     pub(crate) fn act(&mut self, model: &mut Model, sabotage: Option<Sabotage>) -> Checked {
-        for Placed { place, action } in std::mem::take(&mut self.actions) {
-            let generation = self.generation;
-            let job = |key: Key, position: u64, attempt: u32| Job {
-                generation,
-                place,
-                key,
-                position,
-                attempt,
-                state: None,
-            };
-            match action {
-                Action::Run { key, event, attempt, .. } => {
-                    let job = job(key, event.position(), attempt);
-                    if sabotage == Some(Sabotage::BeginsTwice) && event.sequence % 5 == 0 {
-                        self.ready.push(job.clone());
-                    }
-                    self.ready.push(job);
-                }
-                Action::Fetch { key, positions: sequences } => {
-                    let forgets = sabotage == Some(Sabotage::ForgetsFetches);
-                    let sequences = sequences.into_iter().filter(|_| !forgets);
-                    self.fetches.extend(sequences.map(|sequence| job(key.clone(), sequence, 0)));
-                }
+        for placed in self.flow.actions() {
+            let place = placed.place;
+            match &placed.action {
+                Action::Fetch { .. } if sabotage == Some(Sabotage::ForgetsFetches) => continue,
+                Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => continue,
                 Action::Settle(settled) => {
-                    model.settled(self.id(place.handler, settled.event.position()), &settled)?;
+                    model.settled(self.id(place.handler, settled.event.position()), settled)?;
                     let drains = settled.gate.as_ref().filter(|gate| gate.phase == Phase::Draining);
                     if let (Some(Sabotage::DrainsTooEarly), Some(gate)) = (sabotage, drains) {
-                        self.shards.at(place, &mut self.actions, |track, actions| {
-                            track.gate_stored(&settled.key, gate, 0, actions)
-                        });
+                        self.flow
+                            .at(place, |track, actions| track.gate_stored(&settled.key, gate, 0, actions));
                     }
-                    self.push(Unit { place, settled, minimal: false }, sabotage);
+                    let dead = matches!(settled.outcome, Outcome::Dead(..));
+                    if sabotage == Some(Sabotage::DropsDeadLetters) && dead {
+                        continue;
+                    }
+                    if sabotage == Some(Sabotage::TakesOutOfOrder) && self.kept_back.is_empty() {
+                        self.kept_back.push_back(placed);
+                        continue;
+                    }
+                    self.perform(placed, sabotage);
+                    while let Some(kept_back) = self.kept_back.pop_front() {
+                        self.perform(kept_back, sabotage);
+                    }
+                    continue;
                 }
-                Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => {}
-                Action::Record => self.commits.touch(place.shard),
-                Action::TakeBack { key, next } => {
-                    self.replays.take_back.push(TakeBack { generation, place, key, next });
-                }
-                Action::Open { key, gate } => self.commits.open(place, key, gate),
-                Action::WakeAt { .. } => {}
+                _ => {}
             }
+            self.perform(placed, sabotage);
         }
         Ok(())
     }
 
-    fn push(&mut self, unit: Unit, sabotage: Option<Sabotage>) {
-        let dead = matches!(unit.settled.outcome, Outcome::Dead(..));
-        if sabotage == Some(Sabotage::DropsDeadLetters) && dead {
-            return;
-        }
-        if sabotage == Some(Sabotage::TakesOutOfOrder) && self.kept_back.is_empty() {
-            self.kept_back.push_back(unit);
-            return;
-        }
-        self.commits.push(unit);
-        while let Some(unit) = self.kept_back.pop_front() {
-            self.commits.push(unit);
+    fn perform(&mut self, placed: Placed, sabotage: Option<Sabotage>) {
+        let generation = self.flow.generation();
+        match self.flow.perform(placed) {
+            None => {}
+            Some(Work::Run(job)) => {
+                if sabotage == Some(Sabotage::BeginsTwice) && job.event.sequence % 5 == 0 {
+                    self.ready.push(job.clone());
+                }
+                self.ready.push(job);
+            }
+            Some(Work::Fetch { place, key, positions }) => {
+                let fetch = |position| Fetch { generation, place, key: key.clone(), position };
+                self.fetches.extend(positions.into_iter().map(fetch));
+            }
+            Some(Work::TakeBack { place, key, next }) => {
+                self.replays.take_back.push(TakeBack { generation, place, key, next });
+            }
         }
     }
 
     /// Lets every shard write its checkpoint that lags by more than N sequences.
     pub(crate) fn touch_lagging(&mut self, events: u64) {
-        for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &self.positions, committed, events);
-            if self.commits.committed(shard).is_some_and(lags) {
-                self.commits.touch(shard);
-            }
-        }
+        self.flow.touch_lagging(&self.positions, events);
     }
 
     /// A batch is stored, and the host has learned of it.
-    pub(crate) fn stored(&mut self, batch: &Batch, first: u64, now: u64, sabotage: Option<Sabotage>) {
-        self.commits.stored(batch, first);
-        let end = first + (batch.messages.len() as u64).saturating_sub(1);
-        for (shard, _, checkpoint) in &batch.checkpoints {
-            self.shards.committed(*shard, checkpoint);
+    pub(crate) fn stored(&mut self, number: u64, first: u64, now: u64, sabotage: Option<Sabotage>) {
+        let forgotten = match self.flow.batch_mut(number) {
+            Some(batch) if sabotage == Some(Sabotage::ForgetsSettled) => std::mem::take(&mut batch.units),
+            _ => Vec::new(),
+        };
+        let Some(stored) = self.flow.stored(number, first, now) else { return };
+        let forget = stored.drained.into_iter().map(|(subject, below)| Forget { subject, below });
+        self.replays.forget.extend(forget);
+        let forgotten = forgotten.iter().filter_map(|unit| Some((unit.place, unit.settled.event.replay()?)));
+        for (place, replay) in stored.replayed.into_iter().chain(forgotten) {
+            self.replays.remove(place, replay, self.flow.generation());
         }
-        for (place, key, gate) in &batch.opened {
-            self.shards.at(*place, &mut self.actions, |track, actions| {
-                track.gate_stored(key, gate, now, actions);
-            });
-            let subject = self.held_subject(*place, key);
-            self.replays.forget.push(Forget { subject, below: gate.next });
-        }
-        for Unit { place, settled, .. } in &batch.units {
-            if sabotage != Some(Sabotage::ForgetsSettled) {
-                self.shards.at(*place, &mut self.actions, |track, actions| {
-                    track.settled(settled, end, now, actions)
-                });
-            }
-            if let Some(replay) = settled.event.replay() {
-                self.replays.remove(*place, replay, self.generation);
-            }
-        }
-        for (id, changes) in &batch.states {
-            self.states.committed(id, *changes, now);
-        }
-    }
-
-    /// Where what is held back of a key is.
-    pub(crate) fn held_subject(&self, place: Place, key: &Key) -> String {
-        let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
-        self.origins.names.held(place.shard, handler, &key.token())
     }
 
     /// The event at fault is known: everything after the last commit is forgotten and read again.
@@ -190,29 +160,23 @@ impl Host {
         now: u64,
         (scene, model): (&Scene, &mut Model),
     ) {
-        let id = self.id(at_fault.place.handler, at_fault.settled.event.position());
-        self.condemned.insert(id, Failure::new(CauseClass::Refused, reason));
-        self.generation += 1;
-        let checkpoints = self.commits.forget();
-        model.forgotten(&retries(scene, &checkpoints));
-        let gates = self.shards.stored_gates();
-        self.shards = Shards::new(self.plan.clone(), &checkpoints, gates, self.commits.known());
-        self.states = States::default();
+        self.flow.reset(at_fault, reason, now);
+        let (shards, commits) = (self.flow.shards(), self.flow.commits());
+        model.forgotten(&retries(scene, (0..shards.count()).filter_map(|shard| commits.committed(shard))));
+        self.positions = self.handlers.indices().map(|handler| shards.low(handler, 0)).collect();
         self.ready.clear();
         self.kept_back.clear();
-        self.actions.clear();
-        self.shards.resume(now, &mut self.actions);
         self.replays.begin_anew();
-        self.positions = (0..self.handlers.len()).map(|handler| self.shards.low(handler, 0)).collect();
     }
 
     /// With nothing left to be committed, what is stored must know every attempt.
     pub(crate) fn knows_attempts(&self, model: &Model) -> Checked {
-        if !self.commits.is_empty() || !self.under_way.is_empty() || !self.actions.is_empty() {
+        let flow = &self.flow;
+        if !flow.commits().is_empty() || flow.under_way() > 0 || !flow.waiting().is_empty() {
             return Ok(());
         }
-        for shard in 0..self.shards.count() {
-            if let Some(checkpoint) = self.commits.committed(shard) {
+        for shard in 0..flow.shards().count() {
+            if let Some(checkpoint) = flow.commits().committed(shard) {
                 model.knows_attempts(shard, checkpoint, &BTreeSet::new())?;
             }
         }
@@ -221,11 +185,12 @@ impl Host {
 
     /// What is held must be what was read and is not committed, or less; and the window must be full in time.
     pub(crate) fn holds(&self, model: &Model) -> Checked {
-        let budget = self.plan.checkpoint_bytes / self.handlers.len().max(1);
-        for (index, number) in self.handlers.iter().enumerate() {
-            let held = self.shards.held(index);
+        let budget = self.flow.plan().checkpoint_bytes / self.handlers.len().max(1);
+        let shards = self.flow.shards();
+        for (handler, number) in self.handlers.rows() {
+            let held = shards.held(handler);
             let (mut read, mut full) = (0, 0);
-            for shard in 0..self.shards.count() {
+            for shard in 0..shards.count() {
                 read += model.of_track(*number, shard).filter(|(_, task)| task.read).count();
                 let over = model.ahead(*number, shard).saturating_mul(2) >= budget;
                 full += usize::from(over && model.has_caught_up(*number, shard));
@@ -243,20 +208,21 @@ impl Host {
     /// Everything is done: nothing is held, and the checkpoints say nothing but their low marks, unless what they
     /// wait for is lost.
     pub(crate) fn at_rest(&self, model: &Model) -> Checked {
-        for (index, number) in self.handlers.iter().enumerate() {
-            let held = self.shards.held(index);
+        let shards = self.flow.shards();
+        for (handler, number) in self.handlers.rows() {
+            let held = shards.held(handler);
             ensure(held == Default::default(), Promise::Held, || format!("handler {number}: {held:?}"))?;
-            let keys = self.shards.held_keys(index);
+            let keys = shards.held_keys(handler);
             ensure(keys == 0, Promise::Gate, || format!("handler {number} holds {keys} keys"))?;
         }
-        let gates = self.shards.stored_gates();
+        let gates = shards.stored_gates();
         ensure(gates.is_empty(), Promise::Gate, || format!("stored gates at rest: {gates:?}"))?;
-        for shard in 0..self.shards.count() {
-            let handlers = self.commits.committed(shard).into_iter().flat_map(|stored| &stored.handlers);
-            for (name, progress) in handlers {
+        for shard in 0..shards.count() {
+            let committed = self.flow.commits().committed(shard);
+            for (name, progress) in committed.into_iter().flat_map(|stored| &stored.handlers) {
                 let clean = progress.done.is_empty() && progress.attempts.is_empty();
-                let handler = self.plan.handlers.iter().position(|(known, _)| **known == **name);
-                let number = handler.and_then(|index| self.handlers.get(index)).copied();
+                let handler = self.flow.plan().handlers.find(|known| *known.name == **name);
+                let number = handler.map(|handler| self.handlers[handler]);
                 let mut of_track = number.into_iter().flat_map(|number| model.of_track(number, shard));
                 ensure(clean || of_track.any(|(_, task)| task.lost), Promise::Checkpoint, || {
                     format!("progress of {name} in {shard} at rest: {progress:?}")

@@ -6,6 +6,7 @@ use heddle_flow::batch::Batch;
 use heddle_values::batch::BatchMessage;
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::event::{HELD_BACK, REPLAYED};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::names::{CAUSE, HANDLER, Names, dead, held, replay};
 
 use crate::gates::{Ending, Way};
@@ -46,7 +47,7 @@ impl Model {
     }
 
     /// A batch was built: its checkpoints must know every attempt that is used up by now.
-    pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(usize, u64) -> TaskId) -> Checked {
+    pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(HandlerIx, u64) -> TaskId) -> Checked {
         let units = batch.units.iter();
         let taken: BTreeSet<TaskId> =
             units.map(|unit| id_of(unit.place.handler, unit.settled.event.position())).collect();
@@ -99,7 +100,7 @@ impl Model {
         (batch, first): (&Batch, u64),
         server: &Server,
         names: &Names,
-        id_of: impl Fn(usize, u64) -> TaskId,
+        id_of: impl Fn(HandlerIx, u64) -> TaskId,
     ) -> Checked {
         let mut changed = BTreeMap::new();
         for (message, at) in batch.messages.iter().zip(first..) {

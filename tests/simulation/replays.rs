@@ -10,6 +10,7 @@ use heddle_flow::shard::Admission;
 use heddle_flow::shards::Place;
 use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay};
 use heddle_values::gate::Phase;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use rand::RngExt;
 
@@ -52,8 +53,8 @@ pub(crate) struct Removal {
 /// What came of a request.
 #[derive(Debug)]
 enum Replayed {
-    Event { handler: usize, event: Event },
-    Release { handler: usize, token: String, replay: Replay },
+    Event { handler: HandlerIx, event: Event },
+    Release { handler: HandlerIx, token: String, replay: Replay },
     Gone { request: u64 },
 }
 
@@ -105,8 +106,13 @@ impl World {
         let Some((handler, (_, event))) = handler.zip(known.place()) else { return Ok(()) };
         let id = known.event_id();
         let holds = self.server.gates().any(|(subject, gate)| {
-            let of_handler =
-                self.host.origins.names.parse_gate(subject).is_some_and(|(_, other, _)| *other == name);
+            let of_handler = self
+                .host
+                .flow
+                .origins()
+                .names
+                .parse_gate(subject)
+                .is_some_and(|(_, other, _)| *other == name);
             of_handler && gate.phase == Phase::Closed && gate.event == id
         });
         let wish = Wish::DeadLetter { dead_letter, release: releases && holds };
@@ -118,7 +124,9 @@ impl World {
 
     /// Asks for the key of a gate to be released.
     fn release(&mut self, gate: &str) -> Checked {
-        let Some((shard, name, token)) = self.host.origins.names.parse_gate(gate) else { return Ok(()) };
+        let Some((shard, name, token)) = self.host.flow.origins().names.parse_gate(gate) else {
+            return Ok(());
+        };
         let wish = Wish::Key { token: token.to_owned() };
         let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
         let of_key = |handler| {
@@ -138,7 +146,7 @@ impl World {
         let closed = self.server.gates().filter(|(_, gate)| gate.phase == Phase::Closed);
         let closed: Vec<_> = closed.map(|(subject, gate)| (subject.to_owned(), gate.clone())).collect();
         for (subject, gate) in closed {
-            let name = self.host.origins.names.parse_gate(&subject).map_or("", |(_, name, _)| name);
+            let name = self.host.flow.origins().names.parse_gate(&subject).map_or("", |(_, name, _)| name);
             let closes = |dead_letter: &&heddle_values::dead_letter::DeadLetter| {
                 dead_letter.handler() == name && dead_letter.event_id() == gate.event
             };
@@ -166,7 +174,7 @@ impl World {
     /// A request that was read is handed to the shards.
     pub(crate) fn take_in(&mut self) -> Checked<bool> {
         let Some(returned) = self.host.replays.read.pop_front() else { return Ok(false) };
-        let generation = self.host.generation;
+        let generation = self.host.flow.generation();
         let (handler, event, key) = match returned {
             Replayed::Gone { request } => {
                 let replay = Replay { request, ..Replay::default() };
@@ -181,7 +189,7 @@ impl World {
                 (handler, event, key)
             }
             Replayed::Release { handler, token, replay } => {
-                let gates = self.host.shards.stored_gates();
+                let gates = self.host.flow.shards().stored_gates();
                 let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
                 let gate = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token);
                 let Some((_, gate)) = gate else {
@@ -192,10 +200,9 @@ impl World {
                 (handler, Event::release(STREAM.into(), replay), Key::new(&gate.key))
             }
         };
-        let place = Place { shard: key.shard(self.host.shards.count()), handler };
+        let place = self.host.flow.place(handler, &key);
         let (position, replay) = (event.position(), event.replay().unwrap_or_default());
-        let (shards, actions) = (&mut self.host.shards, &mut self.host.actions);
-        let admission = shards.read(handler, Arc::new(event), key, self.now, actions);
+        let admission = self.host.flow.read(handler, Arc::new(event), (key, None), self.now);
         self.model.admitted(self.host.id(handler, position), admission)?;
         if admission == Admission::Known {
             self.host.replays.remove(place, replay, generation);
@@ -207,11 +214,11 @@ impl World {
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(index) = choose(&mut self.random, self.host.replays.take_back.len()) else { return false };
         let TakeBack { generation, place, key, next } = self.host.replays.take_back.swap_remove(index);
-        if generation != self.host.generation {
+        if generation != self.host.flow.generation() {
             return true;
         }
         let most = self.random.random_range(1..=TAKE_BACK);
-        let subject = self.host.held_subject(place, &key);
+        let subject = self.host.flow.held_subject(place, &key);
         let found = self.server.held_back(&subject, next).take(most);
         let events = found.filter_map(|(at, _)| self.server.taken_back(at).map(Arc::new));
         let events: Vec<Arc<Event>> = events.collect();
@@ -219,7 +226,7 @@ impl World {
         let number = self.host.id(place.handler, 0).0;
         self.model.taken_back(number, events.iter().map(|event| event.position()));
         let now = self.now;
-        self.host.shards.at(place, &mut self.host.actions, |track, actions| {
+        self.host.flow.at(place, |track, actions| {
             track.taken_back(&key, events, all, now, actions);
         });
         true
@@ -245,10 +252,10 @@ impl World {
             return true;
         }
         let Removal { place, generation, .. } = self.host.replays.removals.swap_remove(index);
-        if generation != self.host.generation {
+        if generation != self.host.flow.generation() {
             return true;
         }
-        self.host.shards.at(place, &mut self.host.actions, |track, _| track.removed(request));
+        self.host.flow.removed(Some(place), request);
         true
     }
 }
@@ -256,7 +263,7 @@ impl World {
 impl Host {
     /// What a request asks for, as things are now; none if its handler is not there.
     fn resolve(&self, sequence: u64, request: &Request, server: &Server) -> Option<Replayed> {
-        let handler = self.plan.handlers.iter().position(|(name, _)| **name == *request.handler)?;
+        let handler = self.flow.plan().handlers.find(|handler| *handler.name == *request.handler)?;
         Some(match &request.wish {
             Wish::Key { token } => {
                 let replay = Replay { request: sequence, dead_letter: 0, times: 0, release: true };

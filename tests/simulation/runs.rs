@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use heddle_flow::flow::{Job, Start};
 use heddle_flow::shard::{Action, Blame, Hurry, Rules};
 use heddle_flow::shards::Placed;
 use heddle_flow::states::State;
 use heddle_values::effects::{Effects, Message, StateChange, When};
 use heddle_values::event::Headers;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
 use rand::RngExt;
 
-use crate::host::Job;
+use crate::host::{Fetch, Run};
 use crate::ledger::COUNTED;
 use crate::model::{Checked, Retry, Task};
 use crate::sabotage::Sabotage;
@@ -27,53 +29,45 @@ impl World {
     /// Begins one of the runs that are ready.
     pub(crate) fn begin(&mut self) -> Checked<bool> {
         let Some(index) = choose(&mut self.random, self.host.ready.len()) else { return Ok(false) };
-        let mut job = self.host.ready.swap_remove(index);
-        let id = self.host.id(job.place.handler, job.position);
-        if let Some(failure) = self.host.condemned.remove(&id) {
-            self.ran(&job, Verdict::Failed(Box::new(failure)), 0)?;
-            return Ok(true);
-        }
-        self.model.begins(id, &job.key, job.attempt, self.now)?;
-        let state_id = (job.place.handler, job.key.clone());
-        let known = self.host.states.get(&state_id, self.now);
-        let known = known.filter(|_| !self.is(Sabotage::ForgetsStates));
-        job.state = Some(match known {
-            Some(state) => (state, false),
-            None => {
-                let name = self.host.plan.handlers.get(job.place.handler).map_or("", |(name, _)| name);
-                let stored =
-                    self.server.state(&self.host.origins.names.state(job.place.shard, name, &job.key));
-                (stored, true)
+        let job = self.host.ready.swap_remove(index);
+        let forgets = self.is(Sabotage::ForgetsStates);
+        let state = match self.host.flow.start(&job, self.now) {
+            Start::Refused(failure) => {
+                self.ran(&job, Verdict::Failed(Box::new(failure)), None, 0)?;
+                return Ok(true);
             }
-        });
-        self.host.running.push(job);
+            Start::With(state) if !forgets => (state, false),
+            Start::With(_) => {
+                let names = &self.host.flow.origins().names;
+                let name = self.host.flow.name(job.place.handler);
+                (self.server.state(&names.state(job.place.shard, name, &job.key)), true)
+            }
+            Start::After(subject) => (self.server.state(&subject), true),
+        };
+        self.model.begins(self.host.id_of(&job), &job.key, job.attempt, self.now)?;
+        self.host.running.push(Run { job, state });
         Ok(true)
     }
 
     /// Ends one of the runs.
     pub(crate) fn end(&mut self) -> Checked<bool> {
         let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
-        let job = self.host.running.swap_remove(index);
-        if job.generation != self.host.generation {
+        let Run { job, state: (state, loaded) } = self.host.running.swap_remove(index);
+        if job.generation != self.host.flow.generation() {
             return Ok(true);
         }
-        let id = self.host.id(job.place.handler, job.position);
+        let id = self.host.id_of(&job);
         self.model.ended(id, &job.key);
-        let (state, loaded) = job.state.clone().unwrap_or_default();
-        if loaded {
-            let state_id = (job.place.handler, job.key.clone());
-            self.host.states.loaded(state_id, state.clone(), self.now);
-        }
         let Task { runs, fate, event, .. } = *self.model.task(id)?;
         let verdict = self.verdict(&job, &state, runs, (event, fate));
         let random = self.random.random();
-        self.ran(&job, verdict, random)?;
+        self.ran(&job, verdict, loaded.then_some(state), random)?;
         Ok(true)
     }
 
     fn verdict(&self, job: &Job, state: &State, runs: u32, (event, fate): (u64, Fate)) -> Verdict {
         let reason = || format!("run {runs}");
-        let (handler, _) = self.host.id(job.place.handler, job.position);
+        let (handler, _) = self.host.id_of(job);
         Verdict::Failed(Box::new(match fate {
             Fate::Flaky { runs: fails, traps: true } if runs <= fails => Failure::trap(reason()),
             Fate::Flaky { runs: fails, .. } if runs <= fails => Failure::retry(reason()),
@@ -109,8 +103,8 @@ impl World {
     }
 
     /// A run came to its verdict.
-    fn ran(&mut self, job: &Job, verdict: Verdict, random: u64) -> Checked {
-        let id = self.host.id(job.place.handler, job.position);
+    fn ran(&mut self, job: &Job, verdict: Verdict, loaded: Option<State>, random: u64) -> Checked {
+        let id = self.host.id_of(job);
         let Some(handler) = self.scene.handlers.get(id.0) else { return Ok(()) };
         let policy = handler.policy;
         let used = self.model.task(id)?.retry.map_or(0, |retry| retry.attempts);
@@ -132,39 +126,33 @@ impl World {
             let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             self.model.failed(id, Retry { attempts, due: self.now + delay }, outage)?;
         }
-        if let Verdict::Done(effects) = &verdict {
-            self.host.states.changed(&(job.place.handler, job.key.clone()), &effects.state);
-        }
-        let (now, counts) = (self.now, self.is(Sabotage::CountsOutages));
-        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            let blame = if outage && !counts { Blame::Outage } else { Blame::Event };
-            let rules = Rules { retry: &policy, blame, ran_by: None };
-            track.finished(&job.key, verdict, rules, now, random, actions);
-        });
+        let counts = self.is(Sabotage::CountsOutages);
+        let blame = if outage && !counts { Blame::Outage } else { Blame::Event };
+        let rules = Rules { retry: &policy, blame, ran_by: None };
+        self.host.flow.ran((job.place, &job.key), verdict, loaded, rules, (self.now, random));
         Ok(())
     }
 
     /// Answers one of the fetches.
     pub(crate) fn fetch(&mut self) -> bool {
         let Some(index) = choose(&mut self.random, self.host.fetches.len()) else { return false };
-        let job = self.host.fetches.swap_remove(index);
-        if job.generation != self.host.generation {
+        let Fetch { generation, place, key, position } = self.host.fetches.swap_remove(index);
+        if generation != self.host.flow.generation() {
             return true;
         }
-        let event = self.host.read_again(job.position, &self.server);
+        let event = self.host.read_again(position, &self.server);
         if event.is_none() {
-            self.model.not_found(self.host.id(job.place.handler, job.position));
+            self.model.not_found(self.host.id(place.handler, position));
         }
         let now = self.now;
-        self.host.shards.at(job.place, &mut self.host.actions, |track, actions| {
-            track.fetched(&job.key, job.position, event, now, actions);
-        });
+        self.host.flow.at(place, |track, actions| track.fetched(&key, position, event, now, actions));
         true
     }
 
     /// What a handler depends on fails, or comes back: then nobody who waited for it need wait any longer.
     pub(crate) fn turn(&mut self) -> Checked {
-        let Some(handler) = choose(&mut self.random, self.host.handlers.len()) else { return Ok(()) };
+        let Some(place) = choose(&mut self.random, self.host.handlers.len()) else { return Ok(()) };
+        let handler = HandlerIx::new(place);
         if self.host.outages.remove(&handler) {
             return self.hurry(handler, Hurry::Probed);
         }
@@ -173,11 +161,11 @@ impl World {
     }
 
     /// Some lanes are woken before their time.
-    pub(crate) fn hurry(&mut self, handler: usize, which: Hurry) -> Checked {
-        let begun = self.host.actions.len();
-        self.host.shards.hurry(handler, which, self.now, &mut self.host.actions);
+    pub(crate) fn hurry(&mut self, handler: HandlerIx, which: Hurry) -> Checked {
+        let begun = self.host.flow.waiting().len();
+        self.host.flow.hurry(handler, which, self.now);
         let mut running = HashSet::new();
-        for Placed { place, action } in self.host.actions.iter().skip(begun) {
+        for Placed { place, action } in self.host.flow.waiting().iter().skip(begun) {
             let (key, first) = match action {
                 Action::Run { key, event, .. } => (key, event.position()),
                 Action::Fetch { key, positions } => (key, positions.first().copied().unwrap_or_default()),

@@ -162,7 +162,7 @@ impl World {
             if self.any_step()? {
                 continue;
             }
-            if let Some(due) = self.host.shards.next_wake()
+            if let Some(due) = self.host.flow.shards().next_wake()
                 && self.sabotage != Some(Sabotage::NeverWakes)
             {
                 let wait = due.saturating_sub(self.now);
@@ -207,7 +207,7 @@ impl World {
     }
 
     fn at_rest(&mut self) -> Checked {
-        let stuck = (0..self.host.handlers.len()).any(|handler| self.has_unread(handler));
+        let stuck = self.host.handlers.indices().any(|handler| self.has_unread(handler));
         ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
         self.model.at_rest()?;
         self.model.nothing_is_held(&self.server)?;

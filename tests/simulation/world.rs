@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use heddle_flow::shards::Shards;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -79,30 +80,29 @@ impl World {
     }
 
     /// Whether a handler is read for.
-    fn has_room(&self, handler: usize) -> bool {
-        let held = self.host.shards.held(handler);
+    fn has_room(&self, handler: HandlerIx) -> bool {
+        let held = self.host.flow.shards().held(handler);
         held.events < self.scene.room && held.full == 0
     }
 
     /// Whether the stream holds events that a handler has not seen, of whatever kind.
-    pub(crate) fn has_unread(&self, handler: usize) -> bool {
-        let position = self.host.positions.get(handler).copied().unwrap_or(u64::MAX);
-        !self.server.events_from(position, 1).is_empty()
+    pub(crate) fn has_unread(&self, handler: HandlerIx) -> bool {
+        !self.server.events_from(self.host.positions[handler], 1).is_empty()
     }
 
     /// One delivery for some of the handlers that have room. Whether there was one.
     ///
     /// If it `repeats`, it begins before what they have seen, and hands that on again.
     pub(crate) fn read(&mut self, repeats: bool) -> Checked<bool> {
-        let with_room: Vec<usize> = (0..self.host.handlers.len()).filter(|h| self.has_room(*h)).collect();
-        let behind: Vec<usize> = with_room.iter().copied().filter(|h| self.has_unread(*h)).collect();
+        let with_room: Vec<HandlerIx> = self.host.handlers.indices().filter(|h| self.has_room(*h)).collect();
+        let behind: Vec<HandlerIx> = with_room.iter().copied().filter(|h| self.has_unread(*h)).collect();
         let Some(index) = choose(&mut self.random, behind.len()) else { return Ok(false) };
         let leader = behind.get(index).copied();
-        let mut readers: Vec<usize> =
+        let mut readers: Vec<HandlerIx> =
             with_room.into_iter().filter(|h| Some(*h) == leader || self.random.random_bool(0.7)).collect();
         let positions = &self.host.positions;
-        readers.sort_by_key(|handler| positions.get(*handler));
-        let mut start = readers.first().and_then(|first| positions.get(*first)).copied().unwrap_or_default();
+        readers.sort_by_key(|handler| positions[*handler]);
+        let mut start = readers.first().map_or(0, |first| positions[*first]);
         if repeats {
             start = start.saturating_sub(self.random.random_range(0..20));
         }
@@ -110,12 +110,12 @@ impl World {
         let Some(last) = events.last().map(|event| event.sequence) else { return Ok(false) };
         for event in events {
             for handler in &readers {
-                let seen = self.host.positions.get(*handler).is_none_or(|next| *next > event.sequence);
+                let seen = self.host.positions[*handler] > event.sequence;
                 let (number, sequence) = self.host.id(*handler, event.sequence);
                 let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
                 let Some(key) = key.filter(|_| repeats || !seen) else { continue };
-                let (shards, actions) = (&mut self.host.shards, &mut self.host.actions);
-                let admission = shards.read(*handler, Arc::clone(&event), key, self.now, actions);
+                let key = (key, None);
+                let admission = self.host.flow.read(*handler, Arc::clone(&event), key, self.now);
                 self.model.admitted((number, sequence), admission)?;
                 self.host.moved = true;
             }
@@ -123,10 +123,9 @@ impl World {
         let ahead = if self.is(Sabotage::ReadsAheadOfItself) { 10 } else { 1 };
         let mut news = false;
         for handler in readers {
-            if let Some(position) = self.host.positions.get_mut(handler) {
-                news |= *position < last + ahead;
-                *position = (last + ahead).max(*position);
-            }
+            let position = &mut self.host.positions[handler];
+            news |= *position < last + ahead;
+            *position = (last + ahead).max(*position);
         }
         self.host.holds(&self.model)?;
         Ok(news)
@@ -135,13 +134,13 @@ impl World {
     /// Time passes.
     pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
-        self.host.shards.wake(self.now, &mut self.host.actions);
+        self.host.flow.wake(self.now);
     }
 
     /// The host dies; another takes over, perhaps with other handlers.
     pub(crate) fn crash(&mut self, all_handlers: bool) -> Checked {
         let handlers = if all_handlers {
-            (0..self.scene.handlers.len()).collect()
+            (0..self.scene.handlers.len()).collect::<PerHandler<usize>>()
         } else {
             some_handlers(&self.scene, &mut self.random)
         };
@@ -162,11 +161,13 @@ impl World {
             }
         }
         // What was under way may still arrive: it is fenced.
-        for (late, answer) in last.under_way {
-            let (None, Ok(first)) = (answer, self.server.store(&late.messages)) else { continue };
-            let handlers = &last.handlers;
-            let id_of = |h: usize, sequence| (handlers.get(h).copied().unwrap_or(usize::MAX), sequence);
-            self.model.stored((&late, first), &self.server, &last.origins.names, id_of)?;
+        let Host { mut flow, handlers, under_way, .. } = last;
+        let names = flow.origins().names.clone();
+        for (number, answer) in under_way {
+            let Some(late) = flow.batch_mut(number).filter(|_| answer.is_none()) else { continue };
+            let Ok(first) = self.server.store(&late.messages) else { continue };
+            let id_of = |handler: HandlerIx, sequence| (handlers[handler], sequence);
+            self.model.stored((late, first), &self.server, &names, id_of)?;
             let text = || format!("batch of a dead host is stored at {first}");
             ensure(self.is(Sabotage::StoresLateBatches), Promise::ExactlyOnce, text)?;
         }
@@ -176,22 +177,23 @@ impl World {
     /// What the shards would say next, for a failure.
     pub(crate) fn picture(&self) -> String {
         let lows = |shards: &Shards| -> Vec<u64> {
-            (0..self.host.handlers.len()).map(|handler| shards.low(handler, u64::MAX)).collect()
+            self.host.handlers.indices().map(|handler| shards.low(handler, u64::MAX)).collect()
         };
-        let held: Vec<_> = (0..self.host.handlers.len()).map(|h| self.host.shards.held(h)).collect();
+        let shards = self.host.flow.shards();
+        let held: Vec<_> = self.host.handlers.indices().map(|h| shards.held(h)).collect();
         let open: BTreeSet<_> =
             self.model.tasks.iter().filter(|(_, t)| !t.committed && !t.lost).map(|(id, _)| *id).collect();
         format!(
             "time {}, lows {:?}, positions {:?}, held {held:?}, open {open:?}",
             self.now,
-            lows(&self.host.shards),
+            lows(shards),
             self.host.positions
         )
     }
 }
 
 /// Some of the scene's handlers, in any order.
-fn some_handlers(scene: &Scene, random: &mut StdRng) -> Vec<usize> {
+fn some_handlers(scene: &Scene, random: &mut StdRng) -> PerHandler<usize> {
     let mut handlers: Vec<usize> = (0..scene.handlers.len()).filter(|_| random.random_bool(0.8)).collect();
     if handlers.is_empty() {
         handlers.push(0);
@@ -199,7 +201,7 @@ fn some_handlers(scene: &Scene, random: &mut StdRng) -> Vec<usize> {
     if random.random_bool(0.5) {
         handlers.reverse();
     }
-    handlers
+    handlers.into()
 }
 
 pub(crate) fn choose(random: &mut StdRng, length: usize) -> Option<usize> {

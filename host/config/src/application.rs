@@ -119,7 +119,7 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
         dead_letters_max_age,
         trust,
         insecure_registries,
-        handlers,
+        handlers: handlers.into(),
         folder: folder.to_owned(),
         secret_files: scope.secret_files.into_inner(),
     })

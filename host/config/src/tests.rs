@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::plugin::PluginSource;
 use heddle_values::policy::Instances;
 use heddle_values::secret::{Given, Secret};
@@ -46,7 +47,7 @@ fn a_sound_file_gives_settings_with_defaults() {
     assert_eq!(settings.app, "shop");
     assert_eq!(settings.shards.get(), 16);
     assert_eq!(settings.nats, NatsSettings::default());
-    let handler = &settings.handlers[0];
+    let handler = &settings.handlers[HandlerIx::FIRST];
     assert_eq!(&*handler.name, "credit");
     assert_eq!(handler.plugin, PluginSource::file("/app/credit.wasm"));
     assert_eq!(&*handler.stream, "SHOP");
@@ -64,7 +65,7 @@ fn a_number_in_config_reaches_the_plugin_as_its_value_however_it_is_written() {
     let text = SOUND.replace("config = { limit = 1000, name = \"x\" }", numbers);
     assert!(text.contains(numbers));
     let settings = parse(&text, Path::new("."), Needs::File).unwrap();
-    let config = &settings.handlers[0].config;
+    let config = &settings.handlers[HandlerIx::FIRST].config;
     for (name, value) in [
         ("port", "8080"),
         ("mode", "493"),
@@ -191,7 +192,7 @@ fn a_build_is_a_line_for_the_shell_or_a_program() {
     let with = |build: &str| {
         parse(&format!("{SOUND}\n[handlers.credit.build]\n{build}\n"), folder.path(), Needs::Sources)
     };
-    let built = |build: &str| with(build).unwrap().handlers[0].build.clone().unwrap();
+    let built = |build: &str| with(build).unwrap().handlers[HandlerIx::FIRST].build.clone().unwrap();
     let line = built("command = \"make credit\"\nwatch = \"src\"");
     assert_eq!(line.command, BuildCommand::Shell("make credit".to_owned()));
     assert_eq!(line.watch, [folder.path().join("src")]);
@@ -210,7 +211,7 @@ fn a_build_is_a_line_for_the_shell_or_a_program() {
         let faults = with(build).unwrap_err();
         assert!(faults.len() == 1 && faults[0].message.contains(message), "{faults:?} for {build}");
     }
-    assert_eq!(parse(SOUND, folder.path(), Needs::Sources).unwrap().handlers[0].build, None);
+    assert_eq!(parse(SOUND, folder.path(), Needs::Sources).unwrap().handlers[HandlerIx::FIRST].build, None);
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn a_missing_secret_is_a_fault_and_a_present_one_is_read() {
     let with = |secret: String| SOUND.replace("name = \"x\"", &format!("name = {secret}"));
     let sound = with(format!("{{ file = {:?} }}", path.display().to_string()));
     let settings = parse(&sound, folder.path(), Needs::Everything).unwrap();
-    assert_eq!(settings.handlers[0].config["name"].reveal(), "hush");
+    assert_eq!(settings.handlers[HandlerIx::FIRST].config["name"].reveal(), "hush");
     assert_eq!(settings.secret_files, [path]);
     assert!(!format!("{settings:?}").contains("hush"));
     let missing = with("{ env = \"HEDDLE_TEST_NO_SUCH_VARIABLE\" }".to_owned());
@@ -257,13 +258,13 @@ fn the_report_shows_the_lines() {
 fn what_is_done_about_failure_is_read_with_its_defaults() {
     use heddle_values::policy::{Answer, OnDeadLetter};
     let settings = parse(SOUND, Path::new("/app"), Needs::Everything).unwrap();
-    let plain = &settings.handlers[0];
+    let plain = &settings.handlers[HandlerIx::FIRST];
     assert_eq!(plain.on_dead_letter, OnDeadLetter::Continue);
     assert_eq!((plain.max_held, plain.pace.rate, plain.pace.concurrency.get()), (1_000_000, None, 64));
     assert_eq!(plain.outage, None, "it depends on nothing outside");
     let text = SOUND.replace("config =", "outage = true\nconfig =");
     let asked = parse(&text, Path::new("/app"), Needs::Everything).unwrap();
-    assert_eq!(asked.handlers[0].outage.map(|outage| outage.keys), Some(20));
+    assert_eq!(asked.handlers[HandlerIx::FIRST].outage.map(|outage| outage.keys), Some(20));
     assert_eq!(plain.retry.on.memory, Answer::Once);
     assert_eq!(settings.dead_letters_max_age, None);
     assert_eq!(settings.stream.stale_states, 50_000);
@@ -278,7 +279,7 @@ fn what_is_done_about_failure_is_read_with_its_defaults() {
         Needs::Everything,
     )
     .unwrap();
-    let handler = &settings.handlers[0];
+    let handler = &settings.handlers[HandlerIx::FIRST];
     assert_eq!((handler.on_dead_letter, handler.max_held), (OnDeadLetter::HoldKey, 5));
     assert_eq!((handler.pace.rate, handler.pace.concurrency.get()), (Some(0.5), 3));
     let outage = handler.outage.unwrap();
@@ -317,7 +318,7 @@ fn grants_that_can_never_match_are_faults_with_the_way_they_are_written() {
     let read = |grants: &str| {
         let text = format!("{SOUND}[handlers.credit.grants]\n{grants}\n");
         parse(&text, folder.path(), Needs::Everything)
-            .map(|settings| settings.handlers[0].grants.clone())
+            .map(|settings| settings.handlers[HandlerIx::FIRST].grants.clone())
             .map_err(|faults| faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>())
     };
     let grants = read(

@@ -21,6 +21,7 @@ use super::shards::{Place, PlacedGate};
 use heddle_broker::{self as broker, Broker, CommitError, Listen, StreamState};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::{self, Checkpoint, Progress};
+use heddle_values::handlers::PerHandler;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings, Start};
@@ -100,7 +101,7 @@ pub struct Acquired {
 #[derive(Debug)]
 pub struct Kept {
     /// For each handler, whether no key of it has a state.
-    pub stateless: Vec<bool>,
+    pub stateless: PerHandler<bool>,
     /// The gates that are not open.
     pub gates: Vec<PlacedGate>,
     /// What is held back, about, and what an earlier host has left of it.
@@ -220,19 +221,19 @@ async fn take_over(
 }
 
 /// For each handler, whether no key of it has a state.
-async fn stateless(broker: &Broker, settings: &Settings, names: &Names) -> Result<Vec<bool>, Error> {
+async fn stateless(broker: &Broker, settings: &Settings, names: &Names) -> Result<PerHandler<bool>, Error> {
     let mut stateless = Vec::new();
     for handler in &settings.handlers {
         let last = broker.last(&settings.stream.name, &names.states_of(&handler.name)).await?;
         stateless.push(last.is_none());
     }
-    Ok(stateless)
+    Ok(stateless.into())
 }
 
 /// The gates of the handlers that there are.
 fn placed(settings: &Settings, gates: Vec<StoredGate>) -> Vec<PlacedGate> {
     let place = |stored: StoredGate| {
-        let handler = settings.handlers.iter().position(|handler| *handler.name == *stored.handler)?;
+        let handler = settings.handlers.find(|handler| *handler.name == *stored.handler)?;
         Some((Place { shard: stored.shard, handler }, stored.gate))
     };
     gates.into_iter().filter_map(place).collect()

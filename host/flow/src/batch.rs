@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::shard::{Outcome, Settled};
-use super::shards::{HandlerIx, Place, Shards};
+use super::shards::{Place, Shards};
 use super::states::StateId;
 use heddle_values::batch::{BatchMessage, Keep, MAX_MESSAGES, Schedule};
 use heddle_values::causality;
@@ -19,11 +19,9 @@ use heddle_values::dead_letter::{Origin, dead_letter, header_text};
 use heddle_values::effects::{Effects, Reply, StateChange, When};
 use heddle_values::event::Replay;
 use heddle_values::gate::{self, Gate, Phase};
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::{Key, MAX_KEY};
 use heddle_values::names::{self, Names};
-
-/// Why an event's handler is there. Passing over an event would lose it.
-const OF_THE_FILE: &str = "an event's handler is one of the file's";
 
 /// The most that one batch carries, in bytes.
 const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -50,7 +48,7 @@ pub struct Origins {
     pub stream: Arc<str>,
     pub host: String,
     /// The names of the handlers.
-    pub handlers: Vec<Arc<str>>,
+    pub handlers: PerHandler<Arc<str>>,
     /// How long dead letters are kept.
     pub keep_dead_letters: Keep,
     /// The largest message that the server takes, in bytes.
@@ -150,7 +148,7 @@ impl Builder {
         }
         self.shards.insert(unit.place.shard);
         let origins = Arc::clone(&self.origins);
-        let handler = origins.handlers.get(unit.place.handler).expect(OF_THE_FILE);
+        let handler = &origins.handlers[unit.place.handler];
         let settled = &unit.settled;
         let room = if unit.minimal { 0 } else { origins.max_payload };
         match &settled.outcome {
@@ -182,7 +180,7 @@ impl Builder {
     /// Two changes of one gate in a batch become the last one.
     fn add_gate(&mut self, place: Place, key: &Key, gate: &Gate) {
         let origins = Arc::clone(&self.origins);
-        let name = origins.handlers.get(place.handler).expect(OF_THE_FILE);
+        let name = &origins.handlers[place.handler];
         let id = (place.handler, key.clone());
         let open = gate.phase == Phase::Open;
         let message = BatchMessage {
@@ -262,7 +260,13 @@ impl Builder {
     }
 
     /// Adds the checkpoints.
-    pub(super) fn finish(mut self, shards: &Shards, positions: &[u64], number: u64, fences: &[u64]) -> Batch {
+    pub(super) fn finish(
+        mut self,
+        shards: &Shards,
+        positions: &PerHandler<u64>,
+        number: u64,
+        fences: &[u64],
+    ) -> Batch {
         let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<u64>>> = HashMap::new();
         for Unit { place, settled, .. } in &self.units {
             let of_shard = taken.entry(place.shard).or_default();

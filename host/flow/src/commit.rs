@@ -16,6 +16,7 @@ use super::shard::Outcome;
 use super::shards::{Place, Shards};
 use heddle_values::checkpoint::Checkpoint;
 use heddle_values::gate::Gate;
+use heddle_values::handlers::PerHandler;
 use heddle_values::key::Key;
 
 /// The most checkpoints that a batch begins with. What one event may publish fits beside them.
@@ -162,7 +163,7 @@ impl Commits {
 
     /// The next batch, if there is one to be sent now: as many units as fit, shard by shard, the shard first whose
     /// units have waited longest.
-    pub fn next(&mut self, shards: &Shards, positions: &[u64], now: u64) -> Option<Batch> {
+    pub fn next(&mut self, shards: &Shards, positions: &PerHandler<u64>, now: u64) -> Option<Batch> {
         if !self.is_due() {
             return None;
         }

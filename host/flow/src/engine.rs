@@ -7,12 +7,13 @@ mod drain;
 mod inputs;
 mod outputs;
 mod regulate;
+mod settle;
 mod setup;
+mod side;
 mod survey;
 mod upkeep;
 mod versions;
 
-use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -24,38 +25,32 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::acquire::Acquired;
-use super::activity::{Counters, Snapshot};
-use super::batch::{Batch, Origins, Unit};
+use super::activity::Snapshot;
 use super::clock::now;
-use super::commit::{Commits, FULL_MESSAGES};
 use super::compact::{Checkpoints, Compaction};
-use super::jobs::{self, Done, Fetch, Job, Shared};
+use super::flow::{Flow, Work};
+use super::jobs::{self, Done, Fetch};
 use super::leftovers;
-use super::loss::{Loss, Tally};
-use super::plugin_log::LineRate;
 use super::reader::{Read, Reader};
-use super::regulator::Regulator;
 use super::replays::Replayed;
 use super::route::Routes;
 use super::shard::Action;
-use super::shards::{HandlerIx, Place, Placed, Plan, Shards};
-use super::states::States;
-use super::workers::{self, Queue, Task};
+use super::shards::Place;
+use super::workers::{self, Ended, Queue, Task};
 use heddle_broker::Broker;
 use heddle_sandbox::Sandbox;
-use heddle_values::batch::Keep;
 use heddle_values::event::HELD_BACK;
+use heddle_values::handlers::PerHandler;
 use heddle_values::key::Key;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
-use heddle_values::settings::{HandlerSettings, Settings};
-use heddle_values::verdict::Failure;
+use heddle_values::settings::Settings;
 
 use regulate::Rooms;
-use setup::{plan, positions, readers, regulators, shards};
+use setup::{readers, sides};
+use side::Side;
 use survey::Survey;
-use versions::Fleet;
 
 pub use versions::{Change, Judged, Ties, Versions};
 
@@ -118,68 +113,46 @@ pub enum Course {
 /// Carries events until it is told to stop.
 pub struct Engine {
     settings: Arc<Settings>,
-    origins: Arc<Origins>,
     broker: Broker,
     reading: Broker,
     me: Member,
-    plan: Plan,
-    fleets: Vec<Fleet>,
-    changes: mpsc::Receiver<Change>,
+    /// What lies between reading and committing.
+    flow: Flow,
+    /// What is kept for each handler.
+    sides: PerHandler<Side>,
     readers: Vec<(Reader, Routes)>,
-    shards: Shards,
-    states: States,
-    commits: Commits,
-    /// Batches under way, by their numbers.
-    under_way: HashMap<u64, Batch>,
-    /// When the last one was sent.
+    changes: mpsc::Receiver<Change>,
+    /// When the last batch was sent.
     sent: Instant,
     /// Whether a batch that is not full need not wait.
     hurry: bool,
-    ready: Vec<VecDeque<Job>>,
-    running: Vec<usize>,
     /// What the host's user may do, once the server has denied something: asked for again now and then.
     permissions: Option<Permissions>,
-    /// Events that may not run, and why.
-    condemned: HashMap<(HandlerIx, u64), Failure>,
     /// Bounds the events that are read again at once.
     fetching: Arc<Semaphore>,
     /// A sequence that was committed: about the end of the stream.
     end: u64,
     compaction: Compaction,
     checkpoints: Checkpoints,
-    /// For how many ticks each handler has had a full window.
-    without_room: Vec<u32>,
     /// Counts the seconds, about.
     ticks: u32,
-    /// Counts the resets.
-    generation: u64,
     /// Whether events were read since idle shards last wrote their checkpoint.
     moved: bool,
-    counters: Counters,
     cursors: JoinSet<()>,
     jobs: JoinSet<Done>,
     /// What the workers have to do.
     queue: Arc<Queue>,
     /// The same, before it is handed to them.
     dispatched: Vec<Task>,
-    ends: mpsc::Receiver<Vec<Done>>,
+    ends: mpsc::Receiver<Vec<Ended>>,
     /// Where the plugins run.
     threads: Handle,
     /// Keeps the clock that bounds the plugins' run time.
     _sandbox: Arc<Sandbox>,
-    actions: Vec<Placed>,
-    /// What holds each handler back.
-    regulators: Vec<Regulator>,
     /// Events that come a second time.
     replays: mpsc::Receiver<Replayed>,
     /// How many of those are under way.
     replaying: usize,
-    /// For each handler, why it cannot go on in its stream.
-    stopped: Vec<Option<String>>,
-    /// For each handler, what it is still to be given.
-    tallies: Vec<Tally>,
-    /// For each handler, whether the host before has said what it left.
-    marked: Vec<bool>,
     survey: Survey,
     snapshots: watch::Sender<Snapshot>,
 }
@@ -187,51 +160,35 @@ pub struct Engine {
 impl Engine {
     /// Sets up the flow. Nothing is read before [`run`](Self::run).
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, names, broker, reading, ties, acquired, me, generation, .. } = parts;
-        let plan = plan(&settings, &acquired, &me, broker.max_payload());
-        let handler_names = settings.handlers.iter().map(|handler| Arc::clone(&handler.name));
-        let origins = Arc::new(origins(&settings, names, &me, broker.max_payload()));
-        let Acquired { checkpoints: stored, streams, stopped, left, kept, .. } = acquired;
-        let shards = shards(&plan, &stored, kept.gates);
-        let readers = readers((&settings, &stopped), &plan, &shards, generation);
-        let (count, mut jobs) = (settings.handlers.len(), JoinSet::new());
+        let flow = setup::flow(&parts);
+        let Parts { settings, broker, reading, ties, acquired, me, .. } = parts;
+        let Acquired { streams, stopped, left, kept, .. } = acquired;
+        let expected = (stopped, left.expected);
+        let sides = sides(&settings, &broker, ties.handlers, expected, &kept.held_back.counts);
+        let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
-        jobs.spawn(leftovers::remove(broker.clone(), Arc::clone(&origins.stream), kept.held_back.leftovers));
+        let stream = Arc::clone(&flow.origins().stream);
+        jobs.spawn(leftovers::remove(broker.clone(), stream, kept.held_back.leftovers));
         let mut engine = Engine {
-            fleets: fleets(&settings, ties.versions, ties.judged, &broker),
+            readers: readers(&settings, &sides, &flow),
             changes: ties.changes,
-            regulators: regulators(&settings, &kept.held_back.counts),
             replays: mpsc::channel(1).1,
             replaying: 0,
-            stopped,
-            marked: left.expected.iter().map(Option::is_some).collect(),
-            tallies: left.expected.into_iter().map(Tally::new).collect(),
             survey: Survey::new(&streams),
-            commits: Commits::new(Arc::clone(&origins), stored, FULL_MESSAGES),
             fetching: jobs::fetching_room(broker.max_payload()),
             end: 0,
             compaction: Compaction::new(settings.shards, settings.stream.stale_states),
-            counters: Counters::new(handler_names, now()),
-            ready: (0..count).map(|_| VecDeque::new()).collect(),
-            running: vec![0; count],
-            without_room: vec![0; count],
+            flow,
+            sides,
             settings,
-            origins,
             broker,
             reading,
             me,
-            plan,
-            readers,
-            shards,
-            states: States::new(kept.stateless),
-            under_way: HashMap::new(),
             sent: Instant::now(),
             hurry: false,
             permissions: None,
-            condemned: HashMap::new(),
             checkpoints: Checkpoints::default(),
             ticks: 0,
-            generation,
             moved: false,
             cursors: JoinSet::new(),
             jobs,
@@ -240,17 +197,11 @@ impl Engine {
             ends,
             threads: parts.threads,
             _sandbox: parts.sandbox,
-            actions: Vec::new(),
             snapshots: parts.snapshots,
         };
-        engine.start(left.losses);
+        engine.read_requests();
+        engine.report_beginning(left.losses);
         engine
-    }
-
-    fn start(&mut self, lost: Vec<(HandlerIx, Loss)>) {
-        self.shards.resume(now(), &mut self.actions);
-        self.read_requests();
-        self.report_beginning(lost);
     }
 
     /// Carries events until another course is set, then drains: nothing more is read or begun, what runs is
@@ -264,21 +215,20 @@ impl Engine {
         }
         loop {
             self.look_for_probes();
-            self.act();
-            self.dispatch();
+            self.advance();
             self.commit();
-            let next = self.shards.next_wake().into_iter().chain(self.next_begin()).min();
+            let next = self.flow.shards().next_wake().into_iter().chain(self.next_begin()).min();
             let wake = next.map_or(TICK, |due| Duration::from_millis(due.saturating_sub(now())));
             let wake = self.linger().map_or(wake, |left| wake.min(left));
             // Every arm is cancel-safe: each takes its input only when it is chosen.
             tokio::select! {
                 Some(done) = self.jobs.join_next() => self.finished(done)?,
                 Some(ends) = self.ends.recv() => self.ran_many(ends),
-                read = next_read(&mut self.readers, Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready }) => self.read(read)?,
-                Some(returned) = self.replays.recv(), if self.replaying < MAX_REPLAYING => {
-                    self.replayed(returned)?;
+                read = next_read(&mut self.readers, Rooms { shards: self.flow.shards(), sides: &self.sides }) => self.read(read)?,
+                Some(replayed) = self.replays.recv(), if self.replaying < MAX_REPLAYING => {
+                    self.replayed(replayed)?;
                 }
-                () = tokio::time::sleep(wake) => self.shards.wake(now(), &mut self.actions),
+                () = tokio::time::sleep(wake) => self.flow.wake(now()),
                 _ = balance.tick() => self.balance(),
                 _ = tick.tick() => self.tick(),
                 _ = heartbeat.tick() => self.announce(),
@@ -292,54 +242,51 @@ impl Engine {
         }
     }
 
-    /// Does what the shards want done.
-    fn act(&mut self) {
-        for Placed { place, action } in std::mem::take(&mut self.actions) {
-            match action {
-                Action::Run { key, event, attempt, fresh } => {
-                    let job = Job { generation: self.generation, place, key, event, attempt, fresh };
-                    if let Some(ready) = self.ready.get_mut(place.handler) {
-                        ready.push_back(job);
-                    }
-                }
-                Action::Fetch { key, positions } => {
-                    // Its stream may have another event there. The lane waits until the handler begins again.
-                    let is_stopped = self.is_stopped(place.handler);
-                    for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
-                        let Some(fetch) = self.fetch_of(place, &key) else { continue };
-                        let room = Arc::clone(&self.fetching);
-                        self.jobs.spawn(jobs::fetch(self.replays(), room, fetch, position));
-                    }
-                }
-                Action::TakeBack { key, next } => {
-                    let Some(fetch) = self.fetch_of(place, &key) else { continue };
-                    let subject = self.held_subject(place, &key);
-                    self.jobs.spawn(jobs::take_back(self.replays(), fetch, subject, next));
-                }
-                Action::Open { key, gate } => self.commits.open(place, key, gate),
-                Action::Settle(settled) => self.commits.push(Unit { place, settled, minimal: false }),
-                Action::Record => {
-                    self.counters.retried(place.handler);
-                    self.commits.touch(place.shard);
-                }
-                // The timers are kept by `Shards`.
-                Action::WakeAt { .. } => {}
+    /// Does what the tracks want done, and begins the runs that there is room for, until neither is left.
+    fn advance(&mut self) {
+        loop {
+            self.act();
+            if !self.dispatch() {
+                return;
             }
         }
     }
-}
 
-impl Engine {
-    fn fetch_of(&self, place: Place, key: &Key) -> Option<Fetch> {
-        let (_, stream) = self.plan.handlers.get(place.handler)?;
-        let (stream, key) = (Arc::clone(stream), key.clone());
-        Some(Fetch { generation: self.generation, place, key, stream })
+    /// Does what the tracks want done.
+    fn act(&mut self) {
+        for placed in self.flow.actions() {
+            if matches!(placed.action, Action::Record) {
+                self.sides[placed.place.handler].counts.retried();
+            }
+            match self.flow.perform(placed) {
+                None => {}
+                Some(Work::Run(job)) => self.sides[job.place.handler].ready.push_back(job),
+                Some(Work::Fetch { place, key, positions }) => self.fetch(place, &key, positions),
+                Some(Work::TakeBack { place, key, next }) => {
+                    let subject = self.flow.held_subject(place, &key);
+                    self.jobs.spawn(jobs::take_back(
+                        self.replays(),
+                        self.fetch_of(place, &key),
+                        subject,
+                        next,
+                    ));
+                }
+            }
+        }
     }
 
-    /// Where what is held back of a key is.
-    fn held_subject(&self, place: Place, key: &Key) -> String {
-        let handler = self.plan.handlers.get(place.handler).map_or("", |(name, _)| name);
-        self.origins.names.held(place.shard, handler, &key.token())
+    fn fetch(&mut self, place: Place, key: &Key, positions: Vec<u64>) {
+        // Its stream may have another event there. The lane waits until the handler begins again.
+        let is_stopped = self.sides[place.handler].stopped.is_some();
+        for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
+            let (fetch, room) = (self.fetch_of(place, key), Arc::clone(&self.fetching));
+            self.jobs.spawn(jobs::fetch(self.replays(), room, fetch, position));
+        }
+    }
+
+    fn fetch_of(&self, place: Place, key: &Key) -> Fetch {
+        let stream = Arc::clone(&self.sides[place.handler].settings.stream);
+        Fetch { generation: self.flow.generation(), place, key: key.clone(), stream }
     }
 }
 
@@ -355,39 +302,4 @@ async fn next_read(readers: &mut [(Reader, Routes)], rooms: Rooms<'_>) -> (usize
         Poll::Pending
     })
     .await
-}
-
-/// What runs the events of each handler.
-fn fleets(
-    settings: &Settings,
-    versions: Vec<Versions>,
-    judged: Vec<mpsc::Sender<Judged>>,
-    broker: &Broker,
-) -> Vec<Fleet> {
-    let fleet = |((handler, versions), judged): ((&Arc<HandlerSettings>, Versions), mpsc::Sender<Judged>)| {
-        let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
-        let shared = Shared {
-            permits: Semaphore::new(permits),
-            broker: broker.clone(),
-            stream: Arc::clone(&settings.stream.name),
-            lines: LineRate::default(),
-        };
-        Fleet::new(shared, versions, judged)
-    };
-    settings.handlers.iter().zip(versions).zip(judged).map(fleet).collect()
-}
-
-/// What dead letters and effects say of where they come from.
-fn origins(settings: &Settings, names: Names, me: &Member, max_payload: usize) -> Origins {
-    let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1);
-    Origins {
-        names,
-        stream: Arc::clone(&settings.stream.name),
-        host: me.host.clone(),
-        handlers: settings.handlers.iter().map(|handler| Arc::clone(&handler.name)).collect(),
-        keep_dead_letters: settings
-            .dead_letters_max_age
-            .map_or(Keep::Always, |age| Keep::Seconds(seconds(age))),
-        max_payload,
-    }
 }

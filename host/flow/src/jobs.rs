@@ -9,23 +9,18 @@ use super::compact::Left;
 use super::failpoint;
 use super::leftovers::{self, Leftover};
 use super::loss::Question;
-use super::plugin_log::{LineRate, report};
 use super::replays::{Replays, Taken};
-use super::shards::{HandlerIx, Place};
-use super::states::State;
+use super::shards::Place;
 use super::store::End;
-use heddle_broker::{self as broker, Broker, Inspected, Stored, StreamState};
-use heddle_sandbox::{Call, Outside, Plugin};
+use heddle_broker::{self as broker, Broker, Inspected, StreamState};
 use heddle_values::effects::Reply;
 use heddle_values::event::{Event, HELD_BACK, Replay};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
-use heddle_values::plugin::PluginId;
-use heddle_values::refusal::refusal;
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
-use heddle_values::verdict::Verdict;
 
 /// The longest wait between two tries to read from the stream.
 const MAX_DELAY: Duration = Duration::from_secs(2);
@@ -36,15 +31,6 @@ pub(super) const MAX_LOGGED: usize = 1024;
 /// How a job ended. `generation` tells jobs of before a reset from those after it.
 #[derive(Debug)]
 pub(super) enum Done {
-    Ran {
-        generation: u64,
-        place: Place,
-        key: Key,
-        verdict: Verdict,
-        ran: Ran,
-        /// The state, if it had to be read from the stream.
-        loaded: Option<State>,
-    },
     Fetched {
         generation: u64,
         place: Place,
@@ -81,108 +67,6 @@ pub(super) enum Done {
     Cleaned,
     /// Nothing follows.
     Nothing,
-}
-
-/// How an event was run.
-#[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) by: Arc<PluginId>,
-    /// From 1.
-    pub(super) attempt: u32,
-    /// Whether the event had not failed before.
-    pub(super) fresh: bool,
-    /// Zero if it did not come to the plugin.
-    pub(super) elapsed: Duration,
-    /// What it came to know of what it depends on.
-    pub(super) outside: Outside,
-}
-
-impl Ran {
-    /// Of an event that did not come to the plugin.
-    pub(super) fn not(by: &Arc<PluginId>, attempt: u32) -> Self {
-        Ran {
-            by: Arc::clone(by),
-            attempt,
-            fresh: false,
-            elapsed: Duration::ZERO,
-            outside: Outside::Untouched,
-        }
-    }
-}
-
-/// What the runs of one handler need, whatever the version of its plugin.
-pub(super) struct Shared {
-    /// Bounds how many events of the handler run at once.
-    pub(super) permits: Semaphore,
-    pub(super) broker: Broker,
-    /// The application's stream: it holds the states.
-    pub(super) stream: Arc<str>,
-    /// Bounds how much the plugin writes into the log.
-    pub(super) lines: LineRate,
-}
-
-/// Runs the events of one handler with one version of its plugin.
-pub(super) struct Runner {
-    pub(super) plugin: Arc<Plugin>,
-    shared: Arc<Shared>,
-}
-
-impl Runner {
-    pub(super) fn new(shared: Arc<Shared>, plugin: Arc<Plugin>) -> Arc<Self> {
-        Arc::new(Runner { plugin, shared })
-    }
-}
-
-/// An event that may run.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) generation: u64,
-    pub(super) place: Place,
-    pub(super) key: Key,
-    pub(super) event: Arc<Event>,
-    pub(super) attempt: u32,
-    /// Whether it has not failed before.
-    pub(super) fresh: bool,
-}
-
-/// What is known of the state of a job's key.
-#[derive(Debug)]
-pub(super) enum Knowledge {
-    Known(State),
-    /// To be read from this subject if the plugin can ask for it.
-    Stored(String),
-}
-
-/// Runs an event to its verdict.
-pub(super) async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Done {
-    let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
-    let Job { generation, place, key, event, attempt, fresh } = job;
-    if let Some(failure) = refusal(&event) {
-        let verdict = Verdict::Failed(failure.into());
-        let ran = Ran::not(runner.plugin.code().id(), attempt);
-        return Done::Ran { generation, place, key, verdict, ran, loaded: None };
-    }
-    let (state, loaded) = match knowledge {
-        Knowledge::Known(state) => (state, None),
-        Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
-        Knowledge::Stored(subject) => {
-            let state = load_state(&runner.shared.broker, &runner.shared.stream, &subject).await;
-            (state.clone(), Some(state))
-        }
-    };
-    let call = Call { event: Arc::clone(&event), key: key.clone(), attempt, state };
-    let run = runner.plugin.run(call).await;
-    let job = (&*event, &key, place.shard, attempt);
-    report(&runner.plugin.policy().handler, &runner.shared.lines, job, &run);
-    let by = Arc::clone(runner.plugin.code().id());
-    let ran = Ran { by, attempt, fresh, elapsed: run.usage.elapsed, outside: run.usage.outside };
-    Done::Ran { generation, place, key, verdict: run.verdict, ran, loaded }
-}
-
-/// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
-/// not the handler's fault.
-async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
-    persist("state", || broker.last(stream, subject)).await.and_then(Stored::into_state)
 }
 
 /// Where an event is read again.
@@ -303,7 +187,8 @@ pub(super) async fn remove(replays: Replays, generation: u64, done: Vec<(Option<
 /// finds them.
 pub(super) async fn forget(replays: Replays, subject: String, below: u64) -> Done {
     failpoint::hit(failpoint::GATE_OPENED);
-    leftovers::remove(replays.broker, replays.stream, vec![Leftover { subject, below }]).await
+    leftovers::remove(replays.broker, Arc::clone(&replays.origins.stream), vec![Leftover { subject, below }])
+        .await
 }
 
 /// Sends the answers of committed events.

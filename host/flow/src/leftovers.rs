@@ -18,6 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::gates::{self, StoredGate};
 use super::jobs::Done;
 use heddle_broker::{self as broker, Broker};
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 
@@ -42,7 +43,7 @@ pub struct Leftover {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
     /// For each handler of the file, how many events.
-    pub counts: Vec<u64>,
+    pub counts: PerHandler<u64>,
     /// What may be left from an earlier host.
     pub leftovers: Vec<Leftover>,
 }
@@ -57,18 +58,16 @@ pub async fn find(
     taken: u64,
 ) -> Result<HeldBack, broker::Error> {
     let subjects = broker.subjects(&settings.stream.name, &names.all_held()).await?;
-    let handlers: Vec<&str> = settings.handlers.iter().map(|handler| &*handler.name).collect();
+    let handlers = settings.handlers.map(|handler| &*handler.name);
     let Sorted { held, leftovers } = sort(&subjects, &handlers, names, gates, taken);
-    let mut counts = vec![0; handlers.len()];
+    let mut counts = handlers.map(|_| 0);
     let stream = &settings.stream.name;
     let count = |Held { handler, subject, copies, next }| async move {
         Ok::<_, broker::Error>((handler, gates::held_back(broker, stream, subject, copies, next).await?))
     };
     let mut counted = stream::iter(held).map(count).buffer_unordered(PARALLEL);
     while let Some((handler, events)) = counted.try_next().await? {
-        if let Some(sum) = counts.get_mut(handler) {
-            *sum += events;
-        }
+        counts[handler] += events;
     }
     Ok(HeldBack { counts, leftovers })
 }
@@ -76,7 +75,7 @@ pub async fn find(
 /// The copies of a key that is held.
 #[derive(Debug, PartialEq, Eq)]
 struct Held<'a> {
-    handler: usize,
+    handler: HandlerIx,
     subject: &'a str,
     copies: u64,
     /// All below this sequence have run.
@@ -93,7 +92,7 @@ struct Sorted<'a> {
 /// Tells what is still held from what is left.
 fn sort<'a>(
     subjects: &'a [(String, usize)],
-    handlers: &[&str],
+    handlers: &PerHandler<&str>,
     names: &Names,
     gates: &[StoredGate],
     taken: u64,
@@ -104,7 +103,7 @@ fn sort<'a>(
     for (subject, count) in subjects {
         let handler = names.parse_held(subject).map(|(_, handler, _)| handler);
         // A handler that is not in the file has no gates here: nothing is known of what is held of it.
-        let Some(handler) = handler.and_then(|name| handlers.iter().position(|of| *of == name)) else {
+        let Some(handler) = handler.and_then(|name| handlers.find(|of| *of == name)) else {
             continue;
         };
         let below = match next.get(subject) {
@@ -179,8 +178,8 @@ mod tests {
             subject(1, "h", "held"),
             subject(2, "gone", "open"),
         ];
-        let sorted = sort(&subjects, &["g", "h"], &names, &[gate("held", 40)], 100);
-        let of_h = Held { handler: 1, subject: &subjects[0].0, copies: 3, next: 40 };
+        let sorted = sort(&subjects, &vec!["g", "h"].into(), &names, &[gate("held", 40)], 100);
+        let of_h = Held { handler: HandlerIx::new(1), subject: &subjects[0].0, copies: 3, next: 40 };
         assert_eq!(sorted.held, [of_h]);
         let left = |(subject, _): &(String, usize), below| Leftover { subject: subject.clone(), below };
         let expected = [left(&subjects[0], 40), left(&subjects[1], 100), left(&subjects[2], 100)];

@@ -13,6 +13,7 @@ pub mod commit;
 pub mod compact;
 pub mod engine;
 pub mod failpoint;
+pub mod flow;
 pub mod gates;
 mod jobs;
 pub mod leftovers;

@@ -3,11 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::flow::Job;
 use super::jobs::MAX_LOGGED;
 use heddle_sandbox::{LogLevel, Run};
 use heddle_values::dead_letter::header_text;
-use heddle_values::event::Event;
-use heddle_values::key::Key;
 use heddle_values::verdict::Verdict;
 
 /// Lines per second that a handler's plugin may write into the log.
@@ -36,8 +35,8 @@ impl LineRate {
 }
 
 /// Writes what a run had to say into the log, under the fields of its event.
-pub(super) fn report(handler: &str, lines: &LineRate, job: (&Event, &Key, u16, u32), run: &Run) {
-    let (event, key, shard, attempt) = job;
+pub(super) fn report(handler: &str, lines: &LineRate, job: &Job, run: &Run) {
+    let Job { event, key, place, attempt, .. } = job;
     let failed = match &run.verdict {
         Verdict::Done(_) => None,
         Verdict::Failed(failure) => Some(failure),
@@ -45,8 +44,14 @@ pub(super) fn report(handler: &str, lines: &LineRate, job: (&Event, &Key, u16, u
     if failed.is_none() && run.logs.is_empty() && run.logs_dropped == 0 {
         return;
     }
-    let span =
-        tracing::info_span!("event", event.id = event.id(), handler, shard, attempt, key = key.as_str());
+    let span = tracing::info_span!(
+        "event",
+        event.id = event.id(),
+        handler,
+        shard = place.shard,
+        attempt,
+        key = key.as_str()
+    );
     let _entered = span.enter();
     let allowed = lines.take(run.logs.len());
     for line in run.logs.iter().take(allowed) {

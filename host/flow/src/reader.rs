@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinSet;
 
-use super::shards::HandlerIx;
 use heddle_broker::{Broker, Cursor, CursorEvents, CursorPlan, Delivery};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::subject::{Pattern, common_cover};
 
 /// How long a shared cursor waits for a handler without room before it goes on without it, in

@@ -9,14 +9,15 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::batch::Origins;
 use super::failpoint;
 use super::jobs::persist;
-use super::shards::HandlerIx;
 use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, HELD_BACK, Headers, REPLAYED, Replay, Source};
 use heddle_values::gate::taken_back;
-use heddle_values::names::{self, Names};
+use heddle_values::handlers::HandlerIx;
+use heddle_values::names;
 
 /// Dead letters that are read at once.
 const READING: usize = 64;
@@ -62,9 +63,7 @@ enum Held {
 #[derive(Debug, Clone)]
 pub(super) struct Replays {
     pub(super) broker: Broker,
-    pub(super) names: Names,
-    pub(super) stream: Arc<str>,
-    pub(super) handlers: Arc<[Arc<str>]>,
+    pub(super) origins: Arc<Origins>,
 }
 
 /// Reads all requests with a cursor of this name, until nobody wants them any more.
@@ -76,8 +75,8 @@ pub(super) fn start(
     tasks: &mut JoinSet<()>,
 ) -> mpsc::Receiver<Replayed> {
     let (sender, replayed) = mpsc::channel(WAITING);
-    let filter = replays.names.replays().parse().ok();
-    let plan = CursorPlan { stream: Arc::clone(&replays.stream), created, name, start: 1, filter };
+    let filter = replays.origins.names.replays().parse().ok();
+    let plan = CursorPlan { stream: Arc::clone(&replays.origins.stream), created, name, start: 1, filter };
     let (cursor, task) = reading.cursor(plan);
     tasks.spawn(task);
     tasks.spawn(forward(replays, cursor, sender));
@@ -118,10 +117,10 @@ impl Replays {
         payload: bytes::Bytes,
     ) -> Option<Replayed> {
         // What nobody can carry out is removed like what is done.
-        let Some((name, what)) = self.names.parse_replay(subject) else {
+        let Some((name, what)) = self.origins.names.parse_replay(subject) else {
             return Some(Replayed::Gone { request });
         };
-        let Some(handler) = self.handlers.iter().position(|handler| **handler == *name) else {
+        let Some(handler) = self.origins.handlers.find(|handler| **handler == *name) else {
             tracing::warn!(handler = name, request, "request is for a handler that no longer exists");
             return None;
         };
@@ -148,7 +147,7 @@ impl Replays {
         release: bool,
         edited: Option<bytes::Bytes>,
     ) -> Option<Event> {
-        let stored = persist("dead letter", || self.broker.at(&self.stream, dead_letter)).await?;
+        let stored = persist("dead letter", || self.broker.at(&self.origins.stream, dead_letter)).await?;
         let dead_letter = DeadLetter::from(stored);
         if dead_letter.handler() != handler {
             return None;
@@ -178,20 +177,21 @@ impl Replays {
     pub(super) async fn fetch(&self, position: u64) -> Option<Event> {
         if position & REPLAYED != 0 {
             let request = position & !REPLAYED;
-            let stored = persist("request", || self.broker.at(&self.stream, request)).await?;
+            let stored = persist("request", || self.broker.at(&self.origins.stream, request)).await?;
             return match self
                 .replayed(&stored.subject, request, &stored.headers, stored.payload.clone())
                 .await
             {
                 Some(Replayed::Event { event, .. }) => Some(event),
                 Some(Replayed::Release { replay, .. }) => {
-                    Some(Event::release(Arc::clone(&self.stream), replay))
+                    Some(Event::release(Arc::clone(&self.origins.stream), replay))
                 }
                 _ => None,
             };
         }
         let at = position & !HELD_BACK;
-        let Some(stored) = persist("event that was held back", || self.broker.at(&self.stream, at)).await
+        let Some(stored) =
+            persist("event that was held back", || self.broker.at(&self.origins.stream, at)).await
         else {
             tracing::error!(sequence = at, "event that was held back is no longer in the stream: it is lost");
             return None;
@@ -207,7 +207,7 @@ impl Replays {
         let mut taken = Taken::default();
         // Counts events, not messages: whoever asks goes on behind the last event.
         while taken.events.len() < TAKE_BACK {
-            let read = || self.broker.next_of(&self.stream, subject, next);
+            let read = || self.broker.next_of(&self.origins.stream, subject, next);
             let Some(stored) = persist("event that was held back", read).await else {
                 taken.all = true;
                 break;
@@ -243,7 +243,7 @@ impl Replays {
             sequence,
             "event was held back without its payload and is no longer in its stream: it is lost"
         );
-        persist("event that was held back", || self.broker.delete(&self.stream, at)).await;
+        persist("event that was held back", || self.broker.delete(&self.origins.stream, at)).await;
         Held::Lost
     }
 
@@ -252,10 +252,10 @@ impl Replays {
         let remove = |&(dead_letter, request): &(u64, u64)| async move {
             failpoint::hit(failpoint::BEFORE_REMOVAL);
             if dead_letter > 0 {
-                persist("dead letter", || self.broker.delete(&self.stream, dead_letter)).await;
+                persist("dead letter", || self.broker.delete(&self.origins.stream, dead_letter)).await;
             }
             failpoint::hit(failpoint::BETWEEN_REMOVALS);
-            persist("request", || self.broker.delete(&self.stream, request)).await;
+            persist("request", || self.broker.delete(&self.origins.stream, request)).await;
         };
         stream::iter(done).map(remove).buffer_unordered(READING).collect::<()>().await;
     }

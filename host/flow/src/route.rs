@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::shards::HandlerIx;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::subject::{Pattern, Token};
 
 /// A trie over subject tokens. Matching costs one step for each token, however many handlers there are.
@@ -72,14 +72,15 @@ mod tests {
         let texts = ["a", "a.b", "a.*", "a.>", "*.b", ">", "*.*", "a.b.c", "*.>", "a.*.c", "a.b"];
         let patterns: Vec<Pattern> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let mut routes = Routes::default();
-        for (handler, pattern) in patterns.iter().enumerate() {
-            routes.add(pattern, handler);
+        for (place, pattern) in patterns.iter().enumerate() {
+            routes.add(pattern, HandlerIx::new(place));
         }
         let mut found = Vec::new();
         for subject in ["a", "a.b", "a.b.c", "x.b", "x", "a.x.c", "x.y.z", "a.b.c.d"] {
             routes.find(subject, &mut found);
-            let expected: Vec<usize> =
-                (0..patterns.len()).filter(|handler| patterns[*handler].matches(subject)).collect();
+            let matches = |place: &usize| patterns[*place].matches(subject);
+            let expected: Vec<usize> = (0..patterns.len()).filter(matches).collect();
+            let found: Vec<usize> = found.iter().map(|handler| handler.place()).collect();
             assert_eq!(found, expected, "{subject}");
         }
     }
@@ -87,10 +88,10 @@ mod tests {
     #[test]
     fn a_handler_with_two_matching_patterns_gets_the_event_once() {
         let mut routes = Routes::default();
-        routes.add(&"a.*".parse().unwrap(), 3);
-        routes.add(&"a.>".parse().unwrap(), 3);
+        routes.add(&"a.*".parse().unwrap(), HandlerIx::new(3));
+        routes.add(&"a.>".parse().unwrap(), HandlerIx::new(3));
         let mut found = Vec::new();
         routes.find("a.b", &mut found);
-        assert_eq!(found, [3]);
+        assert_eq!(found, [HandlerIx::new(3)]);
     }
 }

@@ -10,11 +10,13 @@ use super::shard::{Action, Admission, Beginning, Held, Hurry, Track};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::event::Event;
 use heddle_values::gate::Gate;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::policy::OnDeadLetter;
+use heddle_values::settings::HandlerSettings;
 
-/// The index of a handler in the settings.
-pub type HandlerIx = usize;
+/// Why the shard of a place is there.
+const OF_THE_PLAN: &str = "a place is in one of the plan's shards";
 
 /// Which handler in which shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,16 +38,33 @@ pub struct Plan {
     /// This host's id.
     pub host: String,
     pub shards: NonZeroU16,
-    /// Names and streams of the handlers.
-    pub handlers: Vec<(Arc<str>, Arc<str>)>,
+    pub handlers: PerHandler<PlannedHandler>,
     /// When each stream was created, in nanoseconds since 1970.
     pub streams: BTreeMap<String, u64>,
-    /// The key template of each handler.
-    pub keys: Vec<String>,
-    /// What each handler does after a dead letter; where none is given, its keys go on.
-    pub on_dead_letter: Vec<OnDeadLetter>,
     /// What a checkpoint may take, in bytes.
     pub checkpoint_bytes: usize,
+}
+
+/// What the shards know of a handler.
+#[derive(Debug, Clone)]
+pub struct PlannedHandler {
+    pub name: Arc<str>,
+    pub stream: Arc<str>,
+    /// The key template.
+    pub key: String,
+    pub on_dead_letter: OnDeadLetter,
+}
+
+impl PlannedHandler {
+    /// The handler as the file has it.
+    pub fn of(settings: &HandlerSettings) -> Self {
+        PlannedHandler {
+            name: Arc::clone(&settings.name),
+            stream: Arc::clone(&settings.stream),
+            key: settings.key.as_str().to_owned(),
+            on_dead_letter: settings.on_dead_letter,
+        }
+    }
 }
 
 /// A gate and where it stands.
@@ -55,10 +74,11 @@ pub type PlacedGate = (Place, Gate);
 #[derive(Debug)]
 pub struct Shards {
     plan: Plan,
-    tracks: Vec<Vec<Track>>,
+    /// By shard.
+    tracks: Vec<PerHandler<Track>>,
     /// Progress of handlers that the settings no longer have. It is carried along.
     retired: Vec<BTreeMap<String, Progress>>,
-    totals: Vec<Held>,
+    totals: PerHandler<Held>,
     timers: BinaryHeap<Reverse<(u64, Place, Key)>>,
     scratch: Vec<Action>,
 }
@@ -74,25 +94,25 @@ impl Shards {
         for (place, gate) in gates {
             of_places.entry(place).or_default().push(gate);
         }
-        let mut tracks: Vec<Vec<Track>> = Vec::new();
+        let mut tracks = Vec::new();
         let mut retired = Vec::new();
         for (shard, checkpoint) in (0_u16..).zip(checkpoints) {
-            let track = |(handler, (name, _)): (HandlerIx, &(Arc<str>, Arc<str>))| {
+            let track = |(handler, of): (HandlerIx, &PlannedHandler)| {
                 Track::new(Beginning {
-                    progress: checkpoint.handlers.get(&**name).unwrap_or(&nothing),
+                    progress: checkpoint.handlers.get(&*of.name).unwrap_or(&nothing),
                     gates: of_places.remove(&Place { shard, handler }).unwrap_or_default(),
                     known,
                     budget,
-                    on_dead_letter: plan.on_dead_letter.get(handler).copied().unwrap_or_default(),
+                    on_dead_letter: of.on_dead_letter,
                 })
             };
-            tracks.push(plan.handlers.iter().enumerate().map(track).collect());
+            tracks.push(plan.handlers.rows().map(track).collect::<PerHandler<Track>>());
             let mut rest = checkpoint.handlers.clone();
-            rest.retain(|name, _| !plan.handlers.iter().any(|(known, _)| **known == *name));
+            rest.retain(|name, _| !plan.handlers.iter().any(|known| *known.name == **name));
             retired.push(rest);
         }
         // A track that has read nothing yet holds nothing, but what it has on record may fill its window.
-        let mut totals = vec![Held::default(); plan.handlers.len()];
+        let mut totals = plan.handlers.map(|_| Held::default());
         for of_shard in &tracks {
             for (total, track) in totals.iter_mut().zip(of_shard) {
                 total.replace(Held::default(), Track::held(track));
@@ -104,7 +124,7 @@ impl Shards {
     /// Goes on with the keys that drain.
     pub fn resume(&mut self, now: u64, actions: &mut Vec<Placed>) {
         for shard in 0..self.count() {
-            for handler in 0..self.plan.handlers.len() {
+            for handler in self.plan.handlers.indices() {
                 self.at(Place { shard, handler }, actions, |track, actions| track.resume(now, actions));
             }
         }
@@ -114,7 +134,7 @@ impl Shards {
     pub fn stored_gates(&self) -> Vec<PlacedGate> {
         let mut gates = Vec::new();
         for (shard, tracks) in (0_u16..).zip(&self.tracks) {
-            for (handler, track) in tracks.iter().enumerate() {
+            for (handler, track) in tracks.rows() {
                 gates.extend(track.stored_gates().map(|gate| (Place { shard, handler }, gate.clone())));
             }
         }
@@ -123,7 +143,7 @@ impl Shards {
 
     /// How many keys of a handler are held.
     pub fn held_keys(&self, handler: HandlerIx) -> usize {
-        self.tracks.iter().filter_map(|tracks| tracks.get(handler)).map(Track::held_keys).sum()
+        self.of(handler).map(Track::held_keys).sum()
     }
 
     /// Wakes lanes of a handler that wait, whatever their time. How many there were.
@@ -131,15 +151,14 @@ impl Shards {
         let shards = match which {
             // In turn: one that is woken again and again would keep the others from being tried.
             Hurry::One => {
-                let tracks = (0..self.count()).zip(&self.tracks);
-                let due =
-                    tracks.filter_map(|(shard, tracks)| Some((tracks.get(handler)?.first_due()?, shard)));
+                let tracks = (0..self.count()).zip(self.of(handler));
+                let due = tracks.filter_map(|(shard, track)| Some((track.first_due()?, shard)));
                 due.min().map_or(0..0, |(_, shard)| shard..shard + 1)
             }
             Hurry::Probed => 0..self.count(),
         };
         let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(which, now, actions);
-        shards.map(|shard| self.at(Place { shard, handler }, actions, wake).unwrap_or(0)).sum()
+        shards.map(|shard| self.at(Place { shard, handler }, actions, wake)).sum()
     }
 
     /// How many shards there are.
@@ -149,26 +168,23 @@ impl Shards {
 
     /// What all tracks of a handler hold together.
     pub fn held(&self, handler: HandlerIx) -> Held {
-        self.totals.get(handler).copied().unwrap_or_default()
+        self.totals[handler]
     }
 
     /// The lowest event that a handler has not done, over all shards.
     pub fn low(&self, handler: HandlerIx, position: u64) -> u64 {
-        let lows = self.tracks.iter().filter_map(|tracks| tracks.get(handler));
-        lows.map(|track| track.low(position)).min().unwrap_or(position)
+        self.of(handler).map(|track| track.low(position)).min().unwrap_or(position)
     }
 
     /// How many events of a handler were read and are not done.
     pub fn unfinished(&self, handler: HandlerIx) -> u64 {
-        let tracks = self.tracks.iter().filter_map(|tracks| tracks.get(handler));
-        tracks.map(|track| track.unfinished() as u64).sum()
+        self.of(handler).map(|track| track.unfinished() as u64).sum()
     }
 
     /// Takes the events of a handler that were tried before the host started and have not come although everything below
     /// `position` has: they are no longer in the stream.
     pub fn take_missing(&mut self, handler: HandlerIx, position: u64) -> Vec<u64> {
-        let tracks = self.tracks.iter_mut().filter_map(|tracks| tracks.get_mut(handler));
-        tracks.flat_map(|track| track.take_missing(position)).collect()
+        self.tracks.iter_mut().flat_map(|tracks| tracks[handler].take_missing(position)).collect()
     }
 
     /// An event of a handler was read.
@@ -182,7 +198,6 @@ impl Shards {
     ) -> Admission {
         let place = Place { shard: key.shard(self.count()), handler };
         self.at(place, actions, |track, actions| track.read(event, key, now, actions))
-            .unwrap_or(Admission::Known)
     }
 
     /// Hands an input to the track at `place` and collects what it wants done.
@@ -191,9 +206,9 @@ impl Shards {
         place: Place,
         actions: &mut Vec<Placed>,
         input: impl FnOnce(&mut Track, &mut Vec<Action>) -> T,
-    ) -> Option<T> {
-        let track = self.tracks.get_mut(usize::from(place.shard))?.get_mut(place.handler)?;
-        let total = self.totals.get_mut(place.handler)?;
+    ) -> T {
+        let track = &mut self.tracks.get_mut(usize::from(place.shard)).expect(OF_THE_PLAN)[place.handler];
+        let total = &mut self.totals[place.handler];
         let before = track.held();
         let answer = input(track, &mut self.scratch);
         total.replace(before, track.held());
@@ -203,7 +218,17 @@ impl Shards {
                 action => actions.push(Placed { place, action }),
             }
         }
-        Some(answer)
+        answer
+    }
+
+    /// The tracks of a handler, shard by shard.
+    fn of(&self, handler: HandlerIx) -> impl Iterator<Item = &Track> {
+        self.tracks.iter().map(move |tracks| &tracks[handler])
+    }
+
+    /// The tracks of a shard.
+    fn in_shard(&self, shard: u16) -> &PerHandler<Track> {
+        self.tracks.get(usize::from(shard)).expect(OF_THE_PLAN)
     }
 
     /// A request that is done is no longer in the stream. Without a place, it is not known where it ran.
@@ -234,17 +259,16 @@ impl Shards {
         &self,
         shard: u16,
         taken: &BTreeMap<HandlerIx, BTreeSet<u64>>,
-        positions: &[u64],
+        positions: &PerHandler<u64>,
         commit: u64,
     ) -> Checkpoint {
         let none = BTreeSet::new();
-        let mut handlers = self.retired.get(usize::from(shard)).cloned().unwrap_or_default();
-        let tracks = self.tracks.get(usize::from(shard)).map(Vec::as_slice).unwrap_or_default();
-        let rows = self.plan.handlers.iter().zip(tracks).zip(positions).enumerate();
-        for (handler, (((name, stream), track), position)) in rows {
+        let mut handlers = self.retired.get(usize::from(shard)).expect(OF_THE_PLAN).clone();
+        for (handler, track) in self.in_shard(shard).rows() {
+            let PlannedHandler { name, stream, key, .. } = &self.plan.handlers[handler];
             let taken = taken.get(&handler).unwrap_or(&none);
-            let key = self.plan.keys.get(handler).cloned().unwrap_or_default();
-            handlers.insert(name.to_string(), Progress { key, ..track.progress(stream, taken, *position) });
+            let progress = track.progress(stream, taken, positions[handler]);
+            handlers.insert(name.to_string(), Progress { key: key.clone(), ..progress });
         }
         Checkpoint {
             host: self.plan.host.clone(),
@@ -257,21 +281,20 @@ impl Shards {
 
     /// A checkpoint was committed.
     pub fn committed(&mut self, shard: u16, checkpoint: &Checkpoint) {
-        for handler in 0..self.plan.handlers.len() {
-            let Some((name, _)) = self.plan.handlers.get(handler) else { return };
-            let Some(progress) = checkpoint.handlers.get(&**name) else { continue };
+        for handler in self.plan.handlers.indices() {
+            let name = &*self.plan.handlers[handler].name;
+            let Some(progress) = checkpoint.handlers.get(name) else { continue };
             self.at(Place { shard, handler }, &mut Vec::new(), |track, _| track.committed(progress));
         }
     }
 
     /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers requests in vain.
-    pub fn lags(&self, shard: u16, positions: &[u64], committed: &Checkpoint, events: u64) -> bool {
-        let tracks = self.tracks.get(usize::from(shard)).map(Vec::as_slice).unwrap_or_default();
-        self.plan.handlers.iter().zip(tracks).zip(positions).any(|(((name, _), track), position)| {
-            let stored = committed.handlers.get(&**name);
+    pub fn lags(&self, shard: u16, positions: &PerHandler<u64>, committed: &Checkpoint, events: u64) -> bool {
+        self.in_shard(shard).rows().any(|(handler, track)| {
+            let stored = committed.handlers.get(&*self.plan.handlers[handler].name);
             let low = stored.map_or(0, |progress| progress.low);
             let in_vain = stored.is_some_and(|progress| track.remembers_less(progress));
-            in_vain || track.low(*position).saturating_sub(low) > events
+            in_vain || track.low(positions[handler]).saturating_sub(low) > events
         })
     }
 }
@@ -297,6 +320,8 @@ mod tests {
 
     const STUCK: u64 = 10;
 
+    const ONE: HandlerIx = HandlerIx::FIRST;
+
     fn event(sequence: u64) -> Arc<Event> {
         Arc::new(Event {
             stream: "S".into(),
@@ -313,10 +338,14 @@ mod tests {
         Plan {
             host: "h".into(),
             shards: NonZeroU16::MIN,
-            handlers: vec![("one".into(), "S".into())],
+            handlers: vec![PlannedHandler {
+                name: "one".into(),
+                stream: "S".into(),
+                key: "k".into(),
+                on_dead_letter: OnDeadLetter::Continue,
+            }]
+            .into(),
             streams: BTreeMap::new(),
-            keys: vec!["k".into()],
-            on_dead_letter: Vec::new(),
             checkpoint_bytes: 1 << 20,
         }
     }
@@ -333,28 +362,28 @@ mod tests {
         let handlers = BTreeMap::from([("one".to_owned(), progress)]);
         let mut shards =
             Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
-        assert_eq!(shards.low(0, 0), STUCK);
-        assert_eq!(shards.held(0).full, 0, "nothing could be read");
+        assert_eq!(shards.low(ONE, 0), STUCK);
+        assert_eq!(shards.held(ONE).full, 0, "nothing could be read");
         let mut actions = Vec::new();
-        let place = Place { shard: 0, handler: 0 };
+        let place = Place { shard: 0, handler: ONE };
         for sequence in STUCK..=end {
-            let admission = shards.read(0, event(sequence), Key::new("k"), 0, &mut actions);
+            let admission = shards.read(ONE, event(sequence), Key::new("k"), 0, &mut actions);
             assert_eq!(admission == Admission::Queued, sequence == STUCK);
         }
-        assert_eq!(shards.held(0).full, 1, "all is read again, and the window is full");
+        assert_eq!(shards.held(ONE).full, 1, "all is read again, and the window is full");
         shards.at(place, &mut actions, |track, actions| {
             let verdict = Verdict::Done(Effects::default());
             let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
             track.finished(&Key::new("k"), verdict, rules, 0, 0, actions);
         });
-        let taken = BTreeMap::from([(0, BTreeSet::from([STUCK]))]);
-        let checkpoint = shards.checkpoint(0, &taken, &[end + 1], 1);
+        let taken = BTreeMap::from([(ONE, BTreeSet::from([STUCK]))]);
+        let checkpoint = shards.checkpoint(0, &taken, &vec![end + 1].into(), 1);
         let outcome = Outcome::Done(Effects::default());
         let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None, ran_by: None };
         shards.at(place, &mut actions, |track, actions| track.settled(&settled, 0, 0, actions));
         shards.committed(0, &checkpoint);
-        assert_eq!(shards.held(0), Held::default());
-        assert_eq!(shards.low(0, end + 1), end + 1);
+        assert_eq!(shards.held(ONE), Held::default());
+        assert_eq!(shards.low(ONE, end + 1), end + 1);
     }
 
     #[test]
@@ -377,10 +406,10 @@ mod tests {
         let handlers = BTreeMap::from([("one".to_owned(), progress)]);
         let mut shards =
             Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
-        assert_eq!(shards.take_missing(0, STUCK), [0; 0], "nothing was read yet");
-        shards.read(0, event(STUCK + 1), Key::new("k"), 0, &mut Vec::new());
-        assert_eq!(shards.unfinished(0), 1);
-        assert_eq!(shards.take_missing(0, STUCK + 3), [STUCK]);
-        assert_eq!(shards.take_missing(0, STUCK + 3), [0; 0]);
+        assert_eq!(shards.take_missing(ONE, STUCK), [0; 0], "nothing was read yet");
+        shards.read(ONE, event(STUCK + 1), Key::new("k"), 0, &mut Vec::new());
+        assert_eq!(shards.unfinished(ONE), 1);
+        assert_eq!(shards.take_missing(ONE, STUCK + 3), [STUCK]);
+        assert_eq!(shards.take_missing(ONE, STUCK + 3), [0; 0]);
     }
 }

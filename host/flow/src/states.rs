@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::shards::HandlerIx;
 use heddle_values::effects::StateChange;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 
 /// What the cache may hold, in bytes: the counters of about a million keys.
@@ -50,13 +50,7 @@ pub struct States {
     clean: LruCache<StateId, Clean>,
     bytes: usize,
     /// For each handler, whether every state that it has is here: what is not here need not be looked for.
-    complete: Vec<bool>,
-}
-
-impl Default for States {
-    fn default() -> Self {
-        States::new(Vec::new())
-    }
+    complete: PerHandler<bool>,
 }
 
 /// What a message with a state is to the stream.
@@ -74,7 +68,7 @@ pub enum Written {
 
 impl States {
     /// Knows nothing. `stateless` says of each handler whether the stream holds no state of it.
-    pub fn new(stateless: Vec<bool>) -> Self {
+    pub fn new(stateless: PerHandler<bool>) -> Self {
         States { open: HashMap::new(), clean: LruCache::unbounded(), bytes: 0, complete: stateless }
     }
 
@@ -139,7 +133,7 @@ impl States {
     }
 
     fn knows_all(&self, handler: HandlerIx) -> bool {
-        self.complete.get(handler).copied().unwrap_or(false)
+        self.complete[handler]
     }
 
     fn keep(&mut self, id: StateId, state: State, now: u64) {
@@ -159,9 +153,7 @@ impl States {
             }
             if let Some(((handler, _), dropped)) = self.clean.pop_lru() {
                 self.bytes -= weight(&dropped.state);
-                if let Some(complete) = self.complete.get_mut(handler) {
-                    *complete = false;
-                }
+                self.complete[handler] = false;
             }
         }
     }
@@ -176,7 +168,7 @@ mod tests {
     use super::*;
 
     fn id(key: &str) -> StateId {
-        (0, Key::new(key))
+        (HandlerIx::FIRST, Key::new(key))
     }
 
     fn set(text: &str) -> StateChange {
@@ -185,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_next_event_sees_a_state_before_it_is_committed() {
-        let mut states = States::default();
+        let mut states = States::new(vec![false].into());
         assert_eq!(states.get(&id("a"), 0), None);
         states.loaded(id("a"), None, 0);
         assert_eq!(states.get(&id("a"), 0), Some(None));
@@ -202,7 +194,7 @@ mod tests {
 
     #[test]
     fn uncommitted_states_are_never_evicted_and_the_cache_is_bounded() {
-        let mut states = States::default();
+        let mut states = States::new(vec![false].into());
         let big = "x".repeat(4 << 20);
         for n in 0..100 {
             states.changed(&id(&n.to_string()), &set(&big));
@@ -220,9 +212,9 @@ mod tests {
 
     #[test]
     fn what_a_stateless_handler_never_wrote_is_not_looked_for_until_something_was_evicted() {
-        let mut states = States::new(vec![true, false]);
+        let mut states = States::new(vec![true, false].into());
         assert_eq!(states.get(&id("a"), 0), Some(None));
-        assert_eq!(states.get(&(1, Key::new("a")), 0), None);
+        assert_eq!(states.get(&(HandlerIx::new(1), Key::new("a")), 0), None);
         states.changed(&id("a"), &set("1"));
         states.committed(&id("a"), 1, 0);
         assert_eq!(states.get(&id("b"), 0), Some(None));

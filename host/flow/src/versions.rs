@@ -26,6 +26,7 @@ use heddle_broker::Broker;
 use heddle_sandbox::{self as sandbox, Policy, Sandbox};
 use heddle_source::{oci, signature, watch as files};
 use heddle_values::claims;
+use heddle_values::handlers::PerHandler;
 use heddle_values::names::Names;
 use heddle_values::object::Object;
 use heddle_values::plugin::short;
@@ -100,7 +101,7 @@ pub struct Tools {
     pub sandbox: Arc<Sandbox>,
     pub registry: oci::Registry,
     /// For each handler, what its plugin may do.
-    pub policies: Vec<Arc<Policy>>,
+    pub policies: PerHandler<Arc<Policy>>,
     /// Whose threads plugins run on.
     pub threads: tokio::runtime::Handle,
     /// Bounds how many components are in memory at once while they are looked at.
@@ -161,13 +162,9 @@ impl Rollouts {
     pub async fn open(tools: &Arc<Tools>) -> Result<(Self, Ties), Error> {
         let (changes, changed) = mpsc::channel(WAITING);
         let opened = Controller::open_all(tools).await?;
-        let (mut controllers, mut versions, mut judged) = (Vec::new(), Vec::new(), Vec::new());
-        for (controller, of_handler, judges) in opened {
-            controllers.push(controller);
-            versions.push(of_handler);
-            judged.push(judges);
-        }
-        Ok((Rollouts { controllers, changes }, Ties { versions, judged, changes: changed }))
+        let apart = |(controller, versions, judges)| (controller, (versions, judges));
+        let (controllers, handlers): (Vec<_>, Vec<_>) = opened.into_iter().map(apart).unzip();
+        Ok((Rollouts { controllers, changes }, Ties { handlers: handlers.into(), changes: changed }))
     }
 
     /// Follows sources and commands from now on, in tasks of `tasks`. Commands to the host go to `commands`; `created` is when
@@ -183,7 +180,7 @@ impl Rollouts {
         let channels = self.controllers.iter().map(|_| mpsc::channel(WAITING));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
         // First: the controllers begin with a look, and what changes after it must be told.
-        watcher::start(tools, reading, (created, cursor), (senders, commands), tasks)?;
+        watcher::start(tools, reading, (created, cursor), (senders.into(), commands), tasks)?;
         for (controller, inputs) in self.controllers.into_iter().zip(receivers) {
             tasks.spawn(controller.run(Arc::clone(tools), inputs, self.changes.clone()));
         }

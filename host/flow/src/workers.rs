@@ -6,21 +6,89 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::jobs::{self, Done, Job, Knowledge, Runner};
+use super::flow::Job;
+use super::jobs::{Done, persist};
+use super::plugin_log::{LineRate, report};
+use super::states::State;
+use heddle_broker::{Broker, Stored};
+use heddle_sandbox::{Call, Outside, Plugin};
+use heddle_values::plugin::PluginId;
+use heddle_values::verdict::{Failure, Verdict};
 
 /// Events that a worker takes at once.
 const TAKE: usize = 16;
 
 /// Ends that wait to be taken in, in groups.
 const WAITING: usize = 1024;
+
+/// What the runs of one handler need, whatever the version of its plugin.
+pub(super) struct Shared {
+    /// Bounds how many events of the handler run at once.
+    pub(super) permits: Semaphore,
+    pub(super) broker: Broker,
+    /// The application's stream: it holds the states.
+    pub(super) stream: Arc<str>,
+    /// Bounds how much the plugin writes into the log.
+    pub(super) lines: LineRate,
+}
+
+/// Runs the events of one handler with one version of its plugin.
+pub(super) struct Runner {
+    pub(super) plugin: Arc<Plugin>,
+    shared: Arc<Shared>,
+}
+
+impl Runner {
+    pub(super) fn new(shared: Arc<Shared>, plugin: Arc<Plugin>) -> Arc<Self> {
+        Arc::new(Runner { plugin, shared })
+    }
+}
+
+/// What is known of the state of a job's key.
+#[derive(Debug)]
+pub(super) enum Knowledge {
+    Known(State),
+    /// To be read from this subject if the plugin can ask for it.
+    Stored(String),
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) job: Job,
+    pub(super) verdict: Verdict,
+    /// The version that ran it, or would have.
+    pub(super) by: Arc<PluginId>,
+    /// Zero if it did not come to the plugin.
+    pub(super) elapsed: Duration,
+    /// What it came to know of what it depends on.
+    pub(super) outside: Outside,
+    /// The state, if it had to be read from the stream.
+    pub(super) loaded: Option<State>,
+}
+
+impl Ended {
+    /// Of an event that failed without running.
+    pub(super) fn without_run(job: Job, runner: &Runner, failure: Failure) -> Self {
+        Ended {
+            job,
+            verdict: Verdict::Failed(failure.into()),
+            by: Arc::clone(runner.plugin.code().id()),
+            elapsed: Duration::ZERO,
+            outside: Outside::Untouched,
+            loaded: None,
+        }
+    }
+}
 
 /// An event that is to be run.
 pub(super) struct Task {
@@ -62,7 +130,7 @@ impl Queue {
 }
 
 /// Starts a worker on each thread. What they take their events from, and where the ends of the runs arrive.
-pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, mpsc::Receiver<Vec<Done>>) {
+pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, mpsc::Receiver<Vec<Ended>>) {
     let queue = Arc::new(Queue::default());
     let (sender, ends) = mpsc::channel(WAITING);
     for _ in 0..threads.metrics().num_workers() {
@@ -72,8 +140,8 @@ pub(super) fn start(threads: &Handle, jobs: &mut JoinSet<Done>) -> (Arc<Queue>, 
 }
 
 /// Runs events until nobody wants their ends any more.
-async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
-    let mut slow: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Ended>>) -> Done {
+    let mut slow: FuturesUnordered<BoxFuture<'static, Ended>> = FuturesUnordered::new();
     let mut taken = Vec::with_capacity(TAKE);
     let mut short: Vec<Arc<Runner>> = Vec::new();
     loop {
@@ -81,10 +149,10 @@ async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
         let mut ended = Vec::with_capacity(taken.len());
         for Task { runner, job, knowledge } in taken.drain(..) {
             let keeps = runner.plugin.keeps_instances().then(|| Arc::clone(&runner));
-            let mut run = jobs::run(runner, job, knowledge).boxed();
-            match futures::poll!(&mut run) {
+            let mut end = run(runner, job, knowledge).boxed();
+            match futures::poll!(&mut end) {
                 std::task::Poll::Ready(end) => ended.push(end),
-                std::task::Poll::Pending => slow.push(run),
+                std::task::Poll::Pending => slow.push(end),
             }
             short.extend(keeps.filter(|runner| runner.plugin.is_short()));
         }
@@ -106,4 +174,29 @@ async fn work(queue: Arc<Queue>, ends: mpsc::Sender<Vec<Done>>) -> Done {
             runner.plugin.refill().await;
         }
     }
+}
+
+/// Runs an event to its verdict.
+async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Ended {
+    let _permit = runner.shared.permits.acquire().await.expect("the permits are never closed");
+    let (state, loaded) = match knowledge {
+        Knowledge::Known(state) => (state, None),
+        Knowledge::Stored(_) if !runner.plugin.uses_state() => (None, None),
+        Knowledge::Stored(subject) => {
+            let state = load_state(&runner.shared.broker, &runner.shared.stream, &subject).await;
+            (state.clone(), Some(state))
+        }
+    };
+    let call = Call { event: Arc::clone(&job.event), key: job.key.clone(), attempt: job.attempt, state };
+    let run = runner.plugin.run(call).await;
+    report(&runner.plugin.policy().handler, &runner.shared.lines, &job, &run);
+    let by = Arc::clone(runner.plugin.code().id());
+    let (elapsed, outside) = (run.usage.elapsed, run.usage.outside);
+    Ended { job, verdict: run.verdict, by, elapsed, outside, loaded }
+}
+
+/// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
+/// not the handler's fault.
+async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
+    persist("state", || broker.last(stream, subject)).await.and_then(Stored::into_state)
 }

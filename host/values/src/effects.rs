@@ -68,6 +68,17 @@ pub enum StateChange {
     Clear,
 }
 
+impl StateChange {
+    /// Makes the change.
+    pub fn apply(&self, state: &mut Option<Bytes>) {
+        match self {
+            StateChange::Keep => {}
+            StateChange::Set(value) => *state = Some(value.clone()),
+            StateChange::Clear => *state = None,
+        }
+    }
+}
+
 /// All that one event had for an effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {

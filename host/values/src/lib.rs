@@ -3,6 +3,7 @@
 //! Nothing in here knows that NATS or wasmtime exist. Time and randomness come in as arguments.
 
 pub mod event;
+pub mod handlers;
 pub mod key;
 pub mod names;
 pub mod object;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Event, is_lossy};
+use super::handlers::PerHandler;
 use super::http::HttpGrants;
 use super::key::{Key, KeyTemplate};
 use super::plugin::PluginSource;
@@ -36,7 +37,7 @@ pub struct Settings {
     /// OCI registries that are asked without TLS, each as a reference names it. Those on this machine always are.
     pub insecure_registries: BTreeSet<String>,
     /// In the order of the file.
-    pub handlers: Vec<Arc<HandlerSettings>>,
+    pub handlers: PerHandler<Arc<HandlerSettings>>,
     /// The folder of the file: relative paths begin here.
     pub folder: PathBuf,
     /// Files whose text is in `handlers`: a change of one is a change of the application.

@@ -9,25 +9,27 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use heddle_flow::batch::{Origins, Unit};
-use heddle_flow::commit::{Commits, FULL_MESSAGES};
+use heddle_flow::batch::Origins;
+use heddle_flow::commit::FULL_MESSAGES;
+use heddle_flow::flow::{Beginning, Flow, Job, Work};
 use heddle_flow::route::Routes;
 use heddle_flow::shard::{Action, Blame, Rules, Settled};
-use heddle_flow::shards::{Place, Placed, Plan, Shards};
+use heddle_flow::shards::{Place, Placed, Plan, PlannedHandler, Shards};
 use heddle_sandbox::{Call, Plugin, Policy, Sandbox, SandboxSettings};
 use heddle_tests::{heddle, plugin, workspace};
 use heddle_values::batch::Keep;
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::effects::{Allowance, Effects, Message, StateChange, When};
 use heddle_values::event::{Event, Headers, Source};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::{Key, KeyTemplate};
 use heddle_values::names::Names;
-use heddle_values::policy::{Instances, Limits, RetryPolicy};
+use heddle_values::policy::{Instances, Limits, OnDeadLetter, RetryPolicy};
 use heddle_values::settings::Grants;
 use heddle_values::verdict::Verdict;
 use serde::Serialize;
 
-use crate::workload::{INPUT, Job, Workload};
+use crate::workload::{self, INPUT, Workload};
 
 /// How often a part is measured; the fastest counts, for what comes on top is the machine's.
 const TRIES: usize = 5;
@@ -80,7 +82,7 @@ async fn runs(instances: Instances) -> Result<f64> {
     for _ in 0..TRIES {
         let began = Instant::now();
         for number in 0..EVENTS {
-            bench.run(u64::from(number) + 1, Job::Echo).await?;
+            bench.run(u64::from(number) + 1, workload::Job::Echo).await?;
         }
         best = best.min(began.elapsed().as_nanos() as f64 / f64::from(EVENTS));
     }
@@ -93,14 +95,14 @@ pub async fn nanos_per_round() -> Result<f64> {
     let mut best = f64::INFINITY;
     for sequence in 1..=TRIES as u64 {
         let began = Instant::now();
-        guest.run(sequence, Job::Work(ROUNDS)).await?;
+        guest.run(sequence, workload::Job::Work(ROUNDS)).await?;
         best = best.min(began.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
     }
     Ok(best)
 }
 
 /// An event of the benchmark's job.
-pub fn event(sequence: u64, job: Job) -> Event {
+pub fn event(sequence: u64, job: workload::Job) -> Event {
     let workload = Workload { keys: KEYS, handlers: 1, payload: 256, events: 1, job };
     Event {
         stream: INPUT.into(),
@@ -117,8 +119,8 @@ pub fn event(sequence: u64, job: Job) -> Event {
 pub fn routing() -> Result<impl FnMut() -> Option<Key>> {
     let template: KeyTemplate = "{subject.2}".parse()?;
     let mut routes = Routes::default();
-    routes.add(&"in.0.*".parse()?, 0);
-    let (event, mut found) = (event(1, Job::Echo), Vec::new());
+    routes.add(&"in.0.*".parse()?, HandlerIx::FIRST);
+    let (event, mut found) = (event(1, workload::Job::Echo), Vec::new());
     Ok(move || {
         routes.find(&event.subject, &mut found);
         template.key(&event).ok()
@@ -135,10 +137,14 @@ fn plan() -> Plan {
     Plan {
         host: "h0123456789ab".into(),
         shards: NonZeroU16::new(16).unwrap_or(NonZeroU16::MIN),
-        handlers: vec![("h0".into(), INPUT.into())],
+        handlers: vec![PlannedHandler {
+            name: "h0".into(),
+            stream: INPUT.into(),
+            key: "{subject.2}".into(),
+            on_dead_letter: OnDeadLetter::Continue,
+        }]
+        .into(),
         streams: BTreeMap::from([(INPUT.to_owned(), 1)]),
-        keys: vec!["{subject.2}".into()],
-        on_dead_letter: Vec::new(),
         checkpoint_bytes: 400_000,
     }
 }
@@ -178,7 +184,7 @@ impl Lanes {
             shards: Shards::new(plan, &checkpoints, Vec::new(), 0),
             next: 1,
             keys: (0..KEYS).map(|key| Key::new(&format!("k{key}"))).collect(),
-            payload: event(1, Job::Echo).payload,
+            payload: event(1, workload::Job::Echo).payload,
             actions: Vec::new(),
         }
     }
@@ -186,10 +192,10 @@ impl Lanes {
     /// An event is read, has run and is committed.
     pub fn event(&mut self) {
         let Some(settled) = self.settle() else { return };
-        let place = Place { shard: settled.key.shard(self.shards.count()), handler: 0 };
+        let place = Place { shard: settled.key.shard(self.shards.count()), handler: HandlerIx::FIRST };
         self.shards.at(place, &mut self.actions, |track, actions| track.settled(&settled, 0, 0, actions));
         if self.next.is_multiple_of(1_000) {
-            let progress = self.shards.checkpoint(place.shard, &BTreeMap::new(), &[self.next], 1);
+            let progress = self.shards.checkpoint(place.shard, &BTreeMap::new(), &vec![self.next].into(), 1);
             self.shards.committed(place.shard, &progress);
         }
     }
@@ -199,8 +205,8 @@ impl Lanes {
         let key = self.keys.get((self.next % KEYS) as usize)?.clone();
         let event = Event { payload: self.payload.clone(), ..event_of(self.next) };
         self.next += 1;
-        let place = Place { shard: key.shard(self.shards.count()), handler: 0 };
-        self.shards.read(0, Arc::new(event), key.clone(), 0, &mut self.actions);
+        let place = Place { shard: key.shard(self.shards.count()), handler: HandlerIx::FIRST };
+        self.shards.read(place.handler, Arc::new(event), key.clone(), 0, &mut self.actions);
         self.actions.clear();
         let verdict = Verdict::Done(effects(self.payload.clone(), self.next));
         self.shards.at(place, &mut self.actions, |track, actions| {
@@ -226,10 +232,12 @@ fn event_of(sequence: u64) -> Event {
     }
 }
 
-/// Batches that finished events go into.
+/// The flow, from an event that was read to the batch that its end is stored with.
 pub struct Batches {
-    lanes: Lanes,
-    commits: Commits,
+    flow: Flow,
+    keys: Vec<Key>,
+    payload: Bytes,
+    next: u64,
     end: u64,
 }
 
@@ -247,36 +255,56 @@ impl Batches {
             names: Names::new("bench"),
             stream: "OUT".into(),
             host: plan.host.clone(),
-            handlers: vec!["h0".into()],
+            handlers: vec!["h0".into()].into(),
             keep_dead_letters: Keep::Always,
             max_payload: 1 << 20,
         };
-        let checkpoints = checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect();
-        let commits = Commits::new(Arc::new(origins), checkpoints, FULL_MESSAGES);
-        Batches { lanes: Lanes::new(), commits, end: 100 }
+        let beginning = Beginning {
+            checkpoints: checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect(),
+            plan,
+            origins: Arc::new(origins),
+            gates: Vec::new(),
+            stateless: vec![true].into(),
+            full: FULL_MESSAGES,
+            generation: 0,
+        };
+        Batches {
+            flow: Flow::new(beginning, 1_000),
+            keys: (0..KEYS).map(|key| Key::new(&format!("k{key}"))).collect(),
+            payload: event(1, workload::Job::Echo).payload,
+            next: 1,
+            end: 100,
+        }
     }
 
     /// An event goes through its lane and into the next batch; a full batch is built and counts as stored.
     pub fn event(&mut self) {
-        let Some(settled) = self.lanes.settle() else { return };
-        let place = Place { shard: settled.key.shard(self.lanes.shards.count()), handler: 0 };
-        self.commits.push(Unit { place, settled, minimal: false });
-        if !self.commits.is_full() {
+        let key = self.keys[(self.next % KEYS) as usize].clone();
+        let event = Event { payload: self.payload.clone(), ..event_of(self.next) };
+        self.next += 1;
+        self.flow.read(HandlerIx::FIRST, Arc::new(event), (key, None), 1_000);
+        while !self.flow.waiting().is_empty() {
+            for placed in self.flow.actions() {
+                if let Some(Work::Run(job)) = self.flow.perform(placed) {
+                    self.run(&job);
+                }
+            }
+        }
+        if !self.flow.commits().is_full() {
             return;
         }
-        while let Some(batch) = self.commits.next(&self.lanes.shards, &[self.lanes.next], 1_000) {
-            self.commits.stored(&batch, self.end);
-            self.end += batch.messages.len() as u64;
-            for (shard, _, checkpoint) in &batch.checkpoints {
-                self.lanes.shards.committed(*shard, checkpoint);
-            }
-            for unit in &batch.units {
-                let (settled, shards) = (&unit.settled, &mut self.lanes.shards);
-                shards.at(unit.place, &mut self.lanes.actions, |track, actions| {
-                    track.settled(settled, 0, 0, actions);
-                });
-            }
+        while let Some(batch) = self.flow.next_batch(&vec![self.next].into(), 1_000) {
+            let (number, messages) = (batch.number, batch.messages.len() as u64);
+            black_box(self.flow.stored(number, self.end, 1_000));
+            self.end += messages;
         }
+    }
+
+    fn run(&mut self, job: &Job) {
+        black_box(self.flow.start(job, 1_000));
+        let verdict = Verdict::Done(effects(self.payload.clone(), self.next));
+        let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
+        self.flow.ran((job.place, &job.key), verdict, None, rules, (1_000, 0));
     }
 }
 
@@ -323,7 +351,7 @@ impl Guest {
     }
 
     /// Runs it.
-    pub async fn run(&self, sequence: u64, job: Job) -> Result<()> {
+    pub async fn run(&self, sequence: u64, job: workload::Job) -> Result<()> {
         let call =
             Call { event: Arc::new(event(sequence, job)), key: Key::new("k1"), attempt: 1, state: None };
         match self.plugin.run(call).await.verdict {

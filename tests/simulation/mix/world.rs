@@ -6,14 +6,18 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 use std::sync::Arc;
 
+use heddle_flow::batch::{Origins, Unit};
+use heddle_flow::flow::{Beginning, Flow, Job, Work};
 use heddle_flow::regulator::{Candidate, Probes, Regulator};
-use heddle_flow::shard::{Action, Blame, Hurry, Outcome, Rules};
-use heddle_flow::shards::{Place, Placed, Plan, Shards};
+use heddle_flow::shard::{Blame, Hurry, Outcome, Rules};
+use heddle_flow::shards::{Plan, PlannedHandler};
 use heddle_sandbox::Outside;
+use heddle_values::batch::Keep;
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::effects::Effects;
-use heddle_values::event::Event;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
+use heddle_values::names::Names;
 use heddle_values::policy::{OnDeadLetter, Pace, RetryPolicy};
 use heddle_values::verdict::{Failure, Verdict};
 use rand::rngs::StdRng;
@@ -23,14 +27,6 @@ use super::scene::{Circuit, Fate, Scene};
 use super::{BEGINNING, EVENTS, ROOM, RUN, SLOW};
 
 const SHARDS: u16 = 4;
-
-struct Job {
-    key: Key,
-    event: Arc<Event>,
-    attempt: u32,
-    fresh: bool,
-    place: Place,
-}
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -60,13 +56,14 @@ pub(super) struct World<'a> {
     policy: RetryPolicy,
     random: StdRng,
     now: u64,
-    shards: Shards,
+    flow: Flow,
     regulator: Regulator,
     ready: VecDeque<Job>,
     running: BTreeMap<u64, Job>,
     ends: BinaryHeap<Reverse<(u64, u64)>>,
-    actions: Vec<Placed>,
     next: u64,
+    /// The next sequence of the application's stream.
+    end: u64,
     opened: Option<u64>,
     story: Story,
 }
@@ -77,10 +74,14 @@ impl<'a> World<'a> {
         let plan = Plan {
             host: "host".to_owned(),
             shards,
-            handlers: vec![("h".into(), "S".into())],
+            handlers: vec![PlannedHandler {
+                name: "h".into(),
+                stream: "S".into(),
+                key: "{subject.1}".to_owned(),
+                on_dead_letter: OnDeadLetter::Continue,
+            }]
+            .into(),
             streams: BTreeMap::from([("S".to_owned(), 1)]),
-            keys: vec!["{subject.1}".to_owned()],
-            on_dead_letter: vec![OnDeadLetter::Continue],
             checkpoint_bytes: usize::MAX,
         };
         let progress = Progress { stream: "S".to_owned(), low: 1, ..Progress::default() };
@@ -89,19 +90,35 @@ impl<'a> World<'a> {
             handlers: BTreeMap::from([("h".to_owned(), progress)]),
             ..Checkpoint::default()
         };
-        let checkpoints = vec![checkpoint; usize::from(SHARDS)];
+        let origins = Origins {
+            names: Names::new("app"),
+            stream: "A".into(),
+            host: plan.host.clone(),
+            handlers: vec!["h".into()].into(),
+            keep_dead_letters: Keep::Always,
+            max_payload: 1 << 20,
+        };
+        let beginning = Beginning {
+            plan,
+            origins: Arc::new(origins),
+            checkpoints: vec![(1, checkpoint); usize::from(SHARDS)],
+            gates: Vec::new(),
+            stateless: vec![true].into(),
+            full: 1,
+            generation: 0,
+        };
         World {
             scene,
             policy: RetryPolicy { max_attempts: NonZeroU32::new(5).expect("5"), ..RetryPolicy::default() },
             random: StdRng::seed_from_u64(7),
             now: BEGINNING,
-            shards: Shards::new(plan, &checkpoints, Vec::new(), 0),
+            flow: Flow::new(beginning, BEGINNING),
             regulator: Regulator::new(scene.policy(), &Pace::default(), (0, u64::MAX)),
             ready: VecDeque::new(),
             running: BTreeMap::new(),
             ends: BinaryHeap::new(),
-            actions: Vec::new(),
             next: 1,
+            end: 2,
             opened: None,
             story: Story::default(),
         }
@@ -115,13 +132,13 @@ impl<'a> World<'a> {
             self.act();
             self.begin();
             self.act();
-            let mut times: Vec<u64> = self.shards.next_wake().into_iter().collect();
+            let mut times: Vec<u64> = self.flow.shards().next_wake().into_iter().collect();
             times.extend(self.regulator.next_begin(self.ready.len(), self.now));
             times.extend(self.ends.peek().map(|Reverse((at, _))| *at));
             times.extend((self.next <= EVENTS).then(|| self.now.max(BEGINNING + self.next)));
             let Some(next) = times.into_iter().min() else { break };
             self.now = next.max(self.now + 1);
-            self.shards.wake(self.now, &mut self.actions);
+            self.flow.wake(self.now);
             self.end();
             self.act();
         }
@@ -133,7 +150,7 @@ impl<'a> World<'a> {
 
     fn read(&mut self) {
         while self.next <= EVENTS && BEGINNING + self.next <= self.now {
-            let held = self.shards.held(0);
+            let held = self.flow.shards().held(HandlerIx::FIRST);
             if held.full > 0
                 || held.events >= ROOM
                 || self.regulator.stops_reading(&self.ready, |job| job.fresh)
@@ -143,15 +160,15 @@ impl<'a> World<'a> {
             let event = self.scene.event(self.next);
             self.next += 1;
             let key = Key::new(event.subject.trim_start_matches("in."));
-            self.shards.read(0, event, key, self.now, &mut self.actions);
+            self.flow.read(HandlerIx::FIRST, event, (key, None), self.now);
             self.act();
         }
     }
 
     fn probe(&mut self) {
         if self.regulator.probes(self.ready.len(), self.running.len(), self.now) == Probes::Wake
-            && self.shards.hurry(0, Hurry::One, self.now, &mut self.actions) == 0
-            && self.shards.held(0).events == 0
+            && self.flow.hurry(HandlerIx::FIRST, Hurry::One, self.now) == 0
+            && self.flow.shards().held(HandlerIx::FIRST).events == 0
         {
             self.regulator.nothing_to_try();
             self.noted();
@@ -159,40 +176,39 @@ impl<'a> World<'a> {
     }
 
     fn act(&mut self) {
-        while !self.actions.is_empty() {
-            for Placed { place, action } in std::mem::take(&mut self.actions) {
-                let now = self.now;
-                match action {
-                    Action::Run { key, event, attempt, fresh } => {
-                        self.ready.push_back(Job { key, event, attempt, fresh, place });
-                    }
-                    Action::Settle(settled) => {
-                        let sequence = settled.event.sequence;
-                        match settled.outcome {
-                            Outcome::Dead(_) => self.story.dead.insert(sequence),
-                            _ => self.story.done.insert(sequence),
-                        };
-                        if self.scene.is_clean(sequence) {
-                            self.story.waits.push(now - BEGINNING - sequence);
-                        }
-                        let taken = BTreeMap::from([(0, BTreeSet::from([sequence]))]);
-                        let checkpoint = self.shards.checkpoint(place.shard, &taken, &[self.next], 1);
-                        self.shards.at(place, &mut self.actions, |track, actions| {
-                            track.settled(&settled, 0, now, actions);
-                        });
-                        self.shards.committed(place.shard, &checkpoint);
-                    }
-                    Action::Fetch { key, positions } => {
+        while !self.flow.waiting().is_empty() || !self.flow.commits().is_empty() {
+            for placed in self.flow.actions() {
+                match self.flow.perform(placed) {
+                    None => {}
+                    Some(Work::Run(job)) => self.ready.push_back(job),
+                    Some(Work::Fetch { place, key, positions }) => {
                         for position in positions {
-                            let event = self.scene.event(position);
-                            self.shards.at(place, &mut self.actions, |track, actions| {
+                            let (event, now) = (self.scene.event(position), self.now);
+                            self.flow.at(place, |track, actions| {
                                 track.fetched(&key, position, Some(event), now, actions);
                             });
                         }
                     }
-                    Action::Record | Action::WakeAt { .. } => {}
-                    Action::TakeBack { .. } | Action::Open { .. } => unreachable!("nothing is held"),
+                    Some(Work::TakeBack { .. }) => unreachable!("nothing is held"),
                 }
+            }
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        let Some(batch) = self.flow.next_batch(&vec![self.next].into(), self.now) else { return };
+        let (number, first) = (batch.number, self.end);
+        self.end += batch.messages.len() as u64;
+        let Some(stored) = self.flow.stored(number, first, self.now) else { return };
+        for Unit { settled, .. } in &stored.batch.units {
+            let sequence = settled.event.sequence;
+            match settled.outcome {
+                Outcome::Dead(_) => self.story.dead.insert(sequence),
+                _ => self.story.done.insert(sequence),
+            };
+            if self.scene.is_clean(sequence) {
+                self.story.waits.push(self.now - BEGINNING - sequence);
             }
         }
     }
@@ -236,9 +252,7 @@ impl<'a> World<'a> {
             let blame = if outage { Blame::Outage } else { Blame::Event };
             let rules = Rules { retry: &self.policy, blame, ran_by: None };
             let (now, random) = (self.now, self.random.random());
-            self.shards.at(job.place, &mut self.actions, |track, actions| {
-                track.finished(&job.key, verdict, rules, now, random, actions);
-            });
+            self.flow.ran((job.place, &job.key), verdict, None, rules, (now, random));
         }
     }
 
@@ -247,7 +261,7 @@ impl<'a> World<'a> {
         let open = self.regulator.open_since();
         if let (Some(since), None) = (self.opened, open) {
             self.story.open.push(since - BEGINNING..self.now - BEGINNING);
-            self.shards.hurry(0, Hurry::Probed, self.now, &mut self.actions);
+            self.flow.hurry(HandlerIx::FIRST, Hurry::Probed, self.now);
         }
         self.opened = open;
     }

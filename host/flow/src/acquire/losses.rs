@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::super::loss::Loss;
-use super::super::shards::HandlerIx;
 use heddle_broker::{self as broker, Broker, StreamState};
 use heddle_values::checkpoint::{Checkpoint, Progress};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::mark::{End, Mark};
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings};
@@ -41,7 +41,7 @@ pub(super) async fn left(
     let mark = mark.filter(is_last);
     let mut remains = Remains::default();
     let mut since = BTreeMap::new();
-    for (index, handler) in settings.handlers.iter().enumerate() {
+    for (index, handler) in settings.handlers.rows() {
         let known = streams.get(&*handler.stream).and_then(|state| {
             let mark = mark.as_ref()?;
             let end = mark.streams.get(&*handler.stream).filter(|end| end.created == state.created)?;

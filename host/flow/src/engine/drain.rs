@@ -1,6 +1,5 @@
 //! How the engine stops: nothing more is begun, what runs is awaited, and everything finished is committed.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Course, DRAIN_DEADLINE, Engine, Error};
@@ -19,9 +18,9 @@ impl Engine {
     /// Stops: see [`run`](Self::run).
     pub(super) async fn drain(mut self, course: Course) -> Result<u64, Error> {
         self.hurry = true;
-        self.ready.iter_mut().for_each(VecDeque::clear);
-        let running: usize = self.running.iter().sum();
-        let uncommitted = self.commits.waiting();
+        self.drop_ready();
+        let running = self.running();
+        let uncommitted = self.flow.commits().waiting();
         match course {
             Course::Pause => tracing::debug!(running, uncommitted, "pausing: finishing what runs"),
             Course::Run | Course::Stop => {
@@ -35,7 +34,7 @@ impl Engine {
         match drained {
             Ok(result) => result?,
             Err(_) => {
-                let events = self.commits.waiting() + self.running.iter().sum::<usize>();
+                let events = self.flow.commits().waiting() + self.running();
                 tracing::warn!(
                     events,
                     "stopped before everything was committed; these events will run again"
@@ -46,17 +45,17 @@ impl Engine {
         self.tick();
         if course == Course::Pause {
             self.mark(true).await;
-            return Ok(self.generation);
+            return Ok(self.flow.generation());
         }
-        let member = self.origins.names.member(&self.me.host);
+        let member = self.flow.origins().names.member(&self.me.host);
         // With the server away, this may wait for ever.
-        let purge = self.broker.purge(&self.origins.stream, &member);
+        let purge = self.broker.purge(&self.flow.origins().stream, &member);
         if !matches!(tokio::time::timeout(FAREWELL, purge).await, Ok(Ok(()))) {
             tracing::debug!("announcement stays until it expires");
         }
         // The announcement is gone by now: nothing of Heddle's own will be missing behind the mark.
         self.mark(false).await;
-        Ok(self.generation)
+        Ok(self.flow.generation())
     }
 
     /// Says that this host drains, so that its successor waits for it. Awaited, for whatever came after the farewell would
@@ -82,10 +81,10 @@ impl Engine {
         let mut announcement = tokio::time::interval(ANNOUNCEMENT);
         loop {
             self.act();
-            self.ready.iter_mut().for_each(VecDeque::clear);
+            self.drop_ready();
             self.commit();
-            let busy = !self.under_way.is_empty() || self.running.iter().any(|running| *running > 0);
-            if !busy && self.commits.is_empty() {
+            let busy = self.flow.under_way() > 0 || self.running() > 0;
+            if !busy && self.flow.commits().is_empty() {
                 if last_checkpoints {
                     return Ok(());
                 }
@@ -100,5 +99,14 @@ impl Engine {
                 _ = announcement.tick(), if self.me.draining => self.say_draining().await,
             }
         }
+    }
+
+    fn running(&self) -> usize {
+        self.sides.iter().map(|side| side.running).sum()
+    }
+
+    /// What has not begun is left to another engine.
+    fn drop_ready(&mut self) {
+        self.sides.iter_mut().for_each(|side| side.ready.clear());
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Engine, now, positions};
+use super::side::positions;
+use super::{Engine, now};
 use crate::failpoint;
-use crate::jobs::{Done, Job, Knowledge, Ran};
+use crate::flow::{Job, Start};
+use crate::jobs::Done;
 use crate::store::{Probe, store};
-use crate::workers::Task;
-use heddle_values::verdict::Verdict;
+use crate::workers::{Ended, Knowledge, Task};
 
 /// Batches under way at once, of different shards.
 const MAX_BATCHES: usize = 4;
@@ -18,66 +19,57 @@ const MAX_BATCHES: usize = 4;
 const LINGER: Duration = Duration::from_millis(1);
 
 impl Engine {
-    /// Begins the runs that there is room for.
-    pub(super) fn dispatch(&mut self) {
-        for handler in 0..self.ready.len() {
+    /// Begins the runs that there is room for. Whether one ended at once.
+    pub(super) fn dispatch(&mut self) -> bool {
+        let mut ended = Vec::new();
+        for handler in self.sides.indices() {
             while let Some(job) = self.next_job(handler) {
-                if let Some(running) = self.running.get_mut(handler) {
-                    *running += 1;
-                }
-                self.begin(job);
+                self.sides[handler].running += 1;
+                ended.extend(self.begin(job));
             }
         }
         self.queue.add(&mut self.dispatched);
+        let any = !ended.is_empty();
+        self.ran_many(ended);
+        any
     }
 
-    fn begin(&mut self, job: Job) {
-        let handler = job.place.handler;
-        let (Some(fleet), Some((name, _))) = (self.fleets.get(handler), self.plan.handlers.get(handler))
-        else {
-            return;
+    /// Begins a run; an event that may not run has ended by this.
+    fn begin(&mut self, job: Job) -> Option<Ended> {
+        let runner = self.sides[job.place.handler].fleet.of(&job.key);
+        let knowledge = match self.flow.start(&job, now()) {
+            Start::Refused(failure) => return Some(Ended::without_run(job, runner, failure)),
+            Start::With(state) => Knowledge::Known(state),
+            Start::After(subject) => Knowledge::Stored(subject),
         };
-        let runner = fleet.of(&job.key);
-        if let Some(failure) = self.condemned.remove(&(handler, job.event.position())) {
-            let Job { generation, place, key, attempt, .. } = job;
-            let verdict = Verdict::Failed(failure.into());
-            let ran = Ran::not(runner.plugin.code().id(), attempt);
-            let done = Done::Ran { generation, place, key, verdict, ran, loaded: None };
-            self.jobs.spawn(std::future::ready(done));
-            return;
-        }
-        let id = (handler, job.key.clone());
-        let knowledge = match self.states.get(&id, now()) {
-            Some(state) => Knowledge::Known(state),
-            None => Knowledge::Stored(self.origins.names.state(job.place.shard, name, &job.key)),
-        };
-        let runner = Arc::clone(runner);
-        self.dispatched.push(Task { runner, job, knowledge });
+        self.dispatched.push(Task { runner: Arc::clone(runner), job, knowledge });
+        None
     }
 
     /// How long the next batch still waits; none: it does not wait, or there is none.
     pub(super) fn linger(&self) -> Option<Duration> {
-        let waits = !self.hurry && self.under_way.is_empty() && !self.commits.is_empty();
+        let commits = self.flow.commits();
+        let waits = !self.hurry && self.flow.under_way() == 0 && !commits.is_empty();
         let left = LINGER.saturating_sub(self.sent.elapsed());
-        (waits && !left.is_zero() && !self.commits.is_full()).then_some(left)
+        (waits && !left.is_zero() && !commits.is_full()).then_some(left)
     }
 
     /// Sends the batches that are to be sent now.
     pub(super) fn commit(&mut self) {
-        while self.under_way.len() < MAX_BATCHES && self.commits.is_due() && self.linger().is_none() {
+        while self.flow.under_way() < MAX_BATCHES && self.flow.commits().is_due() && self.linger().is_none() {
             self.sent = Instant::now();
-            let positions = positions(&self.readers, self.plan.handlers.len());
-            let Some(batch) = self.commits.next(&self.shards, &positions, now()) else { return };
-            let Some(probe) = Probe::of(&batch, &self.origins.names) else { return };
-            let (broker, origins) = (self.broker.clone(), Arc::clone(&self.origins));
+            let positions = positions(&self.readers, &self.sides);
+            let origins = Arc::clone(self.flow.origins());
+            let Some(batch) = self.flow.next_batch(&positions, now()) else { return };
+            let probe = Probe::of(batch, &origins.names).expect("a batch begins with a checkpoint");
             let (messages, number) = (Arc::clone(&batch.messages), batch.number);
+            let broker = self.broker.clone();
             self.jobs.spawn(async move {
                 failpoint::hit(failpoint::BEFORE_COMMIT);
                 let end = store(broker, origins, messages, number, probe).await;
                 failpoint::hit(failpoint::AFTER_COMMIT);
                 Done::Committed(number, end)
             });
-            self.under_way.insert(number, batch);
         }
     }
 }

@@ -1,109 +1,152 @@
 //! What the engine is made of at its start, and after a reset.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Engine;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::side::Side;
+use super::versions::{Fleet, Judged, Versions};
+use super::{Engine, Parts, now};
 use crate::acquire::Acquired;
+use crate::activity::Counts;
+use crate::batch::Origins;
+use crate::commit::FULL_MESSAGES;
+use crate::flow::{self, Flow};
+use crate::loss::Tally;
+use crate::plugin_log::LineRate;
 use crate::reader::{Reader, Subscription};
 use crate::regulator::Regulator;
 use crate::replays::{self, Replays};
 use crate::route::Routes;
-use crate::shards::{PlacedGate, Plan, Shards};
-use heddle_values::checkpoint::Checkpoint;
+use crate::shards::{Plan, PlannedHandler};
+use crate::workers::Shared;
+use heddle_broker::Broker;
+use heddle_values::batch::Keep;
+use heddle_values::handlers::PerHandler;
 use heddle_values::member::Member;
+use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings};
 
+/// The flow, as it goes on from what was taken over.
+pub(super) fn flow(parts: &Parts) -> Flow {
+    let Parts { settings, names, broker, acquired, me, generation, .. } = parts;
+    let max_payload = broker.max_payload();
+    let beginning = flow::Beginning {
+        plan: plan(settings, acquired, me, max_payload),
+        origins: Arc::new(origins(settings, names.clone(), me, max_payload)),
+        checkpoints: acquired.checkpoints.clone(),
+        gates: acquired.kept.gates.clone(),
+        stateless: acquired.kept.stateless.clone(),
+        full: FULL_MESSAGES,
+        generation: *generation,
+    };
+    Flow::new(beginning, now())
+}
+
 /// What is the same for all shards while the host runs.
-pub(super) fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
-    let handlers = settings.handlers.iter();
+fn plan(settings: &Settings, acquired: &Acquired, me: &Member, max_payload: usize) -> Plan {
     Plan {
         host: me.host.clone(),
         shards: settings.shards,
-        handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
+        handlers: settings.handlers.map(|handler| PlannedHandler::of(handler)),
         streams: acquired.created.clone(),
-        keys: handlers.clone().map(|handler| handler.key.as_str().to_owned()).collect(),
-        on_dead_letter: handlers.map(|handler| handler.on_dead_letter).collect(),
         // What is in memory already may still add to it.
         checkpoint_bytes: max_payload * 2 / 5,
     }
 }
 
+/// What dead letters and effects say of where they come from.
+fn origins(settings: &Settings, names: Names, me: &Member, max_payload: usize) -> Origins {
+    let seconds = |age: Duration| u32::try_from(age.as_secs()).unwrap_or(u32::MAX).max(1);
+    Origins {
+        names,
+        stream: Arc::clone(&settings.stream.name),
+        host: me.host.clone(),
+        handlers: settings.handlers.map(|handler| Arc::clone(&handler.name)),
+        keep_dead_letters: settings
+            .dead_letters_max_age
+            .map_or(Keep::Always, |age| Keep::Seconds(seconds(age))),
+        max_payload,
+    }
+}
+
 /// What the names of cursors begin with. No name is used twice: a cursor of before a reset may still be on its way out.
-fn prefix(settings: &Settings, plan: &Plan, generation: u64) -> String {
-    let mut prefix = format!("heddle-{}-{}", settings.app, plan.host);
-    if generation > 0 {
-        prefix.push_str(&format!("-r{generation}"));
+fn prefix(settings: &Settings, flow: &Flow) -> String {
+    let mut prefix = format!("heddle-{}-{}", settings.app, flow.plan().host);
+    if flow.generation() > 0 {
+        prefix.push_str(&format!("-r{}", flow.generation()));
     }
     prefix
 }
 
 /// One reader for each stream that has handlers which are not stopped, each handler at the lowest event it has not done.
-pub(super) fn readers(
-    (settings, stopped): (&Settings, &[Option<String>]),
-    plan: &Plan,
-    shards: &Shards,
-    generation: u64,
-) -> Vec<(Reader, Routes)> {
-    let prefix = prefix(settings, plan, generation);
+pub(super) fn readers(settings: &Settings, sides: &PerHandler<Side>, flow: &Flow) -> Vec<(Reader, Routes)> {
+    let prefix = prefix(settings, flow);
     let reader = |(stream, created): (&String, &u64)| {
         let mut routes = Routes::default();
         let mut subscriptions = Vec::new();
-        let of_stream = settings.handlers.iter().enumerate().filter(|(_, of)| *of.stream == **stream);
-        for (handler, of) in
-            of_stream.filter(|(handler, _)| stopped.get(*handler).is_none_or(Option::is_none))
-        {
+        let of_stream = sides.rows().filter(|(_, side)| *side.settings.stream == **stream);
+        for (handler, side) in of_stream.filter(|(_, side)| side.stopped.is_none()) {
+            let of = &side.settings;
             of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
-            let position = shards.low(handler, 0);
+            let position = flow.shards().low(handler, 0);
             let subscribe = of.subscribe.clone();
             subscriptions.push((handler, Subscription { name: Arc::clone(&of.name), subscribe, position }));
         }
         let reader = Reader::new(&prefix, stream.as_str().into(), *created, subscriptions);
         (!reader.is_idle()).then_some((reader, routes))
     };
-    plan.streams.iter().filter_map(reader).collect()
+    flow.plan().streams.iter().filter_map(reader).collect()
 }
 
-/// The next sequence that each handler has not seen.
-pub(super) fn positions(readers: &[(Reader, Routes)], handlers: usize) -> Vec<u64> {
-    let mut positions = vec![0; handlers];
-    for (handler, position) in readers.iter().flat_map(|(reader, _)| reader.positions()) {
-        if let Some(slot) = positions.get_mut(handler) {
-            *slot = position;
-        }
+/// What is kept for each handler.
+pub(super) fn sides(
+    settings: &Settings,
+    broker: &Broker,
+    versions: PerHandler<(Versions, mpsc::Sender<Judged>)>,
+    (stopped, expected): (Vec<Option<String>>, Vec<Option<(u64, u64, u64)>>),
+    held_back: &PerHandler<u64>,
+) -> PerHandler<Side> {
+    let of_stream = stopped.into_iter().zip(expected);
+    let rows = settings.handlers.iter().zip(versions).zip(of_stream).zip(held_back);
+    rows.map(|(((handler, (versions, judged)), (stopped, expected)), held_back)| Side {
+        fleet: Fleet::new(shared(settings, handler, broker), versions, judged),
+        regulator: Regulator::new(handler.outage, &handler.pace, (*held_back, handler.max_held)),
+        settings: Arc::clone(handler),
+        ready: VecDeque::new(),
+        running: 0,
+        full_for: 0,
+        stopped,
+        marked: expected.is_some(),
+        tally: Tally::new(expected),
+        counts: Counts::new(now()),
+    })
+    .collect()
+}
+
+/// What the runs of a handler share.
+fn shared(settings: &Settings, handler: &HandlerSettings, broker: &Broker) -> Shared {
+    let permits = usize::try_from(handler.pace.concurrency.get()).unwrap_or(usize::MAX);
+    Shared {
+        permits: Semaphore::new(permits),
+        broker: broker.clone(),
+        stream: Arc::clone(&settings.stream.name),
+        lines: LineRate::default(),
     }
-    positions
-}
-
-/// The shards as the checkpoints have them.
-pub(super) fn shards(plan: &Plan, stored: &[(u64, Checkpoint)], gates: Vec<PlacedGate>) -> Shards {
-    let checkpoints: Vec<Checkpoint> = stored.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-    let known = stored.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
-    Shards::new(plan.clone(), &checkpoints, gates, known)
-}
-
-/// What regulates each handler, given how many of its events are held back.
-pub(super) fn regulators(settings: &Settings, held_back: &[u64]) -> Vec<Regulator> {
-    let regulator = |(handler, held_back): (&Arc<HandlerSettings>, &u64)| {
-        Regulator::new(handler.outage, &handler.pace, (*held_back, handler.max_held))
-    };
-    settings.handlers.iter().zip(held_back).map(regulator).collect()
 }
 
 impl Engine {
     /// Where dead letters and what is held back are found.
     pub(super) fn replays(&self) -> Replays {
-        Replays {
-            broker: self.broker.clone(),
-            names: self.origins.names.clone(),
-            stream: Arc::clone(&self.origins.stream),
-            handlers: self.plan.handlers.iter().map(|(name, _)| Arc::clone(name)).collect(),
-        }
+        Replays { broker: self.broker.clone(), origins: Arc::clone(self.flow.origins()) }
     }
 
     /// Begins to read requests, from the first one that is there.
     pub(super) fn read_requests(&mut self) {
-        let created = self.plan.streams.get(&*self.origins.stream).copied().unwrap_or_default();
-        let name = format!("{}-requests", prefix(&self.settings, &self.plan, self.generation));
+        let created = self.flow.plan().streams.get(&*self.flow.origins().stream).copied().unwrap_or_default();
+        let name = format!("{}-requests", prefix(&self.settings, &self.flow));
         self.replays = replays::start(self.replays(), &self.reading, created, name, &mut self.cursors);
         self.replaying = 0;
     }

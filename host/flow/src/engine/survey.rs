@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Engine, Error, Rooms, now, positions};
+use super::side::{Side, position};
+use super::{Engine, Error, Rooms, now};
 use crate::acquire::way_back;
 use crate::jobs::{self, Count, Counted};
 use crate::loss::{Distance, Loss, Question};
 use crate::reader::Room;
-use crate::shards::HandlerIx;
 use heddle_broker::{Fault, Inspected, StreamState};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::mark::{End, Left, Mark};
 use heddle_values::settings::{HandlerSettings, Settings};
 use heddle_values::subject::Pattern;
@@ -63,7 +64,7 @@ impl Engine {
         }
         self.survey.under_way = true;
         let (broker, settings, names) =
-            (self.broker.clone(), Arc::clone(&self.settings), self.origins.names.clone());
+            (self.broker.clone(), Arc::clone(&self.settings), self.flow.origins().names.clone());
         self.jobs.spawn(jobs::survey(broker, settings, names));
     }
 
@@ -75,7 +76,7 @@ impl Engine {
         for Inspected { stream, state, suitability } in found.into_iter().flatten() {
             self.judge_settings(&stream, suitability.faults);
             let Some(state) = state else { continue };
-            if self.plan.streams.get(&stream).is_some_and(|created| *created != state.created) {
+            if self.flow.plan().streams.get(&stream).is_some_and(|created| *created != state.created) {
                 // Its cursor finds out by itself.
                 continue;
             }
@@ -84,9 +85,9 @@ impl Engine {
                 self.survey.wait = self.survey.wait.min((life / TIMES_IN_A_LIFE).saturating_sub(1));
             }
             let end = self.survey.ends.insert(stream.clone(), state.last).unwrap_or(0);
-            for handler in 0..self.plan.handlers.len() {
-                let reads = self.settings.handlers.get(handler).is_some_and(|of| *of.stream == *stream);
-                if reads && !self.is_stopped(handler) {
+            for handler in self.sides.indices() {
+                let side = &self.sides[handler];
+                if *side.settings.stream == *stream && side.stopped.is_none() {
                     self.look_for_losses(handler, &state, end);
                 }
             }
@@ -111,10 +112,10 @@ impl Engine {
 
     /// A handler that has not come to where its stream `ended` at the last look is behind.
     fn look_for_losses(&mut self, handler: HandlerIx, state: &StreamState, ended: u64) {
-        let position = self.position(handler);
-        let low = self.shards.low(handler, position);
-        let is_own = self.plan.handlers.get(handler).is_some_and(|(_, of)| *of == self.origins.stream);
-        let Some(tally) = self.tallies.get_mut(handler) else { return };
+        let position = position(&self.readers, handler);
+        let low = self.flow.shards().low(handler, position);
+        let Side { tally, settings, .. } = &mut self.sides[handler];
+        let is_own = settings.stream == self.flow.origins().stream;
         let mut losses: Vec<Loss> = tally.passed(position).into_iter().collect();
         let behind = position <= ended;
         let gap = tally.unknown_from(position)..state.first;
@@ -143,12 +144,12 @@ impl Engine {
         low: u64,
         state: &StreamState,
     ) {
-        let Some(settings) = self.settings.handlers.get(handler) else { return };
+        let settings = &self.sides[handler].settings;
         let count = Count {
-            generation: self.generation,
+            generation: self.flow.generation(),
             handler,
             stream: Arc::clone(&settings.stream),
-            filters: countable_of(&self.settings, settings, &self.origins.names.stream_subjects()),
+            filters: countable_of(&self.settings, settings, &self.flow.origins().names.stream_subjects()),
             question,
             rest,
             low,
@@ -159,8 +160,8 @@ impl Engine {
     /// The events in front of a handler were counted.
     pub(super) fn counted(&mut self, count: &Count, counted: Counted, state: &StreamState) {
         let (handler, Counted { events, rest, lowest }) = (count.handler, counted);
-        let position = self.position(handler);
-        let Some(tally) = self.tallies.get_mut(handler) else { return };
+        let position = position(&self.readers, handler);
+        let Side { tally, settings, .. } = &mut self.sides[handler];
         if count.question.is_some() {
             tally.answer(events);
         }
@@ -171,12 +172,11 @@ impl Engine {
             lowest.map(|(sequence, time)| Distance::all(state, sequence, time, now())).unwrap_or_default();
         let near = distances.into_iter().find(|distance| distance.is_near());
         if tally.warns(near.is_some())
-            && let (Some(left), Some((sequence, _)), Some((name, stream))) =
-                (near, lowest, self.plan.handlers.get(handler))
+            && let Some((left, (sequence, _))) = near.zip(lowest)
         {
             tracing::warn!(
-                handler = &**name,
-                %stream,
+                handler = &*settings.name,
+                stream = &*settings.stream,
                 sequence,
                 %left,
                 "events will soon be gone from the stream before the handler comes to them: less than a tenth of the retention is left"
@@ -193,9 +193,8 @@ impl Engine {
     /// Events that were tried before the host started and have not come, though everything below `position` has, are lost.
     /// What the host before has written down is compared otherwise.
     fn miss(&mut self, handler: HandlerIx, position: u64) {
-        let is_counted = self.marked.get(handler).copied().unwrap_or_default();
-        for sequence in self.shards.take_missing(handler, position) {
-            if !is_counted {
+        for sequence in self.flow.take_missing(handler, position) {
+            if !self.sides[handler].marked {
                 self.lost(handler, Loss { events: 1, exact: true, from: sequence, to: sequence });
             }
         }
@@ -203,16 +202,17 @@ impl Engine {
 
     /// Says that events of a handler are lost.
     pub(super) fn lost(&mut self, handler: HandlerIx, loss: Loss) {
-        let Some((name, stream)) = self.plan.handlers.get(handler) else { return };
+        let Side { settings, counts, .. } = &mut self.sides[handler];
+        let (name, stream) = (&*settings.name, &*settings.stream);
         let Loss { events, exact, from, to } = loss;
-        self.counters.lost(handler, events);
+        counts.lost(events);
         let what = match exact {
             true => format!("{events} events"),
             false => format!("up to {events} events (it is not known which of them it subscribes to)"),
         };
         tracing::error!(
-            handler = &**name,
-            %stream,
+            handler = name,
+            stream,
             events,
             from,
             to,
@@ -222,31 +222,20 @@ impl Engine {
 
     /// Whether a handler would be given what was there.
     fn may_read(&self, handler: HandlerIx) -> bool {
-        let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
+        let rooms = Rooms { shards: self.flow.shards(), sides: &self.sides };
         rooms.of(handler) != Room::None && !self.readers.iter().any(|(reader, _)| reader.is_held_up(handler))
-    }
-
-    /// The next sequence that a handler has not seen.
-    fn position(&self, handler: HandlerIx) -> u64 {
-        positions(&self.readers, self.plan.handlers.len()).get(handler).copied().unwrap_or_default()
-    }
-
-    /// Whether a handler cannot go on in its stream.
-    pub(super) fn is_stopped(&self, handler: HandlerIx) -> bool {
-        self.stopped.get(handler).is_some_and(Option::is_some)
     }
 
     /// A stream is not the one it was: its handlers are stopped, if it is not the application's own.
     pub(super) fn stop_reading(&mut self, reader: usize, reason: String) -> Result<(), Error> {
         let of = self.readers.get(reader).map(|(reader, _)| Arc::clone(reader.stream()));
-        let Some(stream) = of.filter(|stream| *stream != self.origins.stream) else {
+        let Some(stream) = of.filter(|stream| *stream != self.flow.origins().stream) else {
             return Err(Error::Lost(reason));
         };
         self.readers.remove(reader);
-        let handlers = self.settings.handlers.iter().zip(&mut self.stopped);
-        handlers
-            .filter(|(of, _)| of.stream == stream)
-            .for_each(|(_, stopped)| *stopped = Some(reason.clone()));
+        for side in self.sides.iter_mut().filter(|side| side.settings.stream == stream) {
+            side.stopped = Some(reason.clone());
+        }
         self.report_stopped(|of| of.stream == stream);
         Ok(())
     }
@@ -255,19 +244,17 @@ impl Engine {
     pub(super) fn report_beginning(&mut self, losses: Vec<(HandlerIx, Loss)>) {
         self.report_stopped(|_| true);
         for (handler, loss) in losses {
-            let stream = self.plan.handlers.get(handler).map(|(_, stream)| &**stream);
-            let beginning = stream.and_then(|stream| self.survey.beginnings.get(stream)).copied();
-            if let Some(tally) = self.tallies.get_mut(handler) {
-                // Behind the beginning of the stream, some of it may be there.
-                tally.said(loss.to.min(beginning.unwrap_or_default().saturating_sub(1)));
-            }
+            let Side { tally, settings, .. } = &mut self.sides[handler];
+            let beginning = self.survey.beginnings.get(&*settings.stream).copied().unwrap_or_default();
+            // Behind the beginning of the stream, some of it may be there.
+            tally.said(loss.to.min(beginning.saturating_sub(1)));
             self.lost(handler, loss);
         }
     }
 
     /// Says which handlers are stopped, and what to do.
     fn report_stopped(&self, which: impl Fn(&HandlerSettings) -> bool) {
-        for (settings, stopped) in self.settings.handlers.iter().zip(&self.stopped) {
+        for Side { settings, stopped, .. } in &self.sides {
             if let Some(reason) = stopped.as_ref().filter(|_| which(settings)) {
                 let (handler, stream) = (&*settings.name, &*settings.stream);
                 let way_back = way_back(handler);
@@ -282,35 +269,35 @@ impl Engine {
 
     /// Writes down how far the application has come, so that the next host can tell what was lost since.
     pub(super) async fn leave_mark(&self, paused: bool) -> Result<(), heddle_broker::Error> {
-        let commits = (0..self.shards.count()).filter_map(|shard| self.commits.committed(shard));
+        let (shards, origins) = (self.flow.shards(), self.flow.origins());
+        let commits = (0..shards.count()).filter_map(|shard| self.flow.commits().committed(shard));
         let commit = commits.map(|checkpoint| checkpoint.commit).max().unwrap_or_default();
         let mut mark = Mark { host: self.me.host.clone(), commit, paused, ..Mark::default() };
         for (reader, _) in &self.readers {
             let stream = &**reader.stream();
-            let Some(created) = self.plan.streams.get(stream) else { continue };
+            let Some(created) = self.flow.plan().streams.get(stream) else { continue };
             if let Some((_, state)) = self.broker.stream_facts(stream).await?
                 && state.created == *created
             {
                 mark.streams.insert(stream.to_owned(), End { created: *created, last: state.last });
             }
         }
-        let internal = self.origins.names.stream_subjects();
-        for (handler, settings) in self.settings.handlers.iter().enumerate() {
-            let Some(end) = mark.streams.get(&*settings.stream).filter(|_| !self.is_stopped(handler)) else {
+        let internal = origins.names.stream_subjects();
+        for (handler, Side { settings, tally, stopped, .. }) in self.sides.rows() {
+            let Some(end) = mark.streams.get(&*settings.stream).filter(|_| stopped.is_none()) else {
                 continue;
             };
-            let position = self.position(handler);
-            let Some(tally) = self.tallies.get(handler) else { continue };
+            let position = position(&self.readers, handler);
             let (outstanding, from) = tally.outstanding(position);
             let question = Question { from, to: end.last };
             let filters = countable_of(&self.settings, settings, &internal);
             let counted = jobs::count_events(&self.broker, &settings.stream, &filters, question).await?;
-            let events = self.shards.unfinished(handler) + outstanding + counted;
-            let low = self.shards.low(handler, position);
+            let events = shards.unfinished(handler) + outstanding + counted;
+            let low = shards.low(handler, position);
             mark.handlers.insert(settings.name.to_string(), Left { low, events });
         }
         let payload = serde_json::to_vec(&mark).expect("a mark is plain data").into();
-        self.broker.publish_kept(&self.origins.names.mark(), &Default::default(), payload).await
+        self.broker.publish_kept(&origins.names.mark(), &Default::default(), payload).await
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tokio::runtime::Handle;
 
-use super::{Engine, Rooms, now, positions};
+use super::side::{Side, positions};
+use super::{Engine, Rooms, now};
 use crate::activity::Snapshot;
 use crate::compact::Load;
 use crate::jobs;
-use crate::regulator::Regulator;
 use heddle_values::member::{Activity, TTL_SECONDS};
 
 /// How often the same warning comes again, in ticks of a second.
@@ -24,7 +24,7 @@ impl Engine {
         // The tasks of cursors that are no longer needed.
         while self.cursors.try_join_next().is_some() {}
         for (reader, _) in &mut self.readers {
-            let rooms = Rooms { shards: &self.shards, regulators: &self.regulators, ready: &self.ready };
+            let rooms = Rooms { shards: self.flow.shards(), sides: &self.sides };
             let room = |handler| rooms.of(handler);
             reader.balance(&self.reading, &mut self.cursors, now, &room);
         }
@@ -32,11 +32,11 @@ impl Engine {
 
     pub(super) fn tick(&mut self) {
         let now = now();
-        self.counters.take_rates(now);
-        self.states.evict(now);
+        self.sides.iter_mut().for_each(|side| side.counts.take_rate(now));
+        self.flow.evict(now);
         if std::mem::take(&mut self.moved) {
             self.touch_lagging(0);
-        } else if self.under_way.is_empty() && self.commits.is_empty() {
+        } else if self.flow.under_way() == 0 && self.flow.commits().is_empty() {
             self.compact(now, Load::Idle);
         }
         self.judge();
@@ -51,8 +51,7 @@ impl Engine {
         let held_up = |handler| self.readers.iter().any(|(reader, _)| reader.is_held_up(handler));
         let unread: u64 = self.readers.iter().map(|(reader, _)| reader.unread()).sum();
         let snapshot = Snapshot {
-            reading: !(0..self.plan.handlers.len())
-                .any(|handler| held_up(handler) || self.is_stopped(handler)),
+            reading: !self.sides.rows().any(|(handler, side)| held_up(handler) || side.stopped.is_some()),
             lag: handlers.values().map(|activity| activity.in_flight).sum::<u64>() + unread,
             handlers,
         };
@@ -60,33 +59,24 @@ impl Engine {
     }
 
     fn activity(&self) -> BTreeMap<String, Activity> {
-        let outage = |handler| self.regulators.get(handler).and_then(Regulator::open_since);
-        let mut activity = self.counters.activity(&self.shards, outage);
-        for (of_handler, fleet) in self.plan.handlers.iter().zip(&self.fleets) {
-            if let Some(activity) = activity.get_mut(&*of_handler.0) {
-                activity.canary = fleet.progress();
-                activity.instances = fleet.ready() as u64;
-            }
-        }
-        for (handler, (name, stream)) in self.plan.handlers.iter().enumerate() {
-            let Some(activity) = activity.get_mut(&**name) else { continue };
-            activity.stopped = self.stopped.get(handler).cloned().flatten();
-            let is_full = self.shards.held(handler).full > 0;
-            activity.waits_for = is_full.then(|| format!("{stream}/{}", self.shards.low(handler, u64::MAX)));
-        }
-        activity
+        let shards = self.flow.shards();
+        let of = |(handler, side): (_, &Side)| {
+            let activity = side.activity(shards.held(handler), shards.low(handler, u64::MAX));
+            (side.settings.name.to_string(), activity)
+        };
+        self.sides.rows().map(of).collect()
     }
 
     /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.
     fn warn_of_full_windows(&mut self) {
-        for (handler, (name, _)) in self.plan.handlers.iter().enumerate() {
-            let Some(ticks) = self.without_room.get_mut(handler) else { continue };
-            *ticks = if self.shards.held(handler).full > 0 { *ticks + 1 } else { 0 };
-            if *ticks % TICKS_TO_WARN == 5 {
-                let (low, held) = (self.shards.low(handler, u64::MAX), self.shards.held(handler));
+        let shards = self.flow.shards();
+        for (handler, side) in self.sides.rows_mut() {
+            let held = shards.held(handler);
+            side.full_for = if held.full > 0 { side.full_for + 1 } else { 0 };
+            if side.full_for % TICKS_TO_WARN == 5 {
                 tracing::warn!(
-                    handler = &**name,
-                    low,
+                    handler = &*side.settings.name,
+                    low = shards.low(handler, u64::MAX),
                     in_memory = held.events,
                     retrying = held.waiting,
                     full_windows = held.full,
@@ -98,13 +88,7 @@ impl Engine {
 
     /// Lets every shard write its checkpoint of whose progress more than N messages are not stored yet.
     pub(super) fn touch_lagging(&mut self, messages: u64) {
-        let positions = positions(&self.readers, self.plan.handlers.len());
-        for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, &positions, committed, messages);
-            if self.commits.committed(shard).is_some_and(lags) {
-                self.commits.touch(shard);
-            }
-        }
+        self.flow.touch_lagging(&positions(&self.readers, &self.sides), messages);
     }
 
     /// Asks the server what the host's user may do.
@@ -118,7 +102,7 @@ impl Engine {
         let runtimes = [&Handle::current(), &self.threads];
         self.me.tasks = runtimes.map(|runtime| runtime.metrics().num_alive_tasks() as u64).iter().sum();
         let payload = serde_json::to_vec(&self.me).expect("a member is plain data");
-        (self.origins.names.member(&self.me.host), payload)
+        (self.flow.origins().names.member(&self.me.host), payload)
     }
 
     pub(super) fn announce(&mut self) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::side::Side;
 use super::{Engine, now};
-use crate::jobs::{Ran, Runner, Shared};
-use crate::regulator::Regulator;
 use crate::shard::{Blame, Hurry, Rules};
-use crate::shards::HandlerIx;
 use crate::trial::{Judgement, Record, Trial};
+use crate::workers::{Ended, Runner, Shared};
 use heddle_sandbox::Plugin;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::rollout::{CanaryPolicy, Progress};
 use heddle_values::verdict::{CauseClass, Failure, Verdict};
@@ -43,10 +43,8 @@ pub struct Judged {
 
 /// What ties the engine to whoever decides about versions.
 pub struct Ties {
-    /// The versions of each handler.
-    pub versions: Vec<Versions>,
-    /// One for each handler: where the ends of its trials go.
-    pub judged: Vec<mpsc::Sender<Judged>>,
+    /// The versions of each handler, and where the ends of its trials go.
+    pub handlers: PerHandler<(Versions, mpsc::Sender<Judged>)>,
     pub changes: mpsc::Receiver<Change>,
 }
 
@@ -83,22 +81,23 @@ impl Fleet {
         }
     }
 
-    fn on_trial(&mut self, ran: &Ran) -> Option<&mut OnTrial> {
-        self.canary.as_mut().filter(|canary| Arc::ptr_eq(canary.runner.plugin.code().id(), &ran.by))
+    fn on_trial(&mut self, ended: &Ended) -> Option<&mut OnTrial> {
+        self.canary.as_mut().filter(|canary| Arc::ptr_eq(canary.runner.plugin.code().id(), &ended.by))
     }
 
     /// A run ended: which version may be to blame if it failed.
-    fn ended(&mut self, ran: &Ran, failed: bool) -> Blame {
-        if let Some(canary) = self.on_trial(ran) {
-            canary.trial.ended(ran.attempt, failed, ran.elapsed);
+    fn ended(&mut self, ended: &Ended, failed: bool) -> Blame {
+        let (attempt, elapsed) = (ended.job.attempt, ended.elapsed);
+        if let Some(canary) = self.on_trial(ended) {
+            canary.trial.ended(attempt, failed, elapsed);
             self.judge(now());
             return Blame::Trial;
         }
-        if !Arc::ptr_eq(self.live.plugin.code().id(), &ran.by) {
+        if !Arc::ptr_eq(self.live.plugin.code().id(), &ended.by) {
             return Blame::Gone;
         }
-        if ran.elapsed > Duration::ZERO {
-            self.record.ended(ran.attempt, failed, ran.elapsed);
+        if elapsed > Duration::ZERO {
+            self.record.ended(attempt, failed, elapsed);
         }
         Blame::Event
     }
@@ -139,13 +138,13 @@ impl Fleet {
         canary.told = self.judged.try_send(Judged { digest, judgement }).is_ok();
     }
 
-    /// How far the version on trial has come.
     /// Instances that wait for an event.
     pub(super) fn ready(&self) -> usize {
         let canary = self.canary.as_ref().map_or(0, |canary| canary.runner.plugin.ready());
         self.live.plugin.ready() + canary
     }
 
+    /// How far the version on trial has come.
     pub(super) fn progress(&self) -> Option<Progress> {
         let canary = self.canary.as_ref()?;
         let (events, failures) = canary.trial.progress();
@@ -164,30 +163,30 @@ impl OnTrial {
 impl Engine {
     /// A handler has other versions from now on. What runs ends with the version that it began with.
     pub(super) fn change(&mut self, Change { handler, versions }: Change) {
-        let Some(fleet) = self.fleets.get_mut(handler) else { return };
-        if fleet.change(versions) {
+        if self.sides[handler].fleet.change(versions) {
             // What is parked goes on with whatever version its key has now.
-            self.shards.hurry(handler, Hurry::Probed, now(), &mut self.actions);
+            self.flow.hurry(handler, Hurry::Probed, now());
         }
     }
 
     /// A run ended: who else than its event may be to blame if it failed.
-    pub(super) fn blame(&mut self, handler: HandlerIx, key: &Key, verdict: &Verdict, ran: &Ran) -> Blame {
-        if let Verdict::Failed(failure) = verdict {
-            self.counters.failed(handler, failure);
-        }
-        let failed = match verdict {
+    pub(super) fn blame(&mut self, ended: &Ended) -> Blame {
+        let handler = ended.job.place.handler;
+        let side = &mut self.sides[handler];
+        let failed = match &ended.verdict {
             Verdict::Done(_) => false,
-            Verdict::Failed(failure) => !matches!(failure.class, CauseClass::Defer | CauseClass::Host),
+            Verdict::Failed(failure) => {
+                side.counts.failed(failure);
+                !matches!(failure.class, CauseClass::Defer | CauseClass::Host)
+            }
         };
-        let Some(fleet) = self.fleets.get_mut(handler) else { return Blame::Event };
-        let blame = fleet.ended(ran, failed);
+        let blame = side.fleet.ended(ended, failed);
         // Only the live version tells whether there is an outage. But whatever is tried while there is one says whether
         // it is over: nothing else would.
-        let open = self.regulators.get(handler).and_then(Regulator::open_since).is_some();
-        let outage = (blame == Blame::Event || open) && self.regulate(handler, key, verdict, ran);
+        let open = side.regulator.open_since().is_some();
+        let outage = (blame == Blame::Event || open) && self.regulate(handler, ended);
         let of_outage = |failure: &Failure| blame == Blame::Event || Rules::may_be_an_outage(failure);
-        match verdict {
+        match &ended.verdict {
             Verdict::Failed(failure) if outage && of_outage(failure) => Blame::Outage,
             _ => blame,
         }
@@ -195,13 +194,13 @@ impl Engine {
 
     /// An event waits for the end of a trial.
     pub(super) fn parked(&mut self, handler: HandlerIx) {
-        let canary = self.fleets.get_mut(handler).and_then(|fleet| fleet.canary.as_mut());
+        let canary = self.sides[handler].fleet.canary.as_mut();
         canary.into_iter().for_each(|canary| canary.trial.parked(now()));
     }
 
     /// Lets instances go that no event needs.
     pub(super) fn trim(&self) {
-        for fleet in &self.fleets {
+        for Side { fleet, .. } in &self.sides {
             fleet.live.plugin.trim();
             if let Some(canary) = &fleet.canary {
                 canary.runner.plugin.trim();
@@ -211,7 +210,7 @@ impl Engine {
 
     /// Looks whether trials end that nothing happens to.
     pub(super) fn judge(&mut self) {
-        for fleet in &mut self.fleets {
+        for Side { fleet, .. } in &mut self.sides {
             fleet.record.fade();
             fleet.judge(now());
         }

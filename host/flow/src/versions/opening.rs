@@ -15,8 +15,8 @@ use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::clock::now;
 use crate::engine::{Judged, Versions};
-use crate::shards::HandlerIx;
 use heddle_sandbox::Plugin;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::rollout::Stage;
 use heddle_values::settings::HandlerSettings;
 
@@ -33,7 +33,8 @@ impl Controller {
     pub(super) async fn open_all(tools: &Arc<Tools>) -> Result<Vec<Opened>, Error> {
         let records = RolloutRecord::claim_all(tools).await?;
         let open = |(handler, record)| Controller::open(tools, handler, record);
-        let opened = futures::stream::iter(records.into_iter().enumerate()).map(open).buffered(OPENING);
+        let opened =
+            futures::stream::iter(tools.settings.handlers.indices().zip(records)).map(open).buffered(OPENING);
         let opened: Vec<Result<Opened, Failed>> = opened.collect().await;
         let (mut controllers, mut faults) = (Vec::new(), Vec::new());
         for opened in opened {
@@ -51,7 +52,7 @@ impl Controller {
         handler: HandlerIx,
         mut record: RolloutRecord,
     ) -> Result<Opened, Failed> {
-        let settings = tools.settings.handlers.get(handler).expect("every handler has settings");
+        let settings = &tools.settings.handlers[handler];
         let live = remembered(tools, handler, &record.rollout, record.rollout.live.as_deref()).await;
         let canary = remembered(tools, handler, &record.rollout, record.rollout.canary.as_deref()).await;
         for known in [&live, &canary].into_iter().flatten() {

@@ -9,9 +9,9 @@ use super::supply::{Etag, Offer, Sources};
 use super::trust::{self, Demand, Vouched};
 use super::{Refusal, Tools};
 use crate::clock;
-use crate::shards::HandlerIx;
 use heddle_sandbox::{self as sandbox, Digest, Plugin, Policy, Sandbox, off_thread};
 use heddle_values::claims::Release;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::rollout::{Found, Rollout, Welcome};
 use heddle_values::settings::{HandlerSettings, Trust};
 
@@ -39,7 +39,7 @@ pub(super) struct Look {
 impl Look {
     /// Prepares what the source offers. The etag is that of the offer.
     pub(super) async fn prepare(self) -> (Etag, Prepared) {
-        let Some((settings, policy)) = self.parts() else { return (self.etag, Prepared::Nothing) };
+        let (settings, policy) = self.parts();
         let sources = Sources::from(&*self.tools);
         let permit = self.tools.looks.acquire().await.expect("the permits are never closed");
         let (offer, etag) = match sources.offer(&settings.plugin, &self.etag).await {
@@ -75,9 +75,9 @@ impl Look {
         }
     }
 
-    fn parts(&self) -> Option<(Arc<HandlerSettings>, Arc<Policy>)> {
-        let settings = self.tools.settings.handlers.get(self.handler)?;
-        Some((Arc::clone(settings), Arc::clone(self.tools.policies.get(self.handler)?)))
+    fn parts(&self) -> (Arc<HandlerSettings>, Arc<Policy>) {
+        let Tools { settings, policies, .. } = &*self.tools;
+        (Arc::clone(&settings.handlers[self.handler]), Arc::clone(&policies[self.handler]))
     }
 
     async fn admit(
@@ -91,11 +91,8 @@ impl Look {
         found.version = code.id().version.as_deref().map(str::to_owned);
         let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
         plugin.warm(self.tools.threads.metrics().num_workers()).await;
-        let settings = self.tools.settings.handlers.get(self.handler);
-        let Some((wanted, live)) = settings.and_then(|settings| settings.shadow).zip(self.live.clone())
-        else {
-            return Ok((plugin, None));
-        };
+        let wanted = self.tools.settings.handlers[self.handler].shadow;
+        let Some((wanted, live)) = wanted.zip(self.live.clone()) else { return Ok((plugin, None)) };
         let shadow = shadow::run(&self.tools, self.handler, (live.code(), &code), wanted).await?;
         match wanted.must_match && !shadow.differences.is_empty() {
             true => Err(Refusal::ShadowRun(shadow.to_string())),

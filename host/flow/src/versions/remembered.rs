@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::trust::{Demand, Vouched};
 use super::{Refusal, Tools};
-use crate::shards::HandlerIx;
 use heddle_sandbox::{Code, Digest, Plugin, off_thread};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::plugin::short;
 use heddle_values::rollout::{Rollout, Version};
 use heddle_values::settings::HandlerSettings;
@@ -35,8 +35,7 @@ pub(super) async fn remembered(
 }
 
 async fn ready(tools: &Tools, handler: HandlerIx, version: &Version) -> Result<Option<Remembered>, Refusal> {
-    let parts = tools.settings.handlers.get(handler).zip(tools.policies.get(handler));
-    let Some((settings, policy)) = parts else { return Ok(None) };
+    let (settings, policy) = (&tools.settings.handlers[handler], &tools.policies[handler]);
     let Some((code, vouched)) = stored(tools, settings, version).await? else { return Ok(None) };
     let plugin = tools.sandbox.plugin(code, Arc::clone(policy)).await?;
     plugin.warm(tools.threads.metrics().num_workers()).await;

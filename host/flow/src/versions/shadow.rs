@@ -10,11 +10,11 @@ use futures::TryStreamExt;
 use tokio::task::JoinSet;
 
 use super::{Refusal, SourceError, Tools};
-use crate::shards::HandlerIx;
 use heddle_broker::{self as broker, Part};
 use heddle_sandbox::{Call, Code, Plugin};
 use heddle_values::effects::{Effects, Message, StateChange};
 use heddle_values::event::Event;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::refusal::refusal;
 use heddle_values::rollout::ShadowPolicy;
@@ -55,10 +55,7 @@ pub(super) async fn run(
     (live, new): (&Arc<Code>, &Arc<Code>),
     wanted: ShadowPolicy,
 ) -> Result<ShadowRun, Refusal> {
-    let Some((settings, policy)) = tools.settings.handlers.get(handler).zip(tools.policies.get(handler))
-    else {
-        return Ok(ShadowRun::default());
-    };
+    let (settings, policy) = (&tools.settings.handlers[handler], &tools.policies[handler]);
     let mut both = Vec::new();
     for code in [live, new] {
         both.push(tools.sandbox.plugin(Arc::clone(code), Arc::clone(policy)).await?);

@@ -14,34 +14,35 @@ use heddle_broker::{Broker, CursorPlan, Delivery};
 use heddle_source::watch::{Error, Watch};
 use heddle_values::command::{Answer, OperatorCommand};
 use heddle_values::event::Event;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::plugin::PluginPlace;
 
 /// The wait before a bucket is watched again that cannot be, or is not there yet.
 const PAUSE: Duration = Duration::from_secs(2);
 
-type Controllers = Arc<[mpsc::Sender<Input>]>;
+type Controllers = Arc<PerHandler<mpsc::Sender<Input>>>;
 
 /// Starts to watch, in tasks of `tasks`.
 pub(super) fn start(
     tools: &Arc<Tools>,
     reading: &Broker,
     (created, cursor): (u64, String),
-    (controllers, commands): (Vec<mpsc::Sender<Input>>, watch::Sender<HostCommands>),
+    (controllers, commands): (PerHandler<mpsc::Sender<Input>>, watch::Sender<HostCommands>),
     tasks: &mut Tasks,
 ) -> Result<(), Error> {
-    let controllers: Controllers = controllers.into();
+    let controllers: Controllers = Arc::new(controllers);
     let (mut files, mut buckets) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
-    for (index, handler) in tools.settings.handlers.iter().enumerate() {
-        match &handler.plugin.place {
+    for (handler, settings) in tools.settings.handlers.rows() {
+        match &settings.plugin.place {
             PluginPlace::File(path) => {
                 let mut signature = path.clone().into_os_string();
                 signature.push(".minisig");
                 for path in [path.clone(), PathBuf::from(signature)] {
-                    files.entry(path).or_default().push(index);
+                    files.entry(path).or_default().push(handler);
                 }
             }
             PluginPlace::Object(object) => {
-                buckets.entry(object.bucket().to_owned()).or_default().push((object.stored_name(), index));
+                buckets.entry(object.bucket().to_owned()).or_default().push((object.stored_name(), handler));
             }
             PluginPlace::Oci(_) => {}
         }
@@ -61,16 +62,14 @@ pub(super) fn start(
     Ok(())
 }
 
-async fn look(controllers: &Controllers, which: impl IntoIterator<Item = usize>) {
-    for controller in which.into_iter().collect::<BTreeSet<_>>() {
-        if let Some(controller) = controllers.get(controller) {
-            // One that has ended needs nothing any more.
-            controller.send(Input::Look).await.ok();
-        }
+async fn look(controllers: &Controllers, which: impl IntoIterator<Item = HandlerIx>) {
+    for handler in which.into_iter().collect::<BTreeSet<_>>() {
+        // One that has ended needs nothing any more.
+        controllers[handler].send(Input::Look).await.ok();
     }
 }
 
-async fn watch_files(mut watch: Watch, files: BTreeMap<PathBuf, Vec<usize>>, controllers: Controllers) {
+async fn watch_files(mut watch: Watch, files: BTreeMap<PathBuf, Vec<HandlerIx>>, controllers: Controllers) {
     loop {
         let changed = watch.changed().await;
         let mut meant = BTreeSet::new();
@@ -85,7 +84,7 @@ async fn watch_files(mut watch: Watch, files: BTreeMap<PathBuf, Vec<usize>>, con
 async fn watch_bucket(
     broker: Broker,
     bucket: String,
-    objects: Vec<(String, usize)>,
+    objects: Vec<(String, HandlerIx)>,
     controllers: Controllers,
 ) {
     loop {

@@ -5,6 +5,7 @@ mod held;
 use std::collections::BTreeMap;
 
 use clap::Args;
+use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::TargetArgs;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{bail, ensure};
 use bytes::Bytes;
@@ -13,20 +13,21 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::record::{Publication, Ran};
+use heddle_flow::batch::{Origins, Unit};
+use heddle_flow::flow::{Beginning, Flow, Job, Start, Work};
 use heddle_flow::route::Routes;
-use heddle_flow::shard::{Action, Blame, Outcome, Rules, Settled};
-use heddle_flow::shards::{HandlerIx, Place, Placed, Plan, Shards};
+use heddle_flow::shard::{Blame, Rules, Settled};
+use heddle_flow::shards::{Place, Plan, PlannedHandler};
 use heddle_sandbox::{Call, Plugin};
-use heddle_values::causality;
+use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::Checkpoint;
-use heddle_values::effects::{Effects, Message, StateChange, When};
 use heddle_values::event::Event;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
-use heddle_values::names;
-use heddle_values::refusal::refusal;
+use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 use heddle_values::subject;
-use heddle_values::verdict::{Failure, Verdict};
+use heddle_values::verdict::Verdict;
 
 /// When the clock of a test begins unless it says otherwise: 2026-01-01T00:00:00Z, in nanoseconds since 1970.
 pub const BEGINNING: u64 = 1_767_225_600_000_000_000;
@@ -39,16 +40,17 @@ const MILLISECOND: u64 = 1_000_000;
 /// An application in memory.
 pub struct TestHost {
     settings: Arc<Settings>,
-    plugins: Vec<Arc<Plugin>>,
+    plugins: PerHandler<Arc<Plugin>>,
     routes: BTreeMap<Arc<str>, Routes>,
-    shards: Shards,
+    flow: Flow,
+    /// As the last runs left them.
     states: HashMap<(HandlerIx, Key), Bytes>,
     streams: BTreeMap<Arc<str>, Vec<Arc<Event>>>,
     /// By when they are due, in nanoseconds since 1970, and in which order they were asked for.
     scheduled: BTreeMap<(u64, u64), Publication>,
-    runnable: Vec<(Place, Key, Arc<Event>, u32)>,
-    condemned: HashMap<(HandlerIx, u64), Failure>,
-    actions: Vec<Placed>,
+    /// How many of these there were.
+    asked_for: u64,
+    runnable: Vec<Job>,
     /// In nanoseconds since 1970.
     now: u64,
     beginning: u64,
@@ -63,37 +65,27 @@ impl TestHost {
     /// 1970. With a `seed`, keys take their turns in a random order that the seed decides.
     pub fn new(
         settings: Arc<Settings>,
-        plugins: Vec<Arc<Plugin>>,
+        plugins: PerHandler<Arc<Plugin>>,
         beginning: u64,
         seed: Option<u64>,
     ) -> Self {
         let mut routes: BTreeMap<Arc<str>, Routes> = BTreeMap::new();
-        for (handler, of) in settings.handlers.iter().enumerate() {
+        for (handler, of) in settings.handlers.rows() {
             let routes = routes.entry(Arc::clone(&of.stream)).or_default();
             of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
         }
-        let handlers = settings.handlers.iter();
-        let plan = Plan {
-            host: "test".to_owned(),
-            shards: settings.shards,
-            handlers: handlers.clone().map(|h| (Arc::clone(&h.name), Arc::clone(&h.stream))).collect(),
-            streams: routes.keys().map(|stream| (stream.to_string(), 0)).collect(),
-            keys: handlers.clone().map(|handler| handler.key.as_str().to_owned()).collect(),
-            on_dead_letter: handlers.map(|handler| handler.on_dead_letter).collect(),
-            checkpoint_bytes: usize::MAX,
-        };
-        let checkpoints = vec![Checkpoint::default(); usize::from(settings.shards.get())];
+        let streams = routes.keys().map(|stream| (stream.to_string(), 0)).collect();
+        let flow = Flow::new(nothing(&settings, streams), beginning / MILLISECOND);
         TestHost {
             settings,
             plugins,
             routes,
-            shards: Shards::new(plan, &checkpoints, Vec::new(), 0),
+            flow,
             states: HashMap::new(),
             streams: BTreeMap::new(),
             scheduled: BTreeMap::new(),
+            asked_for: 0,
             runnable: Vec::new(),
-            condemned: HashMap::new(),
-            actions: Vec::new(),
             now: beginning,
             beginning,
             order: seed.map(StdRng::seed_from_u64),
@@ -172,16 +164,11 @@ impl TestHost {
             routes.find(&event.subject, &mut found);
         }
         for handler in &found {
-            let Some(settings) = self.settings.handlers.get(*handler) else { continue };
-            let (key, failure) = match &publication.key {
+            let key = match &publication.key {
                 Some(key) => (key.clone(), None),
-                None => settings.key_of(&event),
+                None => self.settings.handlers[*handler].key_of(&event),
             };
-            if let Some(failure) = failure {
-                self.condemned.insert((*handler, event.position()), failure);
-            }
-            let now = self.now / MILLISECOND;
-            self.shards.read(*handler, Arc::clone(&event), key, now, &mut self.actions);
+            self.flow.read(*handler, Arc::clone(&event), key, self.now / MILLISECOND);
         }
         Ok((event, found.len()))
     }
@@ -198,8 +185,8 @@ impl TestHost {
                 None => 0,
                 Some(order) => order.random_range(0..self.runnable.len()),
             };
-            let (place, key, event, attempt) = self.runnable.remove(next);
-            self.run(place, key, event, attempt).await?;
+            let job = self.runnable.remove(next);
+            self.run(job).await?;
         }
     }
 
@@ -231,7 +218,7 @@ impl TestHost {
 
     /// When something is due, in nanoseconds since 1970.
     fn next_due(&self) -> Option<u64> {
-        let retry = self.shards.next_wake().map(|due| due.saturating_mul(MILLISECOND));
+        let retry = self.flow.shards().next_wake().map(|due| due.saturating_mul(MILLISECOND));
         let message = self.scheduled.keys().next().map(|(due, _)| *due);
         retry.into_iter().chain(message).min()
     }
@@ -242,128 +229,137 @@ impl TestHost {
             let publication = entry.remove();
             self.publish(publication)?;
         }
-        self.shards.wake(self.now / MILLISECOND, &mut self.actions);
+        self.flow.wake(self.now / MILLISECOND);
         self.settle().await
     }
 
-    /// Does what the shards want done, but runs nothing.
+    /// Does what the tracks want done and stores what has ended, but runs nothing.
     fn act(&mut self) -> anyhow::Result<()> {
-        while !self.actions.is_empty() {
-            for Placed { place, action } in std::mem::take(&mut self.actions) {
-                let now = self.now / MILLISECOND;
-                match action {
-                    Action::Run { key, event, attempt, .. } => {
-                        self.runnable.push((place, key, event, attempt))
-                    }
-                    Action::Settle(settled) => self.settled(place, settled)?,
-                    Action::Fetch { key, positions } => self.fetch(place, &key, &positions),
-                    Action::Open { key, gate } => {
-                        self.shards.at(place, &mut self.actions, |track, actions| {
-                            track.gate_stored(&key, &gate, now, actions);
-                        });
-                    }
-                    // Nothing releases a held key in a test, and timers are kept with the shards.
-                    Action::TakeBack { .. } | Action::WakeAt { .. } | Action::Record => {}
+        while !self.flow.waiting().is_empty() || !self.flow.commits().is_empty() {
+            for placed in self.flow.actions() {
+                match self.flow.perform(placed) {
+                    Some(Work::Run(job)) => self.runnable.push(job),
+                    Some(Work::Fetch { place, key, positions }) => self.fetch(place, &key, &positions),
+                    // Nothing releases a held key in a test.
+                    Some(Work::TakeBack { .. }) | None => {}
                 }
             }
+            self.store()?;
         }
         Ok(())
     }
 
     /// Gives events back to a lane that had put them away.
     fn fetch(&mut self, place: Place, key: &Key, positions: &[u64]) {
-        let handler = self.settings.handlers.get(place.handler);
-        let stored = handler.and_then(|handler| self.streams.get(&handler.stream));
+        let stored = self.streams.get(&self.settings.handlers[place.handler].stream);
         let now = self.now / MILLISECOND;
         for position in positions {
             let event = stored.and_then(|events| {
                 let index = events.binary_search_by_key(position, |event| event.sequence).ok()?;
                 events.get(index).cloned()
             });
-            self.shards.at(place, &mut self.actions, |track, actions| {
-                track.fetched(key, *position, event, now, actions);
-            });
+            self.flow.at(place, |track, actions| track.fetched(key, *position, event, now, actions));
         }
     }
 
-    async fn run(&mut self, place: Place, key: Key, event: Arc<Event>, attempt: u32) -> anyhow::Result<()> {
+    async fn run(&mut self, job: Job) -> anyhow::Result<()> {
         if self.runs.len() >= MAX_RUNS {
             bail!("given up after {MAX_RUNS} runs: do handlers go in a circle?");
         }
-        let handler = place.handler;
-        let id = (handler, key.clone());
-        let (Some(settings), Some(plugin)) =
-            (self.settings.handlers.get(handler), self.plugins.get(handler).cloned())
-        else {
-            return Ok(());
-        };
-        let settings = Arc::clone(settings);
-        let condemned = self.condemned.remove(&(handler, event.position()));
-        let (verdict, logs) = match condemned.or_else(|| refusal(&event)) {
-            Some(failure) => (Verdict::Failed(failure.into()), Vec::new()),
-            None => {
-                let state = self.states.get(&id).cloned();
-                let run =
-                    plugin.run(Call { event: Arc::clone(&event), key: key.clone(), attempt, state }).await;
-                (run.verdict, run.logs)
+        let now = self.now / MILLISECOND;
+        let handler = job.place.handler;
+        let plugin = Arc::clone(&self.plugins[handler]);
+        let id = (handler, job.key.clone());
+        let before = self.states.get(&id).cloned();
+        let (verdict, logs, loaded) = match self.flow.start(&job, now) {
+            Start::Refused(failure) => (Verdict::Failed(failure.into()), Vec::new(), None),
+            start => {
+                let loaded = matches!(start, Start::After(_)).then(|| before.clone());
+                let (event, key) = (Arc::clone(&job.event), job.key.clone());
+                let call = Call { event, key, attempt: job.attempt, state: before.clone() };
+                let run = plugin.run(call).await;
+                (run.verdict, run.logs, loaded)
             }
         };
+        let mut state = before;
         if let Verdict::Done(effects) = &verdict {
-            match &effects.state {
-                StateChange::Keep => None,
-                StateChange::Set(value) => self.states.insert(id.clone(), value.clone()),
-                StateChange::Clear => self.states.remove(&id),
-            };
+            effects.state.apply(&mut state);
         }
-        let state = self.states.get(&id).cloned();
+        match &state {
+            Some(value) => self.states.insert(id, value.clone()),
+            None => self.states.remove(&id),
+        };
+        let retry = &self.settings.handlers[handler].retry;
+        let rules = Rules { retry, blame: Blame::Event, ran_by: Some(plugin.code().id()) };
+        // The longest wait: the same in every test.
+        self.flow.ran((job.place, &job.key), verdict.clone(), loaded, rules, (now, u64::MAX));
         let at = self.elapsed();
-        let rules = Rules { retry: &settings.retry, blame: Blame::Event, ran_by: Some(plugin.code().id()) };
-        self.runs.push(Ran { event, handler, key, attempt, verdict: verdict.clone(), logs, state, at });
-        let now = self.now / MILLISECOND;
-        self.shards.at(place, &mut self.actions, |track, actions| {
-            // The longest wait: the same in every test.
-            track.finished(&id.1, verdict, rules, now, u64::MAX, actions)
-        });
+        let Job { event, key, attempt, .. } = job;
+        self.runs.push(Ran { event, handler, key, attempt, verdict, logs, state, at });
         Ok(())
     }
 
-    /// An event came to its end: stores what it did.
-    fn settled(&mut self, place: Place, settled: Settled) -> anyhow::Result<()> {
-        if let Outcome::Done(effects) = &settled.outcome {
-            self.store(place.handler, &settled, effects)?;
-        }
-        let end = self.streams.get(&self.settings.stream.name);
-        let end = end.and_then(|events| events.last()).map_or(0, |event| event.sequence);
+    /// Stores what the ends of events ask for.
+    fn store(&mut self) -> anyhow::Result<()> {
         let now = self.now / MILLISECOND;
-        self.shards.at(place, &mut self.actions, |track, actions| {
-            track.settled(&settled, end, now, actions);
-        });
-        self.ends.push((place.handler, settled));
+        let last = |stream: &Arc<str>| {
+            let events = self.streams.get(stream);
+            events.and_then(|events| events.last()).map_or(0, |event| event.sequence)
+        };
+        let positions = self.settings.handlers.map(|handler| last(&handler.stream) + 1);
+        let first = last(&self.settings.stream.name) + 1;
+        let Some(batch) = self.flow.next_batch(&positions, now) else { return Ok(()) };
+        let (messages, number) = (Arc::clone(&batch.messages), batch.number);
+        for message in messages.iter() {
+            self.store_message(message)?;
+        }
+        let stored = self.flow.stored(number, first, now).expect("the batch is under way");
+        let ended = |Unit { place, settled, .. }: Unit| (place.handler, settled);
+        self.ends.extend(stored.batch.units.into_iter().map(ended));
         Ok(())
     }
 
-    fn store(&mut self, handler: HandlerIx, settled: &Settled, effects: &Effects) -> anyhow::Result<()> {
-        let Some(settings) = self.settings.handlers.get(handler) else { return Ok(()) };
-        let mut cause = causality::headers(&settled.event, &settings.name);
-        if let Some(plugin) = &settled.ran_by {
-            cause.push(names::PLUGIN, &*plugin.digest);
+    /// Stores one message: at once, or when it is due. What is Heddle's own goes nowhere.
+    fn store_message(&mut self, message: &BatchMessage) -> anyhow::Result<()> {
+        let target = message.schedule.as_ref().map_or(&message.subject, |schedule| &schedule.target);
+        if self.flow.origins().names.is_internal(target) {
+            return Ok(());
         }
-        for (Message { subject, headers, payload }, when) in &effects.messages {
-            let mut all = cause.clone();
-            all.extend(headers);
-            let mut publication = Publication::new(&**subject, payload.clone());
-            publication.headers = all;
-            match when {
-                When::Now => {
-                    self.publish(publication)?;
-                }
-                When::After(seconds) => {
-                    let due = self.now + Duration::from_secs((*seconds).into()).as_nanos() as u64;
-                    let number = self.ends.len() as u64 * 1_000 + self.scheduled.len() as u64;
-                    self.scheduled.insert((due, number), publication);
-                }
-            }
-        }
+        let mut publication = Publication::new(target.as_str(), message.payload.clone());
+        publication.headers = message.headers.clone();
+        let Some(schedule) = &message.schedule else { return self.publish(publication).map(drop) };
+        let due = schedule.at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        self.asked_for += 1;
+        self.scheduled.insert((u64::try_from(due).unwrap_or(u64::MAX), self.asked_for), publication);
         Ok(())
+    }
+}
+
+/// What an application begins with that has handled nothing.
+fn nothing(settings: &Settings, streams: BTreeMap<String, u64>) -> Beginning {
+    let plan = Plan {
+        host: "test".to_owned(),
+        shards: settings.shards,
+        handlers: settings.handlers.map(|handler| PlannedHandler::of(handler)),
+        streams,
+        checkpoint_bytes: usize::MAX,
+    };
+    let origins = Origins {
+        names: Names::new(&settings.app),
+        stream: Arc::clone(&settings.stream.name),
+        host: plan.host.clone(),
+        handlers: settings.handlers.map(|handler| Arc::clone(&handler.name)),
+        keep_dead_letters: Keep::Always,
+        max_payload: usize::MAX,
+    };
+    Beginning {
+        plan,
+        origins: Arc::new(origins),
+        checkpoints: vec![(0, Checkpoint::default()); usize::from(settings.shards.get())],
+        gates: Vec::new(),
+        stateless: settings.handlers.map(|_| false),
+        // What has ended is stored at once.
+        full: 1,
+        generation: 0,
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use heddle_flow::shards::HandlerIx;
 use heddle_sandbox::LogLine;
 use heddle_values::event::{Event, Headers, Source};
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::settings::Settings;
 use heddle_values::verdict::Verdict;

@@ -68,7 +68,7 @@ async fn on_server(stage: &Stage, settings: Settings, case: &Case) -> anyhow::Re
     let broker = Broker::connect(&settings.nats, "heddle test").await?;
     broker.provision(&settings, &names).await?;
     for Given { handler, key, state } in given_states(case, &settings)? {
-        let Some(of) = settings.handlers.get(handler) else { continue };
+        let of = &settings.handlers[handler];
         let mut headers = Headers::default();
         if key.token() != key.as_str() {
             headers.push(STATE_KEY, key.as_str());
@@ -157,7 +157,7 @@ async fn read(
     let stream = &settings.stream.name;
     let stored: Vec<Stored> = broker.all(stream, ">", 1, Part::Whole).await?.try_collect().await?;
     let mut routes = Routes::default();
-    for (handler, of) in settings.handlers.iter().enumerate() {
+    for (handler, of) in settings.handlers.rows() {
         of.subscribe.iter().for_each(|pattern| routes.add(pattern, handler));
     }
     let (mut story, mut found, mut places) = (Story::default(), Vec::new(), BTreeMap::new());
@@ -165,7 +165,7 @@ async fn read(
     for message in stored.iter().filter(|message| !names.is_internal(&message.subject)) {
         routes.find(&message.subject, &mut found);
         let id = format!("{stream}/{}", message.sequence);
-        for of in found.iter().filter_map(|handler| settings.handlers.get(*handler)) {
+        for of in found.iter().map(|handler| &settings.handlers[*handler]) {
             places.insert((id.clone(), of.name.to_string()), story.endings.len());
             story.endings.push(unknown(&id, message, &of.name));
         }

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use super::host::TestHost;
 use super::record::Ran;
 use heddle_flow::shard::Outcome;
-use heddle_flow::shards::HandlerIx;
 use heddle_values::effects::{Message, When};
 use heddle_values::event::Headers;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::verdict::{Failure, Verdict};
 
@@ -77,7 +77,7 @@ impl Story {
             all_runs.entry((run.handler, &*run.event.stream, run.event.sequence)).or_default().push(run);
         }
         for (handler, settled) in host.ends() {
-            let Some(settings) = host.settings().handlers.get(handler) else { continue };
+            let settings = &host.settings().handlers[handler];
             let of_event = (handler, &*settled.event.stream, settled.event.sequence);
             let runs = all_runs.remove(&of_event).unwrap_or_default();
             let last = runs.last();
@@ -108,7 +108,7 @@ impl Story {
                 logs: Some(runs.iter().flat_map(|run| &run.logs).map(|line| line.text.clone()).collect()),
             });
         }
-        for (handler, settings) in host.settings().handlers.iter().enumerate() {
+        for (handler, settings) in host.settings().handlers.rows() {
             for (key, state) in host.states_of(handler) {
                 story.states.insert((settings.name.to_string(), Key::as_str(key).to_owned()), state.clone());
             }

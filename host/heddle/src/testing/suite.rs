@@ -17,11 +17,11 @@ use super::server::{self, Stage};
 use super::story::{Story, word};
 use crate::host::{Workshop, admit_all, policy, sandbox};
 use heddle_config::{self as config, Needs, parse_duration};
-use heddle_flow::shards::HandlerIx;
 use heddle_sandbox::{Code, Sandbox};
 use heddle_values::dead_letter::parse_rfc3339;
 use heddle_values::effects::Effects;
 use heddle_values::event::Headers;
+use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::policy::Instances;
 use heddle_values::secret::Secret;
@@ -164,7 +164,7 @@ impl Suite {
         }
         let first = case.events.first().and_then(|event| event.time.as_deref());
         let beginning = case.start.as_deref().or(first).map(instant).transpose()?.unwrap_or(BEGINNING);
-        Ok(TestHost::new(Arc::new(settings), plugins, beginning, seed))
+        Ok(TestHost::new(Arc::new(settings), plugins.into(), beginning, seed))
     }
 
     /// The part of the application that a test is about.
@@ -277,17 +277,17 @@ pub(super) struct Given {
 pub(super) fn given_states(case: &Case, settings: &Settings) -> anyhow::Result<Vec<Given>> {
     let place = |name: Option<&String>| match name.or(case.handler.as_ref()) {
         Some(name) => {
-            let found = settings.handlers.iter().position(|handler| *handler.name == **name);
+            let found = settings.handlers.find(|handler| *handler.name == **name);
             found.with_context(|| format!("no handler `{name}` takes part in this test"))
         }
-        None if settings.handlers.len() == 1 => Ok(0),
+        None if settings.handlers.len() == 1 => Ok(HandlerIx::FIRST),
         None => bail!("a state is given: say of which `handler`"),
     };
     let mut given = Vec::new();
     let state = case::bytes(case.state.as_deref(), case.state_base64.as_deref(), None).context("`state`")?;
     if let (Some(state), Some(first)) = (state, case.events.first()) {
         let handler = place(None)?;
-        let key = first_key(case, first, settings.handlers.get(handler), settings)?;
+        let key = first_key(case, first, &settings.handlers[handler], settings)?;
         given.push(Given { handler, key, state });
     }
     for of in &case.states {
@@ -302,7 +302,7 @@ pub(super) fn given_states(case: &Case, settings: &Settings) -> anyhow::Result<V
 fn first_key(
     case: &Case,
     first: &GivenEvent,
-    handler: Option<&Arc<HandlerSettings>>,
+    handler: &HandlerSettings,
     settings: &Settings,
 ) -> anyhow::Result<Key> {
     if let Some(key) = &first.key {
@@ -310,16 +310,12 @@ fn first_key(
     }
     let publication = publication(case, first, settings)?;
     let event = publication.as_event(settings);
-    let handler = handler.context("no handler")?;
     handler.key.key(&event).context("`state` is given, but the first event has no key")
 }
 
 /// Where reused instances answer otherwise than new ones.
 fn difference(fresh: &TestHost, reused: &TestHost) -> Option<String> {
-    let name = |run: &Ran| {
-        let handler = fresh.settings().handlers.get(run.handler);
-        handler.map_or_else(String::new, |handler| handler.name.to_string())
-    };
+    let name = |run: &Ran| fresh.settings().handlers[run.handler].name.to_string();
     let mut pairs = fresh.runs().iter().zip(reused.runs());
     let (one, other) = pairs.find(|(one, other)| answer(one) != answer(other))?;
     Some(format!(

@@ -1,0 +1,131 @@
+//! What follows when the server has stored a batch, or will not.
+
+use std::sync::Arc;
+
+use super::inputs::denied;
+use super::{Engine, Error, now, readers};
+use crate::batch::Unit;
+use crate::compact::{self, Load};
+use crate::flow::{Refused, Stored};
+use crate::jobs::{self, MAX_LOGGED};
+use crate::loss::Tally;
+use crate::shard::{Outcome, Settled};
+use crate::shards::Place;
+use crate::store::End;
+use heddle_values::dead_letter::{Death, header_text};
+use heddle_values::event::Source;
+
+impl Engine {
+    /// A batch under way has come to its end.
+    pub(super) fn committed(&mut self, number: u64, end: End) -> Result<(), Error> {
+        match end {
+            End::Stored(first) => {
+                self.stored(number, first);
+                Ok(())
+            }
+            End::Fenced(host) => Err(Error::Fenced(host)),
+            End::Lost(reason) => Err(Error::Lost(reason)),
+            End::Refused(reason) => self.refused(number, &reason),
+            End::Denied(subject) => {
+                self.ask_permissions();
+                self.refused(number, &denied(&subject))
+            }
+        }
+    }
+
+    /// The server will never store a batch as it is: the event at fault is looked for, and ends without its effects.
+    fn refused(&mut self, number: u64, reason: &str) -> Result<(), Error> {
+        let refused = self.flow.refused(number);
+        if let Some(Refused::Checkpoints) = refused {
+            return Err(Error::Lost(format!("the server refuses the checkpoints: {reason}")));
+        }
+        tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");
+        match refused {
+            Some(Refused::Named) => {
+                return Err(Error::Lost(format!("the server refuses even to name an event: {reason}")));
+            }
+            Some(Refused::AtFault(unit)) => self.reset(&unit, reason),
+            Some(Refused::Again | Refused::Checkpoints) | None => {}
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, number: u64, first: u64) {
+        let now = now();
+        let stored = self.flow.stored(number, first, now);
+        let Stored { mut batch, drained, replayed, states } =
+            stored.expect("a batch that is stored was under way");
+        for (subject, below) in drained {
+            self.jobs.spawn(jobs::forget(self.replays(), subject, below));
+        }
+        batch.units.iter().for_each(|Unit { place, settled, .. }| self.count(*place, settled));
+        self.replaying = self.replaying.saturating_sub(replayed.len());
+        self.remove_requests(replayed.into_iter().map(|(place, replay)| (Some(place), replay)).collect());
+        states.into_iter().for_each(|written| self.compaction.wrote(written));
+        self.end = first;
+        self.compact(now, Load::Busy);
+        if !batch.replies.is_empty() {
+            self.jobs.spawn(jobs::reply(self.broker.clone(), std::mem::take(&mut batch.replies)));
+        }
+    }
+
+    /// Counts an event that came to its end.
+    fn count(&mut self, place: Place, settled: &Settled) {
+        let side = &mut self.sides[place.handler];
+        let taken_back = u64::from(matches!(settled.event.source, Source::Held(_)));
+        let more = u64::from(matches!(settled.outcome, Outcome::HeldBack));
+        side.regulator.held_back = (side.regulator.held_back + more).saturating_sub(taken_back);
+        match &settled.outcome {
+            Outcome::Done(_) => side.counts.settled(false),
+            Outcome::Dead(death) => {
+                side.counts.settled(true);
+                self.report_dead_letter(place, settled, death);
+            }
+            Outcome::HeldBack | Outcome::Released => {}
+        }
+    }
+
+    /// Has what is old removed.
+    pub(super) fn compact(&mut self, now: u64, load: Load) {
+        let origins = self.flow.origins();
+        let (stream, names) = (&origins.stream, &origins.names);
+        if let Some(sweep) = self.compaction.next(self.end, now, load) {
+            self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
+        }
+        if let Some(below) = self.checkpoints.next(self.flow.commits().lowest_fence()) {
+            let (broker, filter) = (self.broker.clone(), names.checkpoints());
+            self.jobs.spawn(compact::remove(broker, Arc::clone(stream), filter, below));
+        }
+    }
+
+    fn report_dead_letter(&self, place: Place, settled: &Settled, death: &Death) {
+        tracing::warn!(
+            event.id = settled.event.id(),
+            handler = &**self.flow.name(place.handler),
+            shard = place.shard,
+            attempts = death.attempts,
+            key = settled.key.as_str(),
+            cause = death.failure.kind(),
+            fingerprint = death.failure.fingerprint(),
+            reason = header_text(&death.failure.message, MAX_LOGGED),
+            holds_key = settled.gate.is_some(),
+            "event became a dead letter"
+        );
+    }
+
+    /// Forgets everything after the last commit and reads it again: see [`Flow::reset`](crate::flow::Flow::reset).
+    fn reset(&mut self, at_fault: &Unit, reason: &str) {
+        tracing::error!(
+            event.id = at_fault.settled.event.id(),
+            reason,
+            "event has effects that the server refuses"
+        );
+        self.flow.reset(at_fault, reason, now());
+        for side in &mut self.sides {
+            side.ready.clear();
+            Tally::reset(&mut side.tally);
+        }
+        self.readers = readers(&self.settings, &self.sides, &self.flow);
+        self.read_requests();
+    }
+}
