@@ -83,7 +83,7 @@ impl Counts {
     }
 
     /// Everything as it is now, of a handler that holds so much.
-    pub(super) fn activity(&self, held: Held) -> Activity {
+    pub(super) fn activity(&self, held: Load) -> Activity {
         Activity {
             in_flight: held.events as u64,
             retrying: held.waiting as u64,

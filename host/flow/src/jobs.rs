@@ -12,7 +12,7 @@ use super::loss::Question;
 use super::replays::{Replays, Taken};
 use super::shards::Place;
 use super::store::End;
-use heddle_broker::{self as broker, Broker, Inspected, StreamState};
+use heddle_broker::{self as broker, Broker, Inspected, StreamState, persist};
 use heddle_values::effects::Reply;
 use heddle_values::event::{Event, HELD_BACK, Replay};
 use heddle_values::handlers::HandlerIx;
@@ -21,9 +21,6 @@ use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
-
-/// The longest wait between two tries to read from the stream.
-const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// The longest reason that is logged, in bytes.
 pub(super) const MAX_LOGGED: usize = 1024;
@@ -212,20 +209,4 @@ pub(super) async fn announce(broker: Broker, subject: String, payload: Vec<u8>, 
         tracing::warn!(%error, "host could not announce itself; trying again soon");
     }
     Done::Nothing
-}
-
-/// Asks the server until it answers.
-pub(super) async fn persist<T, F: Future<Output = Result<T, broker::Error>>>(
-    what: &str,
-    mut read: impl FnMut() -> F,
-) -> T {
-    let mut delay = Duration::from_millis(50);
-    loop {
-        match read().await {
-            Ok(value) => return value,
-            Err(error) => tracing::warn!(%error, ?delay, "{what} could not be read; trying again"),
-        }
-        tokio::time::sleep(delay).await;
-        delay = delay.saturating_mul(2).min(MAX_DELAY);
-    }
 }

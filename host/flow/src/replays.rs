@@ -11,8 +11,7 @@ use tokio::task::JoinSet;
 
 use super::batch::Origins;
 use super::failpoint;
-use super::jobs::persist;
-use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored};
+use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored, persist};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, HELD_BACK, Headers, REPLAYED, Replay, Source};
 use heddle_values::gate::taken_back;

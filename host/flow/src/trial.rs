@@ -21,7 +21,7 @@ const PATIENCE: u64 = 10_000;
 
 /// How the events of a version end.
 #[derive(Debug)]
-pub struct Record {
+pub struct Scorecard {
     /// The last run times, in nanoseconds; a ring.
     times: Vec<u64>,
     next: usize,
@@ -30,13 +30,13 @@ pub struct Record {
     failures: u32,
 }
 
-impl Default for Record {
+impl Default for Scorecard {
     fn default() -> Self {
-        Record { times: Vec::with_capacity(TIMES), next: 0, timed: 0, events: 0, failures: 0 }
+        Scorecard { times: Vec::with_capacity(TIMES), next: 0, timed: 0, events: 0, failures: 0 }
     }
 }
 
-impl Record {
+impl Scorecard {
     /// An event ended. Only its first run counts: what failed once fails again.
     pub fn ended(&mut self, attempt: u32, failed: bool, elapsed: Duration) {
         if !failed {
@@ -89,7 +89,7 @@ pub enum Judgement {
 #[derive(Debug)]
 pub struct Trial {
     policy: CanaryPolicy,
-    record: Record,
+    record: Scorecard,
     /// Since when an event is parked, in milliseconds since 1970.
     parked_since: Option<u64>,
 }
@@ -97,7 +97,7 @@ pub struct Trial {
 impl Trial {
     /// Begins.
     pub fn new(policy: CanaryPolicy) -> Self {
-        Trial { policy, record: Record::default(), parked_since: None }
+        Trial { policy, record: Scorecard::default(), parked_since: None }
     }
 
     /// An event ended.
@@ -116,13 +116,13 @@ impl Trial {
     }
 
     /// What is known of the version, for the next trial after this one.
-    pub fn into_record(self) -> Record {
+    pub fn into_record(self) -> Scorecard {
         self.record
     }
 
     /// How the trial ends, if it does. `live` is what is known of the live version.
-    pub fn judge(&self, live: &Record, now: u64) -> Option<Judgement> {
-        let Record { events, failures, .. } = self.record;
+    pub fn judge(&self, live: &Scorecard, now: u64) -> Option<Judgement> {
+        let Scorecard { events, failures, .. } = self.record;
         let allowed = self.policy.max_failures + live.share_of_failures();
         let over = f64::from(failures) > allowed * f64::from(self.policy.events);
         let ends = events >= self.policy.events;
@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    fn live(failures: u32, micros: u64) -> Record {
-        let mut live = Record::default();
+    fn live(failures: u32, micros: u64) -> Scorecard {
+        let mut live = Scorecard::default();
         (0..1_000).for_each(|event| live.ended(1, event < failures, Duration::from_micros(micros)));
         live
     }

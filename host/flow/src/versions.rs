@@ -5,12 +5,12 @@
 //! a version that is refused at any step never touches the one that runs.
 
 mod controller;
+mod offer;
 mod opening;
 mod prepare;
 mod record;
 mod remembered;
 mod shadow;
-mod supply;
 mod trust;
 mod watcher;
 
@@ -33,9 +33,9 @@ use heddle_values::plugin::short;
 use heddle_values::rollout::Hope;
 use heddle_values::settings::Settings;
 
+pub use offer::Sources;
 pub use prepare::prepare_first;
 pub use record::{answer, audit};
-pub use supply::Sources;
 
 use controller::Controller;
 
@@ -105,11 +105,11 @@ pub struct Tools {
     /// Whose threads plugins run on.
     pub threads: tokio::runtime::Handle,
     /// Bounds how many components are in memory at once while they are looked at.
-    pub looks: Semaphore,
+    pub preparing: Semaphore,
 }
 
 /// Components that are looked at, at once.
-pub const LOOKS: usize = 2;
+pub const PREPARED_AT_ONCE: usize = 2;
 
 /// Why an application cannot begin.
 #[derive(Debug, Error)]

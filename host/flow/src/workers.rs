@@ -16,10 +16,10 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::flow::Job;
-use super::jobs::{Done, persist};
+use super::jobs::Done;
 use super::plugin_log::{LineRate, report};
 use super::states::State;
-use heddle_broker::{Broker, Stored};
+use heddle_broker::{Broker, Stored, persist};
 use heddle_sandbox::{Call, Outside, Plugin};
 use heddle_values::plugin::PluginId;
 use heddle_values::verdict::{Failure, Verdict};

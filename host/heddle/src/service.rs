@@ -26,7 +26,9 @@ use heddle_broker::{Broker, connection_name};
 use heddle_flow::acquire::{Fresh, acquire, forget};
 use heddle_flow::activity::Snapshot;
 use heddle_flow::engine::{Course, Engine, Parts};
-use heddle_flow::versions::{self, HostCommand, HostCommands, LOOKS, Rollouts, Tasks, Tools, answer};
+use heddle_flow::versions::{
+    self, HostCommand, HostCommands, PREPARED_AT_ONCE, Rollouts, Tasks, Tools, answer,
+};
 use heddle_sandbox::{Plugin, Sandbox};
 use heddle_source::watch::Watch;
 use heddle_values::command::Answer;
@@ -186,7 +188,7 @@ impl Service {
             sandbox: Arc::clone(sandbox),
             registry: super::docker_login::registry(&settings.insecure_registries),
             threads: self.threads.clone(),
-            looks: Semaphore::new(LOOKS),
+            preparing: Semaphore::new(PREPARED_AT_ONCE),
         });
         // Whoever has the application now decides about its versions.
         self.look_at_stream(settings, *stream).await?;

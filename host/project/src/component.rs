@@ -12,7 +12,7 @@ use wasmparser::{BinaryReader, Encoding, ImportSectionReader, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use super::clock;
+use super::wasi_clock;
 
 const WORLD: &str = "plugin";
 
@@ -42,8 +42,8 @@ pub(super) fn componentize(core: &[u8], wit: &str) -> anyhow::Result<Vec<u8>> {
         encoder = encoder.adapter(WASI, WASI_ADAPTER).context("failed to add WASI")?;
     }
     if imports.clock {
-        let adapter = clock::adapter()?;
-        encoder = encoder.adapter(clock::MODULE, &adapter).context("failed to add the clock")?;
+        let adapter = wasi_clock::adapter()?;
+        encoder = encoder.adapter(wasi_clock::MODULE, &adapter).context("failed to add the clock")?;
     }
     encoder.encode().context("the module does not fit the contract")
 }
@@ -75,7 +75,7 @@ impl Imports {
             let import = import.context("the imports cannot be read")?;
             match import.module {
                 WASI => self.wasi = true,
-                clock::MODULE => self.clock = true,
+                wasi_clock::MODULE => self.clock = true,
                 contract if contract.starts_with(CONTRACT) => {}
                 unknown => self.unknown.push(format!("`{unknown}.{}`", import.name)),
             }
@@ -84,7 +84,7 @@ impl Imports {
     }
 }
 
-/// The same module with the clock in place of what [`clock::ANSWERS`] names. All else stays as it is, byte for byte.
+/// The same module with the clock in place of what [`wasi_clock::ANSWERS`] names. All else stays as it is, byte for byte.
 fn with_own_clock(core: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(core) {
@@ -100,7 +100,7 @@ fn with_own_clock(core: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(module.finish())
 }
 
-/// The content of an import section in which [`clock::ANSWERS`] comes from the clock.
+/// The content of an import section in which [`wasi_clock::ANSWERS`] comes from the clock.
 fn renamed(core: &[u8], section: ImportSectionReader<'_>) -> anyhow::Result<Vec<u8>> {
     let end = section.range().end;
     let mut starts = Vec::new();
@@ -117,8 +117,8 @@ fn renamed(core: &[u8], section: ImportSectionReader<'_>) -> anyhow::Result<Vec<
         let entry = core.get(*start..*end).context("an import ends too early")?;
         let mut reader = BinaryReader::new(entry, 0);
         let (from, name) = (reader.read_string()?, reader.read_string()?);
-        if from == WASI && clock::ANSWERS.contains(&name) {
-            clock::MODULE.encode(&mut data);
+        if from == WASI && wasi_clock::ANSWERS.contains(&name) {
+            wasi_clock::MODULE.encode(&mut data);
             name.encode(&mut data);
             data.extend(reader.read_bytes(reader.bytes_remaining())?);
         } else {
@@ -209,7 +209,7 @@ mod tests {
     fn only_the_names_of_imports_change_for_the_clock() {
         let core = module(TIME);
         let changed = with_own_clock(&core).unwrap();
-        let wanted = module(&TIME.replace("wasi_snapshot_preview1", clock::MODULE));
+        let wanted = module(&TIME.replace("wasi_snapshot_preview1", wasi_clock::MODULE));
         assert_eq!(changed, wanted);
     }
 

@@ -1,6 +1,5 @@
 //! Projects: folders in which a handler is written, in one of the languages that have an SDK.
 
-mod clock;
 mod component;
 mod error;
 mod files;
@@ -8,6 +7,7 @@ mod name;
 mod new;
 mod recipes;
 mod tools;
+mod wasi_clock;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

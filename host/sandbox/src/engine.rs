@@ -142,8 +142,13 @@ impl Sandbox {
     ///
     /// The component is kept, so that it can be [`found`](Self::stored) again.
     pub async fn load(&self, wasm: Vec<u8>) -> Result<Arc<Code>, Error> {
-        check_header(&wasm)?;
         let (digest, wasm) = off_thread(move || (Digest::of(&wasm), wasm)).await?;
+        self.load_known(wasm, digest).await
+    }
+
+    /// The same of a component whose digest is known.
+    pub async fn load_known(&self, wasm: Vec<u8>, digest: Digest) -> Result<Arc<Code>, Error> {
+        check_header(&wasm)?;
         let slot = self.slot(digest);
         let mut loaded = slot.lock().await;
         if let Some(code) = loaded.upgrade() {
@@ -164,7 +169,7 @@ impl Sandbox {
             return Ok(Some(code));
         }
         match self.stored_component(digest).await? {
-            Some(wasm) => self.load(wasm).await.map(Some),
+            Some(wasm) => self.load_known(wasm, digest).await.map(Some),
             None => Ok(None),
         }
     }

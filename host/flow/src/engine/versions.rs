@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::side::Side;
 use super::{Engine, now};
 use crate::shard::{Blame, Hurry, Rules};
-use crate::trial::{Judgement, Record, Trial};
+use crate::trial::{Judgement, Scorecard, Trial};
 use crate::workers::{Ended, Runner, Shared};
 use heddle_sandbox::Plugin;
 use heddle_values::handlers::{HandlerIx, PerHandler};
@@ -52,7 +52,7 @@ pub struct Ties {
 pub(super) struct Fleet {
     shared: Arc<Shared>,
     live: Arc<Runner>,
-    record: Record,
+    record: Scorecard,
     canary: Option<OnTrial>,
     judged: mpsc::Sender<Judged>,
 }
@@ -70,7 +70,7 @@ impl Fleet {
         let shared = Arc::new(shared);
         let live = Runner::new(Arc::clone(&shared), versions.live);
         let canary = versions.canary.map(|(plugin, policy)| OnTrial::new(&shared, plugin, policy));
-        Fleet { shared, live, record: Record::default(), canary, judged }
+        Fleet { shared, live, record: Scorecard::default(), canary, judged }
     }
 
     /// What runs the events of a key.
@@ -120,7 +120,7 @@ impl Fleet {
         }
         if !Arc::ptr_eq(&self.live.plugin, &versions.live) {
             self.live = Runner::new(Arc::clone(&self.shared), versions.live);
-            self.record = Record::default();
+            self.record = Scorecard::default();
         }
         if self.canary.is_none() {
             self.canary = versions.canary.map(|(plugin, policy)| OnTrial::new(&self.shared, plugin, policy));

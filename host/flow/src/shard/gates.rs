@@ -11,7 +11,7 @@ use heddle_values::verdict::CauseClass;
 
 /// A gate as it is by now.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct KeyGate {
     pub(super) gate: Gate,
     /// It is to drain once that is committed: until then, not all that was held back is in the stream.
     pub(super) pending: bool,
@@ -23,16 +23,16 @@ pub(super) struct Held {
     pub(super) uncommitted: usize,
 }
 
-impl Held {
+impl KeyGate {
     fn new(gate: Gate) -> Self {
-        Held { gate, pending: false, looking: false, exhausted: false, uncommitted: 0 }
+        KeyGate { gate, pending: false, looking: false, exhausted: false, uncommitted: 0 }
     }
 }
 
 /// All gates of a track.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
-    held: HashMap<Key, Held>,
+    held: HashMap<Key, KeyGate>,
     /// As the stream has them.
     stored: HashMap<Key, Gate>,
 }
@@ -44,7 +44,7 @@ impl Gates {
         for gate in gates.into_iter().filter(|gate| gate.phase != Phase::Open) {
             let key = Key::new(&gate.key);
             all.stored.insert(key.clone(), gate.clone());
-            all.held.insert(key, Held::new(gate));
+            all.held.insert(key, KeyGate::new(gate));
         }
         all
     }
@@ -53,11 +53,11 @@ impl Gates {
         self.held.is_empty()
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Held> {
+    pub(super) fn get(&self, key: &Key) -> Option<&KeyGate> {
         self.held.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Held> {
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut KeyGate> {
         // Nearly always there is none.
         if self.held.is_empty() { None } else { self.held.get_mut(key) }
     }
@@ -97,7 +97,7 @@ impl Gates {
             }
             let (key_text, event) = (key.as_str().to_owned(), event.id());
             let gate = Gate { key: key_text, phase: Phase::Closed, next, event, since: now };
-            let held = Held { uncommitted: 1, ..Held::new(gate.clone()) };
+            let held = KeyGate { uncommitted: 1, ..KeyGate::new(gate.clone()) };
             self.held.insert(key.clone(), held);
             return Some(gate);
         };
@@ -143,7 +143,7 @@ impl Gates {
     }
 }
 
-fn drain(held: &mut Held) {
+fn drain(held: &mut KeyGate) {
     held.gate.phase = Phase::Draining;
     held.pending = true;
     held.exhausted = false;

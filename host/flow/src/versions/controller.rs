@@ -8,10 +8,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use super::prepare::{Look, Prepared};
+use super::offer::Etag;
+use super::prepare::{Poll, Prepared};
 use super::record::{Fenced, RolloutRecord, answer};
 use super::remembered::remembered;
-use super::supply::Etag;
 use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::clock::now;
@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Input {
     /// Its source may offer something else.
-    Look,
+    Poll,
     OperatorCommand {
         sequence: u64,
         command: OperatorCommand,
@@ -79,7 +79,7 @@ impl Controller {
         loop {
             // What changes while something is prepared is looked at afterwards.
             if preparing.is_none() && std::mem::take(&mut stale) {
-                preparing = Some(self.look(tools).boxed());
+                preparing = Some(self.poll(tools).boxed());
             }
             let idle = preparing.is_none();
             let rest = self.rest();
@@ -87,7 +87,7 @@ impl Controller {
             tokio::select! {
                 input = inputs.recv() => match input {
                     None => return Ok(()),
-                    Some(Input::Look) => stale = true,
+                    Some(Input::Poll) => stale = true,
                     Some(Input::OperatorCommand { sequence, command }) => {
                         stale |= self.command(tools, changes, sequence, command).await?;
                     }
@@ -107,17 +107,17 @@ impl Controller {
         }
     }
 
-    fn look(&self, tools: &Arc<Tools>) -> impl Future<Output = (Etag, Prepared)> + use<> {
+    fn poll(&self, tools: &Arc<Tools>) -> impl Future<Output = (Etag, Prepared)> + use<> {
         // A version that rests is the same offer as before.
         let etag = if self.told.is_empty() { self.etag.clone() } else { Etag::default() };
-        let look = Look {
+        let poll = Poll {
             tools: Arc::clone(tools),
             handler: self.handler,
             etag,
             rollout: self.record.rollout.clone(),
             live: Some(Arc::clone(&self.versions.live)),
         };
-        look.prepare()
+        poll.prepare()
     }
 
     /// The versions that may run stay on this machine, though they were loaded long ago.

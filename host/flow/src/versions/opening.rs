@@ -7,10 +7,10 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::controller::{Controller, begin_trial, refuse};
-use super::prepare::{Look, Prepared};
+use super::offer::Etag;
+use super::prepare::{Poll, Prepared};
 use super::record::{Fenced, RolloutRecord};
 use super::remembered::remembered;
-use super::supply::Etag;
 use super::trust::Vouched;
 use super::{Error, Refusal, Tools};
 use crate::clock::now;
@@ -123,7 +123,7 @@ impl Opening<'_> {
         if let Some(live) = live.clone().filter(|_| on_trial.is_some() || self.settings.shadow.is_some()) {
             return Ok((Etag::default(), Versions { live, canary: on_trial }));
         }
-        let Some((etag, prepared)) = self.look(live.as_ref()).await else {
+        let Some((etag, prepared)) = self.poll(live.as_ref()).await else {
             // It is prepared while events flow.
             let live = live.expect("only a handler with a live version does not wait");
             return Ok((Etag::default(), Versions { live, canary: None }));
@@ -157,8 +157,8 @@ impl Opening<'_> {
     }
 
     /// What the source offers now. None: there is a live version, which need not wait for one that is dear.
-    async fn look(&self, live: Option<&Arc<Plugin>>) -> Option<(Etag, Prepared)> {
-        let look = Look {
+    async fn poll(&self, live: Option<&Arc<Plugin>>) -> Option<(Etag, Prepared)> {
+        let poll = Poll {
             tools: Arc::clone(self.tools),
             handler: self.handler,
             etag: Etag::default(),
@@ -166,8 +166,8 @@ impl Opening<'_> {
             live: live.cloned(),
         };
         match live {
-            None => Some(look.prepare().await),
-            Some(_) => tokio::time::timeout(PATIENCE, look.prepare()).await.ok(),
+            None => Some(poll.prepare().await),
+            Some(_) => tokio::time::timeout(PATIENCE, poll.prepare()).await.ok(),
         }
     }
 

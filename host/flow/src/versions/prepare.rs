@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
 
+use super::offer::{Etag, Offer, Sources};
 use super::shadow;
-use super::supply::{Etag, Offer, Sources};
 use super::trust::{self, Demand, Vouched};
 use super::{Refusal, Tools};
 use crate::clock;
@@ -27,7 +27,7 @@ pub(super) enum Prepared {
 }
 
 /// A look at a handler's source.
-pub(super) struct Look {
+pub(super) struct Poll {
     pub(super) tools: Arc<Tools>,
     pub(super) handler: HandlerIx,
     pub(super) etag: Etag,
@@ -36,12 +36,12 @@ pub(super) struct Look {
     pub(super) live: Option<Arc<Plugin>>,
 }
 
-impl Look {
+impl Poll {
     /// Prepares what the source offers. The etag is that of the offer.
     pub(super) async fn prepare(self) -> (Etag, Prepared) {
         let (settings, policy) = self.parts();
         let sources = Sources::from(&*self.tools);
-        let permit = self.tools.looks.acquire().await.expect("the permits are never closed");
+        let permit = self.tools.preparing.acquire().await.expect("the permits are never closed");
         let (offer, etag) = match sources.offer(&settings.plugin, &self.etag).await {
             Ok(Some(offered)) => offered,
             Ok(None) => return (self.etag, Prepared::Nothing),
@@ -52,7 +52,7 @@ impl Look {
             Err(error) => return (Etag::default(), Prepared::Refused(None, error.into())),
         };
         let source = settings.plugin.to_string();
-        let mut found = Found { digest, source, ..Found::default() };
+        let mut found = Found { digest: digest.to_string(), source, ..Found::default() };
         match self.rollout.welcome(&found.digest, clock::now()) {
             Welcome::Take => {}
             Welcome::Known => return (etag, Prepared::Nothing),
@@ -69,7 +69,7 @@ impl Look {
             Err(refusal) => return (etag, Prepared::Refused(Some(found), refusal)),
         };
         tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
-        match self.admit((offer.wasm, permit), &mut found, policy).await {
+        match self.admit((offer.wasm, digest, permit), &mut found, policy).await {
             Ok((plugin, shadowed)) => (etag, Prepared::Ready(found, plugin, shadowed)),
             Err(refusal) => (etag, Prepared::Refused(Some(found), refusal)),
         }
@@ -82,11 +82,11 @@ impl Look {
 
     async fn admit(
         &self,
-        (wasm, permit): (Vec<u8>, SemaphorePermit<'_>),
+        (wasm, digest, permit): (Vec<u8>, Digest, SemaphorePermit<'_>),
         found: &mut Found,
         policy: Arc<Policy>,
     ) -> Result<(Arc<Plugin>, Option<String>), Refusal> {
-        let code = self.tools.sandbox.load(wasm).await?;
+        let code = self.tools.sandbox.load_known(wasm, digest).await?;
         drop(permit);
         found.version = code.id().version.as_deref().map(str::to_owned);
         let plugin = Arc::new(self.tools.sandbox.plugin(Arc::clone(&code), Arc::clone(&policy)).await?);
@@ -102,12 +102,8 @@ impl Look {
 }
 
 /// An offer and its digest. A large one takes a while.
-async fn hashed(offer: Offer) -> Result<(Offer, String), sandbox::Error> {
-    off_thread(move || {
-        let digest = Digest::of(&offer.wasm).to_string();
-        (offer, digest)
-    })
-    .await
+async fn hashed(offer: Offer) -> Result<(Offer, Digest), sandbox::Error> {
+    off_thread(move || (Digest::of(&offer.wasm), offer)).await.map(|(digest, offer)| (offer, digest))
 }
 
 /// An offer that is what the handler demands.

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::{Error, Tools};
 use crate::clock;
-use crate::jobs::persist;
 use heddle_broker::{self as broker, Broker, CommitError, Listen, Stored};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::Checkpoint;
@@ -208,7 +207,8 @@ fn batch_id(tools: &Tools) -> String {
 /// Whether a checkpoint is this host's. Asks until it is known.
 async fn has_application(tools: &Tools) -> bool {
     let subject = tools.names.checkpoint(0);
-    let checkpoint = persist("checkpoint", || tools.broker.last(&tools.settings.stream.name, &subject)).await;
+    let checkpoint =
+        broker::persist("checkpoint", || tools.broker.last(&tools.settings.stream.name, &subject)).await;
     let found = checkpoint.and_then(|stored| Checkpoint::decode(&stored.payload).ok());
     found.is_some_and(|found| *found.host == *tools.host)
 }

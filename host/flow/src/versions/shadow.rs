@@ -157,14 +157,8 @@ impl Shadow {
 
     fn keep(&mut self, key: Key, verdict: Verdict) {
         let Verdict::Done(effects) = verdict else { return };
-        match effects.state {
-            StateChange::Keep => {}
-            StateChange::Set(value) => {
-                self.states.insert(key, Some(value));
-            }
-            StateChange::Clear => {
-                self.states.insert(key, None);
-            }
+        if effects.state != StateChange::Keep {
+            effects.state.apply(self.states.entry(key).or_default());
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Refusal;
-use super::supply::Offer;
+use super::offer::Offer;
 use heddle_source::signature;
 use heddle_values::claims::{Claims, Release};
 use heddle_values::plugin::PluginSource;

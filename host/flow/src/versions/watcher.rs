@@ -62,10 +62,10 @@ pub(super) fn start(
     Ok(())
 }
 
-async fn look(controllers: &Controllers, which: impl IntoIterator<Item = HandlerIx>) {
+async fn poll(controllers: &Controllers, which: impl IntoIterator<Item = HandlerIx>) {
     for handler in which.into_iter().collect::<BTreeSet<_>>() {
         // One that has ended needs nothing any more.
-        controllers[handler].send(Input::Look).await.ok();
+        controllers[handler].send(Input::Poll).await.ok();
     }
 }
 
@@ -76,7 +76,7 @@ async fn watch_files(mut watch: Watch, files: BTreeMap<PathBuf, Vec<HandlerIx>>,
         for path in &changed {
             meant.extend(files.get(path).into_iter().flatten().copied());
         }
-        look(&controllers, meant).await;
+        poll(&controllers, meant).await;
     }
 }
 
@@ -93,7 +93,7 @@ async fn watch_bucket(
                 match watch.next().await {
                     Ok(facts) => {
                         let meant = objects.iter().filter(|(name, _)| *name == facts.name);
-                        look(&controllers, meant.map(|(_, controller)| *controller)).await;
+                        poll(&controllers, meant.map(|(_, controller)| *controller)).await;
                     }
                     Err(error) => {
                         tracing::debug!(%error, bucket, "bucket is watched again");

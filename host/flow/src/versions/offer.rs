@@ -1,4 +1,4 @@
-//! Supply: what a handler's source offers at the moment.
+//! Offers: what a handler's source offers at the moment.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
