@@ -3,17 +3,24 @@
 //! Heuristics over the text, on purpose: they need no parser and say no more than they can know. Every breach
 //! is reported, with its place.
 
+mod code;
 mod links;
+mod markdown;
 mod mask;
 mod rules;
+pub(crate) mod summary;
+mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Folders in which nothing is ours.
+/// Folders, and in a work tree of git a file, in which nothing is ours.
 const FOREIGN: [&str; 7] = [".git", "target", ".heddle", "node_modules", ".venv", "venv", "__pycache__"];
+
+/// A folder whose documents others have written.
+const THIRD_PARTY: &str = "third_party";
 
 /// Files larger than this are data.
 const LARGEST: u64 = 1 << 20;
@@ -30,12 +37,15 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         let name = file.strip_prefix(root).unwrap_or(file).display();
         let is = |kind| file.extension().is_some_and(|extension| extension == kind);
         let mut found = rules::breaches(&text, is("rs"));
-        if is("md") {
+        if is("md") && !file.components().any(|part| part.as_os_str() == THIRD_PARTY) {
             found.extend(links::breaches(file, &text));
             found.extend(links::missing_code(root, &text));
+            found.extend(code::breaches(root, &text));
+            found.extend(tables::breaches(&text));
         }
         breaches.extend(found.into_iter().map(|breach| format!("{name}:{}: {}", breach.line, breach.text)));
     }
+    breaches.extend(summary::breaches(root)?);
     if breaches.is_empty() {
         return Ok(());
     }
@@ -47,7 +57,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(problem)? {
         let entry = entry.with_context(problem)?;
         let kind = entry.file_type().with_context(problem)?;
-        if kind.is_dir() && !FOREIGN.iter().any(|name| entry.file_name() == *name) {
+        if FOREIGN.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        if kind.is_dir() {
             collect(&entry.path(), files)?;
         } else if kind.is_file() && entry.metadata().with_context(problem)?.len() <= LARGEST {
             files.push(entry.path());

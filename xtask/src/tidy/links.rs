@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::markdown::prose;
 use super::rules::Breach;
 
 /// Every link of a document that leads nowhere: to a file or to a heading that is not there.
 pub(super) fn breaches(file: &Path, text: &str) -> Vec<Breach> {
     let folder = file.parent().unwrap_or(file);
     let mut found = Vec::new();
-    for (number, line) in outside_of_code(text) {
+    for (number, line) in prose(text) {
         for target in targets(line) {
             if let Some(fault) = fault(file, folder, target) {
                 found.push(Breach { line: number, text: format!("link `{target}` {fault}") });
@@ -24,7 +25,7 @@ pub(super) fn breaches(file: &Path, text: &str) -> Vec<Breach> {
 /// `host/flow/src/store.rs`.
 pub(super) fn missing_code(root: &Path, text: &str) -> Vec<Breach> {
     let mut found = Vec::new();
-    for (number, line) in outside_of_code(text) {
+    for (number, line) in prose(text) {
         let quoted = line.split('`').skip(1).step_by(2);
         for path in
             quoted.filter(|quoted| quoted.ends_with(".rs") && quoted.contains('/') && !quoted.contains('{'))
@@ -40,23 +41,21 @@ pub(super) fn missing_code(root: &Path, text: &str) -> Vec<Breach> {
     found
 }
 
-/// Lines with their numbers, but for those of code blocks.
-fn outside_of_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut in_code = false;
-    (1..).zip(text.lines()).filter(move |(_, line)| {
-        let fence = line.trim_start().starts_with("```");
-        in_code ^= fence;
-        !in_code && !fence
-    })
-}
-
 /// What the links of a line lead to, without those that leave the tree.
-fn targets(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn targets(line: &str) -> impl Iterator<Item = &str> {
     let links = line.match_indices("](").filter_map(|(at, opening)| {
         let rest = line.get(at + opening.len()..)?;
         rest.split([')', ' ']).next()
     });
-    links.filter(|target| !target.contains("://") && !target.starts_with("mailto:") && !target.is_empty())
+    let is_local =
+        |target: &&str| !target.contains("://") && !target.starts_with("mailto:") && !target.is_empty();
+    links.chain(definition(line)).filter(is_local)
+}
+
+/// What the definition of a link leads to, as in `[name]: target`.
+fn definition(line: &str) -> Option<&str> {
+    let (_, target) = line.strip_prefix('[')?.split_once("]: ")?;
+    target.split_whitespace().next()
 }
 
 /// Why a link leads nowhere.
@@ -70,11 +69,18 @@ fn fault(file: &Path, folder: &Path, target: &str) -> Option<&'static str> {
     (!heading.is_empty() && !is_heading()).then_some("leads to no heading")
 }
 
-/// The headings of a document, as links name them.
-fn headings(file: &PathBuf) -> BTreeSet<String> {
+/// The headings of a document, as links name them: the second of two equal ones ends with `-1`.
+fn headings(file: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    let titles = outside_of_code(&text).filter_map(|(_, line)| line.strip_prefix('#'));
-    titles.map(|title| slug(title.trim_start_matches('#').trim())).collect()
+    let titles = prose(&text).filter_map(|(_, line)| line.strip_prefix('#'));
+    let mut found = BTreeSet::new();
+    for title in titles {
+        let slug = slug(title.trim_start_matches('#').trim());
+        let equal = (1..).map(|number| format!("{slug}-{number}"));
+        let free = std::iter::once(slug.clone()).chain(equal).find(|slug| !found.contains(slug));
+        found.extend(free);
+    }
+    found
 }
 
 fn slug(title: &str) -> String {
@@ -104,18 +110,20 @@ mod tests {
     #[test]
     fn a_link_that_leads_nowhere_is_found_and_no_other() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("other.md"), "# Other\n\n## `dl` and friends, too\n").unwrap();
+        fs::write(root.path().join("other.md"), "# Other\n\n## `dl` and friends, too\n## Other\n").unwrap();
         let text = "# A title\n[a](other.md) [b](other.md#dl-and-friends-too) [c](#a-title) [d](https://x.y/z)\n\
-                    ```\n[no](link.md)\n```\n[e](gone.md) [f](other.md#gone) [g](#gone)\n";
+                    ```\n[no](link.md)\n```\n[e](gone.md) [f](other.md#gone) [g](#gone) [h](other.md#other-1)\n\
+                    [i]: other.md#other-1\n[j]: other.md#other-2 \"title\"\n";
         let file = root.path().join("one.md");
         fs::write(&file, text).unwrap();
         let found: Vec<(usize, String)> =
             breaches(&file, text).into_iter().map(|breach| (breach.line, breach.text)).collect();
         let expected = [
-            "link `gone.md` leads to no file",
-            "link `other.md#gone` leads to no heading",
-            "link `#gone` leads to no heading",
+            (6, "link `gone.md` leads to no file"),
+            (6, "link `other.md#gone` leads to no heading"),
+            (6, "link `#gone` leads to no heading"),
+            (8, "link `other.md#other-2` leads to no heading"),
         ];
-        assert_eq!(found, expected.map(|text| (6, text.to_owned())));
+        assert_eq!(found, expected.map(|(line, text)| (line, text.to_owned())));
     }
 }
