@@ -23,6 +23,12 @@ mod check;
 
 mod tidy;
 
+mod tools;
+
+mod workflows;
+
+mod dependencies;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,10 +103,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
         options: Vec<String>,
     },
-    /// Check format, lints, docs and tidiness, without running a test.
+    /// Check format, lints, docs, tidiness, workflows and dependencies, without running a test.
     ///
-    /// All four are run whatever the others say.
-    Check,
+    /// All are run whatever the others say.
+    Check {
+        /// Run this one only; can be given several times: tidy, format, workflows, dependencies, lints, docs
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+    },
     /// Install the toolchains of JavaScript, Python, Go and C below `target/toolchains`, and build the guests and examples that
     /// are written in them.
     Languages,
@@ -157,7 +167,7 @@ fn run(chore: Chore) -> Result<()> {
             demo::build_all(Profile::Quick)?;
             languages::build(Profile::Quick).map(drop)
         }
-        Chore::Check => check::run(),
+        Chore::Check { only } => check::run(&only),
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }
 }

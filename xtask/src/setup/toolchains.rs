@@ -99,7 +99,7 @@ fn npm(folder: &Path, bin: &Path) -> Result<PathBuf> {
 }
 
 /// Installs into a folder what is not there already, as a note in it says.
-fn install_once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn install_once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let note = folder.join("installed.txt");
     if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
         return Ok(());
