@@ -29,6 +29,8 @@ mod workflows;
 
 mod dependencies;
 
+mod book;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,6 +113,13 @@ enum Chore {
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
     },
+    /// Build the documents as a book, below `target/book`.
+    ///
+    /// Installs mdBook below `target/tools` the first time, which takes some minutes.
+    Book {
+        #[command(flatten)]
+        options: book::Options,
+    },
     /// Install the toolchains of JavaScript, Python, Go and C below `target/toolchains`, and build the guests and examples that
     /// are written in them.
     Languages,
@@ -168,6 +177,7 @@ fn run(chore: Chore) -> Result<()> {
             languages::build(Profile::Quick).map(drop)
         }
         Chore::Check { only } => check::run(&only),
+        Chore::Book { options } => book::run(&options),
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }
 }
