@@ -8,6 +8,8 @@ mod consent;
 mod dead_letters;
 mod dev;
 mod dev_server;
+#[cfg(test)]
+mod documents;
 mod fault;
 mod fixture;
 mod graph;

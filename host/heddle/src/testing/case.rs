@@ -254,7 +254,8 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Case>> {
     parse(&text).with_context(|| format!("`{}`", path.display()))
 }
 
-fn parse(text: &str) -> anyhow::Result<Vec<Case>> {
+/// Reads the tests of a text.
+pub(crate) fn parse(text: &str) -> anyhow::Result<Vec<Case>> {
     let table: toml::Table = toml::from_str(text)?;
     if table.contains_key("test") {
         let many: Many = toml::from_str(text)?;
