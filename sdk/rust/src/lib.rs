@@ -73,3 +73,8 @@ pub mod __private {
     pub use crate::handler::instance;
     pub use crate::wasm::{answer, bindings};
 }
+
+/// The code of the README, which is compiled with the examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
