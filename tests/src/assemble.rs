@@ -32,7 +32,8 @@ pub fn assemble(text: &str) -> Result<Vec<u8>> {
     wit.push_source("heddle.wit", include_str!("../../wit/heddle.wit"))?;
     let package = wit.push_source("wasi.wit", include_str!("../hostile/wasi.wit"))?;
     let world = wit.select_world(&[package], Some("guest"))?;
-    embed_component_metadata(&mut core, &wit, world, StringEncoding::UTF8)?;
+    // Names as the contract writes them, not in their canonical form.
+    embed_component_metadata(&mut core, &wit, world, StringEncoding::UTF8, false)?;
     // What is wrong with a guest is for the host to find.
     ComponentEncoder::default().validate(false).module(&core)?.encode()
 }

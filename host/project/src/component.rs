@@ -34,7 +34,8 @@ pub(super) fn componentize(core: &[u8], wit: &str) -> anyhow::Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let package = resolve.push_str("heddle.wit", wit).context("failed to read the contract")?;
     let world = resolve.select_world(&[package], Some(WORLD)).context("failed to read the contract")?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+    // Names as the contract writes them, not in their canonical form.
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
         .context("failed to add the contract to the module")?;
     let mut encoder = ComponentEncoder::default();
     let mut encoder = encoder.validate(true).module(&module).context("failed to take the module")?;
