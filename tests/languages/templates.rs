@@ -143,3 +143,36 @@ fn a_missing_tool_is_named_with_the_command_that_installs_it() {
         assert!(!output.status.success() && text.contains(part), "{language}: no `{part}` in:\n{text}");
     }
 }
+
+#[test]
+fn an_old_copy_of_the_sdk_is_named_and_renewed() {
+    let root = tempfile::tempdir().unwrap();
+    succeed(root.path(), "heddle new loyalty --lang js");
+    let project = root.path().join("loyalty");
+    let (record, edited) =
+        (project.join("heddle-sdk/manifest.json"), project.join("heddle-sdk/sdk/js/src/log.js"));
+    let text = std::fs::read_to_string(&record).unwrap();
+    let version = format!("\"heddle\": \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&version), "{text}");
+    std::fs::write(&record, text.replace(&version, "\"heddle\": \"0.0.1\"")).unwrap();
+    std::fs::write(&edited, "// Mine.\n").unwrap();
+    // Its packages are not installed, but the copy is looked at first.
+    let built = shell(&project, "heddle build");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(
+        said.contains("is of heddle 0.0.1; this program is ") && said.contains("`heddle sdk update`"),
+        "{said}"
+    );
+    let planned = succeed(&project, "heddle sdk update --dry-run");
+    assert!(planned.contains("replace  sdk/js/src/log.js  (edited)\n1 file would be changed"), "{planned}");
+    // Nobody is there to be asked.
+    let refused = shell(&project, "heddle sdk update");
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(&edited).unwrap(), "// Mine.\n");
+    succeed(&project, "heddle sdk update --yes");
+    let current = succeed(&project, "heddle sdk update --json");
+    assert!(
+        current.contains("\"changes\": []") && std::fs::read_to_string(&record).unwrap() == text,
+        "{current}"
+    );
+}

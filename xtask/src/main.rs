@@ -17,6 +17,8 @@ mod bench;
 
 mod torture;
 
+mod release;
+
 mod test;
 
 mod check;
@@ -123,6 +125,21 @@ enum Chore {
     /// Install the toolchains of JavaScript, Python, Go and C below `target/toolchains`, and build the guests and examples that
     /// are written in them.
     Languages,
+    /// Pack what users install, into one folder.
+    Release {
+        /// Only this kind
+        #[arg(long, value_name = "KIND", value_parser = release::kinds())]
+        only: Option<String>,
+        /// Where the packages go
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// The program that was built for the release [default: the one below target/release]
+        #[arg(long, value_name = "FILE")]
+        binary: Option<PathBuf>,
+        /// Install what was packed, and try it
+        #[arg(long)]
+        verify: bool,
+    },
     /// Set up what the other chores need: wasm target, nats-server, OCI registry, guests.
     Setup {
         #[command(flatten)]
@@ -178,6 +195,10 @@ fn run(chore: Chore) -> Result<()> {
         }
         Chore::Check { only } => check::run(&only),
         Chore::Book { options } => book::run(&options),
+        Chore::Release { only, out, binary, verify } => {
+            let binary = binary.unwrap_or_else(|| Profile::Release.program("heddle"));
+            release::run(only.as_deref(), &out, &binary, verify)
+        }
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }
 }

@@ -1,6 +1,7 @@
 //! What the program carries for new projects: the SDKs, the contract and the templates.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use rust_embed::Embed;
@@ -38,20 +39,23 @@ const WORKSPACE: &str = include_str!("../../../Cargo.toml");
 /// The contract, as text.
 pub(super) const WIT: &str = include_str!("../../../wit/heddle.wit");
 
-/// The SDK of a language and the contract, as they are put into a project: paths and contents.
-pub(super) fn sdk(language: Language) -> anyhow::Result<Vec<(String, Cow<'static, [u8]>)>> {
-    let mut files = Vec::new();
-    let folder = format!("{}/", language.sdk());
-    for path in Sdks::iter().filter(|path| path.starts_with(&folder)) {
+/// Paths, and what is in the files.
+pub(super) type Contents = BTreeMap<String, Cow<'static, [u8]>>;
+
+/// Some SDKs and the contract, by their paths below a project's copy.
+pub(super) fn sdks(folders: &BTreeSet<&str>) -> anyhow::Result<Contents> {
+    let mut files = Contents::new();
+    let is_asked = |path: &str| path.split_once('/').is_some_and(|(folder, _)| folders.contains(folder));
+    for path in Sdks::iter().filter(|path| is_asked(path)) {
         let mut content = Sdks::get(&path).with_context(|| format!("`{path}` is not there"))?.data;
         if path == "rust/Cargo.toml" {
             content = Cow::Owned(standalone(std::str::from_utf8(&content)?, WORKSPACE)?.into_bytes());
         }
-        files.push((format!("{SDK}/sdk/{path}"), content));
+        files.insert(format!("sdk/{path}"), content);
     }
     for path in Contract::iter() {
         let content = Contract::get(&path).with_context(|| format!("`{path}` is not there"))?.data;
-        files.push((format!("{SDK}/wit/{path}"), content));
+        files.insert(format!("wit/{path}"), content);
     }
     Ok(files)
 }
@@ -114,13 +118,15 @@ fn standalone(manifest: &str, workspace: &str) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
+    fn sdk(language: Language) -> Contents {
+        sdks(&BTreeSet::from([language.sdk()])).unwrap()
+    }
+
     #[test]
     fn the_sdk_of_rust_stands_alone() {
-        let files = sdk(Language::Rust).unwrap();
-        let find = |wanted: &str| files.iter().find(|(path, _)| path == wanted).map(|(_, content)| content);
-        assert!(find("heddle-sdk/wit/heddle.wit").is_some());
-        let manifest = find("heddle-sdk/sdk/rust/Cargo.toml").unwrap();
-        let manifest = std::str::from_utf8(manifest).unwrap();
+        let files = sdk(Language::Rust);
+        assert!(files.contains_key("wit/heddle.wit"));
+        let manifest = std::str::from_utf8(&files["sdk/rust/Cargo.toml"]).unwrap();
         assert!(!manifest.contains("workspace"), "{manifest}");
         assert!(manifest.contains("wit-bindgen"), "{manifest}");
     }
@@ -128,13 +134,31 @@ mod tests {
     #[test]
     fn only_the_sdk_of_the_language_is_written_and_none_of_its_tests() {
         for language in Language::ALL {
-            let folder = format!("heddle-sdk/sdk/{}/", language.sdk());
-            let files = sdk(language).unwrap();
+            let folder = format!("sdk/{}/", language.sdk());
+            let files = sdk(language);
             assert!(files.len() > 2, "{language}");
-            for (path, _) in files {
-                assert!(path.starts_with(&folder) || path.starts_with("heddle-sdk/wit/"), "{path}");
+            for path in files.keys() {
+                assert!(path.starts_with(&folder) || path.starts_with("wit/"), "{path}");
                 assert!(!path.contains("/tests/") && !path.contains("node_modules"), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn every_sdk_carries_its_licence_and_what_bindings_are_made_of() {
+        for language in Language::ALL {
+            let licence = format!("sdk/{}/LICENSE", language.sdk());
+            assert!(
+                String::from_utf8_lossy(&sdk(language)[&licence]).contains("Apache License"),
+                "{licence}"
+            );
+        }
+        for (language, path) in [
+            (Language::Rust, "sdk/rust/wit/heddle.wit"),
+            (Language::JavaScript, "sdk/js/wit/heddle.wit"),
+            (Language::Python, "sdk/python/heddle/wit/heddle.wit"),
+        ] {
+            assert_eq!(&*sdk(language)[path], WIT.as_bytes(), "{path}");
         }
     }
 

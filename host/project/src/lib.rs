@@ -1,6 +1,7 @@
 //! Projects: folders in which a handler is written, in one of the languages that have an SDK.
 
 mod component;
+mod copy;
 mod error;
 mod files;
 mod name;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+pub use copy::{Age, Change, Kind, Plan, SdkCopy, VERSION, notes};
 pub use error::Error;
 pub use new::{Created, create};
 pub use recipes::make;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::{Error, Language, files, recipes};
+use super::{Error, Language, copy, files, recipes};
 
 /// The longest name of a project.
 const MAX_NAME: usize = 64;
@@ -49,8 +49,8 @@ pub fn create(folder: &Path, name: &str, language: Language) -> anyhow::Result<C
     for (path, content) in files::template(language, &values)? {
         write(&path, content.as_bytes())?;
     }
-    for (path, content) in files::sdk(language)? {
-        write(&path, &content)?;
+    for (path, content) in copy::contents(language)? {
+        write(&format!("{}/{path}", files::SDK), &content)?;
     }
     created.sort();
     Ok(Created {
@@ -103,7 +103,13 @@ mod tests {
         for language in Language::ALL {
             let folder = root.path().join(language.template());
             let created = create(&folder, "loyalty", language).unwrap();
-            for file in ["heddle.toml", "tests/gift.toml", ".gitignore", "heddle-sdk/wit/heddle.wit"] {
+            for file in [
+                "heddle.toml",
+                "tests/gift.toml",
+                ".gitignore",
+                "heddle-sdk/wit/heddle.wit",
+                "heddle-sdk/manifest.json",
+            ] {
                 assert!(
                     created.files.contains(&PathBuf::from(file)),
                     "{language}: {file}: {:?}",

@@ -115,7 +115,12 @@ fn javascript(project: &Project) -> anyhow::Result<PathBuf> {
     if !folder.join("node_modules").is_dir() {
         bail!("the project's packages are not installed: run `npm install` in `{}`", folder.display());
     }
-    let script = project.sdk_root()?.join("sdk/js/build.mjs");
+    // Where the project takes the SDK from, its packages say: the copy, a checkout, or the registry.
+    let installed = folder.join("node_modules/@heddle/sdk/build.mjs");
+    let script = match installed.is_file() {
+        true => installed,
+        false => project.sdk_root()?.join("sdk/js/build.mjs"),
+    };
     run("the build", Command::new(node).arg(script).current_dir(folder))?;
     Ok(project.made())
 }

@@ -32,7 +32,7 @@ export function readProject(given) {
   const name = typeof settings.name === 'string' ? settings.name.split('/').pop() : '';
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
     throw new Problem('package.json has no plain `name`, which the plugin is called by');
-  const wit = contractOf(folder, settings.dependencies?.['@heddle/sdk']);
+  const wit = contract();
   const entry = entryOf(folder, settings.main);
   const usesTypes = /\.[mc]?tsx?$/.test(entry);
   const tools = Object.keys(TOOLS).filter((tool) => usesTypes || tool !== 'typescript');
@@ -53,16 +53,11 @@ export function readProject(given) {
   return project;
 }
 
-/** The contract, which lies beside the SDK's parent, or where the SDK was if npm has copied it. */
-function contractOf(folder, dependency) {
-  const origins = [sdk];
-  if (dependency?.startsWith('file:')) origins.push(path.resolve(folder, dependency.slice('file:'.length)));
-  const candidates = origins.map((origin) => path.join(origin, '../../wit'));
-  const found = candidates.find((candidate) => fs.existsSync(path.join(candidate, 'heddle.wit')));
-  if (found !== undefined) return found;
-  throw new Problem(
-    `the contract is not at ${candidates[0]}: the folders \`wit\` and \`sdk\` of Heddle must lie beside each other`,
-  );
+/** The contract, which the SDK carries. */
+function contract() {
+  const folder = path.join(sdk, 'wit');
+  if (fs.existsSync(path.join(folder, 'heddle.wit'))) return folder;
+  throw new Problem(`the contract is not at ${folder}: the SDK is not whole, so install it again`);
 }
 
 /** The handler's file, relative to the project. */

@@ -63,7 +63,6 @@ def build(project: Path) -> Path:
     source = project / "src"
     if not (source / "handler.py").is_file() and not (source / "handler" / "__init__.py").is_file():
         raise Fault("there is no `src/handler.py` in this folder; it must define `handle(event)`")
-    contract = find_contract(project)
     _check_compiler()
     _check_in_process(project, source)
     work = project / ".heddle" / "build"
@@ -72,21 +71,19 @@ def build(project: Path) -> Path:
     (entry / f"{ENTRY}.py").write_text(_ENTRY_TEXT)
     name = project_name(project)
     made = work / f"{name}.wasm"
-    _compile(project, contract, [entry, source, _package_folder()], made)
+    _compile(project, contract(), [entry, source, _package_folder()], made)
     target = Path("dist") / f"{name}.wasm"
     (project / "dist").mkdir(exist_ok=True)
     os.replace(made, project / target)
     return target
 
 
-def find_contract(project: Path) -> Path:
-    """The folder of `heddle.wit`: that of `heddle-sdk` beside or above the project, or of the checkout around it."""
-    for folder in (project, *project.parents):
-        if (folder / "heddle-sdk" / "wit" / "heddle.wit").is_file():
-            return folder / "heddle-sdk" / "wit"
-        if (folder / "wit" / "heddle.wit").is_file() and (folder / "sdk").is_dir():
-            return folder / "wit"
-    raise Fault("found no `heddle-sdk/wit/heddle.wit` in this folder or above it; `heddle new` puts it there")
+def contract() -> Path:
+    """The folder of `heddle.wit`, which this package carries."""
+    folder = Path(__file__).resolve().parent / "wit"
+    if not (folder / "heddle.wit").is_file():
+        raise Fault(f"the contract is not at `{folder}`: the package `heddle-sdk` is not whole, so install it again")
+    return folder
 
 
 def project_name(project: Path) -> str:
@@ -152,8 +149,8 @@ def _check_compiler() -> None:
         )
 
 
-def _compile(project: Path, contract: Path, folders: list[Path], made: Path) -> None:
-    arguments = ["--quiet", "--wit-path", str(contract), "--world", "plugin", "componentize", ENTRY]
+def _compile(project: Path, wit: Path, folders: list[Path], made: Path) -> None:
+    arguments = ["--quiet", "--wit-path", str(wit), "--world", "plugin", "componentize", ENTRY]
     for folder in folders:
         arguments += ["--python-path", str(folder)]
     arguments += ["--output", str(made)]

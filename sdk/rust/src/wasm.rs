@@ -14,7 +14,7 @@ use crate::{Event, Failure, Refusal, Verdict};
 #[expect(missing_docs, reason = "the comments of `wit/` are the docs")]
 pub mod bindings {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "plugin",
         pub_export_macro: true,
         default_bindings_module: "heddle_sdk::__private::bindings",

@@ -64,13 +64,24 @@ fn python(folder: &Path) -> Result<PathBuf> {
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .filter(|line| !has_node || !line.starts_with(NODE_PACKAGE))
         .collect();
-    let venv = folder.join("python");
-    install_once(&venv, &wanted.join("\n"), || {
-        eprintln!("installing {} from PyPI", wanted.join(", "));
-        output(command("python3").args(["-m", "venv", "--clear"]).arg(&venv))
+    environment(&folder.join("python"), &wanted)
+}
+
+/// The interpreter of a virtual environment below `target/toolchains` with some packages of PyPI, which is made if it is not there.
+pub(crate) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let bin = environment(&target().join("toolchains").join(name), packages)
+        .with_context(|| format!("failed to install {} from PyPI", packages.join(", ")))?;
+    Ok(bin.join("python"))
+}
+
+/// A virtual environment with some packages; its programs.
+fn environment(venv: &Path, packages: &[&str]) -> Result<PathBuf> {
+    install_once(venv, &packages.join("\n"), || {
+        eprintln!("installing {} from PyPI", packages.join(", "));
+        output(command("python3").args(["-m", "venv", "--clear"]).arg(venv))
             .context("python3 lacks the module venv (on Debian and Ubuntu: the package python3-venv)")?;
         let mut pip = command(venv.join("bin/python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(&wanted))
+        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))
     })?;
     Ok(venv.join("bin"))
 }

@@ -1,7 +1,7 @@
 //! `heddle build`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -40,6 +40,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let project = Project::open(&self.folder)?;
+        tell_of_sdks([project.folder.clone()]);
         let settings = self.settings(&project)?;
         let built = build(&project, self.output, settings.as_ref(), self.cache.workshop()?).await?;
         if json { print_json(&built) } else { Ok(print_text(&built)?) }
@@ -61,6 +62,25 @@ impl Command {
             }
         }
     }
+}
+
+/// Says which copies of the SDK that projects in some folders use are not of this program's version.
+pub(super) fn tell_of_sdks(folders: impl IntoIterator<Item = PathBuf>) {
+    for note in heddle_project::notes(folders) {
+        complain!("note: {note}");
+    }
+}
+
+/// The same for the projects in which an application's plugins are made.
+pub(super) fn tell_of_sdks_of(settings: &Settings) {
+    let plugins = settings.handlers.iter().filter_map(|handler| handler.plugin.path());
+    tell_of_sdks(plugins.filter_map(|plugin| project_of(plugin)));
+}
+
+/// The folder of the project whose component this is: what is above `dist`.
+fn project_of(plugin: &Path) -> Option<PathBuf> {
+    let output = plugin.parent().filter(|folder| folder.ends_with("dist"))?;
+    Some(output.parent()?.to_owned())
 }
 
 fn print_json(built: &Built) -> anyhow::Result<()> {
@@ -100,6 +120,13 @@ fn packages(imports: &BTreeSet<String>) -> BTreeMap<&str, Vec<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_project_of_a_plugin_is_above_the_folder_dist() {
+        assert_eq!(project_of(Path::new("shop/gift/dist/gift.wasm")), Some(PathBuf::from("shop/gift")));
+        assert_eq!(project_of(Path::new("dist/gift.wasm")), Some(PathBuf::new()));
+        assert_eq!(project_of(Path::new("plugins/gift.wasm")), None);
+    }
 
     #[test]
     fn imports_are_told_by_package() {

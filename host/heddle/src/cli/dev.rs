@@ -12,6 +12,7 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::build::tell_of_sdks_of;
 use super::dev_server::{DEV_FOLDER, DevServer};
 use super::{CacheArgs, FileArgs, asked_to_stop, run_until_signal};
 use crate::print::offer;
@@ -56,6 +57,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle) -> anyhow::Result<()> {
         let settings = self.file.load(Needs::Sources)?;
+        tell_of_sdks_of(&settings);
         let workshop = self.cache.workshop()?;
         let folder = settings.folder.join(DEV_FOLDER);
         std::fs::create_dir_all(&folder)

@@ -20,6 +20,7 @@ mod plugins;
 mod publish;
 mod push;
 mod run;
+mod sdk;
 mod shell;
 mod state;
 mod status;
@@ -76,6 +77,7 @@ struct Cli {
 enum Command {
     New(new::Command),
     Build(build::Command),
+    Sdk(sdk::Command),
     Run(run::Command),
     Dev(dev::Command),
     Check(check::Command),
@@ -201,6 +203,7 @@ fn run_command(command: Command, json: bool) -> anyhow::Result<ExitCode> {
         match command {
             Command::New(command) => done(command.run(json)),
             Command::Build(command) => done(Box::pin(command.run(json)).await),
+            Command::Sdk(command) => done(command.run(json)),
             Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Check(command) => command.run(json).await,

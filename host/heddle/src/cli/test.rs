@@ -8,6 +8,7 @@ use clap::Args;
 
 use serde_json::json;
 
+use super::build::tell_of_sdks_of;
 use super::fault::Code;
 use super::{CacheArgs, FileArgs};
 use crate::print::{self, say};
@@ -76,6 +77,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle, json: bool) -> anyhow::Result<ExitCode> {
         let mut settings = self.file.load(Needs::Everything)?;
+        tell_of_sdks_of(&settings);
         if self.server {
             server::tell_left_out(&settings.use_own_server(String::new()));
         }

@@ -1,0 +1,55 @@
+//! The SDKs whose languages have a packer of their own: cargo, npm, and a build frontend of Python. Each is trusted with the form of its
+//! package; all of them are told when the files were made, or have a fixed time for that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Packing, stage};
+use crate::setup::toolchains::python_with;
+use crate::shell::{cargo, command, output, run, target};
+
+/// The crate, by its name in the workspace.
+const CRATE: &str = "heddle-sdk";
+
+/// What packs for Python, from PyPI.
+const PYTHON_PACKERS: [&str; 2] = ["build==1.6.1", "flit_core==4.2.0"];
+
+/// Packs the crate, and has cargo build what is packed.
+pub(super) fn krate(packing: &Packing<'_>) -> Result<PathBuf> {
+    // What is packed is what lies there; whether that is committed, a release looks after by itself.
+    run(&mut cargo(&["package", "--package", CRATE, "--allow-dirty", "--quiet"]))?;
+    let name = format!("{CRATE}-{}.crate", packing.version);
+    let made = target().join("package").join(&name);
+    let to = packing.out.join(name);
+    fs::copy(&made, &to).with_context(|| format!("failed to copy `{}`", made.display()))?;
+    Ok(to)
+}
+
+/// Packs the package of npm.
+pub(super) fn npm(packing: &Packing<'_>) -> Result<PathBuf> {
+    let folder = stage::stage("js")?;
+    let mut npm = command("npm");
+    npm.args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]).arg(packing.out);
+    let name = output(npm.current_dir(folder.path()).env("PATH", packing.toolchains.path()?))?;
+    made(packing.out, name.trim())
+}
+
+/// Packs the source distribution, and the wheel from that.
+pub(super) fn python(packing: &Packing<'_>) -> Result<[PathBuf; 2]> {
+    let python = python_with("packers", &PYTHON_PACKERS)?;
+    let folder = stage::stage("python")?;
+    let mut build = command(python);
+    build.args(["-m", "build", "--no-isolation", "--outdir"]).arg(packing.out).arg(folder.path());
+    output(build.env("SOURCE_DATE_EPOCH", packing.epoch.to_string()))?;
+    let name = |end: &str| made(packing.out, &format!("heddle_sdk-{}{end}", packing.version));
+    Ok([name("-py3-none-any.whl")?, name(".tar.gz")?])
+}
+
+/// A file that a packer says it has made.
+fn made(out: &Path, name: &str) -> Result<PathBuf> {
+    let file = out.join(name);
+    ensure!(file.is_file(), "the packer has made no `{}`", file.display());
+    Ok(file)
+}
