@@ -65,7 +65,7 @@ impl Command {
 }
 
 /// Says which copies of the SDK that projects in some folders use are not of this program's version.
-pub(super) fn tell_of_sdks(folders: impl IntoIterator<Item = PathBuf>) {
+fn tell_of_sdks(folders: impl IntoIterator<Item = PathBuf>) {
     for note in heddle_project::notes(folders) {
         complain!("note: {note}");
     }
@@ -74,7 +74,7 @@ pub(super) fn tell_of_sdks(folders: impl IntoIterator<Item = PathBuf>) {
 /// The same for the projects in which an application's plugins are made.
 pub(super) fn tell_of_sdks_of(settings: &Settings) {
     let plugins = settings.handlers.iter().filter_map(|handler| handler.plugin.path());
-    tell_of_sdks(plugins.filter_map(|plugin| project_of(plugin)));
+    tell_of_sdks(plugins.filter_map(project_of));
 }
 
 /// The folder of the project whose component this is: what is above `dist`.
