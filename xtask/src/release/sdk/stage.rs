@@ -61,15 +61,29 @@ mod tests {
         check_versions(env!("CARGO_PKG_VERSION")).unwrap();
     }
 
+    /// Where SDKs hold the contract: as a link, or as a file of its own where the packer accepts no link that leads out of the folder.
+    const CONTRACTS: [(&str, &str); 3] =
+        [("rust", "wit/heddle.wit"), ("js", "wit/heddle.wit"), ("python", "heddle/wit/heddle.wit")];
+
     #[test]
-    fn what_is_staged_has_its_licence_and_contract_and_no_tests() {
-        for (sdk, contract) in
-            [("rust", "wit/heddle.wit"), ("js", "wit/heddle.wit"), ("python", "heddle/wit/heddle.wit")]
-        {
+    fn every_sdk_is_staged_with_the_licence_of_the_repository_and_without_tests() {
+        let license = fs::read(root().join("LICENSE")).unwrap();
+        for sdk in ["c", "go", "js", "python", "rust"] {
             let folder = stage(sdk).unwrap();
-            let file = folder.path().join(contract);
-            assert!(file.is_file() && !file.is_symlink(), "{sdk}");
+            let staged = fs::read(folder.path().join("LICENSE")).unwrap();
+            assert!(staged == license, "copy `LICENSE` to `sdk/{sdk}`");
             assert!(!folder.path().join("tests").exists(), "{sdk}");
+        }
+    }
+
+    #[test]
+    fn every_sdk_that_needs_the_contract_is_staged_with_it() {
+        let contract = fs::read(root().join("wit/heddle.wit")).unwrap();
+        for (sdk, file) in CONTRACTS {
+            let folder = stage(sdk).unwrap();
+            let staged = folder.path().join(file);
+            assert!(!staged.is_symlink(), "{sdk}");
+            assert!(fs::read(staged).unwrap() == contract, "copy `wit/heddle.wit` to `sdk/{sdk}/{file}`");
         }
     }
 }
