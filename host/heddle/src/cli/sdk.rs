@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::consent::Consent;
 use crate::print::{self, say, visible};
-use heddle_project::{Age, Plan, SdkCopy, VERSION};
+use heddle_project::{Age, Change, Plan, SdkCopy, VERSION};
 
 /// The SDK that a project holds.
 #[derive(Debug, Args)]
@@ -79,14 +79,17 @@ impl Update {
 }
 
 fn print_json(copy: &SdkCopy, plan: &Plan, dry_run: bool) -> anyhow::Result<()> {
-    let change = |change: &heddle_project::Change| json!({ "file": change.file, "change": change.kind.name(), "edited": change.edited });
     print::json(&json!({
         "folder": copy.folder,
         "from": copy.version(),
         "to": VERSION,
         "dry_run": dry_run,
-        "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "changes": plan.changes.iter().map(document).collect::<Vec<_>>(),
     }))
+}
+
+fn document(change: &Change) -> Value {
+    json!({ "file": change.file, "change": change.kind.name(), "edited": change.edited })
 }
 
 /// What is to be seen before a question is asked.
