@@ -125,20 +125,18 @@ enum Chore {
     /// Install the toolchains of JavaScript, Python, Go and C below `target/toolchains`, and build the guests and examples that
     /// are written in them.
     Languages,
-    /// Pack what users install, into one folder.
+    /// Build everything that a release of the program consists of, into one folder.
+    ///
+    /// An archive for every Linux, a package for Debian and Ubuntu, a wheel for Python, packages for npm, the bill of
+    /// materials (SBOM) and the checksums, all from one program, and signatures if there is a key. The same program and
+    /// the same time give the same bytes of everything but the signatures. docs/install.md says how each is installed
+    /// and verified; `cargo xtask test` does it for real.
+    #[command(after_long_help = release::EXAMPLES)]
     Release {
-        /// Only this kind
-        #[arg(long, value_name = "KIND", value_parser = release::kinds())]
-        only: Option<String>,
-        /// Where the packages go
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-        /// The program that was built for the release [default: the one below target/release]
-        #[arg(long, value_name = "FILE")]
-        binary: Option<PathBuf>,
-        /// Install what was packed, and try it
-        #[arg(long)]
-        verify: bool,
+        #[command(flatten)]
+        environment: Environment,
+        #[command(flatten)]
+        options: release::Options,
     },
     /// Set up what the other chores need: wasm target, nats-server, OCI registry, guests.
     Setup {
@@ -195,10 +193,10 @@ fn run(chore: Chore) -> Result<()> {
         }
         Chore::Check { only } => check::run(&only),
         Chore::Book { options } => book::run(&options),
-        Chore::Release { only, out, binary, verify } => {
-            let binary = binary.unwrap_or_else(|| Profile::Release.program("heddle"));
-            release::run(only.as_deref(), &out, &binary, verify)
+        Chore::Release { environment, options } if options.verify => {
+            release::verify(&options.program()?, &setup::run(&environment)?.nats_server)
         }
+        Chore::Release { options, .. } => release::run(&options),
         Chore::Setup { environment } => setup::run(&environment).map(drop),
     }
 }

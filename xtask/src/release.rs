@@ -1,64 +1,142 @@
-//! What users install, packed into one folder. Every kind of package is one function; this file knows no kind's content.
+//! `cargo xtask release`: everything that a release of the program consists of, in one folder, from one built binary.
+//!
+//! Promises that the same binary and the same date give the same bytes of every file but the signatures, which have random parts
+//! by design. It publishes nothing and knows no registry: it writes files.
 
-pub(crate) mod sdk;
+mod inputs;
 
-use std::fs;
+mod needs;
+
+mod components;
+
+mod licenses;
+
+mod files;
+
+mod template;
+
+mod archive;
+
+mod debian;
+
+mod wheel;
+
+mod npm;
+
+mod sbom;
+
+mod sums;
+
+mod sign;
+
+mod verify;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
 
-use crate::setup::toolchains;
-use crate::shell::{command, output, step};
+use crate::shell::{Profile, cargo, run as run_command, step, target};
+use inputs::{Effort, Inputs};
 
-/// What packages are made from.
-pub(crate) struct Inputs {
-    /// The version of the release.
-    pub(crate) version: String,
-    /// The program, built for the release.
-    pub(crate) binary: PathBuf,
-    /// Where packages are put.
-    pub(crate) out: PathBuf,
-    /// The time in all files, in seconds since 1970.
-    pub(crate) epoch: u64,
+pub(crate) use verify::verify;
+
+/// How it is used.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  cargo xtask release                          builds the program, and all files into target/packages
+  cargo xtask release --key minisign.key       the same, with a signature for each file
+  cargo xtask release --only deb --only wheel  only these
+  cargo xtask release --verify                 installs and runs all, and leaves nothing";
+
+/// One kind of package: builds its files in the folder of the release and says which they are.
+struct Kind {
+    /// Its name on the command line.
+    name: &'static str,
+    build: fn(&Inputs) -> Result<Vec<PathBuf>>,
 }
 
-/// Packs one kind, and names the files that it made.
-type Pack = fn(&Inputs) -> Result<Vec<PathBuf>>;
+/// All kinds, in the order in which they are built.
+const KINDS: [Kind; 5] = [
+    Kind { name: "archive", build: archive::build },
+    Kind { name: "deb", build: debian::build },
+    Kind { name: "wheel", build: wheel::build },
+    Kind { name: "npm", build: npm::build },
+    Kind { name: "sbom", build: sbom::build },
+];
 
-const KINDS: [(&str, Pack); 1] = [("sdk", sdk::pack)];
-
-/// The names of all kinds.
-pub(crate) fn kinds() -> Vec<&'static str> {
-    KINDS.iter().map(|(name, _)| *name).collect()
+/// What a release is made of and where it goes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The folder for all files: a new or empty one, or that of an earlier run, whose files are removed [default:
+    /// target/packages]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The program to pack [default: it is built with the profile `release`]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// A secret key of minisign, to sign every file with; asks for its password if it has one
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Build only packages of this kind; can be given several times
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name)))]
+    only: Vec<String>,
+    /// Write nothing: build all kinds fast, install and run each, and say which promises hold
+    #[arg(long, conflicts_with_all = ["out", "key", "only"])]
+    pub(crate) verify: bool,
+    /// The time in all files, in seconds since 1970 [default: that of the last commit]
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
+    epoch: Option<u64>,
 }
 
-/// Packs every kind, or one.
-pub(crate) fn run(only: Option<&str>, out: &Path, binary: &Path, verify: bool) -> Result<()> {
-    ensure!(
-        binary.is_file(),
-        "there is no program `{}`: build it, or name one with --binary",
-        binary.display()
-    );
-    fs::create_dir_all(out).with_context(|| format!("failed to create `{}`", out.display()))?;
-    let absolute =
-        |path: &Path| path.canonicalize().with_context(|| format!("failed to open `{}`", path.display()));
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let inputs = Inputs { version, binary: absolute(binary)?, out: absolute(out)?, epoch: last_commit()? };
-    for (name, pack) in KINDS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        step(&format!("packages: {name}"));
-        for file in pack(&inputs)? {
-            println!("{}", file.display());
-        }
+impl Options {
+    /// The program that is packed.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
+        self.binary.clone().map_or_else(build_program, Ok)
     }
-    if verify {
-        sdk::verify(&inputs.binary, &toolchains::find_or_install()?)?;
+}
+
+/// Builds the packages and prints what came of it.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let built = options.program()?;
+    // Before the work, so that a key that will not do costs no time.
+    let key = options.key.as_deref().map(sign::Key::read).transpose()?;
+    let out = options.out.clone().unwrap_or_else(|| target().join("packages"));
+    let inputs = Inputs::gather(&built, &out, options.epoch, Effort::Thorough)?;
+    let files =
+        build(&inputs, |kind| options.only.is_empty() || options.only.iter().any(|only| only == kind))?;
+    if let Some(key) = &key {
+        key.sign_all(&files, inputs.epoch)?;
     }
+    println!("{}", sums::table(&files)?);
+    if let Some(key) = &key {
+        println!("{}", key.instructions());
+    }
+    println!("checksums: (cd {} && sha256sum --check {})", inputs.out.display(), sums::NAME);
     Ok(())
 }
 
-/// When the last commit was made.
-pub(crate) fn last_commit() -> Result<u64> {
-    let text = output(command("git").args(["log", "-1", "--format=%ct"]))
-        .context("no repository says when the sources were last changed")?;
-    text.trim().parse().with_context(|| format!("git answers `{}` instead of a time", text.trim()))
+/// Builds the kinds that are wanted, and the checksums of their files; all files.
+fn build(inputs: &Inputs, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    sums::clear(&inputs.out)?;
+    let mut files = Vec::new();
+    for kind in KINDS.iter().filter(|kind| wanted(kind.name)) {
+        step(&format!("package: {}", kind.name));
+        files.extend((kind.build)(inputs).with_context(|| format!("failed to build `{}`", kind.name))?);
+    }
+    files.push(sums::write(&inputs.out, &files)?);
+    Ok(files)
+}
+
+/// Builds the program as users run it.
+fn build_program() -> Result<PathBuf> {
+    step("the program (10 minutes and more, the first time)");
+    run_command(&mut cargo(&["build", "--locked", "--profile", Profile::Release.name(), "-p", "heddle"]))?;
+    Ok(Profile::Release.program("heddle"))
+}
+
+/// A file's name, for messages and lists.
+fn name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,5 +1,5 @@
-//! Everything that is run: all tests of the workspace, then a small demo and the benchmark with few events. One that
-//! fails does not stop the others.
+//! Everything that is run: all tests of the workspace, then a small demo, the benchmark with few events, and the packages of a
+//! release. One that fails does not stop the others.
 
 use std::num::NonZeroUsize;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::setup::Machine;
 use crate::shell::{Profile, cargo, run as run_command, step};
-use crate::{DemoSize, bench, demo, languages};
+use crate::{DemoSize, bench, demo, languages, release};
 
 /// What everything is built with.
 const PROFILE: Profile = Profile::Quick;
@@ -38,8 +38,9 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     let tests = run_command(&mut tests);
     let demo = demo::show(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::measure(machine, &["--quick".to_owned()], PROFILE);
+    let release = release::verify(&PROFILE.program("heddle"), &machine.nats_server);
     let failed: Vec<_> =
-        [languages.map(drop), tests, demo, bench].into_iter().filter_map(Result::err).collect();
+        [languages.map(drop), tests, demo, bench, release].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }

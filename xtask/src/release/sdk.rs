@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::Inputs;
+use super::inputs::Inputs;
 use crate::setup::toolchains::{self, Toolchains};
 use crate::shell::step;
 
@@ -32,7 +32,7 @@ struct Packing<'a> {
 
 /// Packs all SDKs.
 pub(crate) fn pack(inputs: &Inputs) -> Result<Vec<PathBuf>> {
-    let Inputs { version, binary, out, epoch } = inputs;
+    let Inputs { version, binary, out, epoch, .. } = inputs;
     let toolchains = toolchains::find_or_install()?;
     Packing { version, binary, out, epoch: *epoch, toolchains: &toolchains }.pack()
 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Cursor, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use flate2::{Compression, GzBuilder, read::GzDecoder};
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipWriter};
+use flate2::read::GzDecoder;
+
+use crate::release::files::{self, File};
+use crate::release::inputs::Effort;
+
+/// The earliest time that a zip file can hold: the beginning of 1980, in seconds since 1970.
+const EARLIEST: u64 = 315_532_800;
 
 /// Files by their paths in an archive, which are sorted so.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -32,35 +35,18 @@ pub(super) fn read(folder: &Path, prefix: &str) -> Result<Files> {
     Ok(files)
 }
 
-/// A compressed tar archive.
-pub(super) fn tar_gz(files: &Files, epoch: u64) -> Result<Vec<u8>> {
-    let packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
-    let mut tar = tar::Builder::new(packed);
-    for (path, content) in files {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(content.len().try_into().context("a file is too large")?);
-        header.set_mode(0o644);
-        header.set_mtime(epoch);
-        header.set_uid(0);
-        header.set_gid(0);
-        tar.append_data(&mut header, path, content.as_slice())
-            .with_context(|| format!("failed to pack `{path}`"))?;
-    }
-    Ok(tar.into_inner()?.finish()?)
+/// Writes a compressed tar archive.
+pub(super) fn tar_gz(to: &Path, files: &Files, epoch: u64) -> Result<()> {
+    files::tarball(to, &plain(files), epoch, Effort::Thorough)
 }
 
 /// A zip archive. Its files have the earliest time that there is.
 pub(super) fn zip(files: &Files) -> Result<Vec<u8>> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .last_modified_time(DateTime::default())
-        .unix_permissions(0o644);
-    for (path, content) in files {
-        zip.start_file(path.as_str(), options).with_context(|| format!("failed to pack `{path}`"))?;
-        zip.write_all(content)?;
-    }
-    Ok(zip.finish()?.into_inner())
+    files::zip(Vec::new(), &plain(files), EARLIEST, Effort::Thorough)
+}
+
+fn plain(files: &Files) -> Vec<File<'_>> {
+    files.iter().map(|(path, content)| File::plain(path.as_str(), content.as_slice())).collect()
 }
 
 /// Lays a compressed tar archive out in a folder.
@@ -85,10 +71,10 @@ mod tests {
         fs::write(folder.path().join("a"), "a").unwrap();
         let again = read(folder.path(), "x/").unwrap();
         assert_eq!(zip(&files).unwrap(), zip(&again).unwrap());
-        let packed = tar_gz(&files, 1_000_000_000).unwrap();
-        assert_eq!(packed, tar_gz(&again, 1_000_000_000).unwrap());
-        let archive = folder.path().join("x.tar.gz");
-        fs::write(&archive, packed).unwrap();
+        let [archive, other] = ["x.tar.gz", "y.tar.gz"].map(|name| folder.path().join(name));
+        tar_gz(&archive, &files, 1_000_000_000).unwrap();
+        tar_gz(&other, &again, 1_000_000_000).unwrap();
+        assert_eq!(fs::read(&archive).unwrap(), fs::read(&other).unwrap());
         unpack(&archive, folder.path()).unwrap();
         assert_eq!(fs::read(folder.path().join("x/b/c")).unwrap(), b"c");
     }

@@ -58,8 +58,7 @@ pub(super) fn c(packing: &Packing<'_>) -> Result<PathBuf> {
 
 fn write(packing: &Packing<'_>, name: &str, files: &Files) -> Result<PathBuf> {
     let to = packing.out.join(format!("{name}-{}.tar.gz", packing.version));
-    let packed = archive::tar_gz(files, packing.epoch)?;
-    fs::write(&to, packed).with_context(|| format!("failed to write `{}`", to.display()))?;
+    archive::tar_gz(&to, files, packing.epoch)?;
     Ok(to)
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use super::Packing;
-use crate::release::last_commit;
+use crate::release::inputs::last_commit;
 use crate::setup::toolchains::Toolchains;
 use crate::shell::step;
 use project::Project;

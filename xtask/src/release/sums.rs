@@ -1,0 +1,108 @@
+//! Digests, and the file of all checksums, which also says whose folder it is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+/// The file of all checksums, in the form of `sha256sum`.
+pub(super) const NAME: &str = "SHA256SUMS";
+
+/// What is added to a file's name for its signature.
+pub(super) const SIGNATURE: &str = "minisig";
+
+/// SHA-256 in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes all text");
+        text
+    })
+}
+
+/// SHA-256 as wheels write it.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
+}
+
+/// Writes the checksums of some files beside them.
+pub(super) fn write(folder: &Path, files: &[PathBuf]) -> Result<PathBuf> {
+    let lines = files.iter().map(|file| Ok((super::name(file), of(file)?)));
+    let sorted = lines.collect::<Result<BTreeMap<_, _>>>()?;
+    let lines: String = sorted.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
+    let to = folder.join(NAME);
+    fs::write(&to, lines).with_context(|| format!("failed to write `{}`", to.display()))?;
+    Ok(to)
+}
+
+/// Removes what an earlier run has left, as its checksums list it. Fails if anything else is there.
+pub(super) fn clear(folder: &Path) -> Result<()> {
+    let list = fs::read_to_string(folder.join(NAME)).unwrap_or_default();
+    let listed = list.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
+    for name in listed.filter(|name| !name.contains('/')).chain([NAME]) {
+        for name in [name.to_owned(), format!("{name}.{SIGNATURE}")] {
+            match fs::remove_file(folder.join(&name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("failed to remove the old `{name}`"));
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut left = fs::read_dir(folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
+    let other = left.next().transpose()?.map(|entry| entry.path());
+    ensure!(
+        other.is_none(),
+        "`{}` has files that no earlier run lists in {NAME}, such as `{}`; empty it or name another folder",
+        folder.display(),
+        super::name(&other.unwrap_or_default())
+    );
+    Ok(())
+}
+
+/// Name, size and the beginning of the digest of each file.
+pub(super) fn table(files: &[PathBuf]) -> Result<String> {
+    let width = files.iter().map(|file| super::name(file).len()).max().unwrap_or_default();
+    let mut table = format!("{:width$}  {:>9}  {}", "file", "KiB", "sha256");
+    for file in files {
+        let size = fs::metadata(file).with_context(|| format!("failed to read `{}`", file.display()))?.len();
+        let digest = of(file)?;
+        let short = digest.get(..16).unwrap_or_default();
+        write!(table, "\n{:width$}  {:>9}  {short}", super::name(file), size.div_ceil(1024))
+            .expect("a string takes all text");
+    }
+    Ok(table)
+}
+
+/// SHA-256 of a file.
+pub(super) fn of(file: &Path) -> Result<String> {
+    let bytes = fs::read(file).with_context(|| format!("failed to read `{}`", file.display()))?;
+    Ok(hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_earlier_run_has_listed_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = folder.path().join("a.deb");
+        fs::write(&package, "package").unwrap();
+        write(folder.path(), std::slice::from_ref(&package)).unwrap();
+        fs::write(folder.path().join("a.deb.minisig"), "signature").unwrap();
+        clear(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        write(folder.path(), &[]).unwrap();
+        let own = folder.path().join("own.txt");
+        fs::write(&own, "mine").unwrap();
+        let error = clear(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("`own.txt`") && own.exists(), "{error}");
+    }
+}

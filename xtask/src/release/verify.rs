@@ -1,0 +1,152 @@
+//! Whether a release is good: every package is built, installed as users install it, and run against a real server.
+//!
+//! One line for each promise. What cannot be tried on this machine is passed over with the reason; nothing is left on it.
+
+mod process;
+
+mod trial;
+
+mod documents;
+
+mod archive;
+
+mod debian;
+
+mod wheel;
+
+mod npm;
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use minisign::KeyPair;
+use tempfile::TempDir;
+
+use super::inputs::{Effort, Inputs};
+use super::sign::Key;
+use crate::shell::{command, output, step, target};
+use trial::Trial;
+
+/// The time in all files: any will do.
+const EPOCH: u64 = 1_700_000_000;
+
+/// A promise, and what tells whether it holds.
+type Promise = (&'static str, fn(&Subject) -> Result<Outcome>);
+
+const PROMISES: [Promise; 12] = [
+    ("the checksums are those of the files", documents::checksums),
+    ("every file is signed, and no signature fits another file", documents::signatures),
+    ("a second run gives the same bytes", documents::reproduced),
+    ("the bill of materials names every crate of the program", documents::bill),
+    ("tar.gz: unpacked, the program runs", archive::runs),
+    ("deb: unpacked, the program runs", debian::runs),
+    ("deb: installed, verified, removed and purged, nothing is left", debian::installs),
+    ("deb: lintian finds no fault", debian::lintian),
+    ("wheel: installed by pip, the program runs; uninstalled, it is gone", wheel::installs),
+    ("npm: installed offline, the program runs behind the launcher", npm::installs),
+    ("npm: the launcher ends with the program's exit code", npm::exit_code),
+    ("npm: the launcher says what is missing", npm::missing_platform),
+];
+
+/// What became of a promise that is not broken.
+enum Outcome {
+    Holds,
+    /// It cannot be tried here, for this reason.
+    Skipped(String),
+}
+
+/// A release that is judged.
+struct Subject {
+    inputs: Inputs,
+    binary: PathBuf,
+    files: Vec<PathBuf>,
+    key: Key,
+    trial: Trial,
+    scratch: TempDir,
+}
+
+/// Builds a release from a program, and fails unless all that can be tried of it is good.
+pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
+    step("release: packages are built, installed and run");
+    let subject = Subject::build(binary, nats_server).context("failed to build the release")?;
+    let mut broken = Vec::new();
+    for (promise, holds) in PROMISES {
+        let began = Instant::now();
+        let outcome = holds(&subject);
+        let took = began.elapsed().as_secs_f32();
+        match outcome {
+            Ok(Outcome::Holds) => eprintln!("ok    {promise} ({took:.1} s)"),
+            Ok(Outcome::Skipped(reason)) => eprintln!("skip  {promise}: {reason}"),
+            Err(error) => {
+                eprintln!("FAIL  {promise}: {error:#}");
+                broken.push(promise);
+            }
+        }
+    }
+    ensure!(broken.is_empty(), "promises of the release are broken: {}", broken.join("; "));
+    Ok(())
+}
+
+impl Subject {
+    fn build(binary: &Path, nats_server: &Path) -> Result<Self> {
+        fs::create_dir_all(target())?;
+        let scratch = tempfile::Builder::new().prefix("packages-").tempdir_in(target())?;
+        let inputs = Inputs::gather(binary, &scratch.path().join("packages"), Some(EPOCH), Effort::Quick)?;
+        let files = super::build(&inputs, |_| true)?;
+        let key = Key::of(KeyPair::generate_unencrypted_keypair().context("failed to make a key")?.sk)?;
+        key.sign_all(&files, EPOCH)?;
+        let trial = Trial::start(nats_server, &inputs.version, scratch.path())?;
+        Ok(Self { inputs, binary: binary.to_owned(), files, key, trial, scratch })
+    }
+
+    /// An empty folder.
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.scratch.path().join(name);
+        fs::create_dir(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// The packages whose names end so.
+    fn packages(&self, ending: &str) -> Vec<&Path> {
+        self.files.iter().map(PathBuf::as_path).filter(|file| super::name(file).ends_with(ending)).collect()
+    }
+
+    /// The package whose name ends so.
+    fn package(&self, ending: &str) -> Result<&Path> {
+        match self.packages(ending).as_slice() {
+            [package] => Ok(package),
+            other => anyhow::bail!("{} packages end with `{ending}`, not one", other.len()),
+        }
+    }
+}
+
+/// A program of this machine, or of the toolchains that are installed below the target folder.
+fn tool(program: impl AsRef<Path>) -> Command {
+    let mut tool = command(program);
+    tool.env("PATH", path());
+    tool
+}
+
+fn path() -> OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let toolchains = target().join("toolchains/python/bin");
+    env::join_paths(env::split_paths(&path).chain([toolchains])).unwrap_or(path)
+}
+
+/// Why something is passed over, if it needs a program that is not there.
+fn lacks(program: &str) -> Option<Outcome> {
+    let answer = output(tool(program).arg("--version"));
+    answer.err().map(|_| Outcome::Skipped(format!("this machine has no `{program}`")))
+}
+
+/// Fails if one of these files is not there.
+fn all_there(folder: &Path, files: &[&str]) -> Result<()> {
+    let missing: Vec<_> = files.iter().filter(|file| !folder.join(file).is_file()).copied().collect();
+    ensure!(missing.is_empty(), "missing: {}", missing.join(", "));
+    Ok(())
+}
