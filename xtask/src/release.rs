@@ -25,6 +25,12 @@ mod npm;
 
 mod sbom;
 
+pub(crate) mod sdk;
+
+pub(crate) mod image;
+
+mod chart;
+
 mod sums;
 
 mod sign;
@@ -58,12 +64,15 @@ struct Kind {
 }
 
 /// All kinds, in the order in which they are built.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 8] = [
     Kind { name: "archive", build: archive::build },
     Kind { name: "deb", build: debian::build },
     Kind { name: "wheel", build: wheel::build },
     Kind { name: "npm", build: npm::build },
     Kind { name: "sbom", build: sbom::build },
+    Kind { name: "sdk", build: sdk::pack },
+    Kind { name: "image", build: image::build },
+    Kind { name: "chart", build: chart::build },
 ];
 
 /// What a release is made of and where it goes.

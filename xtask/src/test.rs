@@ -38,9 +38,11 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     let tests = run_command(&mut tests);
     let demo = demo::show(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::measure(machine, &["--quick".to_owned()], PROFILE);
-    let release = release::verify(&PROFILE.program("heddle"), &machine.nats_server);
-    let failed: Vec<_> =
-        [languages.map(drop), tests, demo, bench, release].into_iter().filter_map(Result::err).collect();
+    let (program, server) = (PROFILE.program("heddle"), &machine.nats_server);
+    let release = release::verify(&program, server);
+    let image = release::image::verify(&program, server);
+    let sdks = languages.and_then(|toolchains| release::sdk::verify(&program, &toolchains));
+    let failed: Vec<_> = [tests, demo, bench, release, image, sdks].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,128 @@
+//! The Helm chart, as helm packs it, renders it and lints it.
+//!
+//! Knows nothing of clusters: what is rendered is compared with Kubernetes' own schemas.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::inputs::Inputs;
+use super::image::tools::{self, Python, empty, find_no_fault};
+use super::image::{YAML_RULES, promise};
+use crate::shell::{command, output, root, run};
+
+const CHART: &str = "host/heddle/packaging/helm/heddle";
+
+/// The oldest Kubernetes that the chart is for, and the newest that the schemas are there for.
+const KUBERNETES: [&str; 2] = ["1.28", "1.37"];
+
+/// What is rendered need not be pretty; a key that stands twice is a fault.
+const RENDERED_RULES: &str =
+    "{rules: {key-duplicates: enable, octal-values: {forbid-implicit-octal: false}}}";
+
+/// What a mistake in the values is answered with.
+const MISTAKES: [(&[&str], &str); 4] = [
+    (&[], "the application is missing"),
+    (&["replica=2"], "replica"),
+    (&["probes.http.enabled=true"], "port"),
+    (&["terminationGracePeriodSeconds=5"], "terminationGracePeriodSeconds"),
+];
+
+/// Packs it as `heddle-<version of the chart>.tgz`. What helm packs has the time of packing in it, so it is packed again.
+pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+    let python = Python::find_or_install()?;
+    let folder = tools::folder().join("chart-package");
+    empty(&folder)?;
+    let mut package = python.program("helm");
+    package.args(["package", CHART, "--app-version", &inputs.version, "--destination"]).arg(&folder);
+    let said = output(&mut package)?;
+    let (_, packed) = said.trim().rsplit_once(' ').context("helm did not say what it packed")?;
+    let name = Path::new(packed).file_name().context("helm packs into a file")?;
+    let file = inputs.out.join(name);
+    run(command("tar").arg("--extract").arg("--file").arg(packed).arg("--directory").arg(&folder))?;
+    let mut tar = command("tar");
+    tar.args([
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--mode=u=rwX,go=rX",
+        "--mtime=@0",
+    ]);
+    tar.args(["--use-compress-program=gzip -n", "--create", "--file"]).arg(&file);
+    run(tar.arg("--directory").arg(&folder).arg("heddle"))?;
+    output(python.program("helm").args(["show", "chart"]).arg(&file))
+        .context("helm cannot read the packed chart")?;
+    Ok(vec![file])
+}
+
+/// Renders it in every way that the folder `ci` has values for, and sees that Kubernetes would accept it.
+pub(super) fn verify(python: &Python, folder: &Path) -> Result<()> {
+    empty(folder)?;
+    let values = values()?;
+    let mut rendered = Vec::new();
+    for file in &values {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let mut lint = python.program("helm");
+        lint.args(["lint", "--strict", CHART, "--values"]).arg(file);
+        find_no_fault(&mut lint, &format!("the chart with {name}"))?;
+        let mut template = python.program("helm");
+        template.args(["template", "shop", CHART, "--namespace", "shop", "--values"]).arg(file);
+        let manifest = folder.join(format!("{name}.yaml"));
+        fs::write(&manifest, output(&mut template)?).with_context(|| format!("failed to write {name}"))?;
+        rendered.push(manifest);
+    }
+    for version in KUBERNETES {
+        let mut validate = python.program("kubernetes-validate");
+        validate.args(["--strict", "--kubernetes-version", version]).args(&rendered);
+        find_no_fault(&mut validate, &format!("what the chart renders, for Kubernetes {version}"))?;
+    }
+    for (rules, files) in [(RENDERED_RULES, rendered.as_slice()), (YAML_RULES, &own_yaml())] {
+        let mut yamllint = python.program("yamllint");
+        yamllint.args(["--strict", "--config-data", rules]).args(files);
+        find_no_fault(&mut yamllint, "the YAML of the chart")?;
+    }
+    promise(&format!(
+        "helm lints and renders the chart with {} sets of values, and Kubernetes {} would accept them",
+        values.len(),
+        KUBERNETES.join(" and ")
+    ));
+    for (settings, complaint) in MISTAKES {
+        refused(python, settings, complaint)?;
+    }
+    promise("a mistake in the values is named, and nothing is installed");
+    Ok(())
+}
+
+/// The sets of values to render it with.
+fn values() -> Result<Vec<PathBuf>> {
+    let folder = root().join(CHART).join("ci");
+    let entries = fs::read_dir(&folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    ensure!(!files.is_empty(), "there are no values in `{}`", folder.display());
+    Ok(files)
+}
+
+/// What of the chart is plain YAML.
+fn own_yaml() -> [PathBuf; 3] {
+    ["Chart.yaml", "values.yaml", "values-nats.yaml"].map(|name| root().join(CHART).join(name))
+}
+
+/// Sees that the chart is not rendered with some settings, for the right reason.
+fn refused(python: &Python, settings: &[&str], complaint: &str) -> Result<()> {
+    let mut template = python.program("helm");
+    template.args(["template", "shop", CHART]);
+    for setting in settings {
+        template.args(["--set-string", "config.heddleToml=app", "--set", setting]);
+    }
+    let rendered = template.output().context("failed to start helm")?;
+    let said = String::from_utf8_lossy(&rendered.stderr);
+    ensure!(
+        !rendered.status.success() && said.contains(complaint),
+        "helm should refuse {settings:?} with a word on `{complaint}`, and said: {}",
+        said.trim()
+    );
+    Ok(())
+}

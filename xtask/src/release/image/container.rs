@@ -1,0 +1,220 @@
+//! A container from the image, started as hardened as the chart starts it: root read-only, an unprivileged user, no
+//! capability, process 1 of its own namespace. runc starts it, from what umoci unpacks; no daemon is asked.
+//!
+//! Knows nothing of what the program in it does.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::layout::{Layout, read, write};
+use super::tools::Debian;
+use crate::shell::{ending, output};
+
+/// A slow machine compiles the plugins in a fraction of this.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How much of a log is shown when something fails.
+const SHOWN_LINES: usize = 30;
+
+/// What is mounted by default and kept; what else umoci adds needs rights that the container does not have.
+const KEPT_MOUNTS: [&str; 4] = ["/proc", "/dev", "/dev/pts", "/dev/shm"];
+
+/// An unpacked image with its settings for a runtime.
+#[derive(Debug)]
+pub(super) struct Bundle<'a> {
+    debian: &'a Debian,
+    folder: PathBuf,
+}
+
+/// A folder of the machine that is seen in the container, and cannot be written there.
+#[derive(Debug)]
+pub(super) struct Mount<'a> {
+    pub(super) from: &'a Path,
+    pub(super) to: &'a str,
+}
+
+impl<'a> Bundle<'a> {
+    /// Unpacks an image into a folder that does not exist.
+    pub(super) fn unpack(debian: &'a Debian, layout: &Layout, folder: &Path) -> Result<Self> {
+        output(debian.program("umoci").args(["unpack", "--image", &layout.tag()]).arg(folder))?;
+        Ok(Bundle { debian, folder: folder.to_owned() })
+    }
+
+    /// Where the files of the image are.
+    pub(super) fn root(&self) -> PathBuf {
+        self.folder.join("rootfs")
+    }
+
+    /// Sets what the image leaves to whoever runs it. What the image says (program, user, folder, environment) stays.
+    pub(super) fn harden(&self, mounts: &[Mount<'_>], environment: &[String]) -> Result<()> {
+        let file = self.folder.join("config.json");
+        let mut config = read(&file)?;
+        let kept = config.get("mounts").and_then(Value::as_array).cloned().unwrap_or_default();
+        let is_kept = |mount: &Value| {
+            let place = mount.get("destination").and_then(Value::as_str).unwrap_or_default();
+            KEPT_MOUNTS.contains(&place)
+        };
+        let mut all: Vec<Value> = kept.into_iter().filter(is_kept).collect();
+        all.extend(["/tmp", "/var/cache/heddle"].map(|place| {
+            let options = ["nosuid", "nodev", "noexec", "mode=1777", "size=512m"];
+            json!({ "destination": place, "type": "tmpfs", "source": "tmpfs", "options": options })
+        }));
+        all.extend(mounts.iter().map(|mount| {
+            json!({ "destination": mount.to, "type": "bind", "source": mount.from, "options": ["rbind", "ro"] })
+        }));
+        let process = config.get_mut("process").context("umoci has written no process")?;
+        let variables =
+            process.get_mut("env").and_then(Value::as_array_mut).context("a process has variables")?;
+        variables.extend(environment.iter().map(|variable| json!(variable)));
+        let process = process.as_object_mut().context("a process is an object")?;
+        process.insert("terminal".to_owned(), json!(false));
+        process.insert("noNewPrivileges".to_owned(), json!(true));
+        process.insert("capabilities".to_owned(), json!({}));
+        let config_of = config.as_object_mut().context("settings are an object")?;
+        config_of.insert("mounts".to_owned(), json!(all));
+        config_of.insert("root".to_owned(), json!({ "path": "rootfs", "readonly": true }));
+        // The network is the machine's: the server listens on its loopback interface.
+        let namespaces = ["pid", "mount", "ipc", "uts"].map(|kind| json!({ "type": kind }));
+        config_of.insert("linux".to_owned(), json!({ "namespaces": namespaces }));
+        write(&file, &config)
+    }
+
+    /// Has the next one run as another user, of the group 0, whatever the image says.
+    pub(super) fn run_as(&self, user: u32) -> Result<()> {
+        let file = self.folder.join("config.json");
+        let mut config = read(&file)?;
+        *config.pointer_mut("/process/user").context("umoci has written no user")? =
+            json!({ "uid": user, "gid": 0 });
+        write(&file, &config)
+    }
+
+    /// Starts it.
+    pub(super) fn start(&self, id: &str) -> Result<Container<'a>> {
+        let mut runc = self.runc();
+        runc.args(["run", "--bundle"]).arg(&self.folder).arg(id);
+        runc.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = runc.spawn().context("failed to start runc")?;
+        let log = child.stderr.take().context("standard error is piped")?;
+        let (sender, lines) = sync_channel(1024);
+        thread::spawn(move || {
+            let whole = BufReader::new(log).lines().map_while(std::io::Result::ok);
+            whole.take_while(|line| sender.send(line.clone()).is_ok()).count()
+        });
+        let bundle = Bundle { debian: self.debian, folder: self.folder.clone() };
+        Ok(Container { bundle, id: id.to_owned(), child, lines, said: Vec::new(), ended: false })
+    }
+
+    fn runc(&self) -> std::process::Command {
+        let mut runc = self.debian.program("runc");
+        runc.arg("--root").arg(self.folder.join("state"));
+        runc
+    }
+}
+
+/// A running container. Whatever happens, it does not outlive the value that stands for it.
+#[derive(Debug)]
+pub(super) struct Container<'a> {
+    bundle: Bundle<'a>,
+    id: String,
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+    ended: bool,
+}
+
+impl Container<'_> {
+    /// Waits until it has logged a message.
+    pub(super) fn until(&mut self, message: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = says(&line, message);
+                    self.said.push(line);
+                    if found {
+                        return Ok(());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("no `{message}` within {PATIENCE:?}; its log:\n{}", self.log())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait().context("failed to wait for runc")?;
+                    self.ended = true;
+                    bail!("it {} before it said `{message}`; its log:\n{}", ending(status), self.log())
+                }
+            }
+        }
+    }
+
+    /// Its first process, as the machine numbers it.
+    pub(super) fn pid(&self) -> Result<u32> {
+        let state: Value = serde_json::from_str(&output(self.bundle.runc().args(["state", &self.id]))?)?;
+        let pid =
+            state.get("pid").and_then(Value::as_u64).context("runc knows no process of the container")?;
+        Ok(u32::try_from(pid)?)
+    }
+
+    /// Sends its first process a signal.
+    pub(super) fn signal(&self, name: &str) -> Result<()> {
+        output(self.bundle.runc().args(["kill", &self.id, name])).map(drop)
+    }
+
+    /// Waits until it has ended.
+    pub(super) fn end(mut self) -> Result<(ExitStatus, String)> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.said.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("it did not end within {PATIENCE:?}; its log:\n{}", self.log())
+                }
+            }
+        }
+        let status = self.child.wait().context("failed to wait for runc")?;
+        self.ended = true;
+        Ok((status, self.log()))
+    }
+
+    fn log(&self) -> String {
+        let shown = self.said.get(self.said.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
+        shown.join("\n")
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // It may be gone, or never have started; then there is nothing to remove.
+            output(self.bundle.runc().args(["delete", "--force", &self.id])).ok();
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
+
+/// Whether a line of a JSON log has a message.
+fn says(line: &str, message: &str) -> bool {
+    let line: Value = serde_json::from_str(line).unwrap_or_default();
+    line.get("message").and_then(Value::as_str) == Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_whole_of_its_line() {
+        assert!(says(r#"{"level":"INFO","message":"running","app":"shop"}"#, "running"));
+        assert!(!says(r#"{"level":"INFO","message":"not running"}"#, "running"));
+        assert!(!says("running", "running"));
+    }
+}
