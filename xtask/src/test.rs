@@ -42,7 +42,8 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     let release = release::verify(&program, server);
     let image = release::image::verify(&program, server);
     let sdks = languages.and_then(|toolchains| release::sdk::verify(&program, &toolchains));
-    let failed: Vec<_> = [tests, demo, bench, release, image, sdks].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> =
+        [tests, demo, bench, release, image, sdks].into_iter().filter_map(Result::err).collect();
     if failed.is_empty() {
         return Ok(());
     }

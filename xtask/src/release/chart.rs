@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::inputs::Inputs;
 use super::image::tools::{self, Python, empty, find_no_fault};
 use super::image::{YAML_RULES, promise};
+use super::inputs::Inputs;
 use crate::shell::{command, output, root, run};
 
 const CHART: &str = "host/heddle/packaging/helm/heddle";

@@ -31,7 +31,7 @@ struct Packing<'a> {
 }
 
 /// Packs all SDKs.
-pub(crate) fn pack(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn pack(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     let Inputs { version, binary, out, epoch, .. } = inputs;
     let toolchains = toolchains::find_or_install()?;
     Packing { version, binary, out, epoch: *epoch, toolchains: &toolchains }.pack()
