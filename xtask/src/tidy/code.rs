@@ -14,8 +14,8 @@ use super::markdown::{Block, blocks};
 use super::rules::Breach;
 
 /// What a block can be. `sh` are commands alone, `console` are commands behind `$` with what they print, `text` is the rest.
-const LANGUAGES: [&str; 12] =
-    ["c", "console", "go", "js", "json", "mermaid", "python", "rust", "sh", "text", "toml", "ts"];
+const LANGUAGES: [&str; 13] =
+    ["c", "console", "go", "js", "json", "mermaid", "python", "rust", "sh", "text", "toml", "ts", "yaml"];
 
 /// What a block of TOML can be: a whole file, some of its tables, keys of a handler, or a test for `heddle test`.
 const FILES: [&str; 5] = ["heddle.toml", "tables", "handler", "test", "Cargo.toml"];
