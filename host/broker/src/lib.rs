@@ -214,6 +214,11 @@ impl Broker {
         self.client.server_info().server_id
     }
 
+    /// The version of that server.
+    pub fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
     /// The last message of a subject, read from the stream's leader.
     pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
         Ok(self.raw_last(stream, subject).await?.map(Stored::from))

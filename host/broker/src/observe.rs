@@ -8,6 +8,8 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::context::GetStreamByNameErrorKind;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::connect::chain;
 use super::{Broker, Error, Stored, delivered, headers};
@@ -131,6 +133,15 @@ impl Broker {
         let ack = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
         ack.map_err(|e| Error::asked(what(), &e))?.await.map_err(|e| Error::asked(what(), &e))?;
         Ok(())
+    }
+
+    /// What the clock of the server says that answers for a stream; none if it does not tell.
+    pub async fn clock(&self, stream: &str) -> Result<Option<OffsetDateTime>, Error> {
+        let answer = self.jetstream.request(format!("STREAM.INFO.{stream}"), &()).await;
+        let answer: serde_json::Value = answer
+            .map_err(|e| Error::request(format!("ask for the time of stream `{stream}`"), chain(&e)))?;
+        let time = answer.get("ts").and_then(|time| time.as_str());
+        Ok(time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok()))
     }
 
     /// All subjects of a stream under `filter`, with how many messages each has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::shard::Held;
+use super::shard::Holding;
 use heddle_values::member::Activity;
 use heddle_values::verdict::Failure;
 
@@ -83,7 +83,7 @@ impl Counts {
     }
 
     /// Everything as it is now, of a handler that holds so much.
-    pub(super) fn activity(&self, held: Load) -> Activity {
+    pub(super) fn activity(&self, held: Holding) -> Activity {
         Activity {
             in_flight: held.events as u64,
             retrying: held.waiting as u64,

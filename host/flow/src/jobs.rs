@@ -1,7 +1,6 @@
 //! Jobs: what the engine has done beside itself. Each is one task that ends with a [`Done`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 

@@ -25,7 +25,7 @@ use heddle_values::plugin::PluginId;
 use heddle_values::policy::OnDeadLetter;
 use heddle_values::verdict::{Failure, Verdict};
 
-pub use action::{Action, Admission, Blame, Hurry, Load, Outcome, Rules, Settled};
+pub use action::{Action, Admission, Blame, Holding, Hurry, Outcome, Rules, Settled};
 use gates::Gates;
 use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_held_back};
 use record::Record;
@@ -53,7 +53,7 @@ pub struct Track {
     on_dead_letter: OnDeadLetter,
     /// Everything up to this sequence of the application's stream is known to be stored.
     known: u64,
-    held: Load,
+    held: Holding,
     /// How many events are being read again.
     coming: usize,
 }
@@ -80,14 +80,14 @@ impl Track {
             gates: Gates::new(beginning.gates),
             on_dead_letter: beginning.on_dead_letter,
             known: beginning.known,
-            held: Load::default(),
+            held: Holding::default(),
             coming: 0,
         }
     }
 
     /// How much is held now.
-    pub fn held(&self) -> Load {
-        Load { full: usize::from(self.record.is_full()), ..self.held }
+    pub fn held(&self) -> Holding {
+        Holding { full: usize::from(self.record.is_full()), ..self.held }
     }
 
     /// The lowest event that is not done, `position` being the next one to be read.

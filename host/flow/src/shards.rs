@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::shard::{Action, Admission, Beginning, Hurry, Load, Track};
+use super::shard::{Action, Admission, Beginning, Holding, Hurry, Track};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::event::Event;
 use heddle_values::gate::Gate;
@@ -78,7 +78,7 @@ pub struct Shards {
     tracks: Vec<PerHandler<Track>>,
     /// Progress of handlers that the settings no longer have. It is carried along.
     retired: Vec<BTreeMap<String, Progress>>,
-    totals: PerHandler<Load>,
+    totals: PerHandler<Holding>,
     timers: BinaryHeap<Reverse<(u64, Place, Key)>>,
     scratch: Vec<Action>,
 }
@@ -112,10 +112,10 @@ impl Shards {
             retired.push(rest);
         }
         // A track that has read nothing yet holds nothing, but what it has on record may fill its window.
-        let mut totals = plan.handlers.map(|_| Load::default());
+        let mut totals = plan.handlers.map(|_| Holding::default());
         for of_shard in &tracks {
             for (total, track) in totals.iter_mut().zip(of_shard) {
-                total.replace(Load::default(), Track::held(track));
+                total.replace(Holding::default(), Track::held(track));
             }
         }
         Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
@@ -167,7 +167,7 @@ impl Shards {
     }
 
     /// What all tracks of a handler hold together.
-    pub fn held(&self, handler: HandlerIx) -> Load {
+    pub fn held(&self, handler: HandlerIx) -> Holding {
         self.totals[handler]
     }
 
@@ -299,8 +299,8 @@ impl Shards {
     }
 }
 
-impl Load {
-    fn replace(&mut self, before: Load, after: Load) {
+impl Holding {
+    fn replace(&mut self, before: Holding, after: Holding) {
         self.events = self.events + after.events - before.events;
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.waiting = self.waiting + after.waiting - before.waiting;
@@ -382,7 +382,7 @@ mod tests {
         let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None, ran_by: None };
         shards.at(place, &mut actions, |track, actions| track.settled(&settled, 0, 0, actions));
         shards.committed(0, &checkpoint);
-        assert_eq!(shards.held(ONE), Load::default());
+        assert_eq!(shards.held(ONE), Holding::default());
         assert_eq!(shards.low(ONE, end + 1), end + 1);
     }
 

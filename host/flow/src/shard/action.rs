@@ -96,7 +96,7 @@ pub enum Hurry {
 
 /// How much a track holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct Holding {
     /// Events in memory, those waiting for their commit included.
     pub events: usize,
     /// What they weigh, in bytes.
@@ -107,7 +107,7 @@ pub struct Load {
     pub full: usize,
 }
 
-impl Load {
+impl Holding {
     pub(super) fn hold(&mut self, event: &Event) {
         self.events += 1;
         self.bytes += event.weight();

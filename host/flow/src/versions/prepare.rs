@@ -60,7 +60,7 @@ impl Poll {
         }
         let demand = Demand::of(&settings, &self.tools.settings.trust);
         let accepted = self.rollout.newest().clone();
-        let offer = match verified(demand, (offer, found.digest.clone()), accepted).await {
+        let offer = match verified(demand, (offer, digest), accepted).await {
             Ok((offer, vouched)) => {
                 // Not before: what is refused does not take the place of a signature that holds.
                 trust::note(&mut found, offer.signature.as_deref(), vouched);
@@ -109,11 +109,11 @@ async fn hashed(offer: Offer) -> Result<(Offer, Digest), sandbox::Error> {
 /// An offer that is what the handler demands.
 async fn verified(
     demand: Demand,
-    (offer, digest): (Offer, String),
+    (offer, digest): (Offer, Digest),
     accepted: Release,
 ) -> Result<(Offer, Option<Vouched>), Refusal> {
     off_thread(move || {
-        let vouched = demand.verify(&offer, &digest, &accepted)?;
+        let vouched = demand.verify(&offer, &digest.to_string(), &accepted)?;
         Ok((offer, vouched))
     })
     .await?
@@ -129,7 +129,8 @@ pub async fn prepare_first(
 ) -> Result<Arc<Plugin>, Refusal> {
     let offered = sources.offer(&handler.plugin, &Etag::default()).await?;
     let (offer, _) = offered.expect("there was no offer before");
-    let (offer, _) = verified(Demand::of(handler, trust), hashed(offer).await?, Release::default()).await?;
-    let code = sandbox.load(offer.wasm).await?;
+    let (offer, digest) = hashed(offer).await?;
+    let (offer, _) = verified(Demand::of(handler, trust), (offer, digest), Release::default()).await?;
+    let code = sandbox.load_known(offer.wasm, digest).await?;
     Ok(Arc::new(sandbox.plugin(code, policy).await?))
 }

@@ -36,12 +36,13 @@ pub(super) struct Command {
     offline: bool,
 }
 
+/// What was found.
 #[derive(Debug, Default, Serialize)]
-struct Report {
-    errors: Vec<String>,
+pub(super) struct Report {
+    pub(super) errors: Vec<String>,
     /// Worth a look; may well be meant.
-    notes: Vec<String>,
-    ok: Vec<String>,
+    pub(super) notes: Vec<String>,
+    pub(super) ok: Vec<String>,
 }
 
 impl Command {
@@ -103,7 +104,7 @@ fn print_text(report: &Report) -> Result<(), print::Error> {
 }
 
 /// Judges the application's own stream and all others that it reads: every fault of every stream is reported.
-async fn check_streams(broker: &Broker, settings: &Settings, report: &mut Report) {
+pub(super) async fn check_streams(broker: &Broker, settings: &Settings, report: &mut Report) {
     let inspected = match broker.inspect(settings, &Names::new(&settings.app)).await {
         Ok(inspected) => inspected,
         Err(error) => return report.errors.push(format!("stream: {error}")),
@@ -129,7 +130,7 @@ async fn check_streams(broker: &Broker, settings: &Settings, report: &mut Report
 }
 
 /// What the user of `[nats]`, who is to be that of the host, may not do.
-async fn check_rights(broker: &Broker, settings: &Settings, report: &mut Report) {
+pub(super) async fn check_rights(broker: &Broker, settings: &Settings, report: &mut Report) {
     let Some(permissions) = broker.permissions().await else {
         report.notes.push("permissions: not checked: the server does not tell this user its own".to_owned());
         return;

@@ -8,6 +8,7 @@ mod consent;
 mod dead_letters;
 mod dev;
 mod dev_server;
+mod doctor;
 #[cfg(test)]
 mod documents;
 mod fault;
@@ -81,6 +82,7 @@ enum Command {
     Run(run::Command),
     Dev(dev::Command),
     Check(check::Command),
+    Doctor(doctor::Command),
     Permissions(permissions::Command),
     Graph(graph::Command),
     Invoke(invoke::Command),
@@ -207,6 +209,7 @@ fn run_command(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             Command::Run(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Dev(command) => done(Box::pin(command.run(plugins.handle().clone())).await),
             Command::Check(command) => command.run(json).await,
+            Command::Doctor(command) => command.run(json).await,
             Command::Permissions(command) => done(command.run(json)),
             Command::Graph(command) => done(command.run(json)),
             Command::Invoke(command) => command.run(json).await,

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::consent::Consent;
+use super::fault::Code;
 use crate::print::{self, say, visible};
 use heddle_project::{Age, Change, Plan, SdkCopy, VERSION};
 
@@ -46,14 +47,15 @@ impl Command {
 
 impl Update {
     fn run(self, json: bool) -> anyhow::Result<()> {
-        let folder = self.folder.canonicalize();
-        let folder = folder.with_context(|| format!("failed to open `{}`", self.folder.display()))?;
-        let copy = SdkCopy::find(&folder).with_context(|| {
-            format!(
+        let folder = self.folder.canonicalize().map_err(|error| {
+            Code::Usage.fault(format!("failed to open `{}`: {error}", self.folder.display()))
+        })?;
+        let copy = SdkCopy::find(&folder).ok_or_else(|| {
+            Code::NotFound.fault(format!(
                 "`{}` has no copy of the SDK, no folder `heddle-sdk`: an SDK that comes from a registry is updated by the \
                  tools of its language",
                 folder.display()
-            )
+            ))
         })?;
         if let (Age::Newer, Some(note)) = (copy.age(), copy.note()) {
             bail!("{note}");

@@ -65,8 +65,12 @@ impl FileArgs {
 
     /// None: nobody named a file, and there is none.
     pub(super) fn load_if_there(&self, needs: Needs) -> anyhow::Result<Option<Settings>> {
-        let usual = self.config == Path::new(config::FILE);
-        if usual && !self.config.exists() { Ok(None) } else { self.load(needs).map(Some) }
+        if self.is_there() { self.load(needs).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether there is a file, or one is named that should be.
+    fn is_there(&self) -> bool {
+        self.config != Path::new(config::FILE) || self.config.exists()
     }
 
     /// Who says which server a host connects to.
@@ -76,6 +80,11 @@ impl FileArgs {
 }
 
 impl TargetArgs {
+    /// Whether there is a file, or one is named that should be.
+    pub(super) fn is_there(&self) -> bool {
+        self.file.is_there()
+    }
+
     /// The settings with the server that is meant, and who says so.
     pub(super) fn load(&self, needs: Needs) -> anyhow::Result<(Settings, Origin)> {
         let mut settings = self.file.load(needs)?;
