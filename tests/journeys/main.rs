@@ -8,6 +8,7 @@ mod credentials;
 mod dead_letters;
 mod dev_build;
 mod dev_server;
+mod doctor;
 mod effects;
 mod exactly_once;
 mod failure;

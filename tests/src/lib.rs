@@ -14,6 +14,7 @@ mod proxy;
 mod registry;
 mod server;
 mod service;
+mod times;
 pub mod versions;
 mod wire;
 
@@ -38,11 +39,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The workspace's folder.
 pub fn workspace() -> PathBuf {
+    times::note();
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// The program `heddle` that was built beside the tests.
 pub fn heddle() -> PathBuf {
+    times::note();
     let tests = std::env::current_exe().expect("a test has a file");
     let found = tests.ancestors().skip(1).map(|folder| folder.join("heddle")).find(|file| file.is_file());
     found.expect("no `heddle` beside the tests: run `cargo xtask test`")

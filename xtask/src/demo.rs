@@ -26,7 +26,9 @@ pub(crate) const FAILPOINTS: &str = "heddle-failpoints";
 /// Builds what is needed and no more, runs the saga and prints its summary.
 pub(crate) fn run(machine: &Machine, size: &DemoSize) -> Result<()> {
     step("host and driver (some minutes, the first time)");
-    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "-p", "heddle", "-p", "order-saga"]))?;
+    // Of the whole workspace, so that their features are those of the tests, which then build no dependency a second time.
+    let programs = ["--workspace", "--exclude", FAILPOINTS, "--bin", "heddle", "--bin", "order-saga"];
+    run_command(cargo(&["build", "--profile", PROFILE.name()]).args(programs))?;
     show(machine, size)
 }
 

@@ -1,13 +1,14 @@
 //! Everything that is run: all tests of the workspace, then a small demo, the benchmark with few events, and the packages of a
 //! release. One that fails does not stop the others.
 
+use std::fs;
 use std::num::NonZeroUsize;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::setup::Machine;
-use crate::shell::{Profile, cargo, run as run_command, step};
+use crate::shell::{Profile, cargo, run as run_command, step, target};
 use crate::{DemoSize, bench, demo, languages, release};
 
 /// What everything is built with.
@@ -18,6 +19,12 @@ const FOR_EACH_CORE: usize = 2;
 
 /// Sets the number of threads of the test harness.
 const THREADS: &str = "RUST_TEST_THREADS";
+
+/// Names the file into which tests write how long they took.
+const TIMES: &str = "HEDDLE_TEST_TIMES";
+
+/// How many of the slowest tests are named.
+const SLOWEST: usize = 10;
 
 /// Runs everything.
 pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
@@ -35,7 +42,11 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     if let Some(registry) = &machine.oci_registry {
         tests.env("HEDDLE_OCI_REGISTRY", registry);
     }
-    let tests = run_command(&mut tests);
+    let times = target().join("test-times");
+    // What an earlier run has left.
+    fs::remove_file(&times).ok();
+    let tests = run_command(tests.env(TIMES, &times));
+    print!("{}", slowest(&fs::read_to_string(&times).unwrap_or_default()));
     let demo = demo::show(machine, &DemoSize { orders: 1_000, customers: 100, keep: false });
     let bench = bench::measure(machine, &["--quick".to_owned()], PROFILE);
     let (program, server) = (PROFILE.program("heddle"), &machine.nats_server);
@@ -68,8 +79,35 @@ fn tests() -> Command {
     tests
 }
 
+/// The slowest tests, by what they wrote: seconds and name, a line each.
+fn slowest(times: &str) -> String {
+    let read = |line: &str| {
+        let (seconds, name) = line.split_once(' ')?;
+        Some((seconds.parse::<f64>().ok()?, name.to_owned()))
+    };
+    let mut tests: Vec<(f64, String)> = times.lines().filter_map(read).collect();
+    if tests.is_empty() {
+        return String::new();
+    }
+    tests.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let rows = tests.iter().take(SLOWEST).map(|(seconds, name)| format!("{seconds:>8.1} s  {name}\n"));
+    format!("\nthe slowest tests:\n{}", rows.collect::<String>())
+}
+
 /// Whether arguments for cargo name packages, which `--workspace` would overrule without a word.
 fn chooses_packages(arguments: &[String]) -> bool {
     let for_cargo = arguments.iter().take_while(|argument| *argument != "--");
     for_cargo.into_iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_tests_come_first_and_what_is_no_time_is_passed_over() {
+        assert_eq!(slowest(""), "");
+        let said = slowest("1.5 a::b\nnonsense\n61.0 c::d\n0.2 e::f\n");
+        assert_eq!(said, "\nthe slowest tests:\n    61.0 s  c::d\n     1.5 s  a::b\n     0.2 s  e::f\n");
+    }
 }
