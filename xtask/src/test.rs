@@ -31,7 +31,8 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     // The journeys run the program itself.
     demo::build_all(PROFILE)?;
     step("host with fail points");
-    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "-p", demo::FAILPOINTS]))?;
+    // Of the whole workspace, so that its dependencies are those of all others.
+    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "--workspace", "--bin", demo::FAILPOINTS]))?;
     let languages = languages::build(PROFILE);
     step("tests");
     let mut tests = tests();
