@@ -32,7 +32,14 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     demo::build_all(PROFILE)?;
     step("host with fail points");
     // Of the whole workspace, so that its dependencies are those of all others.
-    run_command(&mut cargo(&["build", "--profile", PROFILE.name(), "--workspace", "--bin", demo::FAILPOINTS]))?;
+    run_command(&mut cargo(&[
+        "build",
+        "--profile",
+        PROFILE.name(),
+        "--workspace",
+        "--bin",
+        demo::FAILPOINTS,
+    ]))?;
     let languages = languages::build(PROFILE);
     step("tests");
     let mut tests = tests();
