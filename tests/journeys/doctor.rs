@@ -10,15 +10,16 @@ fn text(bytes: &[u8]) -> String {
 
 /// What it says, as grade and text, about one thing.
 fn of(report: &Value, about: &str) -> Vec<(String, String)> {
-    let findings = report["findings"].as_array().unwrap().iter().filter(|finding| finding["about"] == about);
-    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
+    let findings =
+        report["findings"].as_array().into_iter().flatten().filter(|finding| finding["about"] == about);
+    let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
     findings.map(|finding| (text(finding, "grade"), text(finding, "text"))).collect()
 }
 
 async fn doctor(app: &App, arguments: &[&str]) -> (Option<i32>, Value) {
     let output = app.output(&[&["doctor", "--json"], arguments].concat()).await;
-    let report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr)));
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    assert_ne!(report, Value::Null, "{} {}", text(&output.stdout), text(&output.stderr));
     (output.status.code(), report)
 }
 
@@ -40,7 +41,7 @@ async fn doctor_says_of_machine_file_server_and_hosts_what_is_wrong() {
     has("file", "ok", "application `t`");
     has("server", "ok", "nats-server 2.");
     has("stream", "ok", "does not exist and will be created");
-    has("hosts", "note", "no host runs");
+    has("hosts", "note", "no host has run");
 
     let host = app.start(&url).await;
     let (code, report) = doctor(&app, &["--url", &url]).await;

@@ -104,11 +104,16 @@ async fn an_unanswered_commit_is_resolved_by_reading_the_checkpoint_back() {
     let host = app.start(&proxy.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
     let (tasks, _) = load(Checker::new(server.jetstream().await, "T"), 13);
+    let committed = async |what: &str| {
+        let before = checker.count("out.>").await;
+        let more = || async { (checker.count("out.>").await > before).then_some(()) };
+        heddle_tests::wait_for(what, more).await;
+    };
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        committed("events flow").await;
         // What is sent now is stored, but nobody tells the host.
         proxy.lose_answers(true);
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        committed("a commit is stored without an answer").await;
         proxy.cut();
         proxy.lose_answers(false);
     }

@@ -119,12 +119,12 @@ async fn run(flow: &mut Flow, plugin: &Plugin, job: &Job) {
         Start::With(state) => (state, None),
         // Nothing is stored yet.
         Start::After(_) => (None, Some(None)),
-        Start::Refused(failure) => panic!("refused: {}", failure.message),
+        Start::Refused(failure) => unreachable!("no event of the history is refused: {}", failure.message),
     };
     let (event, key) = (Arc::clone(&job.event), job.key.clone());
     let verdict = plugin.run(Call { event, key, attempt: job.attempt, state }).await.verdict;
     let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
-    flow.ran((job.place, &job.key), verdict, loaded, rules, (1_700_000_001_000, 0));
+    flow.ran(job, verdict, loaded, rules, (1_700_000_001_000, 0));
 }
 
 fn flow() -> Flow {

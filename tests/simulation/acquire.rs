@@ -30,7 +30,8 @@ impl Host {
         (server, model, sabotage): (&mut Server, &mut Model, Option<Sabotage>),
     ) -> Checked<Self> {
         let names = Names::new("app");
-        let of_host = handlers.map(|number| &scene.handlers[*number]);
+        let of_host =
+            handlers.map(|number| scene.handlers.get(*number).expect("a host has handlers of the scene"));
         let of_plan = of_host.map(|handler| Arc::<str>::from(handler.name.as_str()));
         let mut checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
         let origins = Arc::new(Origins {

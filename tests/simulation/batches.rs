@@ -71,11 +71,13 @@ impl World {
                 self.host.holds(&self.model)?;
                 self.host.knows_attempts(&self.model)?;
             }
-            Answer::Refused(reason) => {
-                if let Some(Refused::AtFault(unit)) = self.host.flow.refused(number) {
+            Answer::Refused(reason) => match self.host.flow.refused(number) {
+                Some(Refused::Again) => {}
+                Some(Refused::AtFault(unit)) => {
                     self.host.reset(&unit, &reason, self.now, (&self.scene, &mut self.model));
                 }
-            }
+                other => ensure(false, Promise::ExactlyOnce, || format!("a refusal makes {other:?}"))?,
+            },
         }
         Ok(true)
     }

@@ -6,13 +6,12 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use heddle_flow::batch::Unit;
-use heddle_flow::flow::{Flow, Job, Work};
+use heddle_flow::flow::{Flow, Job, Ticket, Work};
 use heddle_flow::shard::{Action, Outcome};
-use heddle_flow::shards::{Place, Placed};
+use heddle_flow::shards::Placed;
 use heddle_flow::states::State;
 use heddle_values::gate::Phase;
 use heddle_values::handlers::{HandlerIx, PerHandler};
-use heddle_values::key::Key;
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};
@@ -26,15 +25,6 @@ pub(crate) struct Run {
     pub(crate) job: Job,
     /// The state it saw, and whether that was read from the stream.
     pub(crate) state: (State, bool),
-}
-
-/// An event that is read again.
-#[derive(Debug, Clone)]
-pub(crate) struct Fetch {
-    pub(crate) generation: u64,
-    pub(crate) place: Place,
-    pub(crate) key: Key,
-    pub(crate) position: u64,
 }
 
 /// What became of a batch at the server.
@@ -53,7 +43,8 @@ pub(crate) struct Host {
     pub(crate) under_way: Vec<(u64, Option<Answer>)>,
     pub(crate) ready: Vec<Job>,
     pub(crate) running: Vec<Run>,
-    pub(crate) fetches: Vec<Fetch>,
+    /// Events that are read again, and for whom.
+    pub(crate) fetches: Vec<(Ticket, u64)>,
     /// The next sequence that each handler has not seen.
     pub(crate) positions: PerHandler<u64>,
     /// Whether events were read since idle shards last wrote their checkpoint.
@@ -113,7 +104,6 @@ impl Host {
     }
 
     fn perform(&mut self, placed: Placed, sabotage: Option<Sabotage>) {
-        let generation = self.flow.generation();
         match self.flow.perform(placed) {
             None => {}
             Some(Work::Run(job)) => {
@@ -122,12 +112,11 @@ impl Host {
                 }
                 self.ready.push(job);
             }
-            Some(Work::Fetch { place, key, positions }) => {
-                let fetch = |position| Fetch { generation, place, key: key.clone(), position };
-                self.fetches.extend(positions.into_iter().map(fetch));
+            Some(Work::Fetch { ticket, positions }) => {
+                self.fetches.extend(positions.into_iter().map(|position| (ticket.clone(), position)));
             }
-            Some(Work::TakeBack { place, key, next }) => {
-                self.replays.take_back.push(TakeBack { generation, place, key, next });
+            Some(Work::TakeBack { ticket, next }) => {
+                self.replays.take_back.push(TakeBack { ticket, next });
             }
         }
     }

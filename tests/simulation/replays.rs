@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use heddle_flow::flow::Ticket;
 use heddle_flow::shard::Admission;
 use heddle_flow::shards::Place;
 use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay};
@@ -27,9 +28,7 @@ const TAKE_BACK: usize = 32;
 /// A look for what was held back.
 #[derive(Debug)]
 pub(crate) struct TakeBack {
-    pub(crate) generation: u64,
-    pub(crate) place: Place,
-    pub(crate) key: Key,
+    pub(crate) ticket: Ticket,
     pub(crate) next: u64,
 }
 
@@ -213,22 +212,18 @@ impl World {
     /// A look for what was held back comes back.
     pub(crate) fn take_back(&mut self) -> bool {
         let Some(index) = choose(&mut self.random, self.host.replays.take_back.len()) else { return false };
-        let TakeBack { generation, place, key, next } = self.host.replays.take_back.swap_remove(index);
-        if generation != self.host.flow.generation() {
-            return true;
-        }
+        let TakeBack { ticket, next } = self.host.replays.take_back.swap_remove(index);
         let most = self.random.random_range(1..=TAKE_BACK);
-        let subject = self.host.flow.held_subject(place, &key);
+        let subject = self.host.flow.held_subject(ticket.place, &ticket.key);
         let found = self.server.held_back(&subject, next).take(most);
         let events = found.filter_map(|(at, _)| self.server.taken_back(at).map(Arc::new));
         let events: Vec<Arc<Event>> = events.collect();
         let all = events.len() < most || self.is(Sabotage::OpensTooEarly);
-        let number = self.host.id(place.handler, 0).0;
-        self.model.taken_back(number, events.iter().map(|event| event.position()));
-        let now = self.now;
-        self.host.flow.at(place, |track, actions| {
-            track.taken_back(&key, events, all, now, actions);
-        });
+        let positions: Vec<u64> = events.iter().map(|event| event.position()).collect();
+        if self.host.flow.taken_back(&ticket, events, all, self.now) {
+            let number = self.host.id(ticket.place.handler, 0).0;
+            self.model.taken_back(number, positions.into_iter());
+        }
         true
     }
 
@@ -252,10 +247,7 @@ impl World {
             return true;
         }
         let Removal { place, generation, .. } = self.host.replays.removals.swap_remove(index);
-        if generation != self.host.flow.generation() {
-            return true;
-        }
-        self.host.flow.removed(Some(place), request);
+        self.host.flow.removed(generation, &[(Some(place), request)]);
         true
     }
 }

@@ -14,7 +14,7 @@ use heddle_values::handlers::HandlerIx;
 use heddle_values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
 use rand::RngExt;
 
-use crate::host::{Fetch, Run};
+use crate::host::Run;
 use crate::ledger::COUNTED;
 use crate::model::{Checked, Retry, Task};
 use crate::sabotage::Sabotage;
@@ -53,7 +53,7 @@ impl World {
     pub(crate) fn end(&mut self) -> Checked<bool> {
         let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
         let Run { job, state: (state, loaded) } = self.host.running.swap_remove(index);
-        if job.generation != self.host.flow.generation() {
+        if !self.host.flow.hears(job.generation) {
             return Ok(true);
         }
         let id = self.host.id_of(&job);
@@ -129,23 +129,19 @@ impl World {
         let counts = self.is(Sabotage::CountsOutages);
         let blame = if outage && !counts { Blame::Outage } else { Blame::Event };
         let rules = Rules { retry: &policy, blame, ran_by: None };
-        self.host.flow.ran((job.place, &job.key), verdict, loaded, rules, (self.now, random));
+        self.host.flow.ran(job, verdict, loaded, rules, (self.now, random));
         Ok(())
     }
 
     /// Answers one of the fetches.
     pub(crate) fn fetch(&mut self) -> bool {
         let Some(index) = choose(&mut self.random, self.host.fetches.len()) else { return false };
-        let Fetch { generation, place, key, position } = self.host.fetches.swap_remove(index);
-        if generation != self.host.flow.generation() {
-            return true;
-        }
+        let (ticket, position) = self.host.fetches.swap_remove(index);
         let event = self.host.read_again(position, &self.server);
-        if event.is_none() {
-            self.model.not_found(self.host.id(place.handler, position));
+        let is_nowhere = event.is_none();
+        if self.host.flow.fetched(&ticket, position, event, self.now) && is_nowhere {
+            self.model.not_found(self.host.id(ticket.place.handler, position));
         }
-        let now = self.now;
-        self.host.flow.at(place, |track, actions| track.fetched(&key, position, event, now, actions));
         true
     }
 

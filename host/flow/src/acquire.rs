@@ -26,7 +26,7 @@ use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings, Start};
 
-pub use losses::Remains;
+pub use losses::{Expected, Remains};
 pub use presence::{members, started};
 pub use streams::way_back;
 
@@ -91,7 +91,7 @@ pub struct Acquired {
     /// What the checkpoints say of when streams were created.
     pub created: BTreeMap<String, u64>,
     /// For each handler, why it cannot go on in its stream; none: it can.
-    pub stopped: Vec<Option<String>>,
+    pub stopped: PerHandler<Option<String>>,
     /// What the host before has left, and what was lost since.
     pub left: Remains,
     pub kept: Kept,
@@ -284,7 +284,7 @@ pub fn announcement(names: &Names, me: &Member) -> BatchMessage {
 async fn adopt(
     broker: &Broker,
     settings: &Settings,
-    (streams, stopped): (&BTreeMap<String, StreamState>, &[Option<String>]),
+    (streams, stopped): (&BTreeMap<String, StreamState>, &PerHandler<Option<String>>),
     starts: &mut BTreeMap<Arc<str>, u64>,
     mut checkpoint: Checkpoint,
     me: &Member,

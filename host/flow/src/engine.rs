@@ -28,20 +28,18 @@ use super::acquire::Acquired;
 use super::activity::Snapshot;
 use super::clock::now;
 use super::compact::{Checkpoints, Compaction};
-use super::flow::{Flow, Work};
-use super::jobs::{self, Done, Fetch};
+use super::flow::{Flow, Ticket, Work};
+use super::jobs::{self, Done};
 use super::leftovers;
 use super::reader::{Read, Reader};
 use super::replays::Replayed;
 use super::route::Routes;
 use super::shard::Action;
-use super::shards::Place;
 use super::workers::{self, Ended, Queue, Task};
 use heddle_broker::Broker;
 use heddle_sandbox::Sandbox;
 use heddle_values::event::HELD_BACK;
 use heddle_values::handlers::PerHandler;
-use heddle_values::key::Key;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
@@ -163,7 +161,7 @@ impl Engine {
         let flow = setup::flow(&parts);
         let Parts { settings, broker, reading, ties, acquired, me, .. } = parts;
         let Acquired { streams, stopped, left, kept, .. } = acquired;
-        let expected = (stopped, left.expected);
+        let expected = (&stopped, &left.expected);
         let sides = sides(&settings, &broker, ties.handlers, expected, &kept.held_back.counts);
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
@@ -261,32 +259,24 @@ impl Engine {
             match self.flow.perform(placed) {
                 None => {}
                 Some(Work::Run(job)) => self.sides[job.place.handler].ready.push_back(job),
-                Some(Work::Fetch { place, key, positions }) => self.fetch(place, &key, positions),
-                Some(Work::TakeBack { place, key, next }) => {
-                    let subject = self.flow.held_subject(place, &key);
-                    self.jobs.spawn(jobs::take_back(
-                        self.replays(),
-                        self.fetch_of(place, &key),
-                        subject,
-                        next,
-                    ));
+                Some(Work::Fetch { ticket, positions }) => self.fetch(&ticket, positions),
+                Some(Work::TakeBack { ticket, next }) => {
+                    let subject = self.flow.held_subject(ticket.place, &ticket.key);
+                    self.jobs.spawn(jobs::take_back(self.replays(), ticket, subject, next));
                 }
             }
         }
     }
 
-    fn fetch(&mut self, place: Place, key: &Key, positions: Vec<u64>) {
+    fn fetch(&mut self, ticket: &Ticket, positions: Vec<u64>) {
+        let Side { settings, stopped, .. } = &self.sides[ticket.place.handler];
         // Its stream may have another event there. The lane waits until the handler begins again.
-        let is_stopped = self.sides[place.handler].stopped.is_some();
+        let is_stopped = stopped.is_some();
         for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
-            let (fetch, room) = (self.fetch_of(place, key), Arc::clone(&self.fetching));
-            self.jobs.spawn(jobs::fetch(self.replays(), room, fetch, position));
+            let of = (ticket.clone(), Arc::clone(&settings.stream));
+            let room = Arc::clone(&self.fetching);
+            self.jobs.spawn(jobs::fetch(self.replays(), room, of, position));
         }
-    }
-
-    fn fetch_of(&self, place: Place, key: &Key) -> Fetch {
-        let stream = Arc::clone(&self.sides[place.handler].settings.stream);
-        Fetch { generation: self.flow.generation(), place, key: key.clone(), stream }
     }
 }
 

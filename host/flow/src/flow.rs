@@ -4,20 +4,24 @@
 //! [`Work`] that it is given: the engine with a real server, the test host with a stream in memory, the simulation with
 //! whatever happens to come next. What is decided is the same for all of them. Pure: times and randomness are arguments.
 
+mod ends;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::batch::{Batch, Origins, Unit};
 use super::commit::Commits;
-use super::shard::{Action, Admission, Hurry, Outcome, Rules, Track};
+use super::shard::{Action, Admission, Hurry, Rules, Track};
 use super::shards::{Place, Placed, PlacedGate, Plan, Shards};
-use super::states::{State, States, Written};
+use super::states::{State, States};
 use heddle_values::checkpoint::Checkpoint;
-use heddle_values::event::{Event, Replay};
+use heddle_values::event::Event;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::refusal::refusal;
-use heddle_values::verdict::{CauseClass, Failure, Verdict};
+use heddle_values::verdict::{Failure, Verdict};
+
+pub use ends::{Refused, Stored};
 
 /// What a flow goes on from.
 pub struct Beginning {
@@ -48,6 +52,14 @@ pub struct Job {
     pub fresh: bool,
 }
 
+/// For what a track has asked. What is asked for before a reset is not heard after it.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    generation: u64,
+    pub place: Place,
+    pub key: Key,
+}
+
 /// How a job begins.
 #[derive(Debug)]
 pub enum Start {
@@ -64,35 +76,10 @@ pub enum Start {
 pub enum Work {
     /// Run an event, and say [`ran`](Flow::ran).
     Run(Job),
-    /// Read events again, and say [`Track::fetched`] of each.
-    Fetch { place: Place, key: Key, positions: Vec<u64> },
-    /// Look for what was held back of a key from a sequence on, and say [`Track::taken_back`].
-    TakeBack { place: Place, key: Key, next: u64 },
-}
-
-/// A batch that is stored, and what follows from it.
-#[derive(Debug)]
-pub struct Stored {
-    pub batch: Batch,
-    /// Where copies of events that were held back have run: below a sequence of that subject they are to be removed.
-    pub drained: Vec<(String, u64)>,
-    /// Requests that are done and are to be removed.
-    pub replayed: Vec<(Place, Replay)>,
-    /// What became of the states.
-    pub states: Vec<Written>,
-}
-
-/// What follows from a batch that the server will never store.
-#[derive(Debug)]
-pub enum Refused {
-    /// Its events wait again: the one at fault is looked for.
-    Again,
-    /// It had no events.
-    Checkpoints,
-    /// It named an event, and no more.
-    Named,
-    /// This event is at fault: [`reset`](Flow::reset).
-    AtFault(Box<Unit>),
+    /// Read events again, and say [`fetched`](Flow::fetched) of each.
+    Fetch { ticket: Ticket, positions: Vec<u64> },
+    /// Look for what was held back of a key from a sequence on, and say [`taken_back`](Flow::taken_back).
+    TakeBack { ticket: Ticket, next: u64 },
 }
 
 /// Events between being read and being committed.
@@ -152,9 +139,14 @@ impl Flow {
         &self.commits
     }
 
-    /// Counts the resets: what began before the last one is not heard any more.
+    /// Counts the resets.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Whether what began in a generation still counts: there was no reset since.
+    pub fn hears(&self, generation: u64) -> bool {
+        generation == self.generation
     }
 
     /// How many batches are under way.
@@ -217,9 +209,36 @@ impl Flow {
         self.shards.hurry(handler, which, now, &mut self.actions)
     }
 
-    /// A request that is done is no longer in the stream. Without a place, it is not known where it ran.
-    pub fn removed(&mut self, place: Option<Place>, request: u64) {
-        self.shards.removed(place, request);
+    /// An event was read again; none: it is nowhere any more. Whether anybody still waits for it.
+    pub fn fetched(&mut self, ticket: &Ticket, position: u64, event: Option<Arc<Event>>, now: u64) -> bool {
+        let heard = self.hears(ticket.generation);
+        if heard {
+            self.at(ticket.place, |track, actions| {
+                track.fetched(&ticket.key, position, event, now, actions);
+            });
+        }
+        heard
+    }
+
+    /// What was held back of a key, in order; `all`: nothing more was. Whether anybody still waits for it.
+    pub fn taken_back(&mut self, ticket: &Ticket, events: Vec<Arc<Event>>, all: bool, now: u64) -> bool {
+        let heard = self.hears(ticket.generation);
+        if heard {
+            self.at(ticket.place, |track, actions| {
+                track.taken_back(&ticket.key, events, all, now, actions);
+            });
+        }
+        heard
+    }
+
+    /// Requests that were done in a generation are no longer in the stream. Without a place, it is not known where one ran.
+    /// After a reset they may have been read again before they were removed: then they must still be known.
+    pub fn removed(&mut self, generation: u64, requests: &[(Option<Place>, u64)]) -> bool {
+        let heard = self.hears(generation);
+        if heard {
+            requests.iter().for_each(|(place, request)| self.shards.removed(*place, *request));
+        }
+        heard
     }
 
     /// Takes the events of a handler that were tried before and are no longer in the stream: see [`Shards::take_missing`].
@@ -231,20 +250,23 @@ impl Flow {
     /// trial.
     pub fn ran(
         &mut self,
-        (place, key): (Place, &Key),
+        job: &Job,
         verdict: Verdict,
         loaded: Option<State>,
         rules: Rules<'_>,
         (now, random): (u64, u64),
     ) -> bool {
-        let id = (place.handler, key.clone());
+        if !self.hears(job.generation) {
+            return false;
+        }
+        let id = (job.place.handler, job.key.clone());
         if let Some(state) = loaded {
             self.states.loaded(id.clone(), state, now);
         }
         if let Verdict::Done(effects) = &verdict {
             self.states.changed(&id, &effects.state);
         }
-        self.at(place, |track, actions| track.finished(key, verdict, rules, now, random, actions))
+        self.at(job.place, |track, actions| track.finished(&job.key, verdict, rules, now, random, actions))
     }
 
     /// States that nobody has asked for, or that are too many, are forgotten.
@@ -272,8 +294,12 @@ impl Flow {
                 let generation = self.generation;
                 return Some(Work::Run(Job { generation, place, key, event, attempt, fresh }));
             }
-            Action::Fetch { key, positions } => return Some(Work::Fetch { place, key, positions }),
-            Action::TakeBack { key, next } => return Some(Work::TakeBack { place, key, next }),
+            Action::Fetch { key, positions } => {
+                return Some(Work::Fetch { ticket: self.ticket(place, key), positions });
+            }
+            Action::TakeBack { key, next } => {
+                return Some(Work::TakeBack { ticket: self.ticket(place, key), next });
+            }
             Action::Open { key, gate } => self.commits.open(place, key, gate),
             Action::Settle(settled) => self.commits.push(Unit { place, settled, minimal: false }),
             Action::Record => self.commits.touch(place.shard),
@@ -281,6 +307,10 @@ impl Flow {
             Action::WakeAt { .. } => {}
         }
         None
+    }
+
+    fn ticket(&self, place: Place, key: Key) -> Ticket {
+        Ticket { generation: self.generation, place, key }
     }
 
     /// How a job begins. To be asked once.
@@ -300,77 +330,116 @@ impl Flow {
             None => Start::After(self.origins.names.state(job.place.shard, self.name(handler), &job.key)),
         }
     }
+}
 
-    /// Lets every shard write its checkpoint of whose progress more than N messages are not stored yet.
-    pub fn touch_lagging(&mut self, positions: &PerHandler<u64>, messages: u64) {
-        for shard in 0..self.shards.count() {
-            let lags = |committed| self.shards.lags(shard, positions, committed, messages);
-            if self.commits.committed(shard).is_some_and(lags) {
-                self.commits.touch(shard);
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+    use crate::shard::Blame;
+    use crate::shards::PlannedHandler;
+    use heddle_values::batch::Keep;
+    use heddle_values::checkpoint::Progress;
+    use heddle_values::effects::Effects;
+    use heddle_values::event::{Headers, Source};
+    use heddle_values::names::Names;
+    use heddle_values::policy::{OnDeadLetter, RetryPolicy};
+    use heddle_values::verdict::CauseClass;
+
+    fn flow() -> Flow {
+        let handler = PlannedHandler {
+            name: "h".into(),
+            stream: "S".into(),
+            key: "k".into(),
+            on_dead_letter: OnDeadLetter::Continue,
+        };
+        let progress = Progress { stream: "S".into(), low: 1, ..Progress::default() };
+        let checkpoint =
+            Checkpoint { handlers: [("h".to_owned(), progress)].into(), ..Checkpoint::default() };
+        let beginning = Beginning {
+            plan: Plan {
+                host: "one".into(),
+                shards: NonZeroU16::MIN,
+                handlers: vec![handler].into(),
+                streams: Default::default(),
+                checkpoint_bytes: 1 << 20,
+            },
+            origins: Arc::new(Origins {
+                names: Names::new("app"),
+                stream: "A".into(),
+                host: "one".into(),
+                handlers: vec!["h".into()].into(),
+                keep_dead_letters: Keep::Always,
+                max_payload: 1 << 20,
+            }),
+            checkpoints: vec![(1, checkpoint)],
+            gates: Vec::new(),
+            stateless: vec![true].into(),
+            full: 1,
+            generation: 0,
+        };
+        Flow::new(beginning, 0)
     }
 
-    /// The next batch, if there is one to be sent now. `positions` are the next sequences that the handlers have not seen.
-    pub fn next_batch(&mut self, positions: &PerHandler<u64>, now: u64) -> Option<&Batch> {
-        let batch = self.commits.next(&self.shards, positions, now)?;
-        Some(self.under_way.entry(batch.number).insert_entry(batch).into_mut())
+    /// Reads an event, and begins its run.
+    fn begun(flow: &mut Flow) -> Job {
+        let event = Event {
+            stream: "S".into(),
+            sequence: 1,
+            subject: "a".into(),
+            time: 0,
+            headers: Headers::default(),
+            payload: Default::default(),
+            source: Source::Stream,
+        };
+        assert_eq!(flow.read(HandlerIx::FIRST, Arc::new(event), (Key::new("k"), None), 0), Admission::Queued);
+        let work: Vec<Work> = flow.actions().into_iter().filter_map(|placed| flow.perform(placed)).collect();
+        let Ok([Work::Run(job)]) = <[Work; 1]>::try_from(work) else { panic!("one event runs") };
+        assert!(matches!(flow.start(&job, 0), Start::With(None)));
+        job
     }
 
-    /// A batch is stored; `first` is the sequence of its first message. None: it is not under way.
-    pub fn stored(&mut self, number: u64, first: u64, now: u64) -> Option<Stored> {
-        let batch = self.under_way.remove(&number)?;
-        self.commits.stored(&batch, first);
-        // First the low marks: what lies below need not be noted one by one.
-        for (shard, _, checkpoint) in &batch.checkpoints {
-            self.shards.committed(*shard, checkpoint);
-        }
-        // They stand before the units in the batch too: a gate may be closed again there.
-        let mut drained = Vec::new();
-        for (place, key, gate) in &batch.opened {
-            self.at(*place, |track, actions| track.gate_stored(key, gate, now, actions));
-            drained.push((self.held_subject(*place, key), gate.next));
-        }
-        let end = first + (batch.messages.len() as u64).saturating_sub(1);
-        let mut replayed = Vec::new();
-        for Unit { place, settled, .. } in &batch.units {
-            self.at(*place, |track, actions| track.settled(settled, end, now, actions));
-            replayed.extend(settled.event.replay().map(|replay| (*place, replay)));
-        }
-        let write = |(id, changes): &(_, usize)| self.states.committed(id, *changes, now);
-        let states = batch.states.iter().map(write).collect();
-        Some(Stored { batch, drained, replayed, states })
+    fn done(flow: &mut Flow, job: &Job) -> bool {
+        let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
+        flow.ran(job, Verdict::Done(Effects::default()), None, rules, (0, 0))
     }
 
-    /// The server will never store a batch as it is. None: it is not under way.
-    pub fn refused(&mut self, number: u64) -> Option<Refused> {
-        let batch = self.under_way.remove(&number)?;
-        if batch.units.is_empty() {
-            return Some(Refused::Checkpoints);
+    #[test]
+    fn nothing_that_began_before_a_reset_is_heard_after_it() {
+        let mut flow = flow();
+        let job = begun(&mut flow);
+        let ticket = flow.ticket(job.place, job.key.clone());
+        done(&mut flow, &job);
+        for placed in flow.actions() {
+            assert!(flow.perform(placed).is_none());
         }
-        Some(match self.commits.refused(batch) {
-            None => Refused::Again,
-            Some(unit) if unit.minimal => Refused::Named,
-            Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::HeldBack) => {
-                self.commits.push_front(Unit { minimal: true, ..unit });
-                Refused::Again
-            }
-            Some(unit) => Refused::AtFault(Box::new(unit)),
-        })
+        let number = flow.next_batch(&vec![2].into(), 0).unwrap().number;
+        let Some(Refused::AtFault(unit)) = flow.refused(number) else { panic!("one event is at fault") };
+        flow.reset(&unit, "too large", 0);
+        assert!(!flow.hears(job.generation));
+        done(&mut flow, &job);
+        assert!(!flow.fetched(&ticket, 1, None, 0));
+        assert!(!flow.taken_back(&ticket, Vec::new(), true, 0));
+        assert!(!flow.removed(job.generation, &[(None, 1)]));
+        assert!(flow.waiting().is_empty() && flow.commits().is_empty(), "nothing came of all that");
     }
 
-    /// Forgets everything after the last commit: it is to be read again, each handler's from its lowest event on. The event
-    /// at fault becomes a dead letter without running: what its lane did after it was built on effects that cannot be
-    /// stored. No batch is under way.
-    pub fn reset(&mut self, at_fault: &Unit, reason: &str, now: u64) {
-        let failure = Failure::new(CauseClass::Refused, reason);
-        self.condemned.insert((at_fault.place.handler, at_fault.settled.event.position()), failure);
-        self.generation += 1;
-        let checkpoints = self.commits.forget();
-        let gates = self.shards.stored_gates();
-        self.shards = Shards::new(self.plan.clone(), &checkpoints, gates, self.commits.known());
-        self.states = States::new(self.plan.handlers.map(|_| false));
-        self.actions.clear();
-        self.shards.resume(now, &mut self.actions);
+    #[test]
+    fn an_event_whose_effects_are_refused_becomes_a_dead_letter_without_running_again() {
+        let mut flow = flow();
+        let job = begun(&mut flow);
+        done(&mut flow, &job);
+        for placed in flow.actions() {
+            flow.perform(placed);
+        }
+        let number = flow.next_batch(&vec![2].into(), 0).unwrap().number;
+        let Some(Refused::AtFault(unit)) = flow.refused(number) else { panic!("one event is at fault") };
+        flow.reset(&unit, "too large", 0);
+        flow.read(HandlerIx::FIRST, Arc::clone(&job.event), (Key::new("k"), None), 0);
+        let again: Vec<Work> = flow.actions().into_iter().filter_map(|placed| flow.perform(placed)).collect();
+        let Ok([Work::Run(again)]) = <[Work; 1]>::try_from(again) else { panic!("it comes again") };
+        let Start::Refused(failure) = flow.start(&again, 0) else { panic!("it may not run") };
+        assert_eq!(failure.class, CauseClass::Refused);
     }
 }

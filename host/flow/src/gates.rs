@@ -64,6 +64,8 @@ pub async fn held_back(
         Some(first) if first.sequence < next => {
             Ok(broker.count_from(stream, &[subject], next).await?.pending)
         }
-        _ => Ok(copies),
+        Some(_) => Ok(copies),
+        // They were removed meanwhile.
+        None => Ok(0),
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::compact::Left;
 use super::failpoint;
+use super::flow::Ticket;
 use super::leftovers::{self, Leftover};
 use super::loss::Question;
 use super::replays::{Replays, Taken};
@@ -15,7 +16,6 @@ use heddle_broker::{self as broker, Broker, Inspected, StreamState, persist};
 use heddle_values::effects::Reply;
 use heddle_values::event::{Event, HELD_BACK, Replay};
 use heddle_values::handlers::HandlerIx;
-use heddle_values::key::Key;
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
 use heddle_values::settings::Settings;
@@ -28,17 +28,13 @@ pub(super) const MAX_LOGGED: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Done {
     Fetched {
-        generation: u64,
-        place: Place,
-        key: Key,
+        ticket: Ticket,
         position: u64,
         event: Option<Arc<Event>>,
     },
     /// What was held back of a key.
     TakenBack {
-        generation: u64,
-        place: Place,
-        key: Key,
+        ticket: Ticket,
         taken: Taken,
     },
     /// Requests and their dead letters are removed; where they ran, if they did.
@@ -58,21 +54,13 @@ pub(super) enum Done {
     /// The streams were looked at; none: they could not be.
     Surveyed(Option<Vec<Inspected>>),
     /// The events in front of a handler were counted.
-    Counted(Count, Counted, StreamState),
+    Counted(Box<(Count, Counted, StreamState)>),
     /// Old checkpoints were removed, as far as that was possible.
     Cleaned,
+    /// Events that were held back and have run are removed: how many of those that each handler's count still held.
+    LeftoversRemoved(Vec<(HandlerIx, u64)>),
     /// Nothing follows.
     Nothing,
-}
-
-/// Where an event is read again.
-#[derive(Debug, Clone)]
-pub(super) struct Fetch {
-    pub(super) generation: u64,
-    pub(super) place: Place,
-    pub(super) key: Key,
-    /// The handler's stream.
-    pub(super) stream: Arc<str>,
 }
 
 /// Bytes of events that are on their way to be read again, if each is as large as the server allows.
@@ -88,16 +76,20 @@ pub(super) fn fetching_room(max_payload: usize) -> Arc<Semaphore> {
 }
 
 /// Reads an event again, once there is room for it.
-pub(super) async fn fetch(replays: Replays, room: Arc<Semaphore>, fetch: Fetch, position: u64) -> Done {
+pub(super) async fn fetch(
+    replays: Replays,
+    room: Arc<Semaphore>,
+    (ticket, stream): (Ticket, Arc<str>),
+    position: u64,
+) -> Done {
     let _permit = room.acquire().await.expect("the room is never closed");
-    let Fetch { generation, place, key, stream } = fetch;
     let event = if position < HELD_BACK {
         let message = persist("event", || replays.broker.at(&stream, position)).await;
         message.map(|message| message.into_event(&stream))
     } else {
         replays.fetch(position).await
     };
-    Done::Fetched { generation, place, key, position, event: event.map(Arc::new) }
+    Done::Fetched { ticket, position, event: event.map(Arc::new) }
 }
 
 /// Looks at the streams that the application reads.
@@ -146,7 +138,7 @@ pub(super) async fn count(broker: Broker, count: Count, state: StreamState) -> D
         let found = found.map(|message| (message.sequence, message.time / 1_000_000));
         lowest = lowest.into_iter().chain(found).min();
     }
-    Done::Counted(count, Counted { events, rest, lowest }, state)
+    Done::Counted(Box::new((count, Counted { events, rest, lowest }, state)))
 }
 
 /// Counts events under `filters`. What is stored meanwhile makes it fewer, never more.
@@ -165,10 +157,9 @@ pub(super) async fn count_events(
 }
 
 /// Reads what was held back of a key, on a subject, at or above a sequence.
-pub(super) async fn take_back(replays: Replays, fetch: Fetch, subject: String, next: u64) -> Done {
+pub(super) async fn take_back(replays: Replays, ticket: Ticket, subject: String, next: u64) -> Done {
     let taken = replays.take_back(&subject, next).await;
-    let Fetch { generation, place, key, .. } = fetch;
-    Done::TakenBack { generation, place, key, taken }
+    Done::TakenBack { ticket, taken }
 }
 
 /// Removes requests that are done, each after its dead letter.
@@ -183,8 +174,12 @@ pub(super) async fn remove(replays: Replays, generation: u64, done: Vec<(Option<
 /// finds them.
 pub(super) async fn forget(replays: Replays, subject: String, below: u64) -> Done {
     failpoint::hit(failpoint::GATE_OPENED);
-    leftovers::remove(replays.broker, Arc::clone(&replays.origins.stream), vec![Leftover { subject, below }])
-        .await
+    leftovers::remove(
+        replays.broker,
+        Arc::clone(&replays.origins.stream),
+        vec![Leftover { subject, below, counted: None }],
+    )
+    .await
 }
 
 /// Sends the answers of committed events.

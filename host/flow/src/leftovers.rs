@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
-use super::gates::{self, StoredGate};
+use super::gates::StoredGate;
 use super::jobs::Done;
 use heddle_broker::{self as broker, Broker};
 use heddle_values::handlers::{HandlerIx, PerHandler};
@@ -37,12 +37,14 @@ pub struct Leftover {
     pub subject: String,
     /// All below this sequence.
     pub below: u64,
+    /// Whose events they were counted as, as if they were still held back.
+    pub counted: Option<HandlerIx>,
 }
 
 /// What is held back at the take-over.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeldBack {
-    /// For each handler of the file, how many events.
+    /// For each handler of the file, how many events, those included that have run and are left over.
     pub counts: PerHandler<u64>,
     /// What may be left from an earlier host.
     pub leftovers: Vec<Leftover>,
@@ -58,83 +60,49 @@ pub async fn find(
     taken: u64,
 ) -> Result<HeldBack, broker::Error> {
     let subjects = broker.subjects(&settings.stream.name, &names.all_held()).await?;
-    let handlers = settings.handlers.map(|handler| &*handler.name);
-    let Sorted { held, leftovers } = sort(&subjects, &handlers, names, gates, taken);
-    let mut counts = handlers.map(|_| 0);
-    let stream = &settings.stream.name;
-    let count = |Held { handler, subject, copies, next }| async move {
-        Ok::<_, broker::Error>((handler, gates::held_back(broker, stream, subject, copies, next).await?))
-    };
-    let mut counted = stream::iter(held).map(count).buffer_unordered(PARALLEL);
-    while let Some((handler, events)) = counted.try_next().await? {
-        counts[handler] += events;
-    }
-    Ok(HeldBack { counts, leftovers })
-}
-
-/// The copies of a key that is held.
-#[derive(Debug, PartialEq, Eq)]
-struct Held<'a> {
-    handler: HandlerIx,
-    subject: &'a str,
-    copies: u64,
-    /// All below this sequence have run.
-    next: u64,
-}
-
-/// What is held, and what is left.
-#[derive(Debug, Default)]
-struct Sorted<'a> {
-    held: Vec<Held<'a>>,
-    leftovers: Vec<Leftover>,
+    Ok(sort(&subjects, &settings.handlers.map(|handler| &*handler.name), names, gates, taken))
 }
 
 /// Tells what is still held from what is left.
-fn sort<'a>(
-    subjects: &'a [(String, usize)],
+fn sort(
+    subjects: &[(String, usize)],
     handlers: &PerHandler<&str>,
     names: &Names,
     gates: &[StoredGate],
     taken: u64,
-) -> Sorted<'a> {
+) -> HeldBack {
     let held = |gate: &StoredGate| (names.held(gate.shard, &gate.handler, &gate.token), gate.gate.next);
     let next: HashMap<String, u64> = gates.iter().map(held).collect();
-    let mut sorted = Sorted::default();
+    let mut held_back = HeldBack { counts: handlers.map(|_| 0), leftovers: Vec::new() };
     for (subject, count) in subjects {
         let handler = names.parse_held(subject).map(|(_, handler, _)| handler);
         // A handler that is not in the file has no gates here: nothing is known of what is held of it.
-        let Some(handler) = handler.and_then(|name| handlers.find(|of| *of == name)) else {
-            continue;
-        };
-        let below = match next.get(subject) {
-            Some(&next) => {
-                sorted.held.push(Held { handler, subject, copies: *count as u64, next });
-                next
-            }
-            None => taken,
-        };
+        let Some(handler) = handler.and_then(|name| handlers.find(|of| *of == name)) else { continue };
+        let counted = next.get(subject).map(|_| handler);
+        if counted.is_some() {
+            held_back.counts[handler] += *count as u64;
+        }
+        let below = next.get(subject).copied().unwrap_or(taken);
         if below > 0 {
-            sorted.leftovers.push(Leftover { subject: subject.clone(), below });
+            held_back.leftovers.push(Leftover { subject: subject.clone(), below, counted });
         }
     }
-    sorted
+    held_back
 }
 
 /// Removes leftovers.
 pub(super) async fn remove(broker: Broker, stream: Arc<str>, leftovers: Vec<Leftover>) -> Done {
     let purge = |leftover: Leftover| {
         let (broker, stream) = (broker.clone(), Arc::clone(&stream));
-        async move { purge(&broker, &stream, &leftover).await }
+        async move { (leftover.counted, purge(&broker, &stream, &leftover).await) }
     };
-    let removed: u64 = stream::iter(leftovers)
-        .map(purge)
-        .buffer_unordered(PARALLEL)
-        .fold(0, |sum, removed| async move { sum + removed })
-        .await;
+    let all: Vec<_> = stream::iter(leftovers).map(purge).buffer_unordered(PARALLEL).collect().await;
+    let removed: u64 = all.iter().map(|(_, removed)| removed).sum();
     if removed > 0 {
         tracing::debug!(removed, "events that were held back and have run are removed");
     }
-    Done::Nothing
+    let of_handler = |(counted, removed): (Option<HandlerIx>, u64)| Some((counted?, removed));
+    Done::LeftoversRemoved(all.into_iter().filter_map(of_handler).collect())
 }
 
 /// How many were removed.
@@ -178,11 +146,16 @@ mod tests {
             subject(1, "h", "held"),
             subject(2, "gone", "open"),
         ];
-        let sorted = sort(&subjects, &vec!["g", "h"].into(), &names, &[gate("held", 40)], 100);
-        let of_h = Held { handler: HandlerIx::new(1), subject: &subjects[0].0, copies: 3, next: 40 };
-        assert_eq!(sorted.held, [of_h]);
-        let left = |(subject, _): &(String, usize), below| Leftover { subject: subject.clone(), below };
-        let expected = [left(&subjects[0], 40), left(&subjects[1], 100), left(&subjects[2], 100)];
-        assert_eq!(sorted.leftovers, expected);
+        let held_back = sort(&subjects, &vec!["g", "h"].into(), &names, &[gate("held", 40)], 100);
+        assert_eq!(held_back.counts, vec![0, 3].into());
+        let left = |(subject, _): &(String, usize), below, counted| Leftover {
+            subject: subject.clone(),
+            below,
+            counted,
+        };
+        let h = Some(HandlerIx::new(1));
+        let expected =
+            [left(&subjects[0], 40, h), left(&subjects[1], 100, None), left(&subjects[2], 100, None)];
+        assert_eq!(held_back.leftovers, expected);
     }
 }

@@ -245,7 +245,7 @@ impl Sandbox {
 
 /// A component with one function: `(component (core module (func)))`.
 const SMALL: &[u8] =
-    b"\0asm\x0d\0\x01\0\x01\x16\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
+    b"\0asm\x0d\0\x01\0\x01\x18\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
 /// Does what takes long on a thread of its own.
 pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {

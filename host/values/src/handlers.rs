@@ -5,7 +5,7 @@
 //! passed over because a row is not there.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut, Index, IndexMut};
+use std::ops::{Index, IndexMut};
 
 /// One handler of the application.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +37,31 @@ impl fmt::Display for HandlerIx {
 pub struct PerHandler<T>(Vec<T>);
 
 impl<T> PerHandler<T> {
+    /// How many handlers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The rows, in the file's order.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    /// The rows in the file's order, N at a time.
+    pub fn chunks(&self, count: usize) -> std::slice::Chunks<'_, T> {
+        self.0.chunks(count)
+    }
+
+    /// The rows to be changed, in the file's order.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
+        self.0.iter_mut()
+    }
+
     /// The handlers that there are.
     pub fn indices(&self) -> impl Iterator<Item = HandlerIx> + use<T> {
         (0..self.0.len()).map(HandlerIx::new)
@@ -79,20 +104,6 @@ impl<T> Index<HandlerIx> for PerHandler<T> {
 impl<T> IndexMut<HandlerIx> for PerHandler<T> {
     fn index_mut(&mut self, handler: HandlerIx) -> &mut T {
         self.0.get_mut(handler.place()).expect("an index stands for a handler of the application")
-    }
-}
-
-impl<T> Deref for PerHandler<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for PerHandler<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
     }
 }
 

@@ -279,7 +279,7 @@ impl Batches {
 
     /// An event goes through its lane and into the next batch; a full batch is built and counts as stored.
     pub fn event(&mut self) {
-        let key = self.keys[(self.next % KEYS) as usize].clone();
+        let Some(key) = self.keys.get((self.next % KEYS) as usize).cloned() else { return };
         let event = Event { payload: self.payload.clone(), ..event_of(self.next) };
         self.next += 1;
         self.flow.read(HandlerIx::FIRST, Arc::new(event), (key, None), 1_000);
@@ -304,7 +304,7 @@ impl Batches {
         black_box(self.flow.start(job, 1_000));
         let verdict = Verdict::Done(effects(self.payload.clone(), self.next));
         let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
-        self.flow.ran((job.place, &job.key), verdict, None, rules, (1_000, 0));
+        self.flow.ran(job, verdict, None, rules, (1_000, 0));
     }
 }
 

@@ -181,12 +181,10 @@ impl<'a> World<'a> {
                 match self.flow.perform(placed) {
                     None => {}
                     Some(Work::Run(job)) => self.ready.push_back(job),
-                    Some(Work::Fetch { place, key, positions }) => {
+                    Some(Work::Fetch { ticket, positions }) => {
                         for position in positions {
                             let (event, now) = (self.scene.event(position), self.now);
-                            self.flow.at(place, |track, actions| {
-                                track.fetched(&key, position, Some(event), now, actions);
-                            });
+                            self.flow.fetched(&ticket, position, Some(event), now);
                         }
                     }
                     Some(Work::TakeBack { .. }) => unreachable!("nothing is held"),
@@ -252,7 +250,7 @@ impl<'a> World<'a> {
             let blame = if outage { Blame::Outage } else { Blame::Event };
             let rules = Rules { retry: &self.policy, blame, ran_by: None };
             let (now, random) = (self.now, self.random.random());
-            self.flow.ran((job.place, &job.key), verdict, None, rules, (now, random));
+            self.flow.ran(&job, verdict, None, rules, (now, random));
         }
     }
 

@@ -9,17 +9,19 @@ use std::collections::BTreeMap;
 use super::super::loss::Loss;
 use heddle_broker::{self as broker, Broker, StreamState};
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::handlers::HandlerIx;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::mark::{End, Mark};
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings};
 use heddle_values::subject::Pattern;
 
+/// For each handler: from one sequence up to another, N events were not done. None: it is not known.
+pub type Expected = PerHandler<Option<(u64, u64, u64)>>;
+
 /// What the host before has left.
 #[derive(Debug, Default)]
 pub struct Remains {
-    /// For each handler: from one sequence up to another, N events were not done. None: it is not known.
-    pub expected: Vec<Option<(u64, u64, u64)>>,
+    pub expected: Expected,
     /// What was lost since.
     pub losses: Vec<(HandlerIx, Loss)>,
 }
@@ -39,7 +41,8 @@ pub(super) async fn left(
     let is_last =
         |mark: &Mark| found.iter().all(|(_, last)| last.host == mark.host && last.commit <= mark.commit);
     let mark = mark.filter(is_last);
-    let mut remains = Remains::default();
+    let expected = settings.handlers.map(|_| None);
+    let mut remains = Remains { expected, ..Remains::default() };
     let mut since = BTreeMap::new();
     for (index, handler) in settings.handlers.rows() {
         let known = streams.get(&*handler.stream).and_then(|state| {
@@ -48,14 +51,14 @@ pub(super) async fn left(
             Some((mark, state, *end, *mark.handlers.get(&*handler.name)?))
         });
         let Some((mark, state, end, left)) = known else {
-            remains.expected.push(None);
+            // What is expected of it is not known.
             let gone =
                 streams.get(&*handler.stream).and_then(|state| before_the_first(handler, found, state));
             let is_own = handler.stream == settings.stream.name;
             remains.losses.extend(gone.filter(|_| !is_own).map(|loss| (index, loss)));
             continue;
         };
-        remains.expected.push(Some((left.low, end.last, left.events)));
+        remains.expected[index] = Some((left.low, end.last, left.events));
         if mark.paused {
             continue;
         }

@@ -10,6 +10,7 @@ use super::Error;
 use heddle_broker::StreamState;
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::event::HELD_BACK;
+use heddle_values::handlers::PerHandler;
 use heddle_values::settings::{HandlerSettings, Settings};
 
 /// When the stream was created that each handler's progress belongs to, by the handler's name; with the stream's name.
@@ -90,7 +91,7 @@ fn obstacles(
     origins: &Origins,
     checkpoints: &[(u64, Checkpoint)],
     streams: &BTreeMap<String, StreamState>,
-) -> Vec<Option<String>> {
+) -> PerHandler<Option<String>> {
     let of = |handler: &std::sync::Arc<HandlerSettings>| {
         let progress: Vec<&Progress> = checkpoints
             .iter()
@@ -102,11 +103,11 @@ fn obstacles(
         }
         obstacle(handler, origins, &progress, streams.get(&*handler.stream))
     };
-    settings.handlers.iter().map(of).collect()
+    settings.handlers.map(of)
 }
 
 /// For each handler, why it cannot go on in its stream; and what the checkpoints say of when streams were created.
-type Settled = (Vec<Option<String>>, BTreeMap<String, u64>);
+type Settled = (PerHandler<Option<String>>, BTreeMap<String, u64>);
 
 /// For each handler, why it cannot go on in its stream. Those that are to begin again have lost their progress
 /// afterwards. Also what the checkpoints are to say of when streams were created.

@@ -9,7 +9,7 @@ use super::{Engine, Error, now};
 use crate::jobs::{self, Done};
 use crate::loss::Loss;
 use crate::reader::Read;
-use crate::replays::Replayed;
+use crate::replays::{Replayed, Taken};
 use crate::shard::{Admission, Rules};
 use crate::shards::Place;
 use crate::workers::Ended;
@@ -137,41 +137,38 @@ impl Engine {
     /// Some jobs ended.
     pub(super) fn finished(&mut self, first: Result<Done, JoinError>) -> Result<(), Error> {
         let mut next = Some(first);
-        let generation = self.flow.generation();
         while let Some(done) = next.take() {
             match done? {
-                Done::Fetched { generation: of, place, key, position, event } if of == generation => {
-                    if event.is_none() {
-                        self.nowhere(place.handler, position);
+                Done::Fetched { ticket, position, event } => {
+                    let is_nowhere = event.is_none();
+                    if self.flow.fetched(&ticket, position, event, now()) && is_nowhere {
+                        self.nowhere(ticket.place.handler, position);
                     }
-                    self.flow.at(place, |track, actions| {
-                        track.fetched(&key, position, event, now(), actions);
-                    });
                 }
-                Done::TakenBack { generation: of, place, key, taken } if of == generation => {
-                    self.lost_held_back(place.handler, taken.lost);
-                    self.flow.at(place, |track, actions| {
-                        track.taken_back(&key, taken.events, taken.all, now(), actions);
-                    });
+                Done::TakenBack { ticket, taken } => {
+                    let Taken { events, lost, all } = taken;
+                    if self.flow.taken_back(&ticket, events, all, now()) {
+                        self.lost_held_back(ticket.place.handler, lost);
+                    }
                 }
-                // After a reset they may have been read again before they were removed: then they must still be known.
-                Done::Removed { generation: of, requests } if of == generation => {
-                    requests.iter().for_each(|(place, request)| self.flow.removed(*place, *request));
-                    self.moved = true;
+                Done::Removed { generation, requests } => {
+                    self.moved |= self.flow.removed(generation, &requests);
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
                 Done::Swept { left, took } => self.compaction.ended(left, took, now()),
                 Done::Cleaned => self.checkpoints.ended(),
                 Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Surveyed(found) => self.surveyed(found),
-                Done::Counted(count, counted, state) if count.generation == generation => {
+                // After a reset, what was counted is in front of the handler again.
+                Done::Counted(counted) if self.flow.hears(counted.0.generation) => {
+                    let (count, counted, state) = *counted;
                     self.counted(&count, counted, &state);
                 }
-                Done::Fetched { .. }
-                | Done::TakenBack { .. }
-                | Done::Removed { .. }
-                | Done::Counted(..)
-                | Done::Nothing => {}
+                Done::LeftoversRemoved(counts) => counts.into_iter().for_each(|(handler, events)| {
+                    let regulator = &mut self.sides[handler].regulator;
+                    regulator.held_back = regulator.held_back.saturating_sub(events);
+                }),
+                Done::Counted(..) | Done::Nothing => {}
             }
             next = self.jobs.try_join_next();
         }
@@ -182,7 +179,7 @@ impl Engine {
     pub(super) fn ran_many(&mut self, ends: Vec<Ended>) {
         for ended in ends {
             self.sides[ended.job.place.handler].running -= 1;
-            if ended.job.generation == self.flow.generation() {
+            if self.flow.hears(ended.job.generation) {
                 self.ran(ended);
             }
         }
@@ -196,7 +193,7 @@ impl Engine {
         let handler = job.place.handler;
         let rules = Rules { retry: &self.sides[handler].settings.retry, blame, ran_by: Some(&by) };
         let chance = (now(), rand::random());
-        if self.flow.ran((job.place, &job.key), verdict, loaded, rules, chance) {
+        if self.flow.ran(&job, verdict, loaded, rules, chance) {
             self.parked(handler);
         }
     }

@@ -8,7 +8,6 @@ use crate::batch::Unit;
 use crate::compact::{self, Load};
 use crate::flow::{Refused, Stored};
 use crate::jobs::{self, MAX_LOGGED};
-use crate::loss::Tally;
 use crate::shard::{Outcome, Settled};
 use crate::shards::Place;
 use crate::store::End;
@@ -35,19 +34,17 @@ impl Engine {
 
     /// The server will never store a batch as it is: the event at fault is looked for, and ends without its effects.
     fn refused(&mut self, number: u64, reason: &str) -> Result<(), Error> {
-        let refused = self.flow.refused(number);
-        if let Some(Refused::Checkpoints) = refused {
-            return Err(Error::Lost(format!("the server refuses the checkpoints: {reason}")));
-        }
+        let refused = self.flow.refused(number).expect("a batch that is refused was under way");
         tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");
         match refused {
-            Some(Refused::Named) => {
-                return Err(Error::Lost(format!("the server refuses even to name an event: {reason}")));
+            Refused::Again => Ok(()),
+            Refused::AtFault(unit) => {
+                self.reset(&unit, reason);
+                Ok(())
             }
-            Some(Refused::AtFault(unit)) => self.reset(&unit, reason),
-            Some(Refused::Again | Refused::Checkpoints) | None => {}
+            Refused::Checkpoints => Err(Error::Lost(format!("the server refuses the checkpoints: {reason}"))),
+            Refused::Named => Err(Error::Lost(format!("the server refuses even to name an event: {reason}"))),
         }
-        Ok(())
     }
 
     fn stored(&mut self, number: u64, first: u64) {
@@ -123,7 +120,7 @@ impl Engine {
         self.flow.reset(at_fault, reason, now());
         for side in &mut self.sides {
             side.ready.clear();
-            Tally::reset(&mut side.tally);
+            side.tally.reset();
         }
         self.readers = readers(&self.settings, &self.sides, &self.flow);
         self.read_requests();

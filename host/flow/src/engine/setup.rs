@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::side::Side;
 use super::versions::{Fleet, Judged, Versions};
 use super::{Engine, Parts, now};
-use crate::acquire::Acquired;
+use crate::acquire::{Acquired, Expected};
 use crate::activity::Counts;
 use crate::batch::Origins;
 use crate::commit::FULL_MESSAGES;
@@ -24,7 +24,7 @@ use crate::shards::{Plan, PlannedHandler};
 use crate::workers::Shared;
 use heddle_broker::Broker;
 use heddle_values::batch::Keep;
-use heddle_values::handlers::PerHandler;
+use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::member::Member;
 use heddle_values::names::Names;
 use heddle_values::settings::{HandlerSettings, Settings};
@@ -106,24 +106,26 @@ pub(super) fn sides(
     settings: &Settings,
     broker: &Broker,
     versions: PerHandler<(Versions, mpsc::Sender<Judged>)>,
-    (stopped, expected): (Vec<Option<String>>, Vec<Option<(u64, u64, u64)>>),
+    (stopped, expected): (&PerHandler<Option<String>>, &Expected),
     held_back: &PerHandler<u64>,
 ) -> PerHandler<Side> {
-    let of_stream = stopped.into_iter().zip(expected);
-    let rows = settings.handlers.iter().zip(versions).zip(of_stream).zip(held_back);
-    rows.map(|(((handler, (versions, judged)), (stopped, expected)), held_back)| Side {
-        fleet: Fleet::new(shared(settings, handler, broker), versions, judged),
-        regulator: Regulator::new(handler.outage, &handler.pace, (*held_back, handler.max_held)),
-        settings: Arc::clone(handler),
-        ready: VecDeque::new(),
-        running: 0,
-        full_for: 0,
-        stopped,
-        marked: expected.is_some(),
-        tally: Tally::new(expected),
-        counts: Counts::new(now()),
-    })
-    .collect()
+    let side = |(handler, (versions, judged)): (HandlerIx, (Versions, mpsc::Sender<Judged>))| {
+        let of = &settings.handlers[handler];
+        let expected = expected[handler];
+        Side {
+            fleet: Fleet::new(shared(settings, of, broker), versions, judged),
+            regulator: Regulator::new(of.outage, &of.pace, (held_back[handler], of.max_held)),
+            settings: Arc::clone(of),
+            ready: VecDeque::new(),
+            running: 0,
+            full_for: 0,
+            stopped: stopped[handler].clone(),
+            marked: expected.is_some(),
+            tally: Tally::new(expected),
+            counts: Counts::new(now()),
+        }
+    };
+    settings.handlers.indices().zip(versions).map(side).collect()
 }
 
 /// What the runs of a handler share.

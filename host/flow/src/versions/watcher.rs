@@ -150,11 +150,11 @@ async fn hand(
             });
         }
         (Some(name), command) => {
-            let index = tools.settings.handlers.iter().position(|handler| *handler.name == *name);
-            match index.and_then(|index| controllers.get(index)) {
+            match tools.settings.handlers.find(|handler| *handler.name == *name) {
                 // One that has ended takes the host with it, and the command stays for the next one.
-                Some(controller) => {
-                    controller.send(Input::OperatorCommand { sequence, command }).await.unwrap_or_default()
+                Some(handler) => {
+                    let input = Input::OperatorCommand { sequence, command };
+                    controllers[handler].send(input).await.unwrap_or_default();
                 }
                 None => refuse(format!("the running host has no handler `{name}`")).await,
             }

@@ -20,7 +20,7 @@ use heddle_project::Project;
 /// Looks at this machine (can plugins be compiled and run, is there room for them, limits of this process), at the tools of
 /// the project in this folder, at heddle.toml, and at the server: can it be reached, how far is it away, is it new enough,
 /// what may this user do, do the streams suit the application, does its clock agree with the one here, which hosts run.
-/// What is not there is passed over. Changes nothing. `heddle check` looks at the plugins and the choreography.
+/// What is not there is passed over. Writes into its cache of compiled plugins only. `heddle check` looks at the plugins and the choreography.
 ///
 /// Ends with 1 if something is wrong.
 #[derive(Debug, Args)]

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -58,7 +57,7 @@ impl Update {
             ))
         })?;
         if let (Age::Newer, Some(note)) = (copy.age(), copy.note()) {
-            bail!("{note}");
+            return Err(Code::Refused.fault(note).into());
         }
         let plan = copy.plan()?;
         if !json {
@@ -116,6 +115,12 @@ fn mark(copy: &SdkCopy) -> &'static str {
 fn print_end(copy: &SdkCopy, plan: &Plan, dry_run: bool) -> Result<(), print::Error> {
     if plan.is_current {
         return say!("up to date: nothing is to be changed");
+    }
+    if plan.changes.is_empty() {
+        return say!(
+            "no file differs: only the record of the copy {} the new version",
+            if dry_run { "would name" } else { "names" }
+        );
     }
     say!("{} {}", files(plan.changes.len()), if dry_run { "would be changed" } else { "changed" })?;
     if copy.is_installed_elsewhere() && !dry_run {

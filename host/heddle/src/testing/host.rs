@@ -14,10 +14,10 @@ use rand::{RngExt, SeedableRng};
 
 use super::record::{Publication, Ran};
 use heddle_flow::batch::{Origins, Unit};
-use heddle_flow::flow::{Beginning, Flow, Job, Start, Work};
+use heddle_flow::flow::{Beginning, Flow, Job, Start, Ticket, Work};
 use heddle_flow::route::Routes;
 use heddle_flow::shard::{Blame, Rules, Settled};
-use heddle_flow::shards::{Place, Plan, PlannedHandler};
+use heddle_flow::shards::{Plan, PlannedHandler};
 use heddle_sandbox::{Call, Plugin};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::Checkpoint;
@@ -239,7 +239,7 @@ impl TestHost {
             for placed in self.flow.actions() {
                 match self.flow.perform(placed) {
                     Some(Work::Run(job)) => self.runnable.push(job),
-                    Some(Work::Fetch { place, key, positions }) => self.fetch(place, &key, &positions),
+                    Some(Work::Fetch { ticket, positions }) => self.fetch(&ticket, &positions),
                     // Nothing releases a held key in a test.
                     Some(Work::TakeBack { .. }) | None => {}
                 }
@@ -250,15 +250,15 @@ impl TestHost {
     }
 
     /// Gives events back to a lane that had put them away.
-    fn fetch(&mut self, place: Place, key: &Key, positions: &[u64]) {
-        let stored = self.streams.get(&self.settings.handlers[place.handler].stream);
+    fn fetch(&mut self, ticket: &Ticket, positions: &[u64]) {
+        let stored = self.streams.get(&self.settings.handlers[ticket.place.handler].stream);
         let now = self.now / MILLISECOND;
         for position in positions {
             let event = stored.and_then(|events| {
                 let index = events.binary_search_by_key(position, |event| event.sequence).ok()?;
                 events.get(index).cloned()
             });
-            self.flow.at(place, |track, actions| track.fetched(key, *position, event, now, actions));
+            self.flow.fetched(ticket, *position, event, now);
         }
     }
 
@@ -292,7 +292,7 @@ impl TestHost {
         let retry = &self.settings.handlers[handler].retry;
         let rules = Rules { retry, blame: Blame::Event, ran_by: Some(plugin.code().id()) };
         // The longest wait: the same in every test.
-        self.flow.ran((job.place, &job.key), verdict.clone(), loaded, rules, (now, u64::MAX));
+        self.flow.ran(&job, verdict.clone(), loaded, rules, (now, u64::MAX));
         let at = self.elapsed();
         let Job { event, key, attempt, .. } = job;
         self.runs.push(Ran { event, handler, key, attempt, verdict, logs, state, at });

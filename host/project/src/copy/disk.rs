@@ -1,6 +1,9 @@
 //! A copy of the SDK on the disk: reads which files it has, writes and removes one at a time. Never follows a link out of the copy.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -61,11 +64,13 @@ pub(super) fn write(copy: &Path, file: &str, content: &[u8]) -> anyhow::Result<(
     let path = copy.join(file);
     let folder = path.parent().context("a file lies in a folder")?;
     std::fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-    let mut partial = path.clone().into_os_string();
-    partial.push(".part");
-    let partial = PathBuf::from(partial);
-    std::fs::write(&partial, content).with_context(|| format!("failed to write `{}`", partial.display()))?;
-    std::fs::rename(&partial, &path).with_context(|| format!("failed to write `{}`", path.display()))
+    let write = || {
+        let mut partial =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+        partial.write_all(content)?;
+        partial.persist(&path).map(drop).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("failed to write `{}`", path.display()))
 }
 
 /// Removes a file, and the folders that it leaves empty.

@@ -101,6 +101,9 @@ fn skew(here: OffsetDateTime, there: OffsetDateTime) -> Duration {
 /// The hosts that run the application.
 async fn look_at_hosts(broker: &Broker, settings: &Settings, findings: &mut Findings) {
     let names = Names::new(&settings.app);
+    if let Ok(None) = broker.stream_facts(&settings.stream.name).await {
+        return findings.note("hosts", "no host has run the application yet");
+    }
     match members(broker, &settings.stream.name, &names).await {
         Ok(hosts) if hosts.is_empty() => findings.note("hosts", "no host runs the application"),
         Ok(hosts) => {
@@ -114,8 +117,6 @@ async fn look_at_hosts(broker: &Broker, settings: &Settings, findings: &mut Find
                 }
             }
         }
-        // That the stream is not there yet was said.
-        Err(heddle_broker::Error::NoStream(_)) => findings.note("hosts", "no host runs the application"),
         Err(error) => findings.error("hosts", error.to_string()),
     }
 }
