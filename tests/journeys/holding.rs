@@ -202,6 +202,24 @@ async fn a_key_is_held_again_by_an_event_that_fails_after_it_was_held_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn held_events_whose_gate_is_purged_by_hand_do_not_go_without_a_word() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = app("");
+    let host = app.start(&url).await;
+    let jetstream = server.jetstream().await;
+    let checker = Checker::new(jetstream.clone(), "T");
+    poisoned(&checker, 3).await;
+    held_back(&checker, 3).await;
+    assert_eq!(host.stop().await, 0);
+    jetstream.get_stream("T").await.unwrap().purge().filter("_heddle.t.gate.>").await.unwrap();
+    let mut host = app.start(&url).await;
+    host.wait_for_line("there is no gate any more").await;
+    assert!(host.log().contains("removed=3"), "{}", host.log());
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_dead_letter_is_gone_can_be_released() {
     let server = Server::start().await;
     let url = server.url();

@@ -21,6 +21,7 @@ use super::shards::{Place, PlacedGate};
 use heddle_broker::{self as broker, Broker, CommitError, Listen, StreamState};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::{self, Checkpoint, Progress};
+use heddle_values::gate::Phase;
 use heddle_values::handlers::PerHandler;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
@@ -135,8 +136,9 @@ impl Kept {
     /// states, gates, or what is held back.
     async fn read(broker: &Broker, settings: &Settings, names: &Names, first: u64) -> Result<Self, Error> {
         let stateless = stateless(broker, settings, names).await?;
-        let stored = gates::read(broker, &settings.stream.name, names).await?;
+        let mut stored = gates::read_all(broker, &settings.stream.name, names).await?;
         let held_back = leftovers::find(broker, settings, names, &stored, first).await?;
+        stored.retain(|stored| stored.gate.phase != Phase::Open);
         Ok(Kept { stateless, gates: placed(settings, stored), held_back })
     }
 }

@@ -13,7 +13,7 @@ use heddle_values::names::Names;
 #[derive(Debug, Error)]
 pub enum Error {
     #[error(
-        "gate on `{0}` cannot be read: a newer heddle may have stored it; run that one, or purge the subject to open the gate"
+        "gate on `{0}` cannot be read: a newer heddle may have stored it; run that one, or purge the subject to open the gate, and with it what it holds back"
     )]
     Unreadable(String),
     #[error(transparent)]
@@ -31,18 +31,26 @@ pub struct StoredGate {
 }
 
 /// Every gate of the application that is not open.
+///
+/// # Errors
+/// The gates cannot be read whole.
 pub async fn read(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<StoredGate>, Error> {
-    let mut held = Vec::new();
+    let mut gates = read_all(broker, stream, names).await?;
+    gates.retain(|stored| stored.gate.phase != Phase::Open);
+    Ok(gates)
+}
+
+/// Every gate of the application, those included that were opened within the last hour: so long their marks stay.
+pub(super) async fn read_all(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<StoredGate>, Error> {
+    let mut gates = Vec::new();
     for message in broker.last_of_each(stream, &names.gates()).await? {
         let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
         let Some(gate) = Gate::decode(&message.payload) else {
             return Err(Error::Unreadable(message.subject));
         };
-        if gate.phase != Phase::Open {
-            held.push(StoredGate { shard, handler: handler.to_owned(), token: token.to_owned(), gate });
-        }
+        gates.push(StoredGate { shard, handler: handler.to_owned(), token: token.to_owned(), gate });
     }
-    Ok(held)
+    Ok(gates)
 }
 
 /// How many of the `copies` of a key's events have not run. Those below the gate's `next` have; they are removed once the

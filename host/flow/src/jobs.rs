@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use super::compact::Left;
 use super::failpoint;
 use super::flow::Ticket;
-use super::leftovers::{self, Leftover};
+use super::leftovers::{self, Gated, Leftover};
 use super::loss::Question;
 use super::replays::{Replays, Taken};
 use super::shards::Place;
@@ -177,7 +177,7 @@ pub(super) async fn forget(replays: Replays, subject: String, below: u64) -> Don
     leftovers::remove(
         replays.broker,
         Arc::clone(&replays.origins.stream),
-        vec![Leftover { subject, below, counted: None }],
+        vec![Leftover { subject, below, gate: Gated::Open }],
     )
     .await
 }

@@ -18,6 +18,7 @@ use futures::{StreamExt, stream};
 use super::gates::StoredGate;
 use super::jobs::Done;
 use heddle_broker::{self as broker, Broker};
+use heddle_values::gate::{Gate, Phase};
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
@@ -37,8 +38,18 @@ pub struct Leftover {
     pub subject: String,
     /// All below this sequence.
     pub below: u64,
-    /// Whose events they were counted as, as if they were still held back.
-    pub counted: Option<HandlerIx>,
+    pub gate: Gated,
+}
+
+/// What the gate of copies says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gated {
+    /// It holds back what comes after them. They were counted as if they still were held back, for this handler.
+    Held(HandlerIx),
+    /// It is open: they have run.
+    Open,
+    /// There is none.
+    Nowhere,
 }
 
 /// What is held back at the take-over.
@@ -71,20 +82,23 @@ fn sort(
     gates: &[StoredGate],
     taken: u64,
 ) -> HeldBack {
-    let held = |gate: &StoredGate| (names.held(gate.shard, &gate.handler, &gate.token), gate.gate.next);
-    let next: HashMap<String, u64> = gates.iter().map(held).collect();
+    let subject = |gate: &StoredGate| names.held(gate.shard, &gate.handler, &gate.token);
+    let gates: HashMap<String, &Gate> = gates.iter().map(|stored| (subject(stored), &stored.gate)).collect();
     let mut held_back = HeldBack { counts: handlers.map(|_| 0), leftovers: Vec::new() };
     for (subject, count) in subjects {
         let handler = names.parse_held(subject).map(|(_, handler, _)| handler);
         // A handler that is not in the file has no gates here: nothing is known of what is held of it.
         let Some(handler) = handler.and_then(|name| handlers.find(|of| *of == name)) else { continue };
-        let counted = next.get(subject).map(|_| handler);
-        if counted.is_some() {
-            held_back.counts[handler] += *count as u64;
-        }
-        let below = next.get(subject).copied().unwrap_or(taken);
+        let (below, gate) = match gates.get(subject) {
+            None => (taken, Gated::Nowhere),
+            Some(gate) if gate.phase == Phase::Open => (taken, Gated::Open),
+            Some(gate) => {
+                held_back.counts[handler] += *count as u64;
+                (gate.next, Gated::Held(handler))
+            }
+        };
         if below > 0 {
-            held_back.leftovers.push(Leftover { subject: subject.clone(), below, counted });
+            held_back.leftovers.push(Leftover { subject: subject.clone(), below, gate });
         }
     }
     held_back
@@ -94,15 +108,28 @@ fn sort(
 pub(super) async fn remove(broker: Broker, stream: Arc<str>, leftovers: Vec<Leftover>) -> Done {
     let purge = |leftover: Leftover| {
         let (broker, stream) = (broker.clone(), Arc::clone(&stream));
-        async move { (leftover.counted, purge(&broker, &stream, &leftover).await) }
+        async move {
+            let removed = purge(&broker, &stream, &leftover).await;
+            if leftover.gate == Gated::Nowhere && removed > 0 {
+                tracing::warn!(
+                    subject = leftover.subject,
+                    removed,
+                    "events were held back and there is no gate any more: they ran more than an hour ago, or somebody has purged the gate and they are lost"
+                );
+            }
+            (leftover.gate, removed)
+        }
     };
     let all: Vec<_> = stream::iter(leftovers).map(purge).buffer_unordered(PARALLEL).collect().await;
     let removed: u64 = all.iter().map(|(_, removed)| removed).sum();
     if removed > 0 {
         tracing::debug!(removed, "events that were held back and have run are removed");
     }
-    let of_handler = |(counted, removed): (Option<HandlerIx>, u64)| Some((counted?, removed));
-    Done::LeftoversRemoved(all.into_iter().filter_map(of_handler).collect())
+    let counted = |(gate, removed)| match gate {
+        Gated::Held(handler) => Some((handler, removed)),
+        Gated::Open | Gated::Nowhere => None,
+    };
+    Done::LeftoversRemoved(all.into_iter().filter_map(counted).collect())
 }
 
 /// How many were removed.
@@ -128,11 +155,9 @@ async fn purge(broker: &Broker, stream: &str, leftover: &Leftover) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use heddle_values::gate::{Gate, Phase};
 
-    fn gate(token: &str, next: u64) -> StoredGate {
-        let gate =
-            Gate { key: token.to_owned(), phase: Phase::Closed, next, event: "T/1".to_owned(), since: 1 };
+    fn gate(token: &str, phase: Phase, next: u64) -> StoredGate {
+        let gate = Gate { key: token.to_owned(), phase, next, event: "T/1".to_owned(), since: 1 };
         StoredGate { shard: 2, handler: "h".to_owned(), token: token.to_owned(), gate }
     }
 
@@ -146,16 +171,17 @@ mod tests {
             subject(1, "h", "held"),
             subject(2, "gone", "open"),
         ];
-        let held_back = sort(&subjects, &vec!["g", "h"].into(), &names, &[gate("held", 40)], 100);
+        let gates = [gate("held", Phase::Closed, 40), gate("open", Phase::Open, 30)];
+        let held_back = sort(&subjects, &vec!["g", "h"].into(), &names, &gates, 100);
         assert_eq!(held_back.counts, vec![0, 3].into());
-        let left = |(subject, _): &(String, usize), below, counted| Leftover {
-            subject: subject.clone(),
-            below,
-            counted,
-        };
-        let h = Some(HandlerIx::new(1));
-        let expected =
-            [left(&subjects[0], 40, h), left(&subjects[1], 100, None), left(&subjects[2], 100, None)];
+        let left =
+            |(subject, _): &(String, usize), below, gate| Leftover { subject: subject.clone(), below, gate };
+        let held = Gated::Held(HandlerIx::new(1));
+        let expected = [
+            left(&subjects[0], 40, held),
+            left(&subjects[1], 100, Gated::Open),
+            left(&subjects[2], 100, Gated::Nowhere),
+        ];
         assert_eq!(held_back.leftovers, expected);
     }
 }
