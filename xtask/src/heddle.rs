@@ -206,7 +206,14 @@ fn empty(folder: &Path) -> Result<()> {
 /// From now on, signals that would end us are news instead.
 fn report_signals(sender: SyncSender<News>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("failed to listen for signals")?;
-    thread::spawn(move || signals.forever().take_while(|_| sender.send(News::Signal).is_ok()).count());
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(News::Signal).is_err() {
+                // Nobody waits for news any more: it ends us, as it would have.
+                signal_hook::low_level::emulate_default_handler(signal).ok();
+            }
+        }
+    });
     Ok(())
 }
 

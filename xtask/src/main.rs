@@ -194,7 +194,8 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Check { only } => check::run(&only),
         Chore::Book { options } => book::run(&options),
         Chore::Release { environment, options } if options.verify => {
-            release::verify(&options.program()?, &setup::run(&environment)?.nats_server)
+            let machine = setup::run(&environment)?;
+            release::verify_all(&options.program()?, &machine.nats_server)
         }
         Chore::Release { options, .. } => release::run(&options),
         Chore::Setup { environment } => setup::run(&environment).map(drop),

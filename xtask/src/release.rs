@@ -39,12 +39,14 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::setup::toolchains;
 use crate::shell::{Profile, cargo, run as run_command, step, target};
 use inputs::{Effort, Inputs};
+use needs::Glibc;
 
 pub(crate) use verify::verify;
 
@@ -54,6 +56,7 @@ Examples:
   cargo xtask release                          builds the program, and all files into target/packages
   cargo xtask release --key minisign.key       the same, with a signature for each file
   cargo xtask release --only deb --only wheel  only these
+  cargo xtask release --sign --key FILE        signs what is built already
   cargo xtask release --verify                 installs and runs all, and leaves nothing";
 
 /// One kind of package: builds its files in the folder of the release and says which they are.
@@ -88,6 +91,9 @@ pub(crate) struct Options {
     /// A secret key of minisign, to sign every file with; asks for its password if it has one
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Build nothing: sign what an earlier run has built, if it still has its checksums
+    #[arg(long, requires = "key", conflicts_with_all = ["binary", "only", "verify", "epoch"])]
+    sign: bool,
     /// Build only packages of this kind; can be given several times
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(KINDS.map(|kind| kind.name)))]
     only: Vec<String>,
@@ -100,19 +106,45 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The folder for all files.
+    fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| target().join("packages"))
+    }
+
     /// The program that is packed.
     pub(crate) fn program(&self) -> Result<PathBuf> {
         self.binary.clone().map_or_else(build_program, Ok)
     }
 }
 
+/// Sees that every kind holds what docs/install.md and docs/containers.md say of it.
+pub(crate) fn verify_all(program: &Path, nats_server: &Path) -> Result<()> {
+    let all = [
+        verify(program, nats_server),
+        image::verify_files(program, nats_server),
+        image::verify(program, nats_server),
+        toolchains::find_or_install().and_then(|toolchains| sdk::verify(program, &toolchains)),
+    ];
+    let failed: Vec<_> = all.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
+}
+
 /// Builds the packages and prints what came of it.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let (true, Some(key)) = (options.sign, &options.key) {
+        return sign_built(&sign::Key::read(key)?, &options.folder());
+    }
     let built = options.program()?;
     // Before the work, so that a key that will not do costs no time.
     let key = options.key.as_deref().map(sign::Key::read).transpose()?;
-    let out = options.out.clone().unwrap_or_else(|| target().join("packages"));
-    let inputs = Inputs::gather(&built, &out, options.epoch, Effort::Thorough)?;
+    let inputs = Inputs::gather(&built, &options.folder(), options.epoch, Effort::Thorough)?;
+    let glibc = inputs.needs.glibc;
+    ensure!(
+        glibc <= Glibc::PROMISED,
+        "the program needs glibc {glibc}, and {} is promised: build it on an older system",
+        Glibc::PROMISED
+    );
     let files =
         build(&inputs, |kind| options.only.is_empty() || options.only.iter().any(|only| only == kind))?;
     if let Some(key) = &key {
@@ -123,6 +155,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", key.instructions());
     }
     println!("checksums: (cd {} && sha256sum --check {})", inputs.out.display(), sums::NAME);
+    Ok(())
+}
+
+/// Signs the files of an earlier run, and runs no program of anybody's for it.
+fn sign_built(key: &sign::Key, folder: &Path) -> Result<()> {
+    let files = sums::listed(folder)?;
+    key.sign_all(&files, inputs::last_commit()?)?;
+    println!("{}\n{}", sums::table(&files)?, key.instructions());
     Ok(())
 }
 

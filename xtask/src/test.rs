@@ -32,14 +32,14 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     demo::build_all(PROFILE)?;
     step("host with fail points");
     // Of the whole workspace, so that its dependencies are those of all others.
-    run_command(&mut cargo(&[
+    let failpoints = run_command(&mut cargo(&[
         "build",
         "--profile",
         PROFILE.name(),
         "--workspace",
         "--bin",
         demo::FAILPOINTS,
-    ]))?;
+    ]));
     let languages = languages::build(PROFILE);
     step("tests");
     let mut tests = tests();
@@ -59,10 +59,13 @@ pub(crate) fn run(machine: &Machine, arguments: &[String]) -> Result<()> {
     let bench = bench::measure(machine, &["--quick".to_owned()], PROFILE);
     let (program, server) = (PROFILE.program("heddle"), &machine.nats_server);
     let release = release::verify(&program, server);
+    let files = release::image::verify_files(&program, server);
     let image = release::image::verify(&program, server);
     let sdks = languages.and_then(|toolchains| release::sdk::verify(&program, &toolchains));
-    let failed: Vec<_> =
-        [tests, demo, bench, release, image, sdks].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> = [failpoints, tests, demo, bench, release, files, image, sdks]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -19,9 +19,10 @@ use tools::{Debian, Python};
 
 pub(super) use files::YAML_RULES;
 
-/// Makes `heddle-<version>-image.tar`, with Debian's latest packages. Nothing, where there is no apt.
+/// Makes `heddle-<version>-image.tar`, with Debian's latest packages.
 pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
-    let Some(debian) = Debian::find_or_install()? else { return Ok(Vec::new()) };
+    let debian = Debian::find_or_install()?;
+    let debian = debian.context("the image is made of Debian's packages: leave it out with --only")?;
     tools::renew_packages()?;
     let image = layout::build(&debian, &inputs.binary, &inputs.version, &tools::folder().join("image"))?;
     let file = inputs.out.join(format!("heddle-{}-image.tar", inputs.version));
@@ -29,14 +30,19 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     Ok(vec![file])
 }
 
-/// Sees that everything holds that docs/containers.md says of the image, the compose file and the chart.
-pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
+/// Sees that everything holds that docs/containers.md says of the compose file and the chart.
+pub(crate) fn verify_files(binary: &Path, nats_server: &Path) -> Result<()> {
     step("packaged files");
     let folder = tools::folder();
     let python = Python::find_or_install()?;
-    files::verify(&python, binary, nats_server, &folder.join("compose"))?;
-    super::chart::verify(&python, &folder.join("chart"))?;
+    let files = files::verify(&python, binary, nats_server, &folder.join("compose"));
+    files.and(super::chart::verify(&python, &folder.join("chart")))
+}
+
+/// Sees that everything holds that docs/containers.md says of the image.
+pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
     step("container image");
+    let folder = tools::folder();
     let Some(debian) = Debian::find_or_install()? else { return Ok(()) };
     let version = env!("CARGO_PKG_VERSION");
     let image = layout::build(&debian, binary, version, &folder.join("image"))?;

@@ -70,6 +70,11 @@ impl Inputs {
             tempfile::Builder::new().prefix("release-").tempdir_in(target()).context("no folder for work")?;
         let version = output(command(&binary).arg("--version"))?;
         let version = version.trim().strip_prefix("heddle ").context("the program is not heddle")?.to_owned();
+        // Python and Debian order others in their own ways.
+        ensure!(
+            !version.contains('-'),
+            "{version} is a version before a release, which not every package can have"
+        );
         let stripped = work.path().join("heddle");
         // The names of functions stay: backtraces in reports of bugs need them.
         run(command("strip")

@@ -21,6 +21,9 @@ const KNOWN: [&str; 6] =
 pub(super) struct Glibc(u32, u32);
 
 impl Glibc {
+    /// What docs/install.md promises: packages need no newer one.
+    pub(super) const PROMISED: Glibc = Glibc(2, 34);
+
     /// The platform tag of a wheel, by PEP 600.
     pub(super) fn manylinux(self) -> String {
         format!("manylinux_{}_{}_x86_64", self.0, self.1)

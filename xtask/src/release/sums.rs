@@ -40,6 +40,20 @@ pub(super) fn write(folder: &Path, files: &[PathBuf]) -> Result<PathBuf> {
     Ok(to)
 }
 
+/// The files of an earlier run, that of their checksums included. Fails if one is not what it was.
+pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = folder.join(NAME);
+    let text = fs::read_to_string(&list).with_context(|| format!("failed to read `{}`", list.display()))?;
+    let mut files = Vec::new();
+    for (digest, name) in text.lines().filter_map(|line| line.split_once("  ")) {
+        let file = folder.join(name);
+        ensure!(of(&file)? == digest, "`{name}` is not the file that {NAME} lists");
+        files.push(file);
+    }
+    files.push(list);
+    Ok(files)
+}
+
 /// Removes what an earlier run has left, as its checksums list it. Fails if anything else is there.
 pub(super) fn clear(folder: &Path) -> Result<()> {
     let list = fs::read_to_string(folder.join(NAME)).unwrap_or_default();

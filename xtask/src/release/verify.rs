@@ -38,6 +38,11 @@ const EPOCH: u64 = 1_700_000_000;
 /// The kinds that are judged here. SDKs, image and chart are no packages of the program, and have promises of their own.
 const KINDS: [&str; 5] = ["archive", "deb", "wheel", "npm", "sbom"];
 
+/// Whether packages of a kind are judged on this machine.
+fn is_judged(kind: &str) -> bool {
+    KINDS.contains(&kind) && (kind != "deb" || lacks("dpkg-deb").is_none())
+}
+
 /// A promise, and what tells whether it holds.
 type Promise = (&'static str, fn(&Subject) -> Result<Outcome>);
 
@@ -100,7 +105,7 @@ impl Subject {
         fs::create_dir_all(target())?;
         let scratch = tempfile::Builder::new().prefix("packages-").tempdir_in(target())?;
         let inputs = Inputs::gather(binary, &scratch.path().join("packages"), Some(EPOCH), Effort::Quick)?;
-        let files = super::build(&inputs, |kind| KINDS.contains(&kind))?;
+        let files = super::build(&inputs, is_judged)?;
         let key = Key::of(KeyPair::generate_unencrypted_keypair().context("failed to make a key")?.sk)?;
         key.sign_all(&files, EPOCH)?;
         let trial = Trial::start(nats_server, &inputs.version, scratch.path())?;

@@ -43,7 +43,10 @@ pub(super) struct Mount<'a> {
 impl<'a> Bundle<'a> {
     /// Unpacks an image into a folder that does not exist.
     pub(super) fn unpack(debian: &'a Debian, layout: &Layout, folder: &Path) -> Result<Self> {
-        output(debian.program("umoci").args(["unpack", "--image", &layout.tag()]).arg(folder))?;
+        let no_root = ["--rootless"].into_iter().filter(|_| !rustix::process::geteuid().is_root());
+        let mut unpack = debian.program("umoci");
+        unpack.args(["unpack", "--image", &layout.tag()]).args(no_root);
+        output(unpack.arg(folder))?;
         Ok(Bundle { debian, folder: folder.to_owned() })
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::tools::{self, Debian, empty};
+use crate::release::{components, licenses};
 use crate::shell::{command, output, root, run};
 
 /// Makes the root, from packages, in a folder that does not exist. The container file uses it as well.
@@ -86,6 +87,13 @@ pub(super) fn build(debian: &Debian, binary: &Path, version: &str, folder: &Path
     // Names of functions stay, for backtraces; what a debugger needs would be four fifths of the image.
     run(command("strip").args(["--strip-debug", "-o"]).args([&program, binary]))?;
     run(command("touch").arg(format!("--date=@{epoch}")).arg(&program))?;
+    let documents = folder.join("documents");
+    fs::create_dir_all(&documents).context("failed to create the folder for documents")?;
+    fs::copy(root().join("LICENSE"), documents.join("LICENSE")).context("failed to copy `LICENSE`")?;
+    let of_others = licenses::text(&components::of_the_program()?)?;
+    fs::write(documents.join("THIRD-PARTY-LICENSES.txt"), of_others).context("failed to write licenses")?;
+    let all = ["LICENSE", "THIRD-PARTY-LICENSES.txt", "."].map(|name| documents.join(name));
+    run(command("touch").arg(format!("--date=@{epoch}")).args(all))?;
 
     let layout = Layout { folder: folder.join("layout"), version: version.to_owned() };
     let umoci =
@@ -99,6 +107,7 @@ pub(super) fn build(debian: &Debian, binary: &Path, version: &str, folder: &Path
     insert.extend(no_root);
     umoci(&[&insert, [&*files.to_string_lossy(), "/"].as_slice()].concat())?;
     umoci(&[&insert, [&*program.to_string_lossy(), "/usr/bin/heddle"].as_slice()].concat())?;
+    umoci(&[&insert, [&*documents.to_string_lossy(), "/usr/share/doc/heddle"].as_slice()].concat())?;
     let settings = SETTINGS.map(|(setting, _)| setting);
     umoci(&[["config", "--image", &tag, "--no-history"].as_slice(), &settings].concat())?;
     let mut labels = debian.program("umoci");

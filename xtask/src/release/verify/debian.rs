@@ -25,6 +25,9 @@ const FILES: [&str; 7] = [
 const LIBRARIES: [&str; 2] = ["libc6", "libgcc-s1"];
 
 pub(super) fn runs(subject: &Subject) -> Result<Outcome> {
+    if let Some(outcome) = lacks("dpkg-deb") {
+        return Ok(outcome);
+    }
     let (root, package) = (subject.folder("deb")?, subject.package(".deb")?);
     run(command("dpkg-deb").arg("-x").arg(package).arg(&root))?;
     all_there(&root, &FILES)?;
@@ -36,7 +39,7 @@ pub(super) fn runs(subject: &Subject) -> Result<Outcome> {
 }
 
 pub(super) fn installs(subject: &Subject) -> Result<Outcome> {
-    if let Some(outcome) = lacks("dpkg") {
+    if let Some(outcome) = lacks("dpkg-deb").or_else(|| lacks("dpkg")) {
         return Ok(outcome);
     }
     if !geteuid().is_root() {

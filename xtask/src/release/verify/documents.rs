@@ -53,7 +53,7 @@ pub(super) fn signatures(subject: &Subject) -> Result<Outcome> {
 
 pub(super) fn reproduced(subject: &Subject) -> Result<Outcome> {
     let again = Inputs::gather(&subject.binary, &subject.folder("again")?, Some(EPOCH), Effort::Quick)?;
-    let files = super::super::build(&again, |kind| super::KINDS.contains(&kind))?;
+    let files = super::super::build(&again, super::is_judged)?;
     ensure!(files.len() == subject.files.len(), "there are other files");
     for (one, other) in subject.files.iter().zip(&files) {
         ensure!(name(one) == name(other), "`{}` is now called `{}`", name(one), name(other));

@@ -95,6 +95,8 @@ impl Drop for Running {
         if !self.has_ended {
             // With all that it has started. It may have ended of itself, which is as good.
             kill_process_group(self.pid, Signal::KILL).ok();
+            // Until it has ended, it may write into the folder that is removed next.
+            while self.news.recv_timeout(PATIENCE).is_ok() {}
         }
     }
 }
