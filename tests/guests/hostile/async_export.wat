@@ -4,6 +4,6 @@
     (func (export "handle") (result i32) unreachable)
     (func (export "callback") (param i32 i32 i32) (result i32) unreachable))
   (core instance $inner (instantiate $module))
-  (func $handle async (canon lift (core func $inner "handle") async (callback (func $inner "callback"))))
+  (func $handle async (canon lift (core func $inner "handle") async (callback (core func $inner "callback"))))
   (instance $handler (export "handle" (func $handle)))
   (export "heddle:plugin/handler@0.1.0" (instance $handler)))
