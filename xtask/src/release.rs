@@ -113,7 +113,9 @@ impl Options {
 
     /// The program that is packed.
     pub(crate) fn program(&self) -> Result<PathBuf> {
-        self.binary.clone().map_or_else(build_program, Ok)
+        let Some(binary) = &self.binary else { return build_program() };
+        // Some of what runs it is in other folders.
+        binary.canonicalize().with_context(|| format!("there is no program `{}`", binary.display()))
     }
 }
 
