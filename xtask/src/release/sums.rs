@@ -119,4 +119,16 @@ mod tests {
         let error = clear(folder.path()).unwrap_err().to_string();
         assert!(error.contains("`own.txt`") && own.exists(), "{error}");
     }
+
+    #[test]
+    fn files_of_an_earlier_run_are_those_that_it_listed_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.tar.gz");
+        fs::write(&file, "a").unwrap();
+        write(folder.path(), std::slice::from_ref(&file)).unwrap();
+        assert_eq!(listed(folder.path()).unwrap(), [file.clone(), folder.path().join(NAME)]);
+        fs::write(&file, "b").unwrap();
+        let error = listed(folder.path()).unwrap_err().to_string();
+        assert_eq!(error, "`a.tar.gz` is not the file that SHA256SUMS lists");
+    }
 }
