@@ -62,6 +62,11 @@ impl Regulator {
         }
     }
 
+    /// Events are no longer held back.
+    pub fn released(&mut self, events: u64) {
+        self.held_back = self.held_back.saturating_sub(events);
+    }
+
     /// Since when the circuit is open; none: it is closed.
     pub fn open_since(&self) -> Option<u64> {
         self.circuit.open_since()

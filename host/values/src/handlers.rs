@@ -82,7 +82,7 @@ impl<T> PerHandler<T> {
         self.0.iter().position(is).map(HandlerIx::new)
     }
 
-    /// Leaves only some of the handlers: those that stay are counted anew, so no index of before stands for them.
+    /// Leaves only some of the handlers: those that stay are renumbered, so an index from before is not valid any more.
     pub fn retain(&mut self, stays: impl FnMut(&T) -> bool) {
         self.0.retain(stays);
     }

@@ -131,7 +131,7 @@ impl Engine {
     fn lost_held_back(&mut self, handler: HandlerIx, events: u64) {
         let Side { counts, regulator, .. } = &mut self.sides[handler];
         counts.lost(events);
-        regulator.held_back = regulator.held_back.saturating_sub(events);
+        regulator.released(events);
     }
 
     /// Some jobs ended.
@@ -165,8 +165,7 @@ impl Engine {
                     self.counted(&count, counted, &state);
                 }
                 Done::LeftoversRemoved(counts) => counts.into_iter().for_each(|(handler, events)| {
-                    let regulator = &mut self.sides[handler].regulator;
-                    regulator.held_back = regulator.held_back.saturating_sub(events);
+                    self.sides[handler].regulator.released(events);
                 }),
                 Done::Counted(..) | Done::Nothing => {}
             }

@@ -49,7 +49,7 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// How much more it can take of what it holds already, one of so many `handlers`.
+    /// How much more it can take, as one of N `handlers`, with what it holds already.
     pub(super) fn room(&self, held: Holding, handlers: usize) -> Room {
         let events = (MAX_HELD_EVENTS / handlers.max(1)).max(MIN_SHARE_EVENTS);
         let bytes = (MAX_HELD_BYTES / handlers.max(1)).max(MIN_SHARE_BYTES);

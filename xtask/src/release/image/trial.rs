@@ -1,4 +1,4 @@
-//! A trial of the image: the order saga in containers, against a real server. What an operator is told in docs/containers.md
+//! A trial of the image: the order saga in containers, against a real server. What docs/containers.md says to an operator
 //! is seen here to be so.
 
 use std::collections::BTreeSet;

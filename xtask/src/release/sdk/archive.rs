@@ -1,4 +1,4 @@
-//! Archives whose bytes depend on nothing but the files in them and the time they are told.
+//! Archives whose bytes depend on nothing but the files in them and the time they are given.
 
 use std::collections::BTreeMap;
 use std::fs;

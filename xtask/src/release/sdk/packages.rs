@@ -1,5 +1,5 @@
 //! The SDKs whose languages have a packer of their own: cargo, npm, and a build frontend of Python. Each is trusted with the form of its
-//! package; all of them are told when the files were made, or have a fixed time for that.
+//! package; all of them are given the time of the files, or have a fixed time for that.
 
 use std::fs;
 use std::path::{Path, PathBuf};
