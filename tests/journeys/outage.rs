@@ -7,9 +7,14 @@ use serde_json::{Value, json};
 
 /// A handler that depends on a file: as long as it is there, all is well.
 fn app(folder: &std::path::Path, more: &str) -> App {
+    app_with(folder, "2s", more)
+}
+
+/// The same with another window.
+fn app_with(folder: &std::path::Path, window: &str, more: &str) -> App {
     let grants = format!("files = [{{ host = {folder:?}, guest = \"/world\" }}]");
     App::contrary(&format!(
-        "outage = {{ window = \"2s\", probe = {{ initial = \"100ms\", max = \"500ms\" }} }}\ngrants = {{ {grants} }}\n[handlers.h.retry]\nmax-attempts = 3\nbackoff = {{ initial = \"50ms\", max = \"200ms\" }}\n{more}"
+        "outage = {{ window = {window:?}, probe = {{ initial = \"100ms\", max = \"500ms\" }} }}\ngrants = {{ {grants} }}\n[handlers.h.retry]\nmax-attempts = 3\nbackoff = {{ initial = \"50ms\", max = \"200ms\" }}\n{more}"
     ))
 }
 
@@ -87,6 +92,64 @@ async fn an_outage_of_a_minute_fills_no_dead_letter_subject_and_is_made_up_for()
         status(&app, &url).await["handlers"]["h"]["outage_since"].is_null().then_some(())
     })
     .await;
+    assert_eq!(host.stop().await, 0);
+}
+
+/// With few events a second, the retries of the first are long over when the circuit can tell an outage.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_shows_slowly_fills_no_dead_letter_subject_either() {
+    const KEYS: usize = 30;
+    let server = Server::start().await;
+    let world = tempfile::tempdir().unwrap();
+    let up = world.path().join("up");
+    std::fs::write(&up, "").unwrap();
+    let app = app_with(world.path(), "60s", "");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    publish_many(&server, 100, KEYS).await;
+    checker.wait_for("out.>", 100).await;
+
+    std::fs::remove_file(&up).unwrap();
+    for n in 0..KEYS {
+        checker.publish(&format!("in.k{n}"), needs_the_world(n)).await;
+        // Three attempts, a quarter of a second in all, end before the next key fails.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(app.logs().contains("circuit is open"), "{}", app.logs());
+    assert_eq!(checker.count("dead.>").await, Some(0));
+
+    std::fs::write(&up, "").unwrap();
+    checker.wait_for("out.>", 100 + KEYS).await;
+    assert_eq!(checker.count("dead.>").await, Some(0));
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_event_of_which_nothing_tells_whether_it_fails_in_an_outage_is_given_up_after_the_window() {
+    let server = Server::start().await;
+    let world = tempfile::tempdir().unwrap();
+    let app = app_with(world.path(), "5s", "");
+    let host = app.start(&server.url()).await;
+    let checker = Checker::new(server.jetstream().await, "T");
+    let began = Instant::now();
+    checker.publish("in.p", json!([{"retry": {"reason": "poison"}}])).await;
+    checker.wait_for("dead.>", 1).await;
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(!app.logs().contains("circuit is open"));
+    // Another one fails while the handler works.
+    let began = Instant::now();
+    checker.publish("in.p", json!([{"retry": {"reason": "poison"}}])).await;
+    let works = async {
+        loop {
+            checker.publish("in.q", json!([{"count": null}])).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = works => {}
+        () = checker.wait_for("dead.>", 2) => {}
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(host.stop().await, 0);
 }
 

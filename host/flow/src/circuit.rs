@@ -101,13 +101,22 @@ pub struct Circuit {
     streak: u32,
     /// The keys of the last of them, and when they failed.
     recent: VecDeque<(Key, u64)>,
+    /// When something succeeded last.
+    up: u64,
 }
 
 impl Circuit {
     /// A closed one; without a policy it never opens.
     pub fn new(policy: Option<OutagePolicy>) -> Self {
         let (state, recent) = (State::Closed, VecDeque::new());
-        Circuit { policy, state, history: History::default(), streak: 0, recent }
+        Circuit { policy, state, history: History::default(), streak: 0, recent, up: 0 }
+    }
+
+    /// What failed first at this time or later may still turn out to have failed in an outage, though the circuit is
+    /// closed: nothing has succeeded since, and `window` has not passed. None: no circuit, or one that has told.
+    pub fn unclear_since(&self, now: u64) -> Option<u64> {
+        let window = milliseconds(self.policy?.window);
+        matches!(self.state, State::Closed).then(|| now.saturating_sub(window).max(self.up.saturating_add(1)))
     }
 
     /// Since when it is open; none: it is closed.
@@ -158,8 +167,7 @@ impl Circuit {
         match run.says {
             Says::Nothing => return None,
             Says::Up => {
-                self.is_up();
-                self.state = State::Closed;
+                self.is_up(now);
                 return None;
             }
             // An event that failed before may do so again for reasons of its own.
@@ -179,8 +187,7 @@ impl Circuit {
         let since = *since;
         match run.says {
             Says::Up => {
-                self.is_up();
-                self.state = State::Closed;
+                self.is_up(now);
                 return Some(Change::Closed(since));
             }
             Says::Nothing => *next = now,
@@ -200,9 +207,11 @@ impl Circuit {
         Some(Change::GaveUp(since))
     }
 
-    fn is_up(&mut self) {
+    fn is_up(&mut self, now: u64) {
         self.history.add(1, self.streak);
         self.forget_streak();
+        self.state = State::Closed;
+        self.up = now;
     }
 
     fn forget_streak(&mut self) {
@@ -269,6 +278,20 @@ mod tests {
             assert_eq!(fail(&mut circuit, 1, 1_000), None);
         }
         assert_eq!(opened().open_since(), Some(1_000));
+    }
+
+    #[test]
+    fn it_is_unclear_within_the_window_whether_what_failed_after_the_last_success_failed_in_an_outage() {
+        let mut circuit = circuit();
+        assert_eq!(circuit.unclear_since(100_000), Some(90_000), "before anything ran");
+        end(&mut circuit, 0, true, Says::Up, 95_000);
+        assert_eq!(circuit.unclear_since(96_000), Some(95_001));
+        assert_eq!(circuit.unclear_since(200_000), Some(190_000));
+        for key in 0..20 {
+            fail(&mut circuit, key, 200_000);
+        }
+        assert_eq!((circuit.open_since(), circuit.unclear_since(200_000)), (Some(200_000), None));
+        assert_eq!(Circuit::new(None).unclear_since(200_000), None);
     }
 
     #[test]

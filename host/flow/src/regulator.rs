@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use super::circuit::{Change, Circuit, Ended, Says};
 use super::pace::Tokens;
-use super::shard::Rules;
+use super::shard::{Blame, Rules};
 use heddle_sandbox::Outside;
 use heddle_values::key::Key;
 use heddle_values::policy::{OutagePolicy, Pace};
@@ -119,8 +119,8 @@ impl Regulator {
         self.circuit.nothing_to_try()
     }
 
-    /// A run ended, and came to know this of the outside. Whether its failure is the outage's rather
-    /// than the event's, and what has changed. `random` is uniform over all of `u64`.
+    /// A run ended, and came to know this of the outside. Whose failure it is if it failed, the event's or that of what the
+    /// handler depends on, and what has changed. `random` is uniform over all of `u64`.
     pub fn ended(
         &mut self,
         event: Candidate<'_>,
@@ -128,10 +128,17 @@ impl Regulator {
         outside: Outside,
         now: u64,
         random: u64,
-    ) -> (bool, Option<Change>) {
+    ) -> (Blame, Option<Change>) {
         let says = says(verdict, outside);
         let change = self.circuit.ended(Ended { key: event.key, fresh: event.fresh, says }, now, random);
-        (self.open_since().is_some() && says == Says::Down, change)
+        let blame = match says {
+            Says::Down if self.open_since().is_some() => Blame::Outage,
+            Says::Down => {
+                self.circuit.unclear_since(now).map_or(Blame::Event, |since| Blame::Unclear { since })
+            }
+            Says::Up | Says::Nothing => Blame::Event,
+        };
+        (blame, change)
     }
 }
 

@@ -175,9 +175,14 @@ impl Track {
     ) -> (Decision, bool) {
         let before = self.record.attempt(event.position());
         let used = before.map_or(0, |attempt| attempt.attempts);
-        if rules.blame == Blame::Outage && Rules::may_be_an_outage(failure) {
-            let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
-            return (Decision::Again { delay, attempts: used }, true);
+        let first = before.map_or(now, |attempt| attempt.first);
+        let of_outage = Rules::may_be_an_outage(failure);
+        let uncounted = Decision::Again {
+            delay: rules.retry.backoff.delay(used.saturating_add(1), random),
+            attempts: used,
+        };
+        if rules.blame == Blame::Outage && of_outage {
+            return (uncounted, true);
         }
         let innocent = Rules::may_be_the_versions(failure);
         if rules.blame == Blame::Gone && innocent {
@@ -188,6 +193,7 @@ impl Track {
             Decision::DeadLetter(_) if rules.blame == Blame::Trial && innocent => {
                 (Decision::Again { delay: PARKED, attempts: 0 }, true)
             }
+            Decision::DeadLetter(_) if of_outage && rules.blame.is_unclear(first) => (uncounted, false),
             decision => (decision, rules.blame == Blame::Outage),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use heddle_flow::batch::{Origins, Unit};
 use heddle_flow::flow::{Beginning, Flow, Job, Work};
 use heddle_flow::regulator::{Candidate, Probes, Regulator};
-use heddle_flow::shard::{Blame, Hurry, Outcome, Rules};
+use heddle_flow::shard::{Hurry, Outcome, Rules};
 use heddle_flow::shards::{Plan, PlannedHandler};
 use heddle_sandbox::Outside;
 use heddle_values::batch::Keep;
@@ -243,11 +243,10 @@ impl<'a> World<'a> {
                 Circuit::Off | Circuit::Guesses => Outside::Unseen,
             };
             let random = self.random.random();
-            let (outage, change) = self.regulator.ended(event, &verdict, outside, self.now, random);
+            let (blame, change) = self.regulator.ended(event, &verdict, outside, self.now, random);
             if change.is_some() {
                 self.noted();
             }
-            let blame = if outage { Blame::Outage } else { Blame::Event };
             let rules = Rules { retry: &self.policy, blame, ran_by: None };
             let (now, random) = (self.now, self.random.random());
             self.flow.ran(&job, verdict, None, rules, (now, random));

@@ -6,7 +6,7 @@ use crate::circuit::Change;
 use crate::flow::Job;
 use crate::reader::Room;
 use crate::regulator::{Candidate, Probes};
-use crate::shard::Hurry;
+use crate::shard::{Blame, Hurry};
 use crate::shards::Shards;
 use crate::workers::Ended;
 use heddle_values::handlers::{HandlerIx, PerHandler};
@@ -52,13 +52,13 @@ impl Engine {
         self.sides.iter().filter_map(|side| side.regulator.next_begin(side.ready.len(), now)).min()
     }
 
-    /// A run ended: what its handler depends on may be to blame. Whether it is not to be counted.
-    pub(super) fn regulate(&mut self, handler: HandlerIx, ended: &Ended) -> bool {
+    /// A run ended: whether the event is to blame if it failed, or what its handler depends on.
+    pub(super) fn regulate(&mut self, handler: HandlerIx, ended: &Ended) -> Blame {
         let event = Candidate { key: &ended.job.key, fresh: ended.job.fresh };
         let regulator = &mut self.sides[handler].regulator;
-        let (outage, change) = regulator.ended(event, &ended.verdict, ended.outside, now(), rand::random());
+        let (blame, change) = regulator.ended(event, &ended.verdict, ended.outside, now(), rand::random());
         self.changed(handler, change);
-        outage
+        blame
     }
 
     fn changed(&mut self, handler: HandlerIx, change: Option<Change>) {

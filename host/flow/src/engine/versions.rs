@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 use super::side::Side;
 use super::{Engine, now};
-use crate::shard::{Blame, Hurry, Rules};
+use crate::shard::{Blame, Hurry};
 use crate::trial::{Judgement, Scorecard, Trial};
 use crate::workers::{Ended, Runner, Shared};
 use heddle_sandbox::Plugin;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::rollout::{CanaryPolicy, Progress};
-use heddle_values::verdict::{CauseClass, Failure, Verdict};
+use heddle_values::verdict::{CauseClass, Verdict};
 
 /// The versions that a handler has from now on.
 pub struct Change {
@@ -184,11 +184,12 @@ impl Engine {
         // Only the live version tells whether there is an outage. But whatever is tried while there is one says whether
         // it is over: nothing else would.
         let open = side.regulator.open_since().is_some();
-        let outage = (blame == Blame::Event || open) && self.regulate(handler, ended);
-        let of_outage = |failure: &Failure| blame == Blame::Event || Rules::may_be_an_outage(failure);
-        match &ended.verdict {
-            Verdict::Failed(failure) if outage && of_outage(failure) => Blame::Outage,
-            _ => blame,
+        if blame != Blame::Event && !open {
+            return blame;
+        }
+        match self.regulate(handler, ended) {
+            Blame::Event => blame,
+            outside => outside,
         }
     }
 

@@ -79,10 +79,20 @@ pub enum Blame {
     Event,
     /// What the handler depends on: its circuit is open, and what fails is not counted.
     Outage,
+    /// It is too early to tell whether what the handler depends on is to blame: nothing has succeeded since that time, in
+    /// milliseconds since 1970. What failed first then or later is not given up yet.
+    Unclear { since: u64 },
     /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
     Trial,
     /// A version of the plugin that has gone meanwhile: the one that is there now has its own try at once.
     Gone,
+}
+
+impl Blame {
+    /// Whether an event that failed first at this time, in milliseconds since 1970, is not given up yet.
+    pub(super) fn is_unclear(self, first: u64) -> bool {
+        matches!(self, Blame::Unclear { since } if first >= since)
+    }
 }
 
 /// Which lanes that wait are woken before their time.
