@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use heddle_flow::shard::Outcome;
-use heddle_values::event::{HELD_BACK, REPLAYED};
 use heddle_values::gate::Phase;
 use heddle_values::names::Names;
+use heddle_values::position::Position;
 
 use crate::model::{Checked, Fault, Model, Promise, Task, TaskId, ensure};
 use crate::scene::STREAM;
@@ -21,11 +21,11 @@ pub(crate) enum Way {
 
 impl Way {
     /// The way of an event at a position.
-    pub(crate) fn of(position: u64) -> Self {
+    pub(crate) fn of(position: Position) -> Self {
         match position {
-            REPLAYED.. => Way::Replay,
-            HELD_BACK.. => Way::Held,
-            _ => Way::Stream,
+            Position::Replay(_) => Way::Replay,
+            Position::Held(_) => Way::Held,
+            Position::Stream(_) => Way::Stream,
         }
     }
 }
@@ -172,15 +172,15 @@ impl Model {
     /// An event that was held back is in the stream.
     pub(crate) fn held_back(&mut self, handler: usize, event: u64, at: u64) -> Checked {
         let fate = self.scene.fate(handler, event);
-        let of_stream = self.task((handler, event))?;
+        let of_stream = self.task((handler, Position::Stream(event)))?;
         of_stream.held_back = Some(at);
         let task = Task::new(of_stream.key.clone(), of_stream.shard, event, fate);
-        self.tasks.insert((handler, HELD_BACK | at), task);
+        self.tasks.insert((handler, Position::Held(at)), task);
         Ok(())
     }
 
     /// Events that were held back were handed to the shards.
-    pub(crate) fn taken_back(&mut self, handler: usize, positions: impl Iterator<Item = u64>) {
+    pub(crate) fn taken_back(&mut self, handler: usize, positions: impl Iterator<Item = Position>) {
         for position in positions {
             if let Some(task) = self.tasks.get_mut(&(handler, position)) {
                 task.read = true;
@@ -193,14 +193,14 @@ impl Model {
         let of_stream = self.task(like)?;
         let (key, shard) = (of_stream.key.clone(), of_stream.shard);
         let fate = self.scene.fate_of_replay(like.0, event, times);
-        self.tasks.insert((like.0, REPLAYED | request), Task::new(key, shard, event, fate));
+        self.tasks.insert((like.0, Position::Replay(request)), Task::new(key, shard, event, fate));
         Ok(())
     }
 
     /// Nothing more will come of a request.
     pub(crate) fn dropped(&mut self, request: u64) {
         for handler in 0..self.scene.handlers.len() {
-            if let Some(task) = self.tasks.get_mut(&(handler, REPLAYED | request)) {
+            if let Some(task) = self.tasks.get_mut(&(handler, Position::Replay(request))) {
                 task.lost |= !task.committed;
             }
         }
@@ -209,7 +209,7 @@ impl Model {
     /// A request is no longer in the stream.
     pub(crate) fn removed(&mut self, request: u64) {
         for handler in 0..self.scene.handlers.len() {
-            if let Some(task) = self.tasks.get_mut(&(handler, REPLAYED | request)) {
+            if let Some(task) = self.tasks.get_mut(&(handler, Position::Replay(request))) {
                 task.gone = true;
             }
         }
@@ -225,9 +225,11 @@ impl Model {
         for dead_letter in server.dead_letters() {
             let handler =
                 self.scene.handlers.iter().position(|handler| handler.name == dead_letter.handler());
-            let id = handler.zip(dead_letter.place().map(|(_, event)| event));
+            let id = handler.zip(dead_letter.place().map(|(_, event)| Position::Stream(event)));
             let lane = id.and_then(|id| self.lanes.get(&(id.0, self.tasks.get(&id)?.key.clone())));
-            let is_dead = lane.zip(id).is_some_and(|(lane, (_, event))| lane.stored.is_dead(event));
+            let is_dead = lane.zip(id).is_some_and(|(lane, (_, event))| {
+                event.in_stream().is_some_and(|event| lane.stored.is_dead(event))
+            });
             ensure(is_dead, Promise::Replay, || format!("{id:?} is over and still a dead letter"))?;
         }
         Ok(())

@@ -12,6 +12,7 @@ use heddle_flow::shards::Placed;
 use heddle_flow::states::State;
 use heddle_values::gate::Phase;
 use heddle_values::handlers::{HandlerIx, PerHandler};
+use heddle_values::position::Position;
 
 use crate::acquire::retries;
 use crate::model::{Checked, Model, Promise, TaskId, ensure};
@@ -44,7 +45,7 @@ pub(crate) struct Host {
     pub(crate) ready: Vec<Job>,
     pub(crate) running: Vec<Run>,
     /// Events that are read again, and for whom.
-    pub(crate) fetches: Vec<(Ticket, u64)>,
+    pub(crate) fetches: Vec<(Ticket, Position)>,
     /// The next sequence that each handler has not seen.
     pub(crate) positions: PerHandler<u64>,
     /// Whether events were read since idle shards last wrote their checkpoint.
@@ -59,7 +60,7 @@ pub(crate) struct Host {
 
 impl Host {
     /// What the scene calls this event of this handler.
-    pub(crate) fn id(&self, handler: HandlerIx, position: u64) -> TaskId {
+    pub(crate) fn id(&self, handler: HandlerIx, position: Position) -> TaskId {
         (self.handlers[handler], position)
     }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use heddle_flow::batch::Batch;
 use heddle_values::batch::BatchMessage;
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::event::{HELD_BACK, REPLAYED};
 use heddle_values::handlers::HandlerIx;
 use heddle_values::names::{CAUSE, HANDLER, Names, dead, held, replay};
+use heddle_values::position::Position;
 
 use crate::gates::{Ending, Way};
 use crate::model::{Checked, Fault, Lane, Model, Promise, Retry, Task, TaskId, ensure};
@@ -47,7 +47,7 @@ impl Model {
     }
 
     /// A batch was built: its checkpoints must know every attempt that is used up by now.
-    pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(HandlerIx, u64) -> TaskId) -> Checked {
+    pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(HandlerIx, Position) -> TaskId) -> Checked {
         let units = batch.units.iter();
         let taken: BTreeSet<TaskId> =
             units.map(|unit| id_of(unit.place.handler, unit.settled.event.position())).collect();
@@ -66,22 +66,22 @@ impl Model {
     ) -> Checked {
         for (name, progress) in &checkpoint.handlers {
             let Some(handler) = self.handler(name) else { continue };
-            let open = |sequence: u64, task: &Task| {
-                !task.committed && !task.lost && !taken.contains(&(handler, sequence))
+            let open = |position: Position, task: &Task| {
+                !task.committed && !task.lost && !taken.contains(&(handler, position))
             };
             let hurried = |position| self.tasks.get(&(handler, position)).is_some_and(|task| task.hurried);
             let retry = |position, retry: Retry| match hurried(position) {
                 true => (position, Retry { due: 0, ..retry }),
                 false => (position, retry),
             };
-            let expected: BTreeMap<u64, Retry> = self
+            let expected: BTreeMap<Position, Retry> = self
                 .of_track(handler, shard)
-                .filter(|(sequence, task)| open(*sequence, task))
-                .filter_map(|(sequence, task)| Some((sequence, task.retry?)))
+                .filter(|(position, task)| open(*position, task))
+                .filter_map(|(position, task)| Some((position, task.retry?)))
                 .map(|(position, found)| retry(position, found))
                 .collect();
-            let is_lost = |sequence| self.tasks.get(&(handler, sequence)).is_some_and(|task| task.lost);
-            let found: BTreeMap<u64, Retry> = progress
+            let is_lost = |position| self.tasks.get(&(handler, position)).is_some_and(|task| task.lost);
+            let found: BTreeMap<Position, Retry> = progress
                 .attempts
                 .iter()
                 .filter(|attempt| !is_lost(attempt.position))
@@ -100,7 +100,7 @@ impl Model {
         (batch, first): (&Batch, u64),
         server: &Server,
         names: &Names,
-        id_of: impl Fn(HandlerIx, u64) -> TaskId,
+        id_of: impl Fn(HandlerIx, Position) -> TaskId,
     ) -> Checked {
         let mut changed = BTreeMap::new();
         for (message, at) in batch.messages.iter().zip(first..) {
@@ -150,7 +150,7 @@ impl Model {
     ) -> Option<(TaskId, End)> {
         let header = |name| message.headers.get(name);
         if let (Some(class), Some(name)) = (header(dead::CAUSE_CLASS), header(dead::HANDLER)) {
-            let id = (self.handler(name)?, header(dead::SEQUENCE)?.parse().ok()?);
+            let id = (self.handler(name)?, Position::Stream(header(dead::SEQUENCE)?.parse().ok()?));
             let attempts = header(dead::ATTEMPTS)?.parse().ok()?;
             let end = End::Dead { class: class.to_owned(), attempts };
             return Some((self.position(id, request_of(after, names)), end));
@@ -158,25 +158,25 @@ impl Model {
         if let Some(sequence) = header(held::SEQUENCE) {
             let rest = message.subject.strip_prefix(names.all_held().trim_end_matches('>'))?;
             let handler = self.handler(rest.split('.').nth(1)?)?;
-            return Some(((handler, sequence.parse().ok()?), End::HeldBack(at)));
+            return Some(((handler, Position::Stream(sequence.parse().ok()?)), End::HeldBack(at)));
         }
         if let Some((handler, request, outcome)) = replayed(message, names) {
             let end = (outcome == replay::RELEASED).then_some(End::Released);
-            return end.map(|end| Some(((self.handler(handler)?, REPLAYED | request), end)))?;
+            return end.map(|end| Some(((self.handler(handler)?, Position::Replay(request)), end)))?;
         }
         if message.subject != COUNTED {
             return None;
         }
-        let sequence = header(CAUSE)?.rsplit('/').next()?.parse().ok()?;
+        let cause = Position::Stream(header(CAUSE)?.rsplit('/').next()?.parse().ok()?);
         let count = std::str::from_utf8(&message.payload).ok()?.parse().ok()?;
-        let id = (self.handler(header(HANDLER)?)?, sequence);
+        let id = (self.handler(header(HANDLER)?)?, cause);
         Some((self.position(id, request_of(after, names)), End::Done(count)))
     }
 
     /// By which way an event came that ends now.
     fn position(&self, id: TaskId, request: Option<u64>) -> TaskId {
         let held_back = self.tasks.get(&id).and_then(|task| task.held_back);
-        let again = request.map(|request| REPLAYED | request).or(held_back.map(|at| HELD_BACK | at));
+        let again = request.map(Position::Replay).or(held_back.map(Position::Held));
         (id.0, again.unwrap_or(id.1))
     }
 
@@ -190,12 +190,12 @@ impl Model {
         })?;
         let (way, ending, holds) = (Way::of(id.1), end.ending(), self.holds_keys(id.0));
         let of_stream = lane.sequences.iter().filter(|_| way == Way::Stream);
-        for sequence in of_stream.take_while(|sequence| **sequence < id.1) {
-            let earlier = self.tasks.get(&(id.0, *sequence));
+        for sequence in of_stream.take_while(|sequence| Position::Stream(**sequence) < id.1) {
+            let earlier = self.tasks.get(&(id.0, Position::Stream(*sequence)));
             let over = earlier.is_none_or(|task| task.committed || task.lost);
             ensure(over, Promise::ExactlyOnce, || format!("{id:?} is stored before {sequence}"))?;
         }
-        ensure(way != Way::Stream || id.1 > lane.last, Promise::ExactlyOnce, || {
+        ensure(way != Way::Stream || id.1 > Position::Stream(lane.last), Promise::ExactlyOnce, || {
             format!("{id:?} is stored after {}", lane.last)
         })?;
         let count = match &end {
@@ -210,12 +210,12 @@ impl Model {
         self.judge(id, &task, &end)?;
         self.task(id)?.committed = true;
         if let Some(lane) = self.lanes.get_mut(&(id.0, task.key)) {
-            lane.last = if way == Way::Stream { id.1 } else { lane.last };
+            lane.last = id.1.in_stream().unwrap_or(lane.last);
             lane.count = count;
             lane.stored.ends(way, task.event, ending, holds)?;
         }
-        if let End::HeldBack(at) = end {
-            self.held_back(id.0, id.1, at)?;
+        if let (End::HeldBack(at), Position::Stream(sequence)) = (end, id.1) {
+            self.held_back(id.0, sequence, at)?;
         }
         Ok(())
     }
@@ -265,8 +265,8 @@ impl Model {
         if let Some(below) = progress.done.iter().find(|done| *done < progress.low) {
             return Err(says("keeps, below its low mark,", below));
         }
-        for (position, task) in self.of_track(handler, shard).filter(|(position, _)| *position >= REPLAYED) {
-            let request = position & !REPLAYED;
+        for (position, task) in self.of_track(handler, shard) {
+            let Some(request) = position.request() else { continue };
             let noted = progress.replayed.contains(request);
             if noted && !task.committed {
                 return Err(says("takes for done the request", request));

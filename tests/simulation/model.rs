@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use heddle_flow::shard::{Admission, Settled};
-use heddle_values::event::{Event, HELD_BACK, REPLAYED};
+use heddle_values::event::Event;
 use heddle_values::key::Key;
+use heddle_values::position::Position;
 
 use crate::gates::{Ending, View, Way};
 use crate::scene::{Fate, Scene};
@@ -132,7 +133,7 @@ impl Task {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lane {
     pub(crate) sequences: Vec<u64>,
-    pub(crate) running: Option<u64>,
+    pub(crate) running: Option<Position>,
     /// What holds the key, as far as it is stored, and as the host that lives now has it.
     pub(crate) stored: View,
     pub(crate) live: View,
@@ -143,7 +144,7 @@ pub(crate) struct Lane {
 }
 
 /// Handler and position: see [`Event::position`].
-pub(crate) type TaskId = (usize, u64);
+pub(crate) type TaskId = (usize, Position);
 
 /// The reference.
 #[derive(Debug)]
@@ -167,14 +168,14 @@ impl Model {
             self.lanes.entry((handler, key.clone())).or_default().sequences.push(event.sequence);
             let shard = key.shard(self.scene.shards.get());
             let task = Task::new(key, shard, event.sequence, self.scene.fate(handler, event.sequence));
-            self.tasks.insert((handler, event.sequence), task);
+            self.tasks.insert((handler, event.position()), task);
         }
     }
 
     /// An event is no longer in the stream. A host that has read it may still handle it.
     pub(crate) fn gone(&mut self, sequence: u64) {
         for handler in 0..self.scene.handlers.len() {
-            if let Some(task) = self.tasks.get_mut(&(handler, sequence)) {
+            if let Some(task) = self.tasks.get_mut(&(handler, Position::Stream(sequence))) {
                 task.gone = true;
                 task.lost |= !task.read && !task.committed;
             }
@@ -229,9 +230,9 @@ impl Model {
         })?;
         let way = Way::of(id.1);
         lane.live.may_run(way, task.event)?;
-        let earlier = lane.sequences.iter().take_while(|sequence| **sequence < id.1);
+        let earlier = lane.sequences.iter().take_while(|sequence| Position::Stream(**sequence) < id.1);
         for sequence in earlier.filter(|_| way == Way::Stream) {
-            let open = self.tasks.get(&(id.0, *sequence)).is_some_and(Task::is_open);
+            let open = self.tasks.get(&(id.0, Position::Stream(*sequence))).is_some_and(Task::is_open);
             ensure(!open, Promise::Order, || format!("{id:?} runs before {sequence}"))?;
         }
         self.lane(id.0, key).running = Some(id.1);
@@ -276,7 +277,9 @@ impl Model {
         self.lane(id.0, &settled.key).live.ends(way, event, ending, holds)?;
         if way == Way::Held && ending == Ending::Dead {
             // The rest of what was taken back is forgotten, and taken back again.
-            for (_, task) in self.tasks.range_mut((id.0, HELD_BACK)..(id.0, REPLAYED)) {
+            for (_, task) in
+                self.tasks.range_mut((id.0, Position::BEYOND_STREAM)..(id.0, Position::FIRST_REPLAY))
+            {
                 task.read &= task.key != settled.key || task.settled || task.committed;
             }
         }
@@ -286,7 +289,7 @@ impl Model {
     /// Everything that was not stored is forgotten: a crash, or a new beginning. `retries` are those stored.
     pub(crate) fn forgotten(&mut self, retries: &HashMap<TaskId, Retry>) {
         for (id, task) in &mut self.tasks {
-            task.lost |= task.gone && !task.committed && id.1 < HELD_BACK;
+            task.lost |= task.gone && !task.committed && id.1.in_stream().is_some();
             task.read = false;
             task.settled = false;
             (task.probed, task.hurried) = (false, false);
@@ -318,13 +321,17 @@ impl Model {
 
     /// The events of one handler in one shard, as they come from the stream.
     pub(crate) fn of_stream(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
-        self.of_track(handler, shard).take_while(|(position, _)| *position < HELD_BACK)
+        self.of_track(handler, shard).map_while(|(position, task)| Some((position.in_stream()?, task)))
     }
 
     /// The events of one handler in one shard, by their positions.
-    pub(crate) fn of_track(&self, handler: usize, shard: u16) -> impl Iterator<Item = (u64, &Task)> + Clone {
+    pub(crate) fn of_track(
+        &self,
+        handler: usize,
+        shard: u16,
+    ) -> impl Iterator<Item = (Position, &Task)> + Clone {
         self.tasks
-            .range((handler, 0)..(handler + 1, 0))
+            .range((handler, Position::Stream(0))..(handler + 1, Position::Stream(0)))
             .filter(move |(_, task)| task.shard == shard)
             .map(|((_, sequence), task)| (*sequence, task))
     }

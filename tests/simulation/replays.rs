@@ -9,10 +9,11 @@ use std::sync::Arc;
 use heddle_flow::flow::Ticket;
 use heddle_flow::shard::Admission;
 use heddle_flow::shards::Place;
-use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay};
+use heddle_values::event::{Event, Replay};
 use heddle_values::gate::Phase;
 use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
+use heddle_values::position::Position;
 use rand::RngExt;
 
 use crate::host::Host;
@@ -116,7 +117,7 @@ impl World {
         });
         let wish = Wish::DeadLetter { dead_letter, release: releases && holds };
         match self.server.request(Request { handler: name, wish }) {
-            Some(request) => self.model.requested((handler, event), request, times, event),
+            Some(request) => self.model.requested((handler, Position::Stream(event)), request, times, event),
             None => Ok(()),
         }
     }
@@ -130,7 +131,9 @@ impl World {
         let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
         let of_key = |handler| {
             let mut tasks = self.model.of_stream(handler, shard);
-            tasks.find(|(_, task)| task.key.token() == token).map(|(sequence, _)| (handler, sequence))
+            tasks
+                .find(|(_, task)| task.key.token() == token)
+                .map(|(sequence, _)| (handler, Position::Stream(sequence)))
         };
         let Some(like) = handler.and_then(of_key) else { return Ok(()) };
         match self.server.request(Request { handler: name.to_owned(), wish }) {
@@ -182,7 +185,7 @@ impl World {
                 return Ok(true);
             }
             Replayed::Event { handler, event } => {
-                let number = self.host.id(handler, 0).0;
+                let number = self.host.handlers[handler];
                 let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
                 let Some(key) = key else { return Ok(true) };
                 (handler, event, key)
@@ -219,9 +222,9 @@ impl World {
         let events = found.filter_map(|(at, _)| self.server.taken_back(at).map(Arc::new));
         let events: Vec<Arc<Event>> = events.collect();
         let all = events.len() < most || self.is(Sabotage::OpensTooEarly);
-        let positions: Vec<u64> = events.iter().map(|event| event.position()).collect();
+        let positions: Vec<Position> = events.iter().map(|event| event.position()).collect();
         if self.host.flow.taken_back(&ticket, events, all, self.now) {
-            let number = self.host.id(ticket.place.handler, 0).0;
+            let number = self.host.handlers[ticket.place.handler];
             self.model.taken_back(number, positions.into_iter());
         }
         true
@@ -271,19 +274,17 @@ impl Host {
     }
 
     /// Reads an event again, by its position.
-    pub(crate) fn read_again(&self, position: u64, server: &Server) -> Option<Arc<Event>> {
-        if position & REPLAYED != 0 {
-            let sequence = position & !REPLAYED;
-            let request = server.requests.get(&sequence)?;
-            return match self.resolve(sequence, request, server)? {
-                Replayed::Event { event, .. } => Some(Arc::new(event)),
-                Replayed::Release { replay, .. } => Some(Arc::new(Event::release(STREAM.into(), replay))),
-                Replayed::Gone { .. } => None,
-            };
+    pub(crate) fn read_again(&self, position: Position, server: &Server) -> Option<Arc<Event>> {
+        match position {
+            Position::Stream(sequence) => server.event(sequence),
+            Position::Held(at) => server.taken_back(at).map(Arc::new),
+            Position::Replay(sequence) => {
+                match self.resolve(sequence, server.requests.get(&sequence)?, server)? {
+                    Replayed::Event { event, .. } => Some(Arc::new(event)),
+                    Replayed::Release { replay, .. } => Some(Arc::new(Event::release(STREAM.into(), replay))),
+                    Replayed::Gone { .. } => None,
+                }
+            }
         }
-        if position & HELD_BACK != 0 {
-            return server.taken_back(position & !HELD_BACK).map(Arc::new);
-        }
-        server.event(position)
     }
 }

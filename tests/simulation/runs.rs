@@ -164,7 +164,10 @@ impl World {
         for Placed { place, action } in self.host.flow.waiting().iter().skip(begun) {
             let (key, first) = match action {
                 Action::Run { key, event, .. } => (key, event.position()),
-                Action::Fetch { key, positions } => (key, positions.first().copied().unwrap_or_default()),
+                Action::Fetch { key, positions } => match positions.first() {
+                    Some(first) => (key, *first),
+                    None => continue,
+                },
                 _ => continue,
             };
             // What comes after the first run of a key are fetches of later events.

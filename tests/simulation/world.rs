@@ -111,12 +111,12 @@ impl World {
         for event in events {
             for handler in &readers {
                 let seen = self.host.positions[*handler] > event.sequence;
-                let (number, sequence) = self.host.id(*handler, event.sequence);
+                let (number, position) = self.host.id(*handler, event.position());
                 let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
                 let Some(key) = key.filter(|_| repeats || !seen) else { continue };
                 let key = (key, None);
                 let admission = self.host.flow.read(*handler, Arc::clone(&event), key, self.now);
-                self.model.admitted((number, sequence), admission)?;
+                self.model.admitted((number, position), admission)?;
                 self.host.moved = true;
             }
         }
@@ -166,7 +166,7 @@ impl World {
         for (number, answer) in under_way {
             let Some(late) = flow.batch_mut(number).filter(|_| answer.is_none()) else { continue };
             let Ok(first) = self.server.store(&late.messages) else { continue };
-            let id_of = |handler: HandlerIx, sequence| (handlers[handler], sequence);
+            let id_of = |handler: HandlerIx, position| (handlers[handler], position);
             self.model.stored((late, first), &self.server, &names, id_of)?;
             let text = || format!("batch of a dead host is stored at {first}");
             ensure(self.is(Sabotage::StoresLateBatches), Promise::ExactlyOnce, text)?;

@@ -22,6 +22,7 @@ use heddle_values::gate::{self, Gate, Phase};
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::{Key, MAX_KEY};
 use heddle_values::names::{self, Names};
+use heddle_values::position::Position;
 
 /// The most that one batch carries, in bytes.
 const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -267,7 +268,7 @@ impl Builder {
         number: u64,
         fences: &[u64],
     ) -> Batch {
-        let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<u64>>> = HashMap::new();
+        let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<Position>>> = HashMap::new();
         for Unit { place, settled, .. } in &self.units {
             let of_shard = taken.entry(place.shard).or_default();
             of_shard.entry(place.handler).or_default().insert(settled.event.position());

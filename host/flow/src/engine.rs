@@ -38,11 +38,11 @@ use super::shard::Action;
 use super::workers::{self, Ended, Queue, Task};
 use heddle_broker::Broker;
 use heddle_sandbox::Sandbox;
-use heddle_values::event::HELD_BACK;
 use heddle_values::handlers::PerHandler;
 use heddle_values::member::{Member, TTL_SECONDS};
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
+use heddle_values::position::Position;
 use heddle_values::settings::Settings;
 
 use regulate::Rooms;
@@ -268,11 +268,11 @@ impl Engine {
         }
     }
 
-    fn fetch(&mut self, ticket: &Ticket, positions: Vec<u64>) {
+    fn fetch(&mut self, ticket: &Ticket, positions: Vec<Position>) {
         let Side { settings, stopped, .. } = &self.sides[ticket.place.handler];
         // Its stream may have another event there. The lane waits until the handler begins again.
         let is_stopped = stopped.is_some();
-        for position in positions.into_iter().filter(|at| !is_stopped || *at >= HELD_BACK) {
+        for position in positions.into_iter().filter(|at| !is_stopped || *at >= Position::BEYOND_STREAM) {
             let of = (ticket.clone(), Arc::clone(&settings.stream));
             let room = Arc::clone(&self.fetching);
             self.jobs.spawn(jobs::fetch(self.replays(), room, of, position));

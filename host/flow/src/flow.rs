@@ -18,6 +18,7 @@ use heddle_values::checkpoint::Checkpoint;
 use heddle_values::event::Event;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
+use heddle_values::position::Position;
 use heddle_values::refusal::refusal;
 use heddle_values::verdict::{Failure, Verdict};
 
@@ -77,7 +78,7 @@ pub enum Work {
     /// Run an event, and say [`ran`](Flow::ran).
     Run(Job),
     /// Read events again, and say [`fetched`](Flow::fetched) of each.
-    Fetch { ticket: Ticket, positions: Vec<u64> },
+    Fetch { ticket: Ticket, positions: Vec<Position> },
     /// Look for what was held back of a key from a sequence on, and say [`taken_back`](Flow::taken_back).
     TakeBack { ticket: Ticket, next: u64 },
 }
@@ -93,7 +94,7 @@ pub struct Flow {
     /// Batches under way, by their numbers.
     under_way: HashMap<u64, Batch>,
     /// Events that may not run, and why.
-    condemned: HashMap<(HandlerIx, u64), Failure>,
+    condemned: HashMap<(HandlerIx, Position), Failure>,
     actions: Vec<Placed>,
     generation: u64,
 }
@@ -210,7 +211,13 @@ impl Flow {
     }
 
     /// An event was read again; none: it is nowhere any more. Whether anybody still waits for it.
-    pub fn fetched(&mut self, ticket: &Ticket, position: u64, event: Option<Arc<Event>>, now: u64) -> bool {
+    pub fn fetched(
+        &mut self,
+        ticket: &Ticket,
+        position: Position,
+        event: Option<Arc<Event>>,
+        now: u64,
+    ) -> bool {
         let heard = self.hears(ticket.generation);
         if heard {
             self.at(ticket.place, |track, actions| {
@@ -242,8 +249,8 @@ impl Flow {
     }
 
     /// Takes the events of a handler that were tried before and are no longer in the stream: see [`Shards::take_missing`].
-    pub fn take_missing(&mut self, handler: HandlerIx, position: u64) -> Vec<u64> {
-        self.shards.take_missing(handler, position)
+    pub fn take_missing(&mut self, handler: HandlerIx, next: u64) -> Vec<u64> {
+        self.shards.take_missing(handler, next)
     }
 
     /// A run ended. The state is given if it was read from the stream for it. Whether the event waits for the end of a
@@ -419,7 +426,7 @@ mod tests {
         flow.reset(&unit, "too large", 0);
         assert!(!flow.hears(job.generation));
         done(&mut flow, &job);
-        assert!(!flow.fetched(&ticket, 1, None, 0));
+        assert!(!flow.fetched(&ticket, Position::Stream(1), None, 0));
         assert!(!flow.taken_back(&ticket, Vec::new(), true, 0));
         assert!(!flow.removed(job.generation, &[(None, 1)]));
         assert!(flow.waiting().is_empty() && flow.commits().is_empty(), "nothing came of all that");

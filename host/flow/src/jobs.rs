@@ -14,10 +14,11 @@ use super::shards::Place;
 use super::store::End;
 use heddle_broker::{self as broker, Broker, Inspected, StreamState, persist};
 use heddle_values::effects::Reply;
-use heddle_values::event::{Event, HELD_BACK, Replay};
+use heddle_values::event::{Event, Replay};
 use heddle_values::handlers::HandlerIx;
 use heddle_values::names::Names;
 use heddle_values::permissions::Permissions;
+use heddle_values::position::Position;
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
 
@@ -29,7 +30,7 @@ pub(super) const MAX_LOGGED: usize = 1024;
 pub(super) enum Done {
     Fetched {
         ticket: Ticket,
-        position: u64,
+        position: Position,
         event: Option<Arc<Event>>,
     },
     /// What was held back of a key.
@@ -80,14 +81,16 @@ pub(super) async fn fetch(
     replays: Replays,
     room: Arc<Semaphore>,
     (ticket, stream): (Ticket, Arc<str>),
-    position: u64,
+    position: Position,
 ) -> Done {
     let _permit = room.acquire().await.expect("the room is never closed");
-    let event = if position < HELD_BACK {
-        let message = persist("event", || replays.broker.at(&stream, position)).await;
-        message.map(|message| message.into_event(&stream))
-    } else {
-        replays.fetch(position).await
+    let event = match position {
+        Position::Stream(sequence) => {
+            let message = persist("event", || replays.broker.at(&stream, sequence)).await;
+            message.map(|message| message.into_event(&stream))
+        }
+        Position::Held(at) => replays.fetch_held_back(at).await,
+        Position::Replay(request) => replays.fetch_replayed(request).await,
     };
     Done::Fetched { ticket, position, event: event.map(Arc::new) }
 }

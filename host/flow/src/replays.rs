@@ -13,7 +13,7 @@ use super::batch::Origins;
 use super::failpoint;
 use heddle_broker::{Broker, Cursor, CursorPlan, Delivery, Stored, persist};
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::event::{Event, HELD_BACK, Headers, REPLAYED, Replay, Source};
+use heddle_values::event::{Event, Headers, Replay, Source};
 use heddle_values::gate::taken_back;
 use heddle_values::handlers::HandlerIx;
 use heddle_values::names;
@@ -172,23 +172,20 @@ impl Replays {
         Some(event)
     }
 
-    /// Reads an event again that is not from the stream, by its position.
-    pub(super) async fn fetch(&self, position: u64) -> Option<Event> {
-        if position & REPLAYED != 0 {
-            let request = position & !REPLAYED;
-            let stored = persist("request", || self.broker.at(&self.origins.stream, request)).await?;
-            return match self
-                .replayed(&stored.subject, request, &stored.headers, stored.payload.clone())
-                .await
-            {
-                Some(Replayed::Event { event, .. }) => Some(event),
-                Some(Replayed::Release { replay, .. }) => {
-                    Some(Event::release(Arc::clone(&self.origins.stream), replay))
-                }
-                _ => None,
-            };
+    /// Reads again the event that a request replays.
+    pub(super) async fn fetch_replayed(&self, request: u64) -> Option<Event> {
+        let stored = persist("request", || self.broker.at(&self.origins.stream, request)).await?;
+        match self.replayed(&stored.subject, request, &stored.headers, stored.payload.clone()).await? {
+            Replayed::Event { event, .. } => Some(event),
+            Replayed::Release { replay, .. } => {
+                Some(Event::release(Arc::clone(&self.origins.stream), replay))
+            }
+            _ => None,
         }
-        let at = position & !HELD_BACK;
+    }
+
+    /// Reads an event again that was held back.
+    pub(super) async fn fetch_held_back(&self, at: u64) -> Option<Event> {
         let Some(stored) =
             persist("event that was held back", || self.broker.at(&self.origins.stream, at)).await
         else {

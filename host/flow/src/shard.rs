@@ -23,11 +23,12 @@ use heddle_values::gate::{Gate, Phase};
 use heddle_values::key::Key;
 use heddle_values::plugin::PluginId;
 use heddle_values::policy::OnDeadLetter;
+use heddle_values::position::Position;
 use heddle_values::verdict::{Failure, Verdict};
 
 pub use action::{Action, Admission, Blame, Holding, Hurry, Outcome, Rules, Settled};
 use gates::Gates;
-use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot, is_held_back};
+use lane::{Head, Lane, STUCK_LANE_KEEPS, Slot};
 use record::Record;
 
 /// How many events of one handler a shard may run ahead of its lowest unfinished one.
@@ -90,9 +91,9 @@ impl Track {
         Holding { full: usize::from(self.record.is_full()), ..self.held }
     }
 
-    /// The lowest event that is not done, `position` being the next one to be read.
-    pub fn low(&self, position: u64) -> u64 {
-        self.record.low(position)
+    /// The lowest event that is not done, `next` being the next one to be read.
+    pub fn low(&self, next: u64) -> u64 {
+        self.record.low(next)
     }
 
     /// How many events were read and are not done.
@@ -100,9 +101,9 @@ impl Track {
         self.record.unfinished()
     }
 
-    /// Takes what was tried before the host started and has not come although everything below `position` has.
-    pub fn take_missing(&mut self, position: u64) -> Vec<u64> {
-        self.record.take_missing(position)
+    /// Takes what was tried before the host started and has not come although everything below `next` has.
+    pub fn take_missing(&mut self, next: u64) -> Vec<u64> {
+        self.record.take_missing(next)
     }
 
     /// An event was read. Those of the stream come in the order of their sequences.
@@ -214,12 +215,12 @@ impl Track {
             lane.since = now;
             if gate.as_ref().is_some_and(|gate| gate.phase == Phase::Closed) {
                 // What is held back is in the stream, and comes again.
-                for (_, slot) in lane.queue.iter().filter(|(position, _)| is_held_back(*position)) {
+                for (_, slot) in lane.queue.iter().filter(|(position, _)| position.is_held_back()) {
                     if let Slot::Here(event) = slot {
                         self.held.release(event);
                     }
                 }
-                lane.queue.retain(|(position, _)| !is_held_back(*position));
+                lane.queue.retain(|(position, _)| !position.is_held_back());
             }
         }
         let ran_by = ran_by.cloned();
@@ -285,7 +286,7 @@ impl Track {
     pub fn fetched(
         &mut self,
         key: &Key,
-        position: u64,
+        position: Position,
         event: Option<Arc<Event>>,
         now: u64,
         actions: &mut Vec<Action>,
@@ -320,7 +321,7 @@ impl Track {
             }
             return;
         };
-        if !is_held_back(*position)
+        if !position.is_held_back()
             && self.gates.get(key).is_some_and(|held| held.gate.phase == Phase::Draining)
         {
             lane.head = Head::Fetching;
@@ -351,10 +352,10 @@ impl Track {
         }
     }
 
-    /// The progress as it will be once the events of `taken` are committed; `position` is the next event
-    /// to be read for the handler.
-    pub fn progress(&self, stream: &str, taken: &BTreeSet<u64>, position: u64) -> Progress {
-        self.record.progress(stream, taken, position)
+    /// The progress as it will be once the events of `taken` are committed; `next` is the next event to be read for
+    /// the handler.
+    pub fn progress(&self, stream: &str, taken: &BTreeSet<Position>, next: u64) -> Progress {
+        self.record.progress(stream, taken, next)
     }
 
     /// A progress that [`progress`](Self::progress) gave was committed.

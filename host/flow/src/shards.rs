@@ -13,6 +13,7 @@ use heddle_values::gate::Gate;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::policy::OnDeadLetter;
+use heddle_values::position::Position;
 use heddle_values::settings::HandlerSettings;
 
 /// Why the shard of a place is there.
@@ -172,8 +173,8 @@ impl Shards {
     }
 
     /// The lowest event that a handler has not done, over all shards.
-    pub fn low(&self, handler: HandlerIx, position: u64) -> u64 {
-        self.of(handler).map(|track| track.low(position)).min().unwrap_or(position)
+    pub fn low(&self, handler: HandlerIx, next: u64) -> u64 {
+        self.of(handler).map(|track| track.low(next)).min().unwrap_or(next)
     }
 
     /// How many events of a handler were read and are not done.
@@ -182,9 +183,9 @@ impl Shards {
     }
 
     /// Takes the events of a handler that were tried before the host started and have not come although everything below
-    /// `position` has: they are no longer in the stream.
-    pub fn take_missing(&mut self, handler: HandlerIx, position: u64) -> Vec<u64> {
-        self.tracks.iter_mut().flat_map(|tracks| tracks[handler].take_missing(position)).collect()
+    /// `next` has: they are no longer in the stream.
+    pub fn take_missing(&mut self, handler: HandlerIx, next: u64) -> Vec<u64> {
+        self.tracks.iter_mut().flat_map(|tracks| tracks[handler].take_missing(next)).collect()
     }
 
     /// An event of a handler was read.
@@ -258,8 +259,8 @@ impl Shards {
     pub fn checkpoint(
         &self,
         shard: u16,
-        taken: &BTreeMap<HandlerIx, BTreeSet<u64>>,
-        positions: &PerHandler<u64>,
+        taken: &BTreeMap<HandlerIx, BTreeSet<Position>>,
+        next: &PerHandler<u64>,
         commit: u64,
     ) -> Checkpoint {
         let none = BTreeSet::new();
@@ -267,7 +268,7 @@ impl Shards {
         for (handler, track) in self.in_shard(shard).rows() {
             let PlannedHandler { name, stream, key, .. } = &self.plan.handlers[handler];
             let taken = taken.get(&handler).unwrap_or(&none);
-            let progress = track.progress(stream, taken, positions[handler]);
+            let progress = track.progress(stream, taken, next[handler]);
             handlers.insert(name.to_string(), Progress { key: key.clone(), ..progress });
         }
         Checkpoint {
@@ -289,12 +290,12 @@ impl Shards {
     }
 
     /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers requests in vain.
-    pub fn lags(&self, shard: u16, positions: &PerHandler<u64>, committed: &Checkpoint, events: u64) -> bool {
+    pub fn lags(&self, shard: u16, next: &PerHandler<u64>, committed: &Checkpoint, events: u64) -> bool {
         self.in_shard(shard).rows().any(|(handler, track)| {
             let stored = committed.handlers.get(&*self.plan.handlers[handler].name);
             let low = stored.map_or(0, |progress| progress.low);
             let in_vain = stored.is_some_and(|progress| track.remembers_less(progress));
-            in_vain || track.low(positions[handler]).saturating_sub(low) > events
+            in_vain || track.low(next[handler]).saturating_sub(low) > events
         })
     }
 }
@@ -376,7 +377,7 @@ mod tests {
             let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
             track.finished(&Key::new("k"), verdict, rules, 0, 0, actions);
         });
-        let taken = BTreeMap::from([(ONE, BTreeSet::from([STUCK]))]);
+        let taken = BTreeMap::from([(ONE, BTreeSet::from([Position::Stream(STUCK)]))]);
         let checkpoint = shards.checkpoint(0, &taken, &vec![end + 1].into(), 1);
         let outcome = Outcome::Done(Effects::default());
         let settled = Settled { key: Key::new("k"), event: event(STUCK), outcome, gate: None, ran_by: None };
@@ -389,7 +390,7 @@ mod tests {
     #[test]
     fn what_was_tried_before_and_does_not_come_again_is_missing_once() {
         let attempt = |position| Attempt {
-            position,
+            position: Position::Stream(position),
             attempts: 1,
             first: 0,
             due: 0,

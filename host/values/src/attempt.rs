@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Answer, RetryPolicy};
+use super::position::Position;
 use super::verdict::{CauseClass, Failure, Limit};
 
 /// The longest cause that is kept of a retry, in bytes.
@@ -18,8 +19,8 @@ pub const MAX_TIMES: usize = 8;
 /// A retry that is under way. Times are in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// The event's position.
-    pub position: u64,
+    /// Which event it is.
+    pub position: Position,
     /// How many attempts are used up.
     pub attempts: u32,
     /// When the event failed for the first time. An outage begins it again.
@@ -135,7 +136,7 @@ mod tests {
 
     fn after(attempts: u32, class: CauseClass) -> Attempt {
         Attempt {
-            position: 1,
+            position: Position::Stream(1),
             attempts,
             first: 1_000,
             due: 0,

@@ -184,6 +184,7 @@ fn decode_bitmap(bytes: &[u8]) -> Result<RoaringTreemap, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Position;
     use crate::verdict::CauseClass;
 
     fn checkpoint() -> Checkpoint {
@@ -193,7 +194,7 @@ mod tests {
             low: 5_000_000_000,
             done: [5_000_000_001, 5_000_000_007, 5_000_100_000].into_iter().collect(),
             attempts: vec![Attempt {
-                position: 5_000_000_000,
+                position: Position::Stream(5_000_000_000),
                 attempts: 2,
                 first: 3,
                 due: 17,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::position::Position;
+
 /// Headers in the order of their names; values of one name in the order in which they were sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -127,12 +129,6 @@ pub struct Replay {
     pub release: bool,
 }
 
-/// Set in the position of an event that is sent again: the rest is the sequence of the request.
-pub const REPLAYED: u64 = 1 << 63;
-
-/// Set in the position of an event that was held back: the rest is the sequence at which it was.
-pub const HELD_BACK: u64 = 1 << 62;
-
 /// One event. What it says of its stream is the same whatever way it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -162,12 +158,12 @@ impl Event {
         }
     }
 
-    /// What tells the event from all others of its handler that are under way: its sequence, or where it comes from.
-    pub fn position(&self) -> u64 {
+    /// What tells the event from all others of its handler that are under way.
+    pub fn position(&self) -> Position {
         match self.source {
-            Source::Stream => self.sequence,
-            Source::Replay(replay) => REPLAYED | replay.request,
-            Source::Held(at) => HELD_BACK | at,
+            Source::Stream => Position::Stream(self.sequence),
+            Source::Replay(replay) => Position::Replay(replay.request),
+            Source::Held(at) => Position::Held(at),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod fingerprint;
 pub mod http;
 pub mod plugin;
 pub mod policy;
+pub mod position;
 pub mod rollout;
 pub mod verdict;
 

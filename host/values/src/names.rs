@@ -1,6 +1,7 @@
 //! The names of everything Heddle stores or sends: subjects of the application and headers.
 
 use super::key::Key;
+use super::position::Position;
 
 /// Set by a publisher who wants an answer: the inbox subject for [`reply`](super::effects::Reply).
 pub const REPLY_TO: &str = "Heddle-Reply-To";
@@ -200,8 +201,8 @@ impl Names {
     }
 
     /// Where a message waits that is to be published later: one subject for each.
-    pub fn schedule(&self, handler: &str, event_sequence: u64, index: usize) -> String {
-        format!("{}schedule.{handler}.{event_sequence}.{index}", self.internal)
+    pub fn schedule(&self, handler: &str, event: Position, index: usize) -> String {
+        format!("{}schedule.{handler}.{}.{index}", self.internal, u64::from(event))
     }
 
     /// All messages that wait for their time.

@@ -183,7 +183,8 @@ impl<'a> World<'a> {
                     Some(Work::Run(job)) => self.ready.push_back(job),
                     Some(Work::Fetch { ticket, positions }) => {
                         for position in positions {
-                            let (event, now) = (self.scene.event(position), self.now);
+                            let sequence = position.in_stream().expect("nothing is held or replayed");
+                            let (event, now) = (self.scene.event(sequence), self.now);
                             self.flow.fetched(&ticket, position, Some(event), now);
                         }
                     }

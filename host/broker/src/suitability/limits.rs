@@ -2,11 +2,11 @@
 
 use super::{Fault, Wrong};
 use crate::provision::StreamFacts;
-use heddle_values::event::HELD_BACK;
+use heddle_values::position::Position;
 use heddle_values::subject::Pattern;
 
-/// Half of what is below the bits that heddle uses itself: whoever comes near has time to act.
-const HIGHEST: u64 = HELD_BACK / 2;
+/// Half of what is that can be written as a position: whoever comes near has time to act.
+const HIGHEST: u64 = Position::SEQUENCES / 2;
 
 /// Whether the sequences of a stream, of which the last one is given, are too high.
 pub(crate) fn sequences(stream: &str, last: u64) -> Option<Fault> {

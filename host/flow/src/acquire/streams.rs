@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use super::Error;
 use heddle_broker::StreamState;
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::event::HELD_BACK;
 use heddle_values::handlers::PerHandler;
+use heddle_values::position::Position;
 use heddle_values::settings::{HandlerSettings, Settings};
 
 /// When the stream was created that each handler's progress belongs to, by the handler's name; with the stream's name.
@@ -136,7 +136,7 @@ pub(super) fn settle(
 fn restart(progress: &mut Progress) {
     progress.low = 0;
     progress.done.clear();
-    progress.attempts.retain(|attempt| attempt.position >= HELD_BACK);
+    progress.attempts.retain(|attempt| attempt.position >= Position::BEYOND_STREAM);
 }
 
 /// The application's own stream must be the one that the checkpoints were written into.

@@ -15,10 +15,11 @@ use crate::shards::Place;
 use crate::workers::Ended;
 use heddle_broker::CursorEvents;
 use heddle_values::effects::When;
-use heddle_values::event::{Event, HELD_BACK, REPLAYED, Replay};
+use heddle_values::event::{Event, Replay};
 use heddle_values::handlers::HandlerIx;
 use heddle_values::key::Key;
 use heddle_values::permissions::Permissions;
+use heddle_values::position::Position;
 use heddle_values::verdict::{CauseClass, Failure, Verdict};
 
 impl Engine {
@@ -115,15 +116,14 @@ impl Engine {
     }
 
     /// What was to be read again is not there any more.
-    fn nowhere(&mut self, handler: HandlerIx, position: u64) {
-        if position & REPLAYED != 0 {
-            self.replaying = self.replaying.saturating_sub(1);
-            let request = position & !REPLAYED;
-            self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
-        } else if position & HELD_BACK != 0 {
-            self.lost_held_back(handler, 1);
-        } else {
-            self.lost(handler, Loss { events: 1, exact: true, from: position, to: position });
+    fn nowhere(&mut self, handler: HandlerIx, position: Position) {
+        match position {
+            Position::Replay(request) => {
+                self.replaying = self.replaying.saturating_sub(1);
+                self.remove_requests(vec![(None, Replay { request, ..Replay::default() })]);
+            }
+            Position::Held(_) => self.lost_held_back(handler, 1),
+            Position::Stream(at) => self.lost(handler, Loss { events: 1, exact: true, from: at, to: at }),
         }
     }
 

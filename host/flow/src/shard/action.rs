@@ -9,6 +9,7 @@ use heddle_values::gate::Gate;
 use heddle_values::key::Key;
 use heddle_values::plugin::PluginId;
 use heddle_values::policy::RetryPolicy;
+use heddle_values::position::Position;
 use heddle_values::verdict::{CauseClass, Failure};
 
 /// What a shard wants done.
@@ -18,7 +19,7 @@ pub enum Action {
     /// `fresh`: it has not failed before, not even in a way that used up no attempt.
     Run { key: Key, event: Arc<Event>, attempt: u32, fresh: bool },
     /// Read the events again, then say [`Track::fetched`](super::Track::fetched) for each.
-    Fetch { key: Key, positions: Vec<u64> },
+    Fetch { key: Key, positions: Vec<Position> },
     /// Read what was held back of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
     TakeBack { key: Key, next: u64 },
     /// Say [`Track::wake`](super::Track::wake) at this time, in milliseconds since 1970.

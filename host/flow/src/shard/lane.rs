@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use heddle_values::event::{Event, HELD_BACK, REPLAYED};
+use heddle_values::event::Event;
+use heddle_values::position::Position;
 
 /// How many events of a lane that is stuck stay in memory; the later ones are kept as positions.
 pub(super) const STUCK_LANE_KEEPS: usize = 32;
@@ -34,7 +35,7 @@ pub(super) enum Head {
 /// The events of one key.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) queue: VecDeque<(u64, Slot)>,
+    pub(super) queue: VecDeque<(Position, Slot)>,
     pub(super) head: Head,
     /// When the first event became the first, in milliseconds since 1970.
     pub(super) since: u64,
@@ -67,11 +68,11 @@ impl Lane {
 
     /// Whether an event that was held back stands first.
     pub(super) fn takes_back(&self) -> bool {
-        self.queue.front().is_some_and(|(position, _)| is_held_back(*position))
+        self.queue.front().is_some_and(|(position, _)| position.is_held_back())
     }
 
     /// What of the first `number` events has to be fetched.
-    pub(super) fn fetches(&mut self, number: usize) -> Vec<u64> {
+    pub(super) fn fetches(&mut self, number: usize) -> Vec<Position> {
         let mut positions = Vec::new();
         for (position, slot) in self.queue.iter_mut().take(number) {
             if matches!(slot, Slot::Away) {
@@ -81,9 +82,4 @@ impl Lane {
         }
         positions
     }
-}
-
-/// Whether this is the position of an event that was held back.
-pub(super) fn is_held_back(position: u64) -> bool {
-    position & REPLAYED == 0 && position & HELD_BACK != 0
 }

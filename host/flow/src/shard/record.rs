@@ -8,7 +8,8 @@ use super::{DONE_BYTES, WINDOW};
 use heddle_values::attempt::{Attempt, MAX_CAUSE, MAX_TIMES};
 use heddle_values::checkpoint::Progress;
 use heddle_values::dead_letter::header_text;
-use heddle_values::event::{Event, HELD_BACK, REPLAYED, Source};
+use heddle_values::event::{Event, Source};
+use heddle_values::position::Position;
 use heddle_values::verdict::Failure;
 
 /// What is known of the events of one handler in one shard.
@@ -25,9 +26,9 @@ pub(super) struct Record {
     replays: BTreeSet<u64>,
     /// Requests that are done and still in the stream.
     replayed: RoaringTreemap,
-    attempts: BTreeMap<u64, Attempt>,
+    attempts: BTreeMap<Position, Attempt>,
     /// Those of them whose last failure was in an outage.
-    probed: BTreeSet<u64>,
+    probed: BTreeSet<Position>,
     /// What the attempts take in a checkpoint, in bytes.
     attempt_bytes: usize,
     /// What the track may take in a checkpoint, in bytes.
@@ -67,14 +68,14 @@ impl Record {
         let over = ahead >= WINDOW || ahead * DONE_BYTES + self.attempt_bytes >= self.budget;
         // After a restart the window may be full already. What is on record, and what lies between, has to be read again
         // before anything can move.
-        let attempted = self.attempts.range(..HELD_BACK).next_back().map(|(sequence, _)| *sequence);
+        let attempted = self.attempts.keys().rev().find_map(|position| position.in_stream());
         let recorded = self.done.max().max(attempted);
         over && recorded.is_none_or(|highest| self.seen >= highest)
     }
 
-    /// The lowest event that is not done, `position` being the next one to be read.
-    pub(super) fn low(&self, position: u64) -> u64 {
-        self.low.max(self.unfinished.first().copied().unwrap_or(position))
+    /// The lowest event that is not done, `next` being the next one to be read.
+    pub(super) fn low(&self, next: u64) -> u64 {
+        self.low.max(self.unfinished.first().copied().unwrap_or(next))
     }
 
     /// An event was read. Whether it is to be run.
@@ -92,12 +93,12 @@ impl Record {
         }
     }
 
-    pub(super) fn attempt(&self, position: u64) -> Option<&Attempt> {
+    pub(super) fn attempt(&self, position: Position) -> Option<&Attempt> {
         self.attempts.get(&position)
     }
 
     /// How often an event that fails now was run, and when the last runs failed, in milliseconds since 1970.
-    pub(super) fn history(&self, position: u64, now: u64) -> (u32, Vec<u64>) {
+    pub(super) fn history(&self, position: Position, now: u64) -> (u32, Vec<u64>) {
         let Some(before) = self.attempts.get(&position) else { return (1, vec![now]) };
         let skip = usize::from(before.times.len() == MAX_TIMES);
         let times = before.times.iter().skip(skip).map(|offset| before.first + u64::from(*offset));
@@ -143,22 +144,23 @@ impl Record {
     }
 
     /// Whether the event failed last while the circuit was open.
-    pub(super) fn failed_in_outage(&self, position: u64) -> bool {
+    pub(super) fn failed_in_outage(&self, position: Position) -> bool {
         self.probed.contains(&position)
     }
 
     /// The event need not wait any longer.
-    pub(super) fn is_due(&mut self, position: u64, now: u64) {
+    pub(super) fn is_due(&mut self, position: Position, now: u64) {
         if let Some(attempt) = self.attempts.get_mut(&position) {
             attempt.due = attempt.due.min(now);
         }
     }
 
     /// An event is no longer in the stream.
-    pub(super) fn lost(&mut self, position: u64) {
-        self.unfinished.remove(&position);
-        if position & REPLAYED != 0 {
-            self.replays.remove(&(position & !REPLAYED));
+    pub(super) fn lost(&mut self, position: Position) {
+        match position {
+            Position::Stream(sequence) => drop(self.unfinished.remove(&sequence)),
+            Position::Replay(request) => drop(self.replays.remove(&request)),
+            Position::Held(_) => {}
         }
         self.forget_attempt(position);
     }
@@ -169,15 +171,16 @@ impl Record {
     }
 
     /// See [`Track::take_missing`](super::Track::take_missing).
-    pub(super) fn take_missing(&mut self, position: u64) -> Vec<u64> {
-        let tried = self.attempts.range(self.low..position.clamp(self.low, HELD_BACK));
+    pub(super) fn take_missing(&mut self, next: u64) -> Vec<u64> {
+        let below = Position::Stream(self.low)..Position::Stream(next.max(self.low));
+        let tried = self.attempts.range(below).filter_map(|(position, _)| position.in_stream());
         let has_not_come = |at: &u64| !self.unfinished.contains(at) && !self.done.contains(*at);
-        let missing: Vec<u64> = tried.map(|(at, _)| *at).filter(has_not_come).collect();
-        missing.iter().for_each(|at| self.forget_attempt(*at));
+        let missing: Vec<u64> = tried.filter(has_not_come).collect();
+        missing.iter().for_each(|at| self.forget_attempt(Position::Stream(*at)));
         missing
     }
 
-    fn forget_attempt(&mut self, position: u64) {
+    fn forget_attempt(&mut self, position: Position) {
         if let Some(attempt) = self.attempts.remove(&position) {
             self.attempt_bytes -= attempt.bytes();
             self.probed.remove(&position);
@@ -185,15 +188,16 @@ impl Record {
     }
 
     /// See [`Track::progress`](super::Track::progress).
-    pub(super) fn progress(&self, stream: &str, taken: &BTreeSet<u64>, position: u64) -> Progress {
-        let first_left = self.unfinished.iter().find(|sequence| !taken.contains(*sequence));
-        let low = self.low.max(first_left.copied().unwrap_or(position));
+    pub(super) fn progress(&self, stream: &str, taken: &BTreeSet<Position>, next: u64) -> Progress {
+        let first_left = self.unfinished.iter().find(|at| !taken.contains(&Position::Stream(**at)));
+        let low = self.low.max(first_left.copied().unwrap_or(next));
         let mut done = self.done.clone();
         done.remove_range(..low);
-        done.extend(taken.range(low..HELD_BACK).copied());
+        done.extend(taken.range(Position::Stream(low)..).map_while(|position| position.in_stream()));
         let mut replayed = self.replayed.clone();
-        replayed.extend(taken.range(REPLAYED..).map(|position| position & !REPLAYED));
-        let attempts = self.attempts.values().filter(|a| a.position >= low && !taken.contains(&a.position));
+        replayed.extend(taken.range(Position::FIRST_REPLAY..).filter_map(|position| position.request()));
+        let left = Position::Stream(low);
+        let attempts = self.attempts.values().filter(|a| a.position >= left && !taken.contains(&a.position));
         Progress {
             stream: stream.to_owned(),
             key: String::new(),
@@ -209,10 +213,10 @@ impl Record {
         self.low = self.low.max(progress.low);
         self.done.remove_range(..self.low);
         // What the checkpoint of an earlier run knew of events that are done by now.
-        while let Some((&sequence, _)) = self.attempts.first_key_value()
-            && sequence < self.low
+        while let Some((&position, _)) = self.attempts.first_key_value()
+            && position < Position::Stream(self.low)
         {
-            self.forget_attempt(sequence);
+            self.forget_attempt(position);
         }
     }
 
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn an_event_waits_no_longer_than_was_decided_when_the_clock_was_set_back_before_a_start() {
         let attempt = |position, first, due, last| Attempt {
-            position,
+            position: Position::Stream(position),
             attempts: 1,
             first,
             due,
@@ -265,7 +269,8 @@ mod tests {
         let progress = Progress { attempts, ..Progress::default() };
         let mut record = Record::new(&progress, usize::MAX);
         record.begin_at(1_000);
-        let of = |position| record.attempt(position).map(|attempt| (attempt.first, attempt.due));
+        let of =
+            |position| record.attempt(Position::Stream(position)).map(|attempt| (attempt.first, attempt.due));
         assert_eq!(of(1), Some((0, 6_000)), "an hour ahead: five seconds are left of six");
         assert_eq!(of(2), Some((500, 2_500)));
     }

@@ -17,6 +17,7 @@ use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::dead_letter::rfc3339;
 use heddle_values::member::{Activity, Member};
 use heddle_values::names::Names;
+use heddle_values::position::Position;
 use heddle_values::settings::{HandlerSettings, Settings};
 
 /// Show how far each handler has come.
@@ -194,8 +195,9 @@ fn events_per_second(activities: &[Activity]) -> f64 {
 /// What the checkpoints know of an event that everything waits for.
 fn blocker(event: &str, tracks: &[&Progress]) -> Blocker {
     let sequence = event.rsplit('/').next().and_then(|sequence| sequence.parse().ok());
+    let position = sequence.map(Position::Stream);
     let attempts = tracks.iter().flat_map(|progress| &progress.attempts);
-    let found = attempts.into_iter().find(|attempt| Some(attempt.position) == sequence);
+    let found = attempts.into_iter().find(|attempt| Some(attempt.position) == position);
     Blocker {
         event: event.to_owned(),
         attempts: found.map(|attempt| attempt.attempts),

@@ -25,6 +25,7 @@ use heddle_values::event::Event;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
 use heddle_values::names::Names;
+use heddle_values::position::Position;
 use heddle_values::settings::Settings;
 use heddle_values::subject;
 use heddle_values::verdict::Verdict;
@@ -250,12 +251,12 @@ impl TestHost {
     }
 
     /// Gives events back to a lane that had put them away.
-    fn fetch(&mut self, ticket: &Ticket, positions: &[u64]) {
+    fn fetch(&mut self, ticket: &Ticket, positions: &[Position]) {
         let stored = self.streams.get(&self.settings.handlers[ticket.place.handler].stream);
         let now = self.now / MILLISECOND;
         for position in positions {
             let event = stored.and_then(|events| {
-                let index = events.binary_search_by_key(position, |event| event.sequence).ok()?;
+                let index = events.binary_search_by_key(position, |event| event.position()).ok()?;
                 events.get(index).cloned()
             });
             self.flow.fetched(ticket, *position, event, now);
