@@ -15,9 +15,13 @@ use crate::wait_for;
 /// One message of a stream.
 #[derive(Debug, Clone)]
 pub struct Row {
+    /// The sequence number in the stream, from 1.
     pub sequence: u64,
+    /// The whole subject, such as `out.k1`.
     pub subject: String,
+    /// The payload as text; what is not UTF-8 is replaced by U+FFFD.
     pub payload: String,
+    /// The first value of each header, the server's own (`Nats-…`) included. Names are case-sensitive.
     pub headers: BTreeMap<String, String>,
 }
 

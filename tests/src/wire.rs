@@ -11,9 +11,11 @@ use crate::{PATIENCE, Server};
 /// A message as bytes.
 #[derive(Debug, Clone, Default)]
 pub struct RawMessage {
+    /// The subject, sent as it is, valid or not. An ASCII blank, a tab or a line end would end it.
     pub subject: Vec<u8>,
     /// The whole header block, version line included; empty: the message has no headers.
     pub block: Vec<u8>,
+    /// The payload, which may be any bytes: its length is sent before it.
     pub payload: Vec<u8>,
 }
 

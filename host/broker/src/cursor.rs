@@ -55,6 +55,8 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 /// What a cursor reads.
 #[derive(Debug, Clone)]
 pub struct CursorPlan {
+    /// The stream to read, whose name every event bears. If it does not exist (any more), the cursor ends with
+    /// [`Delivery::Lost`].
     pub stream: Arc<str>,
     /// When the stream was created. A stream that was recreated since ends the cursor.
     pub created: u64,
@@ -78,6 +80,8 @@ pub enum Delivery {
 /// Some events of a cursor.
 #[derive(Debug)]
 pub struct CursorEvents {
+    /// At most 256 events in the order of the stream; none if only markers or a higher `next` are to be told. Some may
+    /// lie outside the plan's filter: where it is faster to read everything, the server is not asked to filter.
     pub events: Vec<Event>,
     /// Sequences and subjects of what the server wrote itself for expired or deleted subjects: no events.
     pub markers: Vec<(u64, Box<str>)>,

@@ -58,51 +58,125 @@ pub const OLDEST_SERVER: (u64, u64, u64) = (2, 15, 1);
 /// What went wrong between the host and the server.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// No server of the settings could be connected to, because of the network, TLS or the login. Retrying may help.
     #[error("failed to connect to `{url}`: {cause}")]
-    Connect { url: String, cause: String },
+    Connect {
+        /// All servers of the settings, separated by commas, without logins.
+        url: String,
+        /// How each try ended, and which setting helps where that is known.
+        cause: String,
+    },
+    /// The URL of the settings names no server, or a part of it cannot be parsed. The text quotes no login.
     #[error("failed to find a server: {0}")]
     Address(String),
+    /// The file or variable that should hold the login cannot be read, or holds none. No server has been asked yet.
     #[error("failed to log in with `{path}`: {cause}")]
-    Credentials { path: String, cause: String },
+    Credentials {
+        /// The path of the file, or the name of the environment variable.
+        path: String,
+        /// Why it cannot be used, without quoting what it holds.
+        cause: String,
+    },
+    /// The server that was connected to is older than [`OLDEST_SERVER`] and has to be upgraded.
     #[error(
         "server at `{url}` is nats-server {version}: {}.{}.{} or newer is needed: older ones lose memory to expired messages and may skip syncs that they promise",
         OLDEST_SERVER.0, OLDEST_SERVER.1, OLDEST_SERVER.2
     )]
-    TooOld { url: String, version: String },
+    TooOld {
+        /// All servers of the settings, separated by commas, without logins.
+        url: String,
+        /// As the server says it, such as `2.14.3`.
+        version: String,
+    },
+    /// JetStream is switched off in the server or for the account of this user. Somebody has to switch it on.
     #[error("server at `{url}` has no JetStream: start nats-server with `-js` or a `jetstream` section")]
-    NoJetStream { url: String },
+    NoJetStream {
+        /// All servers of the settings, separated by commas, without logins.
+        url: String,
+    },
+    /// The settings of streams do not suit the application: every fault, with the name of its stream in front of it.
     #[error("{}", unsuitable(.0))]
     Unsuitable(Vec<(String, Fault)>),
+    /// Connected, but JetStream does not answer: a wrong prefix, a denied subject or an outage. Retrying may help.
     #[error(
         "JetStream does not answer at `{url}` under `{api}`: {cause}; if it is in another domain or behind an imported prefix, name it with `domain` or `api-prefix` in [nats]; a user without the right to publish on `{api}.>` gets no answer either"
     )]
-    NoAnswer { url: String, api: String, cause: String },
+    NoAnswer {
+        /// All servers of the settings, separated by commas, without logins.
+        url: String,
+        /// What the subjects of requests begin with, without the final dot: by default `$JS.API`.
+        api: String,
+        /// How the first request ended.
+        cause: String,
+    },
+    /// JetStream answers with an error, for example while a cluster elects a leader. Retrying may help.
     #[error("JetStream at `{url}` is not ready: {cause}")]
-    NotReady { url: String, cause: String },
+    NotReady {
+        /// All servers of the settings, separated by commas, without logins.
+        url: String,
+        /// The server's own error.
+        cause: String,
+    },
+    /// The stream of this name must exist and does not: it was never created, or it has been deleted.
     #[error("stream `{0}` does not exist")]
     NoStream(String),
+    /// The bucket to watch does not exist. For whoever reads an object, that is a [`NoObject`](Self::NoObject).
     #[error("object store `{0}` does not exist")]
     NoBucket(String),
+    /// No object `BUCKET/NAME`: it was never stored or has been removed, or there is no such bucket.
     #[error("object `{0}` does not exist")]
     NoObject(String),
+    /// An object is larger than its reader allows, by what the store announces or by what came of it.
     #[error("object `{object}` has {size} bytes or more, and {max} are allowed")]
-    ObjectTooBig { object: String, size: u64, max: u64 },
+    ObjectTooBig {
+        /// The object, as `BUCKET/NAME`.
+        object: String,
+        /// In bytes: as announced, or as much as had come when the bound was passed.
+        size: u64,
+        /// The bound of the reader, in bytes.
+        max: u64,
+    },
+    /// The bytes of `BUCKET/NAME` do not fit its digest. If it was being replaced, another try reads the new object.
     #[error(
         "object `{0}` does not have the bytes that its digest says: it was replaced while it was read, or is broken"
     )]
     ObjectChanged(String),
+    /// The server denied something to this user during the request. Retrying does not help until it is granted.
     #[error(
         "server denies what is needed; grant this user to {} (see `heddle permissions`): {cause}",
         grants.join(", ")
     )]
-    Denied { grants: Vec<String>, cause: String },
+    Denied {
+        /// What the user lacks, each as ``publish on `SUBJECT` `` or ``subscribe on `SUBJECT` ``.
+        grants: Vec<String>,
+        /// What the denial led to, such as a time-out.
+        cause: String,
+    },
+    /// A list broke off too often. The part that came must not be believed; another try begins from the start.
     #[error("failed to {what}: it could not be read whole: {cause}")]
-    NotWhole { what: String, cause: String },
+    NotWhole {
+        /// What was tried, as a phrase that fits behind `failed to`.
+        what: String,
+        /// Why it broke off the last time.
+        cause: String,
+    },
+    /// The server refused, or its answer cannot be used. A publish and some removals also end so when nobody answers;
+    /// they may have been carried out all the same.
     #[error("failed to {what}: {cause}")]
-    Request { what: String, cause: String },
+    Request {
+        /// What was tried, as a phrase that fits behind `failed to`.
+        what: String,
+        /// The server's refusal, or the client library's error with its causes.
+        cause: String,
+    },
     /// Nobody answered, or nobody who could: something of the connection or the cluster that passes.
     #[error("failed to {what}: {cause}")]
-    Unanswered { what: String, cause: String },
+    Unanswered {
+        /// What was tried, as a phrase that fits behind `failed to`.
+        what: String,
+        /// The client library's error with its causes.
+        cause: String,
+    },
 }
 
 /// Every fault of every stream, a stream's together.
@@ -152,9 +226,13 @@ impl Error {
 /// A message as the stream holds it.
 #[derive(Debug, Clone)]
 pub struct Stored {
+    /// The sequence number in the stream, from 1.
     pub sequence: u64,
+    /// The subject; each byte that is not UTF-8 is replaced by U+FFFD.
     pub subject: String,
+    /// The headers in the order of their names, without the server's own, which begin with `Nats-`.
     pub headers: Headers,
+    /// The payload; empty if only headers were asked for ([`Part::Headers`]).
     pub payload: Bytes,
     /// In nanoseconds since 1970.
     pub time: u64,

@@ -14,6 +14,7 @@ use heddle_values::event::Headers;
 /// What of messages is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// Headers and payload.
     Whole,
     /// The payload is left out: quicker where it is large.
     Headers,

@@ -32,6 +32,7 @@ const VERSION: &str = "heddle-version";
 /// What is known of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectFacts {
+    /// The name within the bucket, which may be any text.
     pub name: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
@@ -46,7 +47,9 @@ pub struct ObjectFacts {
 /// What is to be stored.
 #[derive(Debug, Clone, Copy)]
 pub struct NewObject<'a> {
+    /// The name within the bucket. An existing object of this name is replaced once the new one is stored whole.
     pub name: &'a str,
+    /// The component's bytes, which are stored as they are: nothing is checked here.
     pub wasm: &'a [u8],
     /// The text of a minisign signature.
     pub signature: Option<&'a str>,

@@ -19,13 +19,16 @@ use heddle_values::subject::Pattern;
 /// How many messages lie in front of a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumerLag {
+    /// How many messages the server counted under the filters; markers and Heddle's own messages count if they match.
     pub pending: u64,
 }
 
 /// Where a published message was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
+    /// The stream that stores the message's subject.
     pub stream: String,
+    /// The sequence of the last message published; of a duplicate, that of the message stored before.
     pub sequence: u64,
     /// How many were not stored again, as the stream has one of the same `Nats-Msg-Id`.
     pub duplicates: u64,

@@ -17,9 +17,13 @@ use heddle_values::settings::{Settings, StreamSettings};
 pub struct StreamState {
     /// When it was created, in nanoseconds since 1970: a recreated stream has another one.
     pub created: u64,
+    /// Sequence of the first message that is still stored; in an empty stream it is that of no message.
     pub first: u64,
+    /// Sequence of the last message ever stored, even if it was removed since; the next message gets the one after it.
     pub last: u64,
+    /// How many messages the stream holds now: events, markers and Heddle's own.
     pub messages: u64,
+    /// The subjects that the stream stores, as configured: they may have wildcards. Empty for a mirror.
     pub subjects: Vec<String>,
     /// How much the messages take, in bytes.
     pub bytes: u64,
@@ -60,9 +64,11 @@ pub(super) fn wanted(settings: &StreamSettings, names: &Names) -> Config {
 /// What was found of a stream that the application reads.
 #[derive(Debug, Clone)]
 pub struct Inspected {
+    /// The stream's name: the application's own stream, or one that a handler reads.
     pub stream: String,
     /// None: it does not exist.
     pub state: Option<StreamState>,
+    /// How the settings were judged: without faults and differences if the stream does not exist.
     pub suitability: Suitability,
 }
 

@@ -24,11 +24,13 @@ const NO_MESSAGE: u64 = 10037;
 /// A message as the server stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawStored {
+    /// The sequence number in the stream, from 1.
     pub sequence: u64,
     /// Each byte of it that is not UTF-8 is replaced by U+FFFD: that is all that the server tells.
     pub subject: String,
     /// The header block; empty if the message has no headers.
     pub block: Bytes,
+    /// The payload as it was published; a marker of the server has none.
     pub payload: Bytes,
     /// In nanoseconds since 1970.
     pub time: u64,

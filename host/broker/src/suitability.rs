@@ -38,9 +38,13 @@ const CURSORS: usize = 4;
 pub struct Fault {
     /// As the server calls it.
     pub setting: &'static str,
+    /// The value that was found, as text.
     pub is: String,
+    /// The value, or the range of values, with which the application works.
     pub needed: String,
+    /// What would go wrong with the value as it is: a clause without a full stop.
     pub why: String,
+    /// What an operator can do, as a clause: a command of `nats`, another setting, or how to replace the stream.
     pub way_out: String,
 }
 

@@ -38,22 +38,35 @@ const MAX_MESSAGE: u64 = 4096;
 /// Why a component was not compiled.
 #[derive(Debug, Error)]
 pub enum CompileError {
+    /// The compiler rejects the component, as it would on every try. All other errors may pass.
     #[error("{0}")]
     Invalid(String),
+    /// A signal ended the compiler: it reached its limits (120 s of CPU time, 3 GiB of address space), or was killed.
     #[error(
         "compiler was stopped ({status}): the component needs more than {CPU_SECONDS} s of CPU time or {gib} GiB of memory",
         gib = MEMORY >> 30
     )]
-    TooDear { status: String },
+    TooDear {
+        /// The exit status as text, which names the signal.
+        status: String,
+    },
+    /// The compiler ran for 180 s and was killed. On a machine that is less busy, another try may succeed.
     #[error("took longer than {TIMEOUT:?}")]
     TooSlow,
+    /// The compiler wrote more than 1 GiB of machine code and was killed.
     #[error("code has more than {} MiB", MAX_CODE >> 20)]
     TooMuch,
+    /// The compiling program could not be started, or its output could not be read: the host's fault.
     #[error("failed to run the compiler: {0}")]
     Process(#[from] std::io::Error),
     /// The host's fault, not the component's.
     #[error("compiler failed by itself ({status}): {message}")]
-    Failed { status: String, message: String },
+    Failed {
+        /// The exit status as text: neither 0 nor [`INVALID`].
+        status: String,
+        /// What it wrote to standard error, at most 4,096 bytes; may be empty.
+        message: String,
+    },
 }
 
 /// Compiles `wasm` with `program compile`, which is [`compile_here`].
@@ -119,8 +132,10 @@ async fn exchange(mut child: Child, wasm: &[u8]) -> Result<Vec<u8>, CompileError
 /// Why nothing was compiled in this process.
 #[derive(Debug, Error)]
 pub enum Fault {
+    /// The component is at fault: the compiling process must exit with [`INVALID`].
     #[error("{0}")]
     Component(String),
+    /// The compiling process is at fault, for example if it cannot limit itself: it must exit with another code.
     #[error("{0}")]
     Process(String),
 }

@@ -28,8 +28,11 @@ pub struct Figure {
     pub what: String,
     /// The median of the rounds.
     pub value: f64,
+    /// The lowest of the rounds; for a comparison, the lowest ratio of a round.
     pub lowest: f64,
+    /// The highest of the rounds; for a comparison, the highest ratio of a round.
     pub highest: f64,
+    /// What `value` must reach or stay below; with [`Target::None`] it is only shown.
     #[serde(skip)]
     pub target: Target,
 }

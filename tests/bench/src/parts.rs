@@ -46,6 +46,7 @@ const ROUNDS: u32 = 1_000_000;
 /// What one part of an event's journey takes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Part {
+    /// What the table of parts calls it.
     pub name: &'static str,
     /// Nanoseconds of one thread for each event.
     pub nanos: f64,

@@ -13,17 +13,22 @@ const WORK: Duration = Duration::from_micros(20);
 pub enum Size {
     /// Shows that everything works. Its figures mean little.
     Quick,
+    /// All events and all rounds: about half an hour, and figures to compare.
     Full,
 }
 
 /// Runs that take turns, so that whatever disturbs the machine disturbs all of them.
 #[derive(Debug, Clone)]
 pub struct Group {
+    /// The group's name, as `--only` takes it: one of [`GROUPS`], or `latency`.
     pub name: &'static str,
     /// What it asks, for the reader of the table.
     pub title: &'static str,
+    /// Where the group's server keeps its streams.
     pub store: Store,
+    /// How often each entry runs. The tables show the medians.
     pub rounds: usize,
+    /// What is run, one after the other, in each round.
     pub entries: Vec<Entry>,
 }
 
@@ -32,7 +37,9 @@ pub struct Group {
 pub struct Entry {
     /// What the tables call it.
     pub name: &'static str,
+    /// Who does the job. Its concurrency is replaced by the best of its choices before the first round.
     pub variant: Variant,
+    /// What the input stream holds when the run begins.
     pub workload: Workload,
 }
 

@@ -14,28 +14,45 @@ use crate::workload::Store;
 /// One line of the tables: the medians of the rounds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
+    /// The name of the group: see [`Group::name`].
     pub group: &'static str,
+    /// The name of the entry, as `--only` takes it.
     pub name: String,
+    /// Where the server kept its streams.
     pub store: Store,
+    /// How many keys the events have, all handlers together.
     pub keys: u64,
+    /// How many handlers there are, each with its own subjects and an equal share of the events.
     pub handlers: u64,
+    /// The size of each event, in bytes.
     pub payload: usize,
+    /// How many events each round has, all handlers together.
     pub events: u64,
     /// What native code had under way at once: the best of several.
     pub concurrency: Option<usize>,
+    /// How many runs the figures are taken from.
     pub rounds: usize,
+    /// Throughput: the median of the rounds.
     pub events_per_s: f64,
+    /// Throughput of the slowest round.
     pub slowest_per_s: f64,
+    /// Throughput of the fastest round.
     pub fastest_per_s: f64,
     /// The share of the throughput that was offered, where latency was measured.
     pub load: Option<f64>,
+    /// Median latency, from when an event was due until its echo arrived; none: it was not measured.
     pub p50_ms: Option<f64>,
+    /// 99th percentile of that latency; none: it was not measured.
     pub p99_ms: Option<f64>,
+    /// 99.9th percentile of that latency; none: it was not measured.
     pub p999_ms: Option<f64>,
     /// CPU seconds of the worker for a million events.
     pub cpu_s_per_m: f64,
+    /// CPU seconds of nats-server for a million events.
     pub server_cpu_s_per_m: f64,
+    /// The most memory that the worker had resident at once, in units of 1,000,000 bytes.
     pub rss_mb: f64,
+    /// Events for each commit, in the round with the most commits; none: the commits were not counted.
     pub events_per_batch: Option<f64>,
     /// Counts that were lost in the end, in the worst round.
     pub miscounted: u64,
@@ -97,10 +114,13 @@ impl Row {
 /// A ratio that is promised.
 #[derive(Debug, Clone, Serialize)]
 pub struct Ratio {
+    /// The name in the table and in the JSON file.
     pub name: &'static str,
+    /// A quotient; or a figure in the unit that the name ends with, such as `_ms`.
     pub value: f64,
     /// What it must reach, or stay below; none: it is only shown.
     pub target: Option<f64>,
+    /// Whether the value meets the target; none: there is no target.
     pub met: Option<bool>,
 }
 
@@ -132,16 +152,22 @@ impl Ratio {
 /// All that a run of the benchmark found.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// A row for each entry that was run, group by group; those of latency come last.
     pub rows: Vec<Row>,
+    /// What each part of an event's journey takes; empty if that was not measured.
     pub parts: Vec<crate::parts::Part>,
+    /// What failure handling costs; empty if that was not measured.
     pub failure: Vec<crate::failure::Figure>,
 }
 
 /// What a ratio must reach or stay below.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
+    /// Met by this value and by every higher one.
     AtLeast(f64),
+    /// Met by this value and by every lower one.
     AtMost(f64),
+    /// Nothing is promised: the value is only shown.
     None,
 }
 

@@ -38,6 +38,7 @@ const QUIET_LOOK: Duration = Duration::from_millis(150);
 /// A server and its streams.
 pub struct Rig {
     server: Server,
+    /// The benchmark's own connection to the server, which no worker shares.
     pub jetstream: Context,
     /// For what a run needs beside the server.
     pub folder: TempDir,

@@ -27,9 +27,13 @@ pub enum Variant {
     Cursor,
     /// Nobody: the server is given the same messages, as many batches at once.
     Limit(usize),
+    /// Native code as tutorials have it, with this many events at once.
     Naive(usize),
+    /// Native code that keeps the order and repeats no effect, with this many queues.
     Careful(usize),
+    /// Heddle, with a new instance for each event.
     Fresh,
+    /// Heddle, with instances that serve 1,000 events each.
     Reuse,
 }
 
@@ -72,9 +76,12 @@ impl Variant {
 /// One run.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
+    /// From when the worker is about to read until its last effect is stored; for latency, from the first event sent
+    /// until the last echo was read.
     pub seconds: f64,
-    /// CPU seconds of the worker and of the server.
+    /// CPU seconds of the worker during the run.
     pub worker_cpu: f64,
+    /// CPU seconds of nats-server during the run.
     pub server_cpu: f64,
     /// Bytes.
     pub peak: u64,

@@ -32,7 +32,9 @@ pub struct Workload {
     pub handlers: u64,
     /// Bytes of each event.
     pub payload: usize,
+    /// How many events there are, all handlers together.
     pub events: u64,
+    /// What every event asks for. The last event of each handler is echoed in any case.
     pub job: Job,
 }
 

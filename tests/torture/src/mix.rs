@@ -41,13 +41,17 @@ const OUTAGE: Duration = Duration::from_secs(5);
 pub struct Cell {
     /// Its name in the report.
     pub name: &'static str,
+    /// The shares of events that fail, are rejected or are slow; the rest succeeds.
     pub shares: Shares,
+    /// Over how many keys the events are spread at random.
     pub keys: u64,
     /// Instances that serve many events.
     pub reuse: bool,
+    /// Whether the handlers have a circuit: `outage` in their settings.
     pub circuit: bool,
     /// What every event depends on is away for a while.
     pub outage: bool,
+    /// Who handles the events, and thereby what they depend on.
     pub guest: Guest,
 }
 
@@ -71,6 +75,7 @@ pub struct Plan {
     pub events: u64,
     /// Events a second.
     pub rate: u64,
+    /// The cells, which run one after the other, each with a server and a host of its own.
     pub cells: Vec<Cell>,
     /// What everything is drawn from.
     pub seed: u64,
@@ -79,7 +84,9 @@ pub struct Plan {
 /// What became of a cell.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
+    /// The cell as it was planned.
     pub cell: Cell,
+    /// What the stream shows to be right and wrong.
     pub verdict: Verdict,
     /// From the first event to the last end.
     pub seconds: f64,
@@ -92,9 +99,13 @@ pub struct Outcome {
 /// What a campaign has found.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// The seed of the plan: with the same cells it draws the same events again.
     pub seed: u64,
+    /// How many events each cell has.
     pub events: u64,
+    /// Events a second, as planned.
     pub rate: u64,
+    /// What became of each cell, in the order of the plan.
     pub outcomes: Vec<Outcome>,
 }
 

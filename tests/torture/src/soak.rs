@@ -30,9 +30,11 @@ const BAD_ONE_IN: u64 = 10;
 /// How large a campaign is.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How long events flow. A sixtieth of it lies between two samples.
     pub length: Duration,
     /// Events a second.
     pub rate: u64,
+    /// How many keys each of the two handlers has.
     pub keys: u64,
     /// How long streams keep events and effects: only after that their size can stay level.
     pub kept: Duration,

@@ -38,6 +38,7 @@ pub struct Plan {
     pub bad: f64,
     /// Different good versions, which take turns.
     pub versions: u64,
+    /// Over how many keys the events are spread. The events of each key are numbered from 1.
     pub keys: u64,
     /// How long events flow without swaps, before and after those with them.
     pub quiet: Duration,

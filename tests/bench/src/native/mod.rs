@@ -26,19 +26,27 @@ pub const BUCKET: &str = "COUNTERS";
 /// Work to be measured.
 #[derive(Debug, Subcommand)]
 pub enum Work {
+    /// Read every event, and do nothing else.
     Cursor(Job),
+    /// Store the same messages in full atomic batches, several at once: the most that the server can do.
     Limit(Job),
+    /// Publish, put the counter and ack, many events at once: neither ordered nor exactly once.
     Naive(Job),
+    /// Keep the order with queues and repeat no effect: the best that one writes by hand with acks.
     Careful(Job),
+    /// Publish events at a steady rate, or as fast as the server takes them.
     Load(load::Load),
+    /// Read the echoes of some keys, and print their latency as JSON to standard error.
     Watch(watch::Watch),
 }
 
 /// How much of it there is.
 #[derive(Debug, Args)]
 pub struct Job {
+    /// URL of the server, without a login.
     #[arg(long)]
     pub url: String,
+    /// How many events are handled before the worker ends.
     #[arg(long)]
     pub events: u64,
     /// How much is under way at once.

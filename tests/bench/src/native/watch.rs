@@ -31,9 +31,13 @@ pub struct Watch {
 /// In milliseconds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Latency {
+    /// Half of the echoes took no longer.
     pub p50_ms: f64,
+    /// 99 of 100 echoes took no longer.
     pub p99_ms: f64,
+    /// 999 of 1,000 echoes took no longer.
     pub p999_ms: f64,
+    /// The slowest echo.
     pub max_ms: f64,
 }
 
