@@ -46,38 +46,64 @@ const MAX_FAILURES: u32 = 5;
 /// Why an application cannot be taken.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Another host that is alive has the application: it must stop before this one can start.
     #[error(
         "application `{app}` is already run by process {pid} on `{hostname}` (host {host}); stop it first, or let it run: sharing an application among hosts is not supported yet"
     )]
     Taken { app: String, host: String, hostname: String, pid: u32 },
+    /// The file names another number of shards than the checkpoints were written with; it is fixed from then on.
     #[error("`shards` is {wanted}, but the application has run with {found}: it cannot be changed")]
     Shards { wanted: u16, found: u16 },
+    /// The application's own stream is not the one that the checkpoints were written into.
     #[error(
         "stream `{stream}` was recreated since the application last ran: its sequences mean other events; delete the application's checkpoints or restore the stream"
     )]
-    Recreated { stream: String },
+    Recreated {
+        /// The application's own stream: if another one was recreated, only its handlers are stopped.
+        stream: String,
+    },
+    /// The application's own stream is shorter than what was done of it: its end was cut off.
     #[error(
         "stream `{stream}` ends at {last}, but handler `{handler}` has already come to {low}: the stream has lost its end"
     )]
-    Truncated { stream: String, handler: String, last: u64, low: u64 },
+    Truncated {
+        /// The application's own stream: if another one has lost its end, only its handlers are stopped.
+        stream: String,
+        /// A handler whose progress ends behind the stream; there may be others.
+        handler: String,
+        /// The sequence of the last message of the stream.
+        last: u64,
+        /// The sequence after the highest event that is done, which is not the low mark if events below are open.
+        low: u64,
+    },
+    /// The file lets a handler read another stream than the one that the sequences of its progress belong to.
     #[error(
         "handler `{handler}` has progress in stream `{found}`, but now reads `{wanted}`: give it another name to begin there"
     )]
     OtherStream { handler: String, found: String, wanted: String },
+    /// The key template of a handler was changed while its shards do not all stand at the same event.
     #[error(
         "`key` of handler `{handler}` was `{found}` and is now `{wanted}`, but events are still under way: with another key they are in other shards. Start once with the old key, let the handler finish and stop it, or give the handler another name"
     )]
     KeyChanged { handler: String, found: String, wanted: String },
+    /// A checkpoint is damaged, or of a Heddle that this one does not understand: then run the one that wrote it.
     #[error("checkpoint of shard {shard}: {cause}")]
     Checkpoint { shard: u16, cause: checkpoint::Error },
+    /// Only some shards have a checkpoint, although a host always writes all of them at once.
     #[error(
         "checkpoints of shards {missing:?} are gone, but others are there: events of those shards would be handled a second time. Restore them, or remove all checkpoints (`_heddle.<app>.checkpoint.>`) to begin again on purpose"
     )]
-    Incomplete { missing: Vec<u16> },
+    Incomplete {
+        /// Those without one, counted from 0, in ascending order.
+        missing: Vec<u16>,
+    },
+    /// The batch that takes the application over is refused for good, or was not stored in any of several tries.
     #[error("failed to take the application over: {0}")]
     Commit(CommitError),
+    /// A gate cannot be understood ([`gates::Error::Unreadable`]), so it is not known which keys are held back.
     #[error("failed to take the application over: {0}")]
     Gates(gates::Error),
+    /// The server could not be asked, or a stream is not there; what may pass was tried several times.
     #[error(transparent)]
     Broker(#[from] broker::Error),
 }
@@ -95,6 +121,7 @@ pub struct Acquired {
     pub stopped: PerHandler<Option<String>>,
     /// What the host before has left, and what was lost since.
     pub left: Remains,
+    /// What the keys of the handlers have beside the checkpoints: states, gates, and events that are held back.
     pub kept: Kept,
 }
 
@@ -153,8 +180,7 @@ pub struct Fresh<'a> {
 }
 
 /// Takes the application over, whose stream is there, or says why not. The progress of handlers that are `fresh` is left
-/// out. Waits up to the time an announcement counts if it is not
-/// known whether the host that had it is alive.
+/// out. Waits up to the time an announcement counts if it is not known whether the host that had it is alive.
 pub async fn acquire(
     broker: &Broker,
     settings: &Settings,

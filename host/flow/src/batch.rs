@@ -36,7 +36,9 @@ const REPLAYED_TTL: u32 = 3600;
 /// An event that came to its end, and where.
 #[derive(Debug)]
 pub struct Unit {
+    /// The shard whose checkpoint calls the event done, and the handler that had it.
     pub place: Place,
+    /// The event, how it ended, and what becomes of its key's gate.
     pub settled: Settled,
     /// Whether the server has refused to store the event itself: it is named, without its headers and payload.
     pub minimal: bool,
@@ -45,8 +47,11 @@ pub struct Unit {
 /// What does not change while the host runs.
 #[derive(Debug)]
 pub struct Origins {
+    /// The subjects of the application.
     pub names: Names,
+    /// The application's own stream: every batch is stored there, whichever stream its events come from.
     pub stream: Arc<str>,
+    /// This host's id: a checkpoint that is read back and names another one means that the host was replaced.
     pub host: String,
     /// The names of the handlers.
     pub handlers: PerHandler<Arc<str>>,
@@ -59,7 +64,9 @@ pub struct Origins {
 /// A batch that is to be stored.
 #[derive(Debug)]
 pub struct Batch {
+    /// In the order in which they are stored: gates that are open first, the checkpoints last.
     pub messages: Arc<[BatchMessage]>,
+    /// The events that end with this batch. Empty if it has only checkpoints and gates to write.
     pub units: Vec<Unit>,
     /// Shard, index of its message, checkpoint.
     pub checkpoints: Vec<(u16, usize, Checkpoint)>,
@@ -67,7 +74,9 @@ pub struct Batch {
     pub states: Vec<(StateId, usize)>,
     /// Gates that are open, without a unit of their own.
     pub opened: Vec<(Place, Key, Gate)>,
+    /// Answers to publishers. They are no part of what is stored, and are sent once it is.
     pub replies: Vec<Reply>,
+    /// The number of this commit of the host. Its checkpoints bear it, so that the host recognises what it has stored.
     pub number: u64,
 }
 

@@ -35,15 +35,18 @@ pub enum Says {
 /// A run that ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended<'a> {
+    /// The key of its event: while the circuit is open, only the end of the key that is tried counts.
     pub key: &'a Key,
     /// Whether its event had not failed before.
     pub fresh: bool,
+    /// What it tells of whatever the handler depends on.
     pub says: Says,
 }
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
+    /// Too many events in a row, of different keys, failed at their first run: from now on only probes run.
     Opened,
     /// Since when it was open.
     Closed(u64),

@@ -67,17 +67,22 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Why the engine stopped.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// A checkpoint that was read back is of another host, whose id this is. A host that was replaced must end.
     #[error("host {0} has taken the application over; this host stops, nothing of it is lost or repeated")]
     Fenced(String),
+    /// The application's own stream was purged, recreated or written into by others, or refuses plain checkpoints.
     #[error("{0}; this host stops, since a sequence may now mean another event")]
     Lost(String),
+    /// A job of the engine panicked: a fault of Heddle. What was not committed runs again after the next start.
     #[error("a task of the host failed: {0}")]
     Task(#[from] JoinError),
 }
 
 /// All that the engine needs.
 pub struct Parts {
+    /// The application as its file says. If that changes, another engine goes on with other settings.
     pub settings: Arc<Settings>,
+    /// The subjects of the application.
     pub names: Names,
     /// For commits and states.
     pub broker: Broker,
@@ -89,7 +94,9 @@ pub struct Parts {
     pub sandbox: Arc<Sandbox>,
     /// Whose threads they run on: a plugin that holds them must not hold up the flow.
     pub threads: Handle,
+    /// What was taken over in this host's name, and is gone on from.
     pub acquired: Acquired,
+    /// What this host says of itself. The engine announces it, with what its handlers do, until it ends.
     pub me: Member,
     /// Counts the engines of this host, and their resets.
     pub generation: u64,

@@ -26,7 +26,9 @@ pub use ends::{Refused, Stored};
 
 /// What a flow goes on from.
 pub struct Beginning {
+    /// The shards and the handlers, which stay the same for as long as the flow is driven.
     pub plan: Plan,
+    /// What dead letters and effects say of where they come from.
     pub origins: Arc<Origins>,
     /// One for each shard, just stored by this host, each with its sequence.
     pub checkpoints: Vec<(u64, Checkpoint)>,
@@ -43,9 +45,13 @@ pub struct Beginning {
 /// An event that may run.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// That of the flow when it asked for the run: after a reset, the end of the run is not heard.
     pub generation: u64,
+    /// The shard and the handler that the event is of.
     pub place: Place,
+    /// Its lane: no other event of this key runs for the handler until this one has ended.
     pub key: Key,
+    /// What the handler is given.
     pub event: Arc<Event>,
     /// From 1.
     pub attempt: u32,
@@ -57,7 +63,9 @@ pub struct Job {
 #[derive(Debug, Clone)]
 pub struct Ticket {
     generation: u64,
+    /// The track that has asked.
     pub place: Place,
+    /// The lane that waits for what was asked for.
     pub key: Key,
 }
 
@@ -78,9 +86,19 @@ pub enum Work {
     /// Run an event, and say [`ran`](Flow::ran).
     Run(Job),
     /// Read events again, and say [`fetched`](Flow::fetched) of each.
-    Fetch { ticket: Ticket, positions: Vec<Position> },
+    Fetch {
+        /// To be given back with each event.
+        ticket: Ticket,
+        /// Which events.
+        positions: Vec<Position>,
+    },
     /// Look for what was held back of a key from a sequence on, and say [`taken_back`](Flow::taken_back).
-    TakeBack { ticket: Ticket, next: u64 },
+    TakeBack {
+        /// To be given back with what is found.
+        ticket: Ticket,
+        /// The first sequence of the application's stream that counts: what was held back below it has run.
+        next: u64,
+    },
 }
 
 /// Events between being read and being committed.

@@ -12,10 +12,12 @@ use heddle_values::names::Names;
 /// Why it is not known which keys are held back.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The gate on this subject has a form that is not known here. Its key must not count as open.
     #[error(
         "gate on `{0}` cannot be read: a newer heddle may have stored it; run that one, or purge the subject to open the gate, and with it what it holds back"
     )]
     Unreadable(String),
+    /// The server could not be asked, or its answer was not whole.
     #[error(transparent)]
     Broker(#[from] broker::Error),
 }
@@ -23,10 +25,13 @@ pub enum Error {
 /// The gate of a key that is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredGate {
+    /// The shard of the key, counted from 0.
     pub shard: u16,
+    /// The handler's name. It may be one that is no longer in the application's file.
     pub handler: String,
     /// The key's token.
     pub token: String,
+    /// What the last message on its subject says.
     pub gate: Gate,
 }
 

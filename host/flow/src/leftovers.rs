@@ -35,9 +35,11 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 /// Messages that are no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
+    /// The subject on which the copies of one key's events lie.
     pub subject: String,
     /// All below this sequence.
     pub below: u64,
+    /// Why they are no longer needed, and whether they were counted as still held back.
     pub gate: Gated,
 }
 

@@ -49,6 +49,7 @@ pub(super) struct Question {
 /// Events that are gone and were never handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss {
+    /// How many, if the number is `exact`; otherwise how many at most.
     pub events: u64,
     /// Whether that is their number. Otherwise they are messages of which it is not known whether the handler subscribed
     /// to them: at most N events.

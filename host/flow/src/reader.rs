@@ -26,15 +26,20 @@ const NEAR_THE_END: u64 = 256;
 /// How much more a handler can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
+    /// Nothing: no cursor that serves it is read from.
     None,
+    /// It is read for, but keeps a cursor of its own if it has one.
     Some,
+    /// So much that it may join the shared cursor: it would not have to leave it at once.
     Plenty,
 }
 
 /// One handler as a reader sees it.
 #[derive(Debug, Clone)]
 pub struct Subscription {
+    /// The handler's name, for the log and for the name of a cursor of its own.
     pub name: Arc<str>,
+    /// What its events are published on. A cursor may deliver more: whoever takes the events routes them.
     pub subscribe: Vec<Pattern>,
     /// The next sequence that it has not seen.
     pub position: u64,
@@ -71,7 +76,12 @@ struct Active {
 #[derive(Debug)]
 pub enum Read {
     /// Events, the handlers that they may be for, and the position of those handlers afterwards.
-    Events { events: CursorEvents, handlers: Vec<HandlerIx> },
+    Events {
+        /// In the order of the stream. Their `next` is what [`Reader::seen`] is to be told once they are handed on.
+        events: CursorEvents,
+        /// Those that the cursor serves. Some may have seen a part of the events already, from another cursor.
+        handlers: Vec<HandlerIx>,
+    },
     /// The stream is not the one it was.
     Lost(String),
 }

@@ -21,6 +21,7 @@ const RECHECK: u64 = 10;
 /// An event that can begin, or that ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
+    /// The event's key, by which the circuit knows the end of a probe.
     pub key: &'a Key,
     /// Whether it had not failed before.
     pub fresh: bool,

@@ -62,6 +62,7 @@ pub struct Track {
 /// What a track begins with.
 #[derive(Debug)]
 pub struct Beginning<'a> {
+    /// How far the handler has come in this shard, as the last checkpoint says.
     pub progress: &'a Progress,
     /// The gates that are not open.
     pub gates: Vec<Gate>,
@@ -69,6 +70,7 @@ pub struct Beginning<'a> {
     pub known: u64,
     /// What the track may take in a checkpoint, in bytes.
     pub budget: usize,
+    /// Whether a dead letter holds back the later events of its key.
     pub on_dead_letter: OnDeadLetter,
 }
 

@@ -22,14 +22,18 @@ const OF_THE_PLAN: &str = "a place is in one of the plan's shards";
 /// Which handler in which shard.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
+    /// Counted from 0.
     pub shard: u16,
+    /// By its place in the application's file.
     pub handler: HandlerIx,
 }
 
 /// An action and where it comes from.
 #[derive(Debug)]
 pub struct Placed {
+    /// The track that wants it done.
     pub place: Place,
+    /// What is to be done. Never [`Action::WakeAt`], for [`Shards`] keeps the timers itself.
     pub action: Action,
 }
 
@@ -38,7 +42,9 @@ pub struct Placed {
 pub struct Plan {
     /// This host's id.
     pub host: String,
+    /// How many there are: fixed once the application has run, for it decides about the shard of every key.
     pub shards: NonZeroU16,
+    /// In the order of the file. The progress of handlers that are not among them is carried along.
     pub handlers: PerHandler<PlannedHandler>,
     /// When each stream was created, in nanoseconds since 1970.
     pub streams: BTreeMap<String, u64>,
@@ -49,10 +55,13 @@ pub struct Plan {
 /// What the shards know of a handler.
 #[derive(Debug, Clone)]
 pub struct PlannedHandler {
+    /// Its name, under which checkpoints have its progress: with another name it begins anew.
     pub name: Arc<str>,
+    /// The stream that it reads, to which the sequences of its progress belong.
     pub stream: Arc<str>,
     /// The key template.
     pub key: String,
+    /// Whether a dead letter holds back the later events of its key.
     pub on_dead_letter: OnDeadLetter,
 }
 

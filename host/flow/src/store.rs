@@ -93,6 +93,7 @@ pub async fn store(
 /// Where to look whether a batch is stored: one of its checkpoints.
 #[derive(Debug, Clone)]
 pub struct Probe {
+    /// The subject of the checkpoint, whose last message says which host has committed last, and which commit.
     pub subject: String,
     /// The index of the checkpoint's message in the batch.
     pub index: u64,

@@ -45,16 +45,27 @@ const WAITING: usize = 64;
 /// Why a version is not accepted, by the step at which that was found.
 #[derive(Debug, Error)]
 pub enum Refusal {
+    /// The source gives no component at present; a host that runs asks it again.
     #[error("{0}")]
     Source(#[from] SourceError),
+    /// The application's file names the version by its digest, and the source offers another one.
     #[error("its digest is {found}, but `plugin` names {wanted}")]
-    Digest { found: String, wanted: String },
+    Digest {
+        /// The digest of what the source offers: `sha256:` and 64 hexadecimal digits.
+        found: String,
+        /// The digest in the file, in the same form.
+        wanted: String,
+    },
+    /// `trust` is set, and the version is not signed, or by nobody who is trusted.
     #[error("{0}")]
     Signature(#[from] signature::Error),
+    /// The signature holds, but is for another handler or an older release, or does not say what it must say.
     #[error("{0}")]
     Claims(#[from] claims::Error),
+    /// The component cannot be compiled, is not what a plugin has to be, or needs what the handler does not grant.
     #[error("{0}")]
     Sandbox(#[from] sandbox::Error),
+    /// Both versions ran the handler's last events, and did not do the same; how it differs, in words.
     #[error("differs from the live version in the shadow run, and `shadow-must-match` is set: {0}")]
     ShadowRun(String),
 }
@@ -62,14 +73,19 @@ pub enum Refusal {
 /// Why a source gives no component.
 #[derive(Debug, Error)]
 pub enum SourceError {
+    /// The object store has no object of this name, or there is no such bucket.
     #[error("there is no object `{0}`: put it there with `heddle push`")]
     NoObject(Object),
+    /// The object store could not be asked, or the streams from which a shadow run takes its events.
     #[error(transparent)]
     Broker(#[from] heddle_broker::Error),
+    /// The registry could not be asked, refuses to hand out the component, or has none.
     #[error(transparent)]
     Registry(#[from] oci::Error),
+    /// The file is not there, cannot be read, or is too large.
     #[error(transparent)]
     File(heddle_sandbox::Error),
+    /// The source is an object store, and there is no [`broker`](Sources::broker) to ask.
     #[error("`{0}` is on the server, which is not asked (--offline)")]
     Offline(String),
 }
@@ -93,12 +109,17 @@ impl Refusal {
 
 /// What all handlers' versions are prepared with.
 pub struct Tools {
+    /// The application as its file says: the sources, whom to trust, and how a new version is tried.
     pub settings: Arc<Settings>,
+    /// The subjects of the application.
     pub names: Names,
     /// This host's id: what it remembers of versions bears it.
     pub host: String,
+    /// What is remembered is read and stored over it, and object stores are asked.
     pub broker: Broker,
+    /// Compiles and checks the plugins, which then run in it.
     pub sandbox: Arc<Sandbox>,
+    /// Asks OCI registries, with the logins that it was made with.
     pub registry: oci::Registry,
     /// For each handler, what its plugin may do.
     pub policies: PerHandler<Arc<Policy>>,
@@ -114,14 +135,24 @@ pub const PREPARED_AT_ONCE: usize = 2;
 /// Why an application cannot begin.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The server could not be asked for what is remembered of versions.
     #[error(transparent)]
     Broker(#[from] heddle_broker::Error),
+    /// What is remembered is not understood, or the server refuses to store it again in this host's name.
     #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
-    RolloutRecord { handler: String, cause: String },
+    RolloutRecord {
+        /// The handler's name. Several, with commas between them, if the server refuses what was stored together.
+        handler: String,
+        /// What is wrong with it, in the words of the parser or of the server.
+        cause: String,
+    },
+    /// Another host writes what is remembered of versions, or it could not be claimed in any of several tries.
     #[error("another host decides about the versions of this application")]
     Fenced,
+    /// The files of plugins cannot be watched.
     #[error(transparent)]
     Watch(#[from] files::Error),
+    /// Handlers have nothing to run: the name of each, and why the version that its source offers is not accepted.
     #[error("{}", faults(.0))]
     Plugins(Vec<(String, Refusal)>),
 }

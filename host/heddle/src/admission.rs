@@ -26,7 +26,9 @@ const MAX_PAYLOAD: usize = 1 << 20;
 /// Where handlers will find a component.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
+    /// In a file, which need not be there yet. It may be named by any path that leads to it.
     File(&'a Path),
+    /// In an object store, under all of these names.
     Objects(&'a [&'a Object]),
 }
 

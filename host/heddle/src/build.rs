@@ -14,9 +14,11 @@ use heddle_values::settings::Settings;
 /// What a build has made.
 #[derive(Debug)]
 pub struct Built {
+    /// Where the component was put.
     pub file: PathBuf,
     /// In bytes.
     pub size: usize,
+    /// The component's digest, by which hosts know the version.
     pub digest: Digest,
     /// The interfaces that it imports, without their functions.
     pub imports: BTreeSet<String>,

@@ -25,7 +25,9 @@ const MAX_INSTANCES: usize = 4_096;
 /// Where compiled plugins are kept and what compiles them.
 #[derive(Debug, Clone)]
 pub struct Workshop {
+    /// The folder for compiled plugins. It must be this user's alone, for what lies there is run.
     pub artifacts: PathBuf,
+    /// The program `heddle`, which is started to compile.
     pub compiler: PathBuf,
 }
 

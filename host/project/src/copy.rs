@@ -54,6 +54,7 @@ pub(super) fn contents(language: Language) -> anyhow::Result<files::Contents> {
 /// A copy of the SDK.
 #[derive(Debug)]
 pub struct SdkCopy {
+    /// The folder `heddle-sdk` itself, as an absolute path.
     pub folder: PathBuf,
     /// The folders of the SDKs that it holds.
     sdks: BTreeSet<&'static str>,
@@ -63,6 +64,7 @@ pub struct SdkCopy {
 /// How a copy becomes one of this program's version.
 #[derive(Debug)]
 pub struct Plan {
+    /// In the order of the paths. Empty: no file differs, but the record may.
     pub changes: Vec<Change>,
     /// Nothing is to be done, not even to the record.
     pub is_current: bool,

@@ -20,7 +20,9 @@ pub enum Error {
     /// The folder cannot be opened.
     #[error("failed to open `{}`", .folder.display())]
     Unreadable {
+        /// The folder, as it was named.
         folder: PathBuf,
+        /// What the system says: most often that there is no such folder.
         #[source]
         cause: io::Error,
     },

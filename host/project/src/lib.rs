@@ -26,13 +26,19 @@ const OUTPUT: &str = "dist";
 /// A language that handlers can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
+    /// A project with Cargo.toml; built with cargo, for the target `wasm32-wasip2`.
     Rust,
+    /// A project with package.json and tsconfig.json; built with Node.js 20 or newer.
     #[value(name = "ts", alias = "typescript")]
     TypeScript,
+    /// A project with package.json and no tsconfig.json; built with Node.js 20 or newer.
     #[value(name = "js", alias = "javascript")]
     JavaScript,
+    /// A project with requirements.txt or pyproject.toml; built with Python 3.10 or newer.
     Python,
+    /// A project with go.mod; built with Go 1.27 or newer.
     Go,
+    /// A project with C files in its folder `src`; built with Zig 0.17.
     C,
 }
 
@@ -89,7 +95,9 @@ impl fmt::Display for Language {
 /// A folder with a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
+    /// The absolute path of the folder, without links.
     pub folder: PathBuf,
+    /// The language, which decides about the tools that build it.
     pub language: Language,
     /// The name of the component.
     pub name: String,

@@ -21,6 +21,7 @@ pub type Expected = PerHandler<Option<(u64, u64, u64)>>;
 /// What the host before has left.
 #[derive(Debug, Default)]
 pub struct Remains {
+    /// What each handler had still to be given, as the mark of the host before says. None: no mark says it.
     pub expected: Expected,
     /// What was lost since.
     pub losses: Vec<(HandlerIx, Loss)>,

@@ -21,13 +21,16 @@ use heddle_values::verdict::{CauseClass, Verdict};
 
 /// The versions that a handler has from now on.
 pub struct Change {
+    /// The handler whose versions these are.
     pub handler: HandlerIx,
+    /// They replace those before: a version on trial that is not among them is no longer on trial.
     pub versions: Versions,
 }
 
 /// The versions of a handler's plugin.
 #[derive(Clone)]
 pub struct Versions {
+    /// Runs the events of every key that the version on trial does not get.
     pub live: Arc<Plugin>,
     /// On trial, and how.
     pub canary: Option<(Arc<Plugin>, CanaryPolicy)>,
@@ -38,6 +41,7 @@ pub struct Versions {
 pub struct Judged {
     /// The digest of the version.
     pub digest: Arc<str>,
+    /// What is advised. It takes effect once whoever decides about versions sends a [`Change`].
     pub judgement: Judgement,
 }
 
@@ -45,6 +49,7 @@ pub struct Judged {
 pub struct Ties {
     /// The versions of each handler, and where the ends of its trials go.
     pub handlers: PerHandler<(Versions, mpsc::Sender<Judged>)>,
+    /// Where the engine hears of other versions while it runs.
     pub changes: mpsc::Receiver<Change>,
 }
 

@@ -12,6 +12,7 @@ use heddle_values::verdict::{CauseClass, Failure};
 /// A batch that is stored, and what follows from it.
 #[derive(Debug)]
 pub struct Stored {
+    /// The batch itself: only now may its replies be sent and its events be counted.
     pub batch: Batch,
     /// Where copies of events that were held back have run: below a sequence of that subject they are to be removed.
     pub drained: Vec<(String, u64)>,

@@ -16,27 +16,58 @@ use heddle_values::verdict::{CauseClass, Failure};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Run the event, then say [`Track::finished`](super::Track::finished).
-    /// `fresh`: it has not failed before, not even in a way that used up no attempt.
-    Run { key: Key, event: Arc<Event>, attempt: u32, fresh: bool },
+    Run {
+        /// The lane whose first event it is.
+        key: Key,
+        /// The event, which stays in its lane until it has settled.
+        event: Arc<Event>,
+        /// Counted from 1. Runs that used up no attempt do not count.
+        attempt: u32,
+        /// It has not failed before, not even in a way that used up no attempt.
+        fresh: bool,
+    },
     /// Read the events again, then say [`Track::fetched`](super::Track::fetched) for each.
-    Fetch { key: Key, positions: Vec<Position> },
+    Fetch {
+        /// The lane whose events they are.
+        key: Key,
+        /// Which events: they were left in the stream to spare memory.
+        positions: Vec<Position>,
+    },
     /// Read what was held back of the key at or above a sequence, then say [`Track::taken_back`](super::Track::taken_back).
-    TakeBack { key: Key, next: u64 },
+    TakeBack {
+        /// The held key, whose gate drains.
+        key: Key,
+        /// The sequence, of the application's stream: what was held back below it has come to its end.
+        next: u64,
+    },
     /// Say [`Track::wake`](super::Track::wake) at this time, in milliseconds since 1970.
-    WakeAt { key: Key, due: u64 },
+    WakeAt {
+        /// The lane that waits.
+        key: Key,
+        /// The time. A lane that has gone on by then takes no notice.
+        due: u64,
+    },
     /// Commit the outcome, then say [`Track::settled`](super::Track::settled).
     Settle(Settled),
     /// Commit the checkpoint: an attempt was used up.
     Record,
     /// Commit the gate: it is open.
-    Open { key: Key, gate: Gate },
+    Open {
+        /// The key that is no longer held.
+        key: Key,
+        /// The gate as it is to be stored, in its phase [`Open`](heddle_values::gate::Phase::Open).
+        gate: Gate,
+    },
 }
 
 /// An event that came to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
+    /// The lane whose first event it was.
     pub key: Key,
+    /// The event itself; where the key was [`Released`](Outcome::Released), it stands for the request to do so.
     pub event: Arc<Event>,
+    /// How it ended, which says what is to be stored of it.
     pub outcome: Outcome,
     /// What becomes of the key's gate, if anything.
     pub gate: Option<Gate>,
@@ -47,7 +78,9 @@ pub struct Settled {
 /// The ends of an event, as far as its lane is concerned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
+    /// It was handled. The effects are stored in the commit that calls it done.
     Done(Effects),
+    /// It failed for good, and becomes a dead letter.
     Dead(Box<Death>),
     /// Its key is held: it is kept for later.
     HeldBack,
@@ -67,7 +100,9 @@ pub enum Admission {
 /// What follows from failures.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
+    /// How often, how long and for which causes the handler tries an event again.
     pub retry: &'a RetryPolicy,
+    /// What else than the event may be to blame. It says nothing of a run that went well.
     pub blame: Blame,
     /// The plugin that ran the event.
     pub ran_by: Option<&'a Arc<PluginId>>,
@@ -82,7 +117,10 @@ pub enum Blame {
     Outage,
     /// It is too early to tell whether what the handler depends on is to blame: nothing has succeeded since that time, in
     /// milliseconds since 1970. What failed first then or later is not given up yet.
-    Unclear { since: u64 },
+    Unclear {
+        /// The time. What failed first before it is given up as usual, once its attempts are used up.
+        since: u64,
+    },
     /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
     Trial,
     /// A version of the plugin that has gone meanwhile: the one that is there now has its own try at once.

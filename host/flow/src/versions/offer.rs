@@ -26,6 +26,7 @@ pub(super) struct Etag(Option<String>);
 pub struct Sources<'a> {
     /// None: the server is not to be asked.
     pub broker: Option<&'a heddle_broker::Broker>,
+    /// Asks OCI registries. It is also there when the server is not to be asked.
     pub registry: &'a oci::Registry,
 }
 

@@ -25,6 +25,7 @@ pub struct Case {
     pub start: Option<String>,
     /// The state of the first event's key before it, as text.
     pub state: Option<String>,
+    /// The same in Base64. Only one of both may be given.
     pub state_base64: Option<String>,
     /// States of other keys and handlers.
     #[serde(default)]
@@ -32,7 +33,9 @@ pub struct Case {
     /// Names and values of `config` in the place of the application's, by handler.
     #[serde(default)]
     pub config: BTreeMap<String, BTreeMap<String, String>>,
+    /// What is published, in this order. Nothing else has to be given.
     pub events: Vec<GivenEvent>,
+    /// What must be true in the end. Default: only that there is no dead letter which nobody expects.
     #[serde(default)]
     pub expect: Whole,
 }
@@ -43,9 +46,13 @@ pub struct Case {
 pub struct GivenState {
     /// Default: the test's `handler`.
     pub handler: Option<String>,
+    /// The key, as the handler's template gives it.
     pub key: String,
+    /// The state as text. Only one of `text`, `base64` and `json` may be given; with none the state is empty.
     pub text: Option<String>,
+    /// The state in Base64.
     pub base64: Option<String>,
+    /// The state as a value that is written as JSON.
     pub json: Option<Value>,
 }
 
@@ -53,6 +60,7 @@ pub struct GivenState {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GivenEvent {
+    /// What it is published on. A handler that takes part must subscribe to it.
     pub subject: String,
     /// In the place of what the handler's template says.
     pub key: Option<String>,
@@ -64,10 +72,12 @@ pub struct GivenEvent {
     pub time: Option<String>,
     /// How much time passes before it, such as `5s`.
     pub after: Option<String>,
+    /// Its headers. Default: none.
     #[serde(default)]
     pub headers: Pairs,
     /// The payload as text.
     pub payload: Option<String>,
+    /// The payload in Base64. Only one of the three ways to give it may be used; with none it is empty.
     pub payload_base64: Option<String>,
     /// The payload as a value that is written as JSON.
     pub json: Option<Value>,
@@ -92,6 +102,7 @@ pub struct Expect {
     pub reason: Option<String>,
     /// All messages, in their order.
     pub messages: Option<Vec<ExpectedMessage>>,
+    /// Its first answer to the publisher. Over a server it is not known.
     pub reply: Option<Content>,
     /// The state that it leaves.
     pub state: Option<Content>,
@@ -116,16 +127,22 @@ pub struct Whole {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExpectedMessage {
+    /// What it is published on, without wildcards.
     pub subject: String,
     /// Headers that it has, among others.
     #[serde(default)]
     pub headers: Pairs,
     /// The delay that it was published with, such as `5s`. Default: none.
     pub after: Option<String>,
+    /// The payload is exactly this text.
     pub text: Option<String>,
+    /// The payload is exactly these bytes, in Base64.
     pub base64: Option<String>,
+    /// The payload is equal to this as JSON.
     pub json: Option<Value>,
+    /// The same, written as JSON: for `null`, which TOML lacks. It does not count beside `json`.
     pub json_text: Option<String>,
+    /// The payload is JSON with at least this in it.
     pub contains: Option<Value>,
 }
 
@@ -133,12 +150,15 @@ pub struct ExpectedMessage {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExpectedDeadLetter {
+    /// The handler that gave up. Default: any.
     pub handler: Option<String>,
     /// Of the event.
     pub subject: Option<String>,
+    /// Its cause, such as `reject` or `limit:time`; `limit` alone is any limit. Default: any.
     pub cause: Option<String>,
     /// A part of the reason.
     pub reason: Option<String>,
+    /// How often the event was run, deferrals not counted. Default: however often.
     pub attempts: Option<u32>,
 }
 
@@ -148,7 +168,9 @@ pub struct ExpectedDeadLetter {
 pub struct ExpectedState {
     /// Default: the test's `handler`.
     pub handler: Option<String>,
+    /// The key, as the handler's template gives it.
     pub key: String,
+    /// What its state is; with `none = true` it has none.
     pub state: Content,
 }
 
@@ -158,6 +180,7 @@ pub struct ExpectedState {
 pub struct Content {
     /// Exactly this text.
     pub text: Option<String>,
+    /// Exactly these bytes, in Base64.
     pub base64: Option<String>,
     /// Equal as JSON.
     pub json: Option<Value>,

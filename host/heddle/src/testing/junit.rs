@@ -14,7 +14,9 @@ use super::Outcome;
 pub struct Tested {
     /// The file it stands in.
     pub file: String,
+    /// What the test is called: its own name, or that of the file, with a number if the file has several.
     pub name: String,
+    /// What came of it. Without faults it has passed.
     pub outcome: Outcome,
 }
 

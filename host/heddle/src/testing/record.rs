@@ -15,12 +15,17 @@ use heddle_values::verdict::Verdict;
 /// One run of one event by one handler.
 #[derive(Debug, Clone)]
 pub struct Ran {
+    /// The event, as its stream has it.
     pub event: Arc<Event>,
+    /// The handler, by its place among those that take part in the test.
     pub handler: HandlerIx,
+    /// The key whose lane it ran in.
     pub key: Key,
     /// From 1.
     pub attempt: u32,
+    /// How the run ended. An event that may not run, as for want of a key, fails without having come to the plugin.
     pub verdict: Verdict,
+    /// What the plugin wrote in this run, in that order.
     pub logs: Vec<LogLine>,
     /// The key's state after the run.
     pub state: Option<Bytes>,
@@ -35,8 +40,11 @@ pub struct Publication {
     pub stream: Option<Arc<str>>,
     /// None: the one after the last.
     pub sequence: Option<u64>,
+    /// What it is published on. It is checked when that happens.
     pub subject: String,
+    /// The publisher's headers, as the handlers see them.
     pub headers: Headers,
+    /// What it carries, of any size: no server's limit counts here.
     pub payload: Bytes,
     /// In the place of what the handlers' templates say.
     pub key: Option<Key>,

@@ -38,6 +38,7 @@ pub struct Stage {
     pub file: PathBuf,
     /// The nats-server's program.
     pub program: PathBuf,
+    /// What compiles the plugins for the host, and where they are kept.
     pub workshop: Workshop,
     /// Where plugins run.
     pub threads: tokio::runtime::Handle,

@@ -46,6 +46,7 @@ pub enum Modes {
 /// How tests are run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
+    /// In which instances. Default: in new ones and in reused ones.
     pub modes: Modes,
     /// How often a test is run again with keys that take their turns in another order.
     pub shuffles: u32,
@@ -66,6 +67,7 @@ pub struct Outcome {
     pub faults: Vec<String>,
     /// How often a handler ran in the first of all ways.
     pub runs: usize,
+    /// How long the test took in all ways together, in real time.
     pub elapsed: Duration,
 }
 

@@ -11,8 +11,11 @@ pub(super) type Hashes = BTreeMap<String, String>;
 /// What becomes of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// It is not there: it is new, or somebody has deleted it.
     Add,
+    /// It is there with another content.
     Replace,
+    /// It is there, and the program's version does not have it.
     Remove,
 }
 
@@ -32,6 +35,7 @@ impl Kind {
 pub struct Change {
     /// Below the copy.
     pub file: String,
+    /// What becomes of the file. One that stays as it is has no change.
     pub kind: Kind,
     /// It is there, and not as it was written: what somebody changed in it would be lost.
     pub edited: bool,
@@ -40,8 +44,11 @@ pub struct Change {
 /// How a copy's version compares with that of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
+    /// It is of the program's version.
     Same,
+    /// It is of an earlier version: `heddle sdk update` renews it.
     Older,
+    /// It is of a later version: a newer program is needed, and `heddle sdk update` leaves the copy alone.
     Newer,
     /// It does not say, as copies did not before they had a record.
     Unknown,
