@@ -33,8 +33,15 @@ pub const FILE: &str = "heddle.toml";
 /// Why a file gives no settings.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The file is missing, unreadable, no regular file, not UTF-8 or larger than 16 MiB: nothing of it was judged.
     #[error("failed to read `{path}`: {cause}{}", advice(.cause))]
-    Unreadable { path: PathBuf, cause: std::io::Error },
+    Unreadable {
+        /// The file as it was asked for; a relative path begins at the current folder.
+        path: PathBuf,
+        /// What the system said; the user is advised where the file does not exist.
+        cause: std::io::Error,
+    },
+    /// The file was read and is wrong in at least one place. It is used in no part: all of it is to be mended first.
     #[error("{0}")]
     Faults(Faults),
 }

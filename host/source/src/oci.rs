@@ -43,46 +43,118 @@ const MAX_IMAGES: usize = 16;
 /// Why a component does not come.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The registry knows no such repository, tag, digest or layer, or hides it. Holds the reference as displayed.
     #[error("`{0}` does not exist in its registry, or is hidden from whoever is not logged in")]
     Missing(String),
+    /// The registry or its token service denies reading: there is no login, a wrong one, or one that may not pull.
     #[error(
         "registry refuses to hand out `{reference}`: {cause}; log in with `docker login` or `podman login`"
     )]
-    Refused { reference: String, cause: String },
+    Refused {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// The HTTP status with the registry's own words, in one line and of these at most 200 characters.
+        cause: String,
+    },
+    /// No login could be looked up, it is of a kind that the registry does not ask for, or the token service failed.
     #[error("failed to log in to registry `{registry}`: {cause}")]
-    Login { registry: String, cause: String },
+    Login {
+        /// The registry as the reference names it, with its port if there is one.
+        registry: String,
+        /// Which step failed, and why.
+        cause: String,
+    },
+    /// The registry of this name, which is asked over TLS, speaks none. Only the operator may allow plain HTTP for it.
     #[error(
         "registry `{0}` answers without TLS: if its network can be trusted, allow that with `insecure = true` under [registries.\"{0}\"]"
     )]
     PlainHttp(String),
+    /// A redirect, or the address for a token, leads to plain HTTP where that is not allowed. It was not followed.
     #[error("registry `{registry}` sends us to `{host}`, without TLS: {advice}")]
-    NoTls { registry: String, host: String, advice: String },
+    NoTls {
+        /// The registry as the reference names it.
+        registry: String,
+        /// The host that it leads to, with its port if that is named; the rest of the address may hold a key.
+        host: String,
+        /// What the operator can do: allow plain HTTP for `host`, unless the registry itself has TLS.
+        advice: String,
+    },
+    /// A manifest or layer does not hash to the digest by which it was named: it was damaged or exchanged.
     #[error("`{reference}` does not have the bytes that its digest says: {cause}")]
-    WrongDigest { reference: String, cause: String },
+    WrongDigest {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// Which digest was named, and which one the bytes have.
+        cause: String,
+    },
+    /// Something else was pushed: no layer of the manifest, or of any image in the index, is a component.
     #[error(
         "`{reference}` holds no component: a layer of type `application/wasm` is needed, and it has {found}"
     )]
-    NoComponent { reference: String, found: String },
+    NoComponent {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// What is there instead: the media types of up to 8 layers, or how many images the index has.
+        found: String,
+    },
+    /// One manifest has several layers that are components, and no reference can tell them apart.
     #[error("`{reference}` holds {count} components, and one is needed")]
-    ManyComponents { reference: String, count: usize },
+    ManyComponents {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// How many there are, at least 2.
+        count: usize,
+    },
+    /// More than one image of the index holds a component, so the reference has to name one by its digest.
     #[error(
         "`{reference}` is an index of several images with a component: name one of them by its digest, {}",
         digests.join(" or ")
     )]
-    Index { reference: String, digests: Vec<String> },
+    Index {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// The digests of the images with a component, in the order of the index.
+        digests: Vec<String>,
+    },
+    /// Part of an answer is larger than its bound, as announced or as received. The rest was not read.
     #[error("{what} of `{reference}` has {size} bytes or more, and {max} are allowed")]
-    TooBig { reference: String, what: &'static str, size: u64, max: u64 },
+    TooBig {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// Which part: `component`, `signature`, `manifest` or `token`.
+        what: &'static str,
+        /// How much was announced or had come by then, in bytes: the whole may be larger.
+        size: u64,
+        /// The bound in bytes: the caller's for a component, 4 KiB for a signature, else 4 MiB.
+        max: u64,
+    },
+    /// The whole of a look-up or pull took too long, login included. Another try may be faster.
     #[error("registry of `{reference}` has not answered in full within {limit:?}")]
-    Slow { reference: String, limit: Duration },
+    Slow {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// The time that was allowed: 60 s for a digest, 300 s for a component.
+        limit: Duration,
+    },
+    /// Anything else: no connection, an answer that breaks off or cannot be read, a fault of the registry.
     #[error("failed to get `{reference}`: {cause}")]
-    Request { reference: String, cause: String },
+    Request {
+        /// What was asked for, as [`Reference`] displays it.
+        reference: String,
+        /// What failed, with its causes, in one line.
+        cause: String,
+    },
 }
 
 /// As whom a registry is asked.
 pub enum Login {
+    /// No login is known: only what the registry shows to everybody can be had.
     Anonymous,
+    /// A name with a password or an access token, given to the registry or to its token service by HTTP Basic.
     Password {
+        /// The account at the registry.
         user: String,
+        /// Its password, or an access token in place of one. Not to be shown.
         password: String,
     },
     /// A refresh token of OAuth 2, which is exchanged for a token of the registry.
@@ -95,6 +167,7 @@ type Logins = dyn Fn(&Reference) -> Result<Login, String> + Send + Sync;
 /// A component with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
+    /// The component, which has the digest that its manifest says; its signature is not verified yet.
     pub wasm: Vec<u8>,
     /// The text of a minisign signature.
     pub signature: Option<String>,

@@ -11,10 +11,13 @@ pub const MAX_TEXT: usize = 4 << 10;
 /// Why a component is not trusted.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Somebody is trusted, and the component came without a signature.
     #[error("it has no signature, and `trust` is set: sign it with `minisign -Sm`")]
     Missing,
+    /// The text has more than [`MAX_TEXT`] bytes, or not the form that minisign writes. Holds the reason.
     #[error("its signature cannot be read: {0}")]
     Unreadable(String),
+    /// No trusted key verifies the bytes: another one signed them, they were changed, or the signature is a legacy one.
     #[error("its signature matches no key in `trust`")]
     Wrong,
 }

@@ -40,6 +40,7 @@ const LEFT_OUT: [&str; 2] = ["target", "node_modules"];
 /// Why nothing is watched.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// The system has no thread to give, for want of memory or because of a limit. A later try may succeed.
     #[error("failed to start the thread that watches files: {0}")]
     Thread(#[from] std::io::Error),
 }

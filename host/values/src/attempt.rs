@@ -47,7 +47,12 @@ impl Attempt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Run again after the delay. `attempts` is what has been used up by now.
-    Again { delay: Duration, attempts: u32 },
+    Again {
+        /// Counted from now; zero: at once.
+        delay: Duration,
+        /// To be stored with the retry. Deferrals and failures of the host add nothing to it.
+        attempts: u32,
+    },
     /// Never run again.
     DeadLetter(Why),
 }

@@ -26,6 +26,7 @@ pub enum Keep {
 /// Later publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
+    /// The time of publication, which the server is told to the nanosecond.
     pub at: SystemTime,
     /// Where the message is published then.
     pub target: String,
@@ -34,12 +35,17 @@ pub struct Schedule {
 /// One message of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchMessage {
+    /// Where the message is stored; with a schedule, where it waits, on a subject of its own.
     pub subject: String,
+    /// The headers to store; those that tell the server about batch, fence and TTL are added when it is sent.
     pub headers: Headers,
+    /// The bytes to store, empty for what only marks something.
     pub payload: Bytes,
     /// Removes all older messages of the subject.
     pub rollup: bool,
+    /// By default as long as the stream keeps its messages.
     pub keep: Keep,
+    /// When and where the server publishes it later. `None`: it is only stored on its subject.
     pub schedule: Option<Schedule>,
     /// Refuses the whole batch unless this is the last sequence of the subject; 0: there is none.
     pub expected_last: Option<u64>,

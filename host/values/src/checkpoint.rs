@@ -20,15 +20,19 @@ const VERSION: u8 = 3;
 /// Why bytes are not a checkpoint.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// Not even a version byte is there: no host writes such a message.
     #[error("checkpoint is empty")]
     Empty,
+    /// A host wrote it that stores checkpoints in this other format: nothing of it is read, and this host cannot go on.
     #[error("checkpoint has version {0}; this host knows version {VERSION}: run the host that wrote it")]
     Version(u8),
+    /// Its host derives seeds and ids in this other way: here, events that run again would give other results.
     #[error(
         "checkpoint belongs to events whose seeds and ids are derived in way {0}; this host knows way {known}: run the host that wrote it",
         known = derivation::VERSION
     )]
     Derivation(u8),
+    /// The format is known, but the bytes end early or make no sense. Holds the reason.
     #[error("checkpoint is damaged: {0}")]
     Damaged(String),
 }

@@ -9,9 +9,19 @@ pub enum Finding {
     /// These handlers can pass events round in a circle.
     Cycle(Vec<String>),
     /// No handler subscribes to what this one publishes.
-    NobodyConsumes { handler: String, publishes: String },
+    NobodyConsumes {
+        /// The one that publishes.
+        handler: String,
+        /// A pattern of its `publishes`.
+        publishes: String,
+    },
     /// No handler publishes what this one subscribes to: it comes from outside or not at all.
-    NobodyFeeds { handler: String, subscribe: String },
+    NobodyFeeds {
+        /// The one that subscribes, to the application's own stream.
+        handler: String,
+        /// A pattern of its `subscribe`.
+        subscribe: String,
+    },
 }
 
 impl std::fmt::Display for Finding {
@@ -106,7 +116,9 @@ fn cycles(settings: &Settings) -> Vec<Vec<String>> {
 /// How a graph is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notation {
+    /// A Mermaid flowchart, which GitHub and GitLab draw in Markdown.
     Mermaid,
+    /// The language of Graphviz.
     Dot,
 }
 

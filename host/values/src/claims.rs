@@ -11,20 +11,42 @@ use thiserror::Error;
 /// Why a signature that holds is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
+    /// What follows `version:`, given here, is no semantic version. The component has to be signed again.
     #[error("its signature says `version:{0}`, which is no version such as 1.4.0")]
     Version(String),
+    /// What follows `timestamp:`, given here, is no whole number of seconds. The component has to be signed again.
     #[error("its signature says `timestamp:{0}`, which is no time in seconds since 1970")]
     Timestamp(String),
+    /// The signature names handlers, and this one is not among them: the component is meant for others.
     #[error("its signature is for {}, and this is handler `{handler}`", handlers(.named))]
-    OtherHandler { named: Vec<String>, handler: String },
+    OtherHandler {
+        /// The handlers that the signature names, at least one.
+        named: Vec<String>,
+        /// The handler that was to accept the component.
+        handler: String,
+    },
+    /// A signature must say handler and version here, as `require-named-signatures` demands, and one is missing.
     #[error(
         "its signature names no {missing}, and `require-named-signatures` is set: sign it with `minisign -Sm FILE -t 'handler:{handler} version:X.Y.Z'`"
     )]
-    Unnamed { missing: &'static str, handler: String },
+    Unnamed {
+        /// `handler` or `version`; the handler if both are missing.
+        missing: &'static str,
+        /// The handler that was to accept the component.
+        handler: String,
+    },
+    /// The component comes by itself and is older than what is live or on trial, or says less of its age.
     #[error(
         "its signature says {found}, which is older than {accepted}, which is live or on trial: sign it as a newer version, go back with `heddle rollback {handler}`, or name its digest in `plugin`"
     )]
-    Older { found: String, accepted: String, handler: String },
+    Older {
+        /// The [`Release`] of the component, as displayed.
+        found: String,
+        /// The [`Release`] that it would have to reach, as displayed.
+        accepted: String,
+        /// The handler that was to accept the component.
+        handler: String,
+    },
 }
 
 fn handlers(named: &[String]) -> String {
@@ -37,12 +59,14 @@ fn handlers(named: &[String]) -> String {
 pub struct Claims {
     /// The handlers that it is for. Empty: any.
     pub handlers: Vec<String>,
+    /// How new it says the component is; by default the oldest there can be.
     pub release: Release,
 }
 
 /// How new a component is: its version decides, then when it was signed. What is not said counts as the oldest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Release {
+    /// The semantic version without build metadata. `None`: it names none, and is older than any that does.
     #[serde(with = "as_text")]
     pub version: Option<Version>,
     /// In seconds since 1970.

@@ -10,14 +10,22 @@ use super::rollout::{Rollout, Stage, Version};
 #[serde(rename_all = "kebab-case", tag = "command")]
 pub enum OperatorCommand {
     /// Go back to a version, by default the one before, and leave the present one. A trial that is under way ends.
-    RollBack { to: Option<String> },
+    RollBack {
+        /// The first digits of a digest, `sha256:` or not, that only one remembered version has.
+        to: Option<String>,
+    },
     /// Stay with a version, by default the present one.
-    Pin { to: Option<String> },
+    Pin {
+        /// The first digits of a digest, `sha256:` or not, that only one remembered version has.
+        to: Option<String>,
+    },
     /// Follow the source again.
     Unpin,
     /// Read `heddle.toml` again, forget handlers that it no longer has, and let others that are stopped begin again.
     Reload {
+        /// Their progress and states are removed for good; one that is still in the file has the command refused.
         forget: Vec<String>,
+        /// They begin where `start` says; one that is not stopped for its stream has the command refused.
         #[serde(default)]
         restart: Vec<String>,
     },
@@ -26,6 +34,7 @@ pub enum OperatorCommand {
 /// What came of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
+    /// Whether it was carried out; else it was refused.
     pub done: bool,
     /// What was done, or why it was not.
     pub text: String,

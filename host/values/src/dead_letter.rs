@@ -32,7 +32,9 @@ const MAX_LINE: usize = 300;
 /// How an event came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
+    /// The failure of the last run, or what kept the event from running at all.
     pub failure: Box<Failure>,
+    /// Which rule ended the tries.
     pub why: Why,
     /// How often the event was run; deferrals do not count.
     pub attempts: u32,
@@ -43,9 +45,11 @@ pub struct Death {
 /// What is known of the handler that gave up.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
+    /// Its name, in the subject of the dead letter and in a header.
     pub handler: &'a str,
     /// The plugin that ran the event, if it ran.
     pub plugin: Option<&'a PluginId>,
+    /// The key of the lane in which the event was; the id of the event where it has no key.
     pub key: &'a Key,
 }
 

@@ -29,8 +29,11 @@ pub const MAX_DELAY_SECONDS: u32 = 10 * 365 * 24 * 3600;
 /// A message that a handler publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// Where to publish, in full; accepted only within `publishes`.
     pub subject: Box<str>,
+    /// What the handler set; the host adds its own when it commits.
     pub headers: Headers,
+    /// Any bytes; subject, headers and payload together are bounded by [`Allowance::message`].
     pub payload: Bytes,
 }
 
@@ -55,16 +58,21 @@ pub enum When {
 pub struct Reply {
     /// The inbox.
     pub subject: Box<str>,
+    /// What the handler set; nothing is added.
     pub headers: Headers,
+    /// Any bytes; counts against the same limits as a message.
     pub payload: Bytes,
 }
 
 /// What becomes of the key's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum StateChange {
+    /// It stays as it was before the event.
     #[default]
     Keep,
+    /// The whole new value, in place of the one before; it may be empty.
     Set(Bytes),
+    /// The key has no state afterwards.
     Clear,
 }
 
@@ -82,16 +90,21 @@ impl StateChange {
 /// All that one event had for an effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
+    /// In the order in which they were published; those for now are stored in that order.
     pub messages: Vec<(Message, When)>,
+    /// At most one. Sent after the commit and not part of it, so it may get lost.
     pub replies: Vec<Reply>,
+    /// The last change that the handler asked for; by default none.
     pub state: StateChange,
 }
 
 /// Why an effect was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
+    /// The subject, given here, is legal, but the operator has not granted it: no pattern of `publishes` matches.
     #[error("subject `{0}` is not within the handler's `publishes`")]
     NotGranted(String),
+    /// It could never be stored or sent, for the reason given here: a bad subject, header or delay, or no inbox.
     #[error("{0}")]
     Invalid(String),
     /// More bytes than a limit allows.

@@ -136,11 +136,15 @@ pub struct Event {
     pub stream: Arc<str>,
     /// The sequence in the stream, from 1.
     pub sequence: u64,
+    /// As the server tells it, see [`is_lossy`]; empty where only a key is to be released.
     pub subject: Box<str>,
     /// When the stream stored the event, in nanoseconds since 1970.
     pub time: u64,
+    /// The publisher's, without the server's own; only a part of them if they have a [`fault`](Headers::fault).
     pub headers: Headers,
+    /// The bytes as published, or as an operator edited them for a replay.
     pub payload: Bytes,
+    /// By which way it came this time; part of its [`position`](Self::position).
     pub source: Source,
 }
 

@@ -24,7 +24,9 @@ pub enum Phase {
 /// The gate of a key, as its last message in the stream says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
+    /// The text of the key, while the subject of the message only has its token.
     pub key: String,
+    /// What becomes of the key's events from now on.
     pub phase: Phase,
     /// What was held back below this sequence of the application's stream has come to its end.
     pub next: u64,

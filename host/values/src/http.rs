@@ -30,6 +30,7 @@ pub struct Error {
 /// What a handler may call over HTTP. Nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpGrants {
+    /// Any other host is refused. Empty: no call is allowed.
     pub hosts: Vec<HttpHost>,
     /// Whether a granted name may stand for an address of a private network. Default no.
     pub private: bool,
@@ -50,7 +51,9 @@ pub struct HttpHost {
 /// How a call is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
+    /// Without TLS, on port 80 unless the URL names one.
     Http,
+    /// With TLS, on port 443 unless the URL names one.
     Https,
 }
 
@@ -82,9 +85,11 @@ enum Host {
 /// Where a call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
+    /// With TLS or without; a grant may allow only one of them.
     pub scheme: Scheme,
     /// As URLs write it: an address of IPv6 stands in brackets.
     pub host: &'a str,
+    /// That of the URL, or that of the scheme where the URL names none.
     pub port: u16,
 }
 

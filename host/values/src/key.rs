@@ -81,16 +81,22 @@ impl fmt::Display for Key {
 /// Why an event has no key. The event becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyError {
+    /// The subject is too short for a `{subject.N}` of the template; this is N, counted from 0.
     #[error("subject has no token {0}")]
     NoToken(usize),
+    /// The event lacks the header of this name; letter case counts.
     #[error("header `{0}` is missing")]
     NoHeader(Box<str>),
+    /// The template points into the payload, which the JSON parser refuses for this reason.
     #[error("payload is not JSON: {0}")]
     NotJson(String),
+    /// Nothing, or `null`, stands at this JSON pointer of the template.
     #[error("payload has nothing at `{0}`")]
     NoField(Box<str>),
+    /// At this JSON pointer of the template stands neither a text, a number nor a truth value.
     #[error("payload has an array or object at `{0}`, which cannot be a key")]
     NotScalar(Box<str>),
+    /// The key is longer than [`MAX_KEY`]; this is its length in bytes.
     #[error("key has {0} bytes, more than {MAX_KEY}")]
     TooLong(usize),
 }
@@ -98,16 +104,21 @@ pub enum KeyError {
 /// Why a text is not a key template.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TemplateError {
+    /// Nothing was given; a handler without `key` has the template `{subject}`.
     #[error("key template is empty")]
     Empty,
+    /// A part is begun and not ended.
     #[error("`{{` without `}}`")]
     Unclosed,
+    /// A `}` stands outside of any part; no text of a template can hold a brace.
     #[error("`}}` without `{{`")]
     Unopened,
+    /// What stands in braces, given here, is no part: its name, token number or pointer is wrong.
     #[error(
         "unknown part `{{{0}}}`: known are {{subject}}, {{subject.N}}, {{header.NAME}}, {{payload./POINTER}} and {{event}}"
     )]
     UnknownPart(String),
+    /// There is nothing but text: all events would share one lane, and run one at a time.
     #[error("template has no part in braces: every event would have the same key")]
     Constant,
 }

@@ -27,6 +27,7 @@ pub struct Mark {
 pub struct End {
     /// When it was created, in nanoseconds since 1970.
     pub created: u64,
+    /// The last sequence that it had given out, be that message still there or not; 0: none yet.
     pub last: u64,
 }
 

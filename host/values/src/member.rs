@@ -14,6 +14,7 @@ pub const TTL_SECONDS: u32 = 10;
 pub struct Process {
     /// The machine's boot and process namespace; two processes with the same can see each other.
     pub machine: String,
+    /// Its number in its own process namespace: it means nothing on another `machine`.
     pub pid: u32,
     /// When the process started, in the machine's clock ticks since its boot: a process id may be used again.
     pub started: u64,
@@ -67,6 +68,7 @@ pub struct Activity {
 pub struct Member {
     /// The host's id, new at each start.
     pub host: String,
+    /// Lets a host that starts on the same machine tell whether this one still runs.
     pub process: Process,
     /// The version of Heddle.
     pub version: String,

@@ -34,15 +34,25 @@ pub const HEDDLE_PREFIX: &str = "Heddle-";
 
 /// Headers of a dead letter that say what happened.
 pub mod dead {
+    /// Why the event failed, as one word: a [`CauseClass`](crate::verdict::CauseClass).
     pub const CAUSE_CLASS: &str = "Heddle-Dead-Cause";
+    /// The cause in words: one line of at most 1,024 bytes.
     pub const MESSAGE: &str = "Heddle-Dead-Message";
+    /// How many attempts were used up, the last one included; earlier deferrals do not count.
     pub const ATTEMPTS: &str = "Heddle-Dead-Attempts";
+    /// The name of the handler that gave the event up.
     pub const HANDLER: &str = "Heddle-Dead-Handler";
+    /// The digest of the plugin that ran the event, or would have, `sha256:` and 64 digits; absent if none was chosen.
     pub const PLUGIN: &str = "Heddle-Dead-Plugin";
+    /// The stream from which the event was read; the dead letter is in that of the application.
     pub const STREAM: &str = "Heddle-Dead-Stream";
+    /// The event's sequence in its stream; both together are its id.
     pub const SEQUENCE: &str = "Heddle-Dead-Sequence";
+    /// The event's subject, escaped if a header cannot hold it: then [`original`](super::original) has the exact one.
     pub const SUBJECT: &str = "Heddle-Dead-Subject";
+    /// When the stream stored the event, in RFC 3339; not when it failed.
     pub const TIME: &str = "Heddle-Dead-Time";
+    /// The event's key for people: escaped where it is no plain line, and at most 1,024 bytes.
     pub const KEY: &str = "Heddle-Dead-Key";
     /// The key as a token of a subject.
     pub const KEY_TOKEN: &str = "Heddle-Dead-Key-Token";
@@ -50,7 +60,9 @@ pub mod dead {
     pub const FINGERPRINT: &str = "Heddle-Dead-Fingerprint";
     /// The limit that was breached, its value, and what was used.
     pub const LIMIT: &str = "Heddle-Dead-Limit";
+    /// What the limit allows, with its unit, as in `64 bytes`.
     pub const LIMIT_ALLOWED: &str = "Heddle-Dead-Limit-Allowed";
+    /// What was used, with the unit of the limit, or `more` where nobody knows how much.
     pub const LIMIT_USED: &str = "Heddle-Dead-Limit-Used";
     /// When a run failed. Once for each of the last runs.
     pub const FAILED_AT: &str = "Heddle-Dead-Failed-At";
@@ -60,7 +72,9 @@ pub mod dead {
     pub const LOG: &str = "Heddle-Dead-Log";
     /// The plugin's version, if it says one.
     pub const VERSION: &str = "Heddle-Dead-Plugin-Version";
+    /// The id of the event that began the chain; the own id of an event that began one.
     pub const CORRELATION: &str = "Heddle-Dead-Correlation";
+    /// The W3C trace id, 32 hexadecimal digits; absent where the event belongs to no trace.
     pub const TRACE: &str = "Heddle-Dead-Trace";
     /// How often the event was sent again before.
     pub const REPLAYS: &str = "Heddle-Dead-Replays";
@@ -84,9 +98,13 @@ pub mod original {
 
 /// Headers of an event that was held back: what it was.
 pub mod held {
+    /// The stream from which the event was read; the message is in that of the application.
     pub const STREAM: &str = "Heddle-Held-Stream";
+    /// The event's sequence in its stream; both together are its id.
     pub const SEQUENCE: &str = "Heddle-Held-Sequence";
+    /// The event's subject, escaped if a header cannot hold it: then [`original`](super::original) has the exact one.
     pub const SUBJECT: &str = "Heddle-Held-Subject";
+    /// When its stream stored the event, in RFC 3339; not when it was held back.
     pub const TIME: &str = "Heddle-Held-Time";
     /// What all of these begin with.
     pub const PREFIX: &str = "Heddle-Held-";
@@ -106,9 +124,11 @@ pub mod replay {
     pub const KEY_TOKEN: &str = "Heddle-Replay-Key-Token";
     /// [`DONE`], [`DEAD`] or [`RELEASED`].
     pub const OUTCOME: &str = "Heddle-Replay-Outcome";
+    /// The handler did its work on the event, and the effects are stored.
     pub const DONE: &str = "done";
     /// It became a dead letter again.
     pub const DEAD: &str = "dead";
+    /// The event was not run; what was held back behind it goes on.
     pub const RELEASED: &str = "released";
 }
 

@@ -20,16 +20,20 @@ const MAX_TAG: usize = 128;
 /// Why a text names no object.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
+    /// The bucket, given here, is empty or has a character that no bucket of NATS may have.
     #[error("invalid bucket `{0}`: letters, digits, `_` and `-` are allowed")]
     Bucket(String),
+    /// The name, given here, is empty, too long or has a part that is empty, `.`, `..` or not plain.
     #[error(
         "invalid name `{0}`: letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/`, at most {MAX_NAME} bytes"
     )]
     Name(String),
+    /// The tag, given here, is empty, too long or no tag as OCI has them.
     #[error(
         "invalid tag `{0}`: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
     )]
     Tag(String),
+    /// The text, given here, has no `/` to end a bucket.
     #[error("object `{0}` has no bucket: write `BUCKET/NAME` or `BUCKET/NAME:TAG`")]
     NoBucket(String),
 }

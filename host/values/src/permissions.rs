@@ -12,7 +12,9 @@ use super::subject::Pattern;
 /// What a user wants to do with a subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
+    /// Send a message to it; a request is one.
     Publish,
+    /// Receive what is sent to it; answers come to inboxes in this way.
     Subscribe,
 }
 
@@ -30,6 +32,7 @@ impl fmt::Display for Action {
 pub struct Subjects {
     /// Empty: all.
     pub allow: Vec<Pattern>,
+    /// Counts for more than `allow`. Empty: nothing is denied.
     pub deny: Vec<Pattern>,
 }
 
@@ -63,7 +66,9 @@ pub enum Missing {
 /// What a user may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
+    /// By default every subject, as where the server sets no permissions.
     pub publish: Subjects,
+    /// By default every subject, as where the server sets no permissions.
     pub subscribe: Subjects,
 }
 
@@ -80,7 +85,9 @@ impl Permissions {
 /// Something that the server did not let this host's user do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
+    /// What the user wanted to do with `subject`.
     pub action: Action,
+    /// As the server names it, unescaped; a subscription may have been to a pattern.
     pub subject: String,
 }
 

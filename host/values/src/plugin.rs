@@ -9,6 +9,7 @@ use super::object::{Object, SCHEME};
 /// Where a handler's plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSource {
+    /// Where the bytes are read, and new versions of them looked for.
     pub place: PluginPlace,
     /// The digest that it must have, `sha256:` and 64 hexadecimal digits. None: any.
     pub digest: Option<Arc<str>>,

@@ -14,7 +14,9 @@ pub enum Found {
     Text(String),
     /// As it stands in the JSON.
     Number(String),
+    /// JSON `true` or `false`; in a key it is that word.
     Bool(bool),
+    /// JSON `null`; no key can be made from it.
     Null,
     /// An array or object.
     Several,

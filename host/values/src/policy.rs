@@ -96,7 +96,9 @@ pub struct RetryPolicy {
     pub max_attempts: NonZeroU32,
     /// How long after its first failure an event may still be tried again, deferrals included. Default 24 h.
     pub max_elapsed: Duration,
+    /// How long the key waits between two tries.
     pub backoff: Backoff,
+    /// What is done about causes that the handler does not decide upon by itself.
     pub on: Answers,
 }
 

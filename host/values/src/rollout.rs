@@ -55,6 +55,7 @@ pub enum Stage {
     Preparing,
     /// It handles a share of the keys.
     Canary,
+    /// It handles every key that no version on trial has.
     Live,
     /// Another version took over.
     Retired,

@@ -41,7 +41,12 @@ pub enum Given {
     /// As it stands in the file.
     Text(Secret),
     /// An environment variable, as it was when the file was read. None: it was not set.
-    Env { name: String, value: Option<Secret> },
+    Env {
+        /// The name of the variable, which may be shown.
+        name: String,
+        /// Not read again: a later change of the variable is not seen.
+        value: Option<Secret>,
+    },
     /// A file that is read whenever the text is needed, without the line break at its end: it may be rotated.
     File(PathBuf),
 }

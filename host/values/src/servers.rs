@@ -11,8 +11,10 @@ use super::secret::Secret;
 /// Why a text names no servers. It is never quoted: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
+    /// The text holds no server: it is empty, or only commas and blanks.
     #[error("no server is named: write `nats://HOST:PORT`, several separated by commas")]
     Empty,
+    /// The server at this place of the list, counted from 1, cannot be understood.
     #[error(
         "server {0} is not `[nats://|tls://][USER:PASSWORD@|TOKEN@]HOST[:PORT]`: in a login write `,` as %2C, `@` as %40, `/` as %2F, `:` as %3A and `%` as %25"
     )]
@@ -24,13 +26,21 @@ pub enum Error {
 pub struct Address {
     /// Scheme, host and port, without a login.
     pub url: String,
+    /// What stands before its `@`. `None`: the login of the settings counts.
     pub login: Option<Login>,
 }
 
 /// Who logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    User { name: String, password: Secret },
+    /// Name and password, as there is a colon between them.
+    User {
+        /// Without percent-encoding.
+        name: String,
+        /// Without percent-encoding.
+        password: Secret,
+    },
+    /// All of a login that has no colon, without percent-encoding.
     Token(Secret),
 }
 

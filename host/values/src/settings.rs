@@ -25,10 +25,13 @@ use super::verdict::{CauseClass, Failure};
 /// One application.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// Stands in the subjects of all that Heddle stores: 1 to 64 letters, digits, `-` and `_`.
     pub app: String,
     /// Fixed once the application has run. Default 16.
     pub shards: NonZeroU16,
+    /// Where the server is, and who logs in.
     pub nats: NatsSettings,
+    /// What holds the events and all that Heddle stores.
     pub stream: StreamSettings,
     /// How long dead letters are kept. None: for ever.
     pub dead_letters_max_age: Option<Duration>,
@@ -99,11 +102,13 @@ pub struct NatsSettings {
     pub url: Servers,
     /// A user's name and password.
     pub user: Option<(Given, Given)>,
+    /// A login by token. At most one of `user`, `token`, `creds` and `nkey` is set.
     pub token: Option<Given>,
     /// A file with a user's JWT and seed.
     pub creds: Option<PathBuf>,
     /// A file with a user's nkey seed.
     pub nkey: Option<PathBuf>,
+    /// By default TLS only if the server wants it.
     pub tls: TlsSettings,
     /// Default `_INBOX`.
     pub inbox_prefix: String,
@@ -168,6 +173,7 @@ pub struct TlsSettings {
 /// The application's own stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamSettings {
+    /// What NATS calls it: 1 to 64 letters, digits, `-` and `_`.
     pub name: Arc<str>,
     /// The events.
     pub subjects: Vec<Pattern>,
@@ -198,6 +204,7 @@ pub struct FileGrant {
     pub host: PathBuf,
     /// In the plugin.
     pub guest: String,
+    /// Whether the plugin may change what is there. Default false.
     pub write: bool,
 }
 
@@ -206,7 +213,9 @@ pub struct FileGrant {
 pub struct Grants {
     /// Environment variables, with the values they have at start.
     pub env: Vec<(String, Secret)>,
+    /// Directories of the host, each at a place of its own in the plugin.
     pub files: Vec<FileGrant>,
+    /// Hosts that it may call over HTTP, and at which addresses.
     pub http: HttpGrants,
 }
 
@@ -225,12 +234,18 @@ pub enum BuildCommand {
     /// A line for `sh`.
     Shell(String),
     /// A program that is run without a shell.
-    Program { program: String, arguments: Vec<String> },
+    Program {
+        /// A path, or a name that is searched for in the PATH.
+        program: String,
+        /// Handed over as they are.
+        arguments: Vec<String>,
+    },
 }
 
 /// A name, a subscription, a plugin and a policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerSettings {
+    /// Progress and states are kept by it: 1 to 64 letters, digits, `-` and `_`.
     pub name: Arc<str>,
     /// Where its plugin comes from.
     pub plugin: PluginSource,
@@ -242,15 +257,19 @@ pub struct HandlerSettings {
     pub build: Option<Build>,
     /// The stream it reads.
     pub stream: Arc<str>,
+    /// It gets the events that match any of these; at least one.
     pub subscribe: Vec<Pattern>,
     /// Default `{subject}`.
     pub key: KeyTemplate,
     /// Default all.
     pub start: Start,
+    /// Where its plugin may publish, within the application's own stream. Empty: nowhere.
     pub publishes: Vec<Pattern>,
     /// Default fresh.
     pub instances: Instances,
+    /// What its plugin can ask for by name. Default empty.
     pub config: BTreeMap<String, Secret>,
+    /// When a failed event runs again, and when it becomes a dead letter.
     pub retry: RetryPolicy,
     /// Default continue.
     pub on_dead_letter: OnDeadLetter,
@@ -258,8 +277,11 @@ pub struct HandlerSettings {
     pub max_held: u64,
     /// None: an outage is not looked for.
     pub outage: Option<OutagePolicy>,
+    /// How many events run at once, and how many are begun per second.
     pub pace: Pace,
+    /// What one event may use; more ends its run.
     pub limits: Limits,
+    /// What its plugin may reach beyond the event. Default nothing.
     pub grants: Grants,
 }
 

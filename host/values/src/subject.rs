@@ -17,18 +17,25 @@ pub const MAX_SUBJECT: usize = 1024;
 /// Why a text is not a subject or not a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
+    /// Nothing was given: a subject has at least one token.
     #[error("subject is empty")]
     Empty,
+    /// The text is longer than [`MAX_SUBJECT`]; this is its length in bytes.
     #[error("subject has {0} bytes, more than {MAX_SUBJECT}")]
     TooLong(usize),
+    /// The text begins or ends with a dot, or has two in a row.
     #[error("subject `{0}` has an empty token")]
     EmptyToken(String),
+    /// A character of the text, shown escaped, would break the server's protocol or be hard to see.
     #[error("subject `{0}` has white space or a control character")]
     Blank(String),
+    /// `*` or `>` stands in a subject to be published on. Patterns never fail by this.
     #[error("subject `{0}` has a wildcard")]
     Wildcard(String),
+    /// In a pattern, `*` or `>` stands beside other characters, where the server takes it literally.
     #[error("subject `{0}` has a wildcard that is not a token of its own")]
     PartWildcard(String),
+    /// In a pattern, tokens follow `>`, so that nothing could match.
     #[error("subject `{0}` has `>` before its last token")]
     TailNotLast(String),
 }

@@ -72,6 +72,7 @@ impl Limit {
 /// A limit that was breached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Breach {
+    /// Which one; it has the unit of both numbers.
     pub limit: Limit,
     /// Its value, in the limit's unit.
     pub allowed: u64,
@@ -165,10 +166,13 @@ pub const DECODE_PREFIX: &str = "cannot decode";
 /// Why an event was not handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// Decides, with `breach`, whether the event is tried again.
     pub class: CauseClass,
+    /// The reason for people. It may be the words of the plugin: of any length, and with control characters.
     pub message: String,
     /// Wanted by whoever failed the event: it is to run again after so long, and no attempt is counted.
     pub delay: Option<Duration>,
+    /// The limit that was exceeded. `None`: the cause is another one.
     pub breach: Option<Breach>,
     /// The plugin's frames, the innermost first; empty where there was no trap.
     pub backtrace: Vec<String>,

@@ -21,18 +21,23 @@ const MAX_TAG: usize = 128;
 /// Why a text is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Error {
+    /// What stands before the first `/` is not `localhost` and has neither dot nor colon. Holds the whole text.
     #[error("reference `{0}` names no registry: write it first, as in `ghcr.io/team/plugin:1.0`")]
     NoRegistry(String),
+    /// The registry, given here, is no `HOST[:PORT]`, or a user stands before it.
     #[error("invalid registry `{0}`: a host is needed, and perhaps a port")]
     Registry(String),
+    /// The path between registry and tag, given here, is empty, too long or has a part that OCI forbids.
     #[error(
         "invalid repository `{0}`: lower-case letters, digits, `.`, `_` and `-` are allowed, in parts divided by `/` that begin and end with a letter or digit, at most {MAX_REPOSITORY} bytes"
     )]
     Repository(String),
+    /// The tag, given here, is empty, too long or has a character that OCI forbids.
     #[error(
         "invalid tag `{0}`: letters, digits, `.`, `_` and `-` are allowed, not `.` or `-` at first, at most {MAX_TAG} bytes"
     )]
     Tag(String),
+    /// What follows the first `@`, given here, is no SHA-256 digest; other kinds are not accepted in a reference.
     #[error("invalid digest `{0}`: `sha256:` and 64 hexadecimal digits in lower case are needed")]
     Digest(String),
 }

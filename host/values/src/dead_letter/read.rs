@@ -15,6 +15,7 @@ pub struct DeadLetter {
     pub stored: u64,
     /// All headers, those of the event and those that say what happened.
     pub headers: Headers,
+    /// The event's payload; empty where it was left out, see [`is_partial`](Self::is_partial).
     pub payload: Bytes,
 }
 
