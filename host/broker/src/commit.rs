@@ -81,6 +81,16 @@ pub enum CommitError {
     Unanswered(String),
 }
 
+impl CommitError {
+    /// Whether the same batch may be stored later without anybody changing the settings or the stream.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            CommitError::Conflict(_) | CommitError::Passing(_) | CommitError::Unanswered(_) => true,
+            CommitError::Full(_) | CommitError::Denied(_) | CommitError::Refused(_) => false,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]

@@ -6,7 +6,6 @@
 
 use futures::TryStreamExt;
 
-use super::connect::chain;
 use super::listing::{Begin, List, PAGE, Wanted};
 use super::{Broker, Error, Part, Stored};
 
@@ -75,9 +74,9 @@ impl Broker {
     /// Removes all messages under `filter` below a sequence. How many there were.
     pub async fn purge_below(&self, stream: &str, filter: &str, sequence: u64) -> Result<u64, Error> {
         let what = || format!("purge `{filter}` below {sequence}");
-        let handle =
-            self.jetstream.get_stream_no_info(stream).await.map_err(|e| Error::request(what(), e))?;
+        let handle = self.jetstream.get_stream_no_info(stream).await;
+        let handle = handle.map_err(|e| Error::asked(what(), &e))?;
         let purged = handle.purge().filter(filter).sequence(sequence).await;
-        purged.map(|answer| answer.purged).map_err(|e| Error::request(what(), chain(&e)))
+        purged.map(|answer| answer.purged).map_err(|e| Error::asked(what(), &e))
     }
 }

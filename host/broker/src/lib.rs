@@ -160,8 +160,7 @@ pub enum Error {
         /// Why it broke off the last time.
         cause: String,
     },
-    /// The server refused, or its answer cannot be used. A publish and some removals also end so when nobody answers;
-    /// they may have been carried out all the same.
+    /// The server refused, or its answer cannot be used.
     #[error("failed to {what}: {cause}")]
     Request {
         /// What was tried, as a phrase that fits behind `failed to`.
@@ -169,7 +168,8 @@ pub enum Error {
         /// The server's refusal, or the client library's error with its causes.
         cause: String,
     },
-    /// Nobody answered, or nobody who could: something of the connection or the cluster that passes.
+    /// Nobody answered, or nobody who could: something of the connection or the cluster that passes. What was asked for
+    /// may have been carried out all the same.
     #[error("failed to {what}: {cause}")]
     Unanswered {
         /// What was tried, as a phrase that fits behind `failed to`.
@@ -219,6 +219,7 @@ impl Error {
                 | Error::NoAnswer { .. }
                 | Error::NotReady { .. }
                 | Error::Unanswered { .. }
+                | Error::NotWhole { .. }
         )
     }
 }

@@ -370,7 +370,7 @@ fn missing(lost: u64) -> Break {
 impl From<Error> for Break {
     fn from(error: Error) -> Self {
         match error {
-            Error::Request { cause, .. } => Break::Passing(cause),
+            Error::Request { cause, .. } | Error::Unanswered { cause, .. } => Break::Passing(cause),
             error => Break::Final(error),
         }
     }

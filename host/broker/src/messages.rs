@@ -6,7 +6,6 @@ use async_nats::jetstream::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::connect::chain;
 use super::{Broker, Error, Stored, headers};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Headers;
@@ -42,11 +41,11 @@ impl Broker {
         // Overwriting it on disk would cost more than the whole rest.
         let request = json!({ "seq": sequence, "no_erase": true });
         let answer = self.jetstream.request(format!("STREAM.MSG.DELETE.{stream}"), &request).await;
-        let answer: Response<Value> = answer.map_err(|e| Error::request(what(), chain(&e)))?;
+        let answer: Response<Value> = answer.map_err(|e| Error::asked(what(), &e))?;
         match answer {
             Response::Ok(_) => Ok(()),
             Response::Err { error } if NO_MESSAGE.contains(&error.error_code().0) => Ok(()),
-            Response::Err { error } => Err(Error::request(what(), error)),
+            Response::Err { error } => Err(Error::asked(what(), &error)),
         }
     }
 
@@ -90,12 +89,12 @@ impl Broker {
             map.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
         }
         let sent = self.jetstream.publish_with_headers(subject.to_owned(), map, payload).await;
-        let answer = sent.map_err(|e| Error::request(what.as_str(), chain(&e)))?;
+        let answer = sent.map_err(|e| Error::asked(what.as_str(), &e))?;
         Ok(async move {
             match answer.await {
                 Ok(ack) => Ok(Some(ack.sequence)),
                 Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
-                Err(error) => Err(Error::request(what, chain(&error))),
+                Err(error) => Err(Error::asked(what, &error)),
             }
         })
     }

@@ -141,8 +141,8 @@ impl Broker {
     /// What the clock of the server says that answers for a stream; none if it does not tell.
     pub async fn clock(&self, stream: &str) -> Result<Option<OffsetDateTime>, Error> {
         let answer = self.jetstream.request(format!("STREAM.INFO.{stream}"), &()).await;
-        let answer: serde_json::Value = answer
-            .map_err(|e| Error::request(format!("ask for the time of stream `{stream}`"), chain(&e)))?;
+        let answer: serde_json::Value =
+            answer.map_err(|e| Error::asked(format!("ask for the time of stream `{stream}`"), &e))?;
         let time = answer.get("ts").and_then(|time| time.as_str());
         Ok(time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok()))
     }

@@ -70,21 +70,22 @@ pub(super) fn hide(line: &str) -> String {
     if let Some((begin, end)) = login(&shown) {
         shown.replace_range(begin..end, "***");
     }
-    for key in HIDDEN {
-        let Some(at) = shown.find(key) else { continue };
-        let Some(equals) = shown.get(at..).and_then(|rest| rest.find('=')).map(|equals| at + equals + 1)
-        else {
-            continue;
-        };
-        let between = shown.get(at + key.len()..equals - 1).unwrap_or_default();
-        let value = shown.get(equals..).unwrap_or_default().trim_start();
-        // Where it stands elsewhere the line says only where.
-        if between.trim_matches(['"', '\'', ' ']).is_empty() && !value.starts_with('{') {
-            shown.truncate(equals);
-            shown.push_str(" ***");
-        }
+    let first = HIDDEN.iter().filter_map(|key| first_text(&shown, key)).min();
+    if let Some(text) = first {
+        shown.truncate(text);
+        shown.push_str(" ***");
     }
     shown
+}
+
+/// Where the first text of a key begins, behind the `=`.
+fn first_text(line: &str, key: &str) -> Option<usize> {
+    line.match_indices(key).find_map(|(at, _)| {
+        let rest = line.get(at + key.len()..)?;
+        let value = rest.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix('=')?;
+        // Where it stands elsewhere the line says only where.
+        (!value.trim_start().starts_with('{')).then_some(line.len() - value.len())
+    })
 }
 
 /// Where the logins of a line are: from the first scheme, or else the first quote, to the last `@`.
@@ -110,6 +111,16 @@ mod tests {
             (r#"nats = { user = "app", password = "s3cret" }"#, r#"nats = { user = "app", password = ***"#),
             (r#""token"="s3cret""#, r#""token"= ***"#),
             (r#"token = { env = "NAME" }"#, r#"token = { env = "NAME" }"#),
+            (
+                r#"nats = { user = "password", password = "s3cret" }"#,
+                r#"nats = { user = "password", password = ***"#,
+            ),
+            (r#"{ tokens = 1, token = "s3cret" }"#, r#"{ tokens = 1, token = ***"#),
+            (
+                r#"{ token = { env = "A" }, password = "s3cret" }"#,
+                r#"{ token = { env = "A" }, password = ***"#,
+            ),
+            (r#"{ token = "s3cret", password = { env = "A" } }"#, r#"{ token = ***"#),
             (r#"key = "{payload./token}""#, r#"key = "{payload./token}""#),
             (r#"plugin = "oci:a/b@sha256:00""#, r#"plugin = "oci:a/b@sha256:00""#),
         ] {

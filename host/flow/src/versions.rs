@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::engine::Ties;
-use heddle_broker::Broker;
+use heddle_broker::{Broker, CommitError};
 use heddle_sandbox::{self as sandbox, Policy, Sandbox};
 use heddle_source::{oci, signature, watch as files};
 use heddle_values::claims;
@@ -138,15 +138,24 @@ pub enum Error {
     /// The server could not be asked for what is remembered of versions.
     #[error(transparent)]
     Broker(#[from] heddle_broker::Error),
-    /// What is remembered is not understood, or the server refuses to store it again in this host's name.
+    /// What is remembered is not understood.
     #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
     RolloutRecord {
-        /// The handler's name. Several, with commas between them, if the server refuses what was stored together.
+        /// The handler's name.
         handler: String,
-        /// What is wrong with it, in the words of the parser or of the server.
+        /// What is wrong with it, in the words of the parser.
         cause: String,
     },
-    /// Another host writes what is remembered of versions, or it could not be claimed in any of several tries.
+    /// The server does not store, in this host's name, what is remembered of versions; what may pass was tried several
+    /// times.
+    #[error("failed to claim what is remembered of the versions of handlers {handlers}: {cause}")]
+    Claim {
+        /// Their names, with commas between them: what is stored together fails together.
+        handlers: String,
+        /// What came of the last try.
+        cause: CommitError,
+    },
+    /// Another host writes what is remembered of versions, each time that this one wants to claim it.
     #[error("another host decides about the versions of this application")]
     Fenced,
     /// The files of plugins cannot be watched.

@@ -43,15 +43,18 @@ fn may_pass(error: &anyhow::Error) -> bool {
     if let Some(error) = error.downcast_ref::<broker::Error>() {
         return error.may_pass();
     }
-    let of_broker = match error.downcast_ref::<acquire::Error>() {
-        Some(acquire::Error::Commit(CommitError::Unanswered(_) | CommitError::Passing(_))) => return true,
-        Some(acquire::Error::Broker(error)) => Some(error),
-        _ => match error.downcast_ref::<versions::Error>() {
-            Some(versions::Error::Broker(error)) => Some(error),
-            _ => None,
-        },
-    };
-    of_broker.is_some_and(broker::Error::may_pass)
+    match error.downcast_ref::<acquire::Error>() {
+        // Others were faster too often: somebody should look.
+        Some(acquire::Error::Commit(CommitError::Conflict(_))) => return false,
+        Some(acquire::Error::Commit(error)) => return error.may_pass(),
+        Some(acquire::Error::Broker(error)) => return error.may_pass(),
+        _ => {}
+    }
+    match error.downcast_ref::<versions::Error>() {
+        Some(versions::Error::Claim { cause, .. }) => cause.may_pass(),
+        Some(versions::Error::Broker(error)) => error.may_pass(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,22 @@ impl Key {
         }
         token
     }
+
+    /// The key that has this token. None if it cannot be told: its token is a hash, or this is no token.
+    pub fn from_token(token: &str) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(token.len());
+        let mut rest = token.bytes();
+        while let Some(byte) = rest.next() {
+            let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+            bytes.push(match byte {
+                b'=' if token.len() > 1 => u8::try_from(16 * digit()? + digit()?).ok()?,
+                b'=' => break,
+                byte => byte,
+            });
+        }
+        let key = Key::new(std::str::from_utf8(&bytes).ok()?);
+        (key.token() == token).then_some(key)
+    }
 }
 
 impl fmt::Display for Key {

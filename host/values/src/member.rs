@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::rollout::Progress;
-
 /// How long an announcement counts, in seconds. A host renews its own every third of it.
 pub const TTL_SECONDS: u32 = 10;
 
@@ -20,6 +18,19 @@ pub struct Process {
     pub started: u64,
     /// For people.
     pub hostname: String,
+}
+
+/// The state of a version on trial, as its host announces it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialProgress {
+    /// The version that it is about: `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// Events that it has handled.
+    pub events: u32,
+    /// How many of them failed.
+    pub failures: u32,
+    /// How many it is to handle.
+    pub wanted: u32,
 }
 
 /// What one handler does at this moment, on one host.
@@ -60,7 +71,7 @@ pub struct Activity {
     pub instances: u64,
     /// The version on trial.
     #[serde(default)]
-    pub canary: Option<Progress>,
+    pub canary: Option<TrialProgress>,
 }
 
 /// What a host says of itself.

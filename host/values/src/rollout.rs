@@ -97,6 +97,7 @@ pub struct Version {
     /// How new it is, as its signature says.
     #[serde(default)]
     pub release: Option<Release>,
+    /// How far it has come: what serves keys is [`Stage::Live`] or [`Stage::Canary`].
     pub stage: Stage,
     /// Since when it is at this stage, in milliseconds since 1970.
     pub since: u64,
@@ -364,6 +365,7 @@ pub struct Found {
     pub digest: String,
     /// What the component says of its version; none as long as it was not read.
     pub version: Option<String>,
+    /// Where it came from, as `plugin` of the file names it.
     pub source: String,
     /// The trusted key that signed it.
     pub signed_by: Option<String>,
@@ -371,18 +373,6 @@ pub struct Found {
     pub signature: Option<String>,
     /// How new it is, as its signature says. None: nobody in particular is trusted.
     pub release: Option<Release>,
-}
-
-/// The state of a version on trial, as its host announces it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    pub digest: String,
-    /// Events that it has handled.
-    pub events: u32,
-    /// How many of them failed.
-    pub failures: u32,
-    /// How many it is to handle.
-    pub wanted: u32,
 }
 
 /// A text without control characters, cut off where it is longer. Done twice, it is the same.

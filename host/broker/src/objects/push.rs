@@ -87,7 +87,7 @@ impl Broker {
         };
         // Of two who make it at once, the second is told that it is there as it wants it.
         let made = self.jetstream.create_object_store(config).await;
-        made.map_err(|e| Error::request(format!("create object store `{bucket}`"), chain(&e)))?;
+        made.map_err(|e| Error::asked(format!("create object store `{bucket}`"), &e))?;
         tracing::info!(bucket, "object store is created");
         Ok(())
     }

@@ -16,7 +16,8 @@ use crate::workers::{Ended, Runner, Shared};
 use heddle_sandbox::Plugin;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
-use heddle_values::rollout::{CanaryPolicy, Progress};
+use heddle_values::member::TrialProgress;
+use heddle_values::rollout::CanaryPolicy;
 use heddle_values::verdict::{CauseClass, Verdict};
 
 /// The versions that a handler has from now on.
@@ -150,11 +151,11 @@ impl Fleet {
     }
 
     /// How far the version on trial has come.
-    pub(super) fn progress(&self) -> Option<Progress> {
+    pub(super) fn progress(&self) -> Option<TrialProgress> {
         let canary = self.canary.as_ref()?;
         let (events, failures) = canary.trial.progress();
         let digest = canary.runner.plugin.code().id().digest.to_string();
-        Some(Progress { digest, events, failures, wanted: canary.policy.events })
+        Some(TrialProgress { digest, events, failures, wanted: canary.policy.events })
     }
 }
 

@@ -26,8 +26,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a host tries to claim what is remembered before it gives up: each time somebody else has written.
-const CLAIMS: usize = 20;
+/// How often somebody else may have written before a host gives up to claim what is remembered.
+const MAX_CONFLICTS: u32 = 20;
+
+/// How often the server may fail to store what is claimed before whoever began is told.
+const MAX_FAILURES: u32 = 5;
 
 /// Rollout records that are read at once.
 const READING: usize = 16;
@@ -66,7 +69,8 @@ impl RolloutRecord {
     }
 
     async fn claim(tools: &Tools, handlers: &[Arc<HandlerSettings>]) -> Result<Vec<Self>, Error> {
-        for _ in 0..CLAIMS {
+        let (mut conflicts, mut failures) = (0, 0);
+        loop {
             let read = handlers.iter().map(|handler| Self::read(tools, &handler.name));
             let mut records: Vec<Self> = futures::stream::iter(read).buffered(READING).try_collect().await?;
             let batch: Vec<BatchMessage> =
@@ -82,17 +86,24 @@ impl RolloutRecord {
                     }
                     return Ok(records);
                 }
-                Err(CommitError::Refused(cause)) => {
-                    let handler =
-                        handlers.iter().map(|handler| &*handler.name).collect::<Vec<_>>().join(", ");
-                    return Err(Error::RolloutRecord { handler, cause });
+                // What a host that had the application before has under way still arrives.
+                Err(CommitError::Conflict(_)) if conflicts == MAX_CONFLICTS => return Err(Error::Fenced),
+                Err(error @ CommitError::Conflict(_)) => {
+                    conflicts += 1;
+                    tracing::warn!(%error, "versions could not be claimed yet; trying again");
                 }
-                // What a host that had the application before has under way still arrives, or it is not known: read again.
-                Err(error) => tracing::warn!(%error, "versions could not be claimed yet; trying again"),
+                // It is not known what is stored now: read again.
+                Err(error) if error.may_pass() && failures < MAX_FAILURES => {
+                    failures += 1;
+                    tracing::warn!(%error, "versions could not be claimed yet; trying again");
+                }
+                Err(cause) => {
+                    let names: Vec<_> = handlers.iter().map(|handler| &*handler.name).collect();
+                    return Err(Error::Claim { handlers: names.join(", "), cause });
+                }
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err(Error::Fenced)
     }
 
     async fn read(tools: &Tools, handler: &Arc<str>) -> Result<Self, Error> {

@@ -11,9 +11,10 @@ use super::table::Table;
 use crate::print::{self, say, visible};
 use heddle_flow::acquire::members;
 use heddle_values::dead_letter::rfc3339;
+use heddle_values::member::TrialProgress;
 use heddle_values::names::Names;
 use heddle_values::plugin::short;
-use heddle_values::rollout::{Progress, Rollout, Version};
+use heddle_values::rollout::{Rollout, Version};
 
 /// The longest reason in the table, in characters.
 const MAX_REASON: usize = 100;
@@ -39,7 +40,7 @@ struct Row {
     #[serde(flatten)]
     rollout: Rollout,
     /// How far the version on trial has come, as its host last said.
-    trial: Option<Progress>,
+    trial: Option<TrialProgress>,
 }
 
 impl Command {
@@ -51,7 +52,7 @@ impl Command {
             let message = format!("stream `{stream}` does not exist: the application has not run yet");
             return Err(Code::NoStream.fault(message).into());
         }
-        let mut trials: BTreeMap<String, Progress> = BTreeMap::new();
+        let mut trials: BTreeMap<String, TrialProgress> = BTreeMap::new();
         for (_, member) in members(&broker, stream, &names).await? {
             let trial =
                 |(name, activity): (String, heddle_values::member::Activity)| Some((name, activity.canary?));
@@ -120,7 +121,7 @@ fn trial(row: &Row) -> String {
     let Some(canary) = &row.rollout.canary else { return "-".to_owned() };
     match &row.trial {
         None => short(canary).to_owned(),
-        Some(Progress { events, failures, wanted, .. }) => {
+        Some(TrialProgress { events, failures, wanted, .. }) => {
             format!("{} {events}/{wanted} events, {failures} failed", short(canary))
         }
     }

@@ -61,6 +61,12 @@ fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
         error if error.may_pass() => Verdict::Passes,
         _ => Verdict::Stays,
     };
+    let of_commit = |error: &CommitError| match error {
+        // Room is made, by whoever the host does not know.
+        CommitError::Full(_) => Verdict::Passes,
+        error if error.may_pass() => Verdict::Passes,
+        _ => Verdict::Stays,
+    };
     if let Some(error) = error.downcast_ref::<broker::Error>() {
         return of_broker(error);
     }
@@ -71,8 +77,7 @@ fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
             | acquire::Error::Truncated { .. }
             | acquire::Error::Checkpoint { .. }
             | acquire::Error::Incomplete { .. } => Verdict::Ends,
-            acquire::Error::Commit(CommitError::Refused(_) | CommitError::Denied(_)) => Verdict::Stays,
-            acquire::Error::Commit(_) => Verdict::Passes,
+            acquire::Error::Commit(error) => of_commit(error),
             acquire::Error::Broker(error) => of_broker(error),
             _ => Verdict::Stays,
         };
@@ -80,6 +85,7 @@ fn verdict(error: &anyhow::Error, own_stream: &str) -> Verdict {
     match error.downcast_ref::<versions::Error>() {
         Some(versions::Error::Fenced) => Verdict::Ends,
         Some(versions::Error::Broker(error)) => of_broker(error),
+        Some(versions::Error::Claim { cause, .. }) => of_commit(cause),
         _ => Verdict::Stays,
     }
 }
@@ -261,8 +267,13 @@ mod tests {
             CommitError::Passing("no leader".to_owned()),
             CommitError::Full("disk".to_owned()),
         ] {
+            let text = error.to_string();
             check(acquire::Error::Commit(error), Verdict::Passes);
+            let (handlers, cause) = ("h".to_owned(), CommitError::Passing(text));
+            check(versions::Error::Claim { handlers, cause }, Verdict::Passes);
         }
+        let (what, cause) = ("list states".to_owned(), "it broke off".to_owned());
+        check(broker::Error::NotWhole { what, cause }, Verdict::Passes);
     }
 
     #[test]

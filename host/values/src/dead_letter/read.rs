@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::event::{Event, Headers, Replay, Source, is_lossy};
+use crate::key::Key;
 use crate::names::dead;
 use crate::{original, refusal};
 
@@ -33,6 +34,13 @@ impl DeadLetter {
     /// The handler that gave up.
     pub fn handler(&self) -> &str {
         self.text(dead::HANDLER)
+    }
+
+    /// The event's key. None if it is too long to be told from the dead letter, or the event had none.
+    pub fn key(&self) -> Option<Key> {
+        // What is shown of it is shortened, and has escapes in it.
+        let (shown, token) = (Key::new(self.text(dead::KEY)), self.headers.get(dead::KEY_TOKEN)?);
+        if shown.token() == token { Some(shown) } else { Key::from_token(token) }
     }
 
     /// The event's id.
@@ -99,7 +107,6 @@ mod tests {
     use crate::batch::Keep;
     use crate::dead_letter::{Death, Origin, dead_letter};
     use crate::header_block;
-    use crate::key::Key;
     use crate::names::Names;
     use crate::verdict::Failure;
 
@@ -116,8 +123,11 @@ mod tests {
     }
 
     fn dead_letter_of(event: &Event) -> DeadLetter {
-        let key = Key::new("a");
-        let origin = Origin { handler: "h", plugin: None, key: &key };
+        of_key(event, &Key::new("a"))
+    }
+
+    fn of_key(event: &Event, key: &Key) -> DeadLetter {
+        let origin = Origin { handler: "h", plugin: None, key };
         let failure = Box::new(Failure::reject("no"));
         let death = Death { failure, why: Why::Cause, attempts: 1, times: Vec::new() };
         let message = dead_letter(&Names::new("t"), event, origin, &death, (1 << 20, Keep::Always));
@@ -141,6 +151,16 @@ mod tests {
                 assert_eq!(dead_letter.unreadable(), refusal::unreadable(&event));
             }
         }
+    }
+
+    #[test]
+    fn the_key_of_a_dead_letter_is_as_it_was_or_not_told() {
+        let event = event("in.a", b"");
+        for key in ["", "a", " a\\b ", "\r\n\u{1b}", "\u{e4}\u{2026}", &"x".repeat(1_000)].map(Key::new) {
+            assert_eq!(of_key(&event, &key).key(), Some(key));
+        }
+        let hidden = Key::new(&"\\".repeat(1_000));
+        assert_eq!(of_key(&event, &hidden).key(), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::cli::fault::Code;
 use heddle_broker::{Broker, Part};
 use heddle_config::parse_duration;
 use heddle_values::dead_letter::DeadLetter;
+use heddle_values::key::Key;
 use heddle_values::names::{Names, dead};
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
@@ -95,7 +96,7 @@ impl Filter {
             && is(&self.cause, dead::CAUSE_CLASS)
             && begins(&self.fingerprint, dead::FINGERPRINT)
             && begins(&self.plugin, dead::PLUGIN)
-            && is(&self.key, dead::KEY)
+            && self.key.as_ref().is_none_or(|key| dead_letter.text(dead::KEY_TOKEN) == Key::new(key).token())
             && self.subject.as_ref().is_none_or(subject)
             && self.older_than.is_none_or(|least| age > least)
             && self.newer_than.is_none_or(|most| age < most)

@@ -22,7 +22,6 @@ use crate::print::{self, say, visible_json};
 use heddle_broker::{Broker, Part};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::Headers;
-use heddle_values::key::Key;
 use heddle_values::names::{NATS_PREFIX, Names, dead};
 use heddle_values::refusal::unreadable;
 use heddle_values::settings::Settings;
@@ -213,7 +212,12 @@ impl ToFixture {
         if let Some(reason) = unreadable(&event) {
             bail!("dead letter {} cannot be a test case: {reason}", dead_letter.sequence);
         }
-        let key = Key::new(dead_letter.text(dead::KEY));
+        let Some(key) = dead_letter.key() else {
+            bail!(
+                "dead letter {} cannot be a test case: the key of its event cannot be told from it",
+                dead_letter.sequence
+            );
+        };
         let state = state_of(&broker, &settings, dead_letter.handler(), &key).await?;
         let fixture = Fixture::of(dead_letter.handler(), &key, &event, state);
         let path = self.output.unwrap_or_else(|| {
