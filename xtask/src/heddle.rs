@@ -1,7 +1,7 @@
 //! A running `heddle dev`. Whatever happens, it does not outlive the value that stands for it.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::setup::Machine;
-use crate::shell::{Profile, command, ending, target};
+use crate::shell::{Profile, command, empty, ending, target};
 
 /// A slow machine compiles three plugins in a fraction of this.
 const TO_START: Duration = Duration::from_secs(120);
@@ -192,15 +192,6 @@ pub(crate) fn tail(log: &Path) -> String {
     let lines: Vec<_> = text.lines().collect();
     let shown = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
     shown.join("\n")
-}
-
-/// Makes a folder that holds nothing.
-fn empty(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir_all(folder),
-    }
-    .with_context(|| format!("failed to empty `{}`", folder.display()))
 }
 
 /// From now on, signals that would end us are news instead.

@@ -31,6 +31,8 @@ pub(crate) mod image;
 
 mod chart;
 
+mod linters;
+
 mod sums;
 
 mod sign;
@@ -185,6 +187,11 @@ fn build_program() -> Result<PathBuf> {
     step("the program (10 minutes and more, the first time)");
     run_command(&mut cargo(&["build", "--locked", "--profile", Profile::Release.name(), "-p", "heddle"]))?;
     Ok(Profile::Release.program("heddle"))
+}
+
+/// Where the tools of packages are installed.
+fn tools_folder() -> PathBuf {
+    target().join("packaging")
 }
 
 /// A file's name, for messages and lists.

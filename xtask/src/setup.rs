@@ -2,16 +2,18 @@
 //! left alone.
 
 mod guests;
+pub(crate) mod pypi;
 mod registry;
 mod server;
 pub(crate) mod toolchains;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
 use crate::Environment;
-use crate::shell::{self, command, output, step};
+use crate::shell::{self, command, empty, output, step};
 
 /// The target that plugins are built for.
 const WASM: &str = "wasm32-wasip2";
@@ -54,4 +56,40 @@ fn wasm_target() -> Result<()> {
              Rust was installed"
         )
     })
+}
+
+/// Installs into a folder, which is emptied first, unless a note in it says that this is there already.
+pub(crate) fn install_once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let note = folder.join("installed.txt");
+    if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    empty(folder)?;
+    install()?;
+    fs::write(&note, wanted).with_context(|| format!("failed to write `{}`", note.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_left_alone_and_anything_else_is_installed_into_an_empty_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("tools");
+        let install = |wanted: &str| {
+            let mut count = None;
+            let filled = install_once(&folder, wanted, || {
+                count = Some(fs::read_dir(&folder).unwrap().count());
+                fs::write(folder.join("program"), wanted)?;
+                anyhow::ensure!(wanted != "broken", "no network");
+                Ok(())
+            });
+            (filled.is_ok(), count)
+        };
+        assert_eq!(install("one"), (true, Some(0)));
+        assert_eq!(install("one"), (true, None));
+        assert_eq!(install("broken"), (false, Some(0)));
+        assert_eq!(install("one"), (true, Some(0)));
+    }
 }

@@ -1,5 +1,9 @@
-//! Running other programs, from the root of the workspace and with its one target folder.
+//! Running other programs, from the root of the workspace and with its one target folder, and the folders that they work in.
 
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -73,6 +77,22 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{}` {}: {}", line(command), ending(output.status), errors.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The PATH with a folder before all else.
+pub(crate) fn path_with(folder: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(folder.to_owned()).chain(env::split_paths(&path)))
+        .with_context(|| format!("the PATH cannot be extended by `{}`", folder.display()))
+}
+
+/// Makes a folder that holds nothing.
+pub(crate) fn empty(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(folder),
+    }
+    .with_context(|| format!("failed to empty `{}`", folder.display()))
 }
 
 /// How a program ended, to be read after its name.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::image::tools::{self, Python, empty, find_no_fault};
-use super::image::{YAML_RULES, promise};
+use super::image::promise;
 use super::inputs::Inputs;
-use crate::shell::{command, output, root, run};
+use super::linters::{Linters, YAML_RULES, find_no_fault};
+use super::tools_folder;
+use crate::shell::{command, empty, output, root, run};
 
 const CHART: &str = "host/heddle/packaging/helm/heddle";
 
@@ -31,10 +32,10 @@ const MISTAKES: [(&[&str], &str); 4] = [
 
 /// Packs it as `heddle-<version of the chart>.tgz`. What helm packs has the time of packing in it, so it is packed again.
 pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
-    let python = Python::find_or_install()?;
-    let folder = tools::folder().join("chart-package");
+    let linters = Linters::find_or_install()?;
+    let folder = tools_folder().join("chart-package");
     empty(&folder)?;
-    let mut package = python.program("helm");
+    let mut package = linters.helm();
     package.args(["package", CHART, "--app-version", &inputs.version, "--destination"]).arg(&folder);
     let said = output(&mut package)?;
     let (_, packed) = said.trim().rsplit_once(' ').context("helm did not say what it packed")?;
@@ -52,34 +53,33 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     ]);
     tar.args(["--use-compress-program=gzip -n", "--create", "--file"]).arg(&file);
     run(tar.arg("--directory").arg(&folder).arg("heddle"))?;
-    output(python.program("helm").args(["show", "chart"]).arg(&file))
-        .context("helm cannot read the packed chart")?;
+    output(linters.helm().args(["show", "chart"]).arg(&file)).context("helm cannot read the packed chart")?;
     Ok(vec![file])
 }
 
 /// Renders it in every way that the folder `ci` has values for, and sees that Kubernetes would accept it.
-pub(super) fn verify(python: &Python, folder: &Path) -> Result<()> {
+pub(super) fn verify(linters: &Linters, folder: &Path) -> Result<()> {
     empty(folder)?;
     let values = values()?;
     let mut rendered = Vec::new();
     for file in &values {
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let mut lint = python.program("helm");
+        let mut lint = linters.helm();
         lint.args(["lint", "--strict", CHART, "--values"]).arg(file);
         find_no_fault(&mut lint, &format!("the chart with {name}"))?;
-        let mut template = python.program("helm");
+        let mut template = linters.helm();
         template.args(["template", "shop", CHART, "--namespace", "shop", "--values"]).arg(file);
         let manifest = folder.join(format!("{name}.yaml"));
         fs::write(&manifest, output(&mut template)?).with_context(|| format!("failed to write {name}"))?;
         rendered.push(manifest);
     }
     for version in KUBERNETES {
-        let mut validate = python.program("kubernetes-validate");
+        let mut validate = linters.program("kubernetes-validate")?;
         validate.args(["--strict", "--kubernetes-version", version]).args(&rendered);
         find_no_fault(&mut validate, &format!("what the chart renders, for Kubernetes {version}"))?;
     }
     for (rules, files) in [(RENDERED_RULES, rendered.as_slice()), (YAML_RULES, &own_yaml())] {
-        let mut yamllint = python.program("yamllint");
+        let mut yamllint = linters.program("yamllint")?;
         yamllint.args(["--strict", "--config-data", rules]).args(files);
         find_no_fault(&mut yamllint, "the YAML of the chart")?;
     }
@@ -89,7 +89,7 @@ pub(super) fn verify(python: &Python, folder: &Path) -> Result<()> {
         KUBERNETES.join(" and ")
     ));
     for (settings, complaint) in MISTAKES {
-        refused(python, settings, complaint)?;
+        refused(linters, settings, complaint)?;
     }
     promise("a mistake in the values is named, and nothing is installed");
     Ok(())
@@ -111,8 +111,8 @@ fn own_yaml() -> [PathBuf; 3] {
 }
 
 /// Sees that the chart is not rendered with some settings, for the right reason.
-fn refused(python: &Python, settings: &[&str], complaint: &str) -> Result<()> {
-    let mut template = python.program("helm");
+fn refused(linters: &Linters, settings: &[&str], complaint: &str) -> Result<()> {
+    let mut template = linters.helm();
     template.args(["template", "shop", CHART]);
     for setting in settings {
         template.args(["--set-string", "config.heddleToml=app", "--set", setting]);

@@ -1,10 +1,10 @@
 //! The container image: made without a daemon, as a file that docker, podman and skopeo load, and looked at by running it.
 
 mod container;
+mod debian;
 mod files;
 mod layout;
 mod server;
-pub(super) mod tools;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::inputs::Inputs;
-use crate::shell::{output, step};
+use super::linters::Linters;
+use super::tools_folder;
+use crate::shell::{empty, output, step};
+use debian::Debian;
 use layout::Layout;
 use server::Server;
-use tools::{Debian, Python};
-
-pub(super) use files::YAML_RULES;
 
 /// Makes `heddle-<version>-image.tar`, with Debian's latest packages.
 pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     let debian = Debian::find_or_install()?;
     let debian = debian.context("the image is made of Debian's packages: leave it out with --only")?;
-    tools::renew_packages()?;
-    let image = layout::build(&debian, &inputs.binary, &inputs.version, &tools::folder().join("image"))?;
+    debian::renew_packages()?;
+    let image = layout::build(&debian, &inputs.binary, &inputs.version, &tools_folder().join("image"))?;
     let file = inputs.out.join(format!("heddle-{}-image.tar", inputs.version));
     image.archive(&file)?;
     Ok(vec![file])
@@ -33,17 +33,20 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
 /// Sees that everything holds that docs/containers.md says of the compose file and the chart.
 pub(crate) fn verify_files(binary: &Path, nats_server: &Path) -> Result<()> {
     step("packaged files");
-    let folder = tools::folder();
-    let python = Python::find_or_install()?;
-    let files = files::verify(&python, binary, nats_server, &folder.join("compose"));
-    files.and(super::chart::verify(&python, &folder.join("chart")))
+    let folder = tools_folder();
+    let linters = Linters::find_or_install()?;
+    let files = files::verify(&linters, binary, nats_server, &folder.join("compose"));
+    files.and(super::chart::verify(&linters, &folder.join("chart")))
 }
 
 /// Sees that everything holds that docs/containers.md says of the image.
 pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
     step("container image");
-    let folder = tools::folder();
-    let Some(debian) = Debian::find_or_install()? else { return Ok(()) };
+    let folder = tools_folder();
+    let Some(debian) = Debian::find_or_install()? else {
+        eprintln!("skipped: an image is made from Debian's packages, and there is no apt-get here");
+        return Ok(());
+    };
     let version = env!("CARGO_PKG_VERSION");
     let image = layout::build(&debian, binary, version, &folder.join("image"))?;
     let again = layout::build(&debian, binary, version, &folder.join("again"))?;
@@ -63,7 +66,7 @@ pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
 
 /// Puts the image into a registry, and sees that it is the same there.
 fn travel(debian: &Debian, image: &Layout, file: &Path, folder: &Path) -> Result<()> {
-    tools::empty(folder)?;
+    empty(folder)?;
     let registry = Server::registry(debian.program("docker-registry"), folder)?;
     let name = format!("docker://{}/team/heddle:{}", registry.address, image.version);
     let mut copy = debian.program("skopeo");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::shell::{command, output, run, target};
+use crate::shell::{command, empty, output, run, target};
 
 /// Debian's name of the package and of the program in it.
 const PACKAGE: &str = "docker-registry";
@@ -65,10 +65,7 @@ fn verify(registry: &Path) -> Result<()> {
 fn install() -> Result<()> {
     let folder = target().join("registry");
     eprintln!("getting `{PACKAGE}` from Debian below `{}`", folder.display());
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("failed to empty `{}`", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+    empty(&folder)?;
     output(command("apt-get").args(["download", "--quiet", PACKAGE]).current_dir(&folder))
         .context("apt may have no lists yet: `apt-get update`, as root, gets them")?;
     let archive = fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).find(|path| is_archive(path));

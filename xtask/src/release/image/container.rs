@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
+use super::debian::Debian;
 use super::layout::{Layout, read, write};
-use super::tools::Debian;
 use crate::shell::{ending, output};
 
 /// A slow machine compiles the plugins in a fraction of this.

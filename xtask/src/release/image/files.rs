@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::layout::SETTINGS;
 use super::promise;
-use super::tools::{Python, find_no_fault};
+use crate::release::linters::{Linters, YAML_RULES, find_no_fault};
 use crate::shell::{command, output, root};
 
 /// Everything that is packaged.
@@ -20,18 +20,18 @@ const CHART: &str = "host/heddle/packaging/helm/heddle/Chart.yaml";
 const COMPOSE: &str = "host/heddle/packaging/compose";
 
 /// Checks all of them.
-pub(super) fn verify(python: &Python, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
-    container(python)?;
-    compose(python, binary, nats_server, folder)?;
+pub(super) fn verify(linters: &Linters, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
+    container(linters)?;
+    compose(linters, binary, nats_server, folder)?;
     variables(binary)?;
     versions()
 }
 
-fn container(python: &Python) -> Result<()> {
-    let mut hadolint = python.program("hadolint");
+fn container(linters: &Linters) -> Result<()> {
+    let mut hadolint = linters.program("hadolint")?;
     find_no_fault(hadolint.arg("--failure-threshold=style").arg(CONTAINERFILE), "the container file")?;
     find_no_fault(
-        python.program("shellcheck").arg(root().join(SCRIPT)),
+        linters.program("shellcheck")?.arg(root().join(SCRIPT)),
         "the script that lays out the root",
     )?;
     let text = read(CONTAINERFILE)?;
@@ -42,11 +42,11 @@ fn container(python: &Python) -> Result<()> {
     Ok(())
 }
 
-fn compose(python: &Python, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
+fn compose(linters: &Linters, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
     let file = format!("{COMPOSE}/compose.yaml");
-    let mut schema = python.program("check-jsonschema");
+    let mut schema = linters.program("check-jsonschema")?;
     find_no_fault(schema.args(["--builtin-schema", "vendor.compose-spec", &file]), "the compose file")?;
-    let mut yamllint = python.program("yamllint");
+    let mut yamllint = linters.program("yamllint")?;
     find_no_fault(yamllint.args(["--strict", "--config-data", YAML_RULES, &file]), "the compose file")?;
     promise("the compose file follows the compose specification");
     // The server of the cluster reads its file, and its users from a secret beside it.
@@ -69,9 +69,6 @@ fn compose(python: &Python, binary: &Path, nats_server: &Path, folder: &Path) ->
     promise("nats-server and heddle accept the files of the compose cluster");
     Ok(())
 }
-
-/// How YAML is written here. Line length is for people to judge, and a document of one file needs no mark.
-pub(crate) const YAML_RULES: &str = "{extends: default, rules: {line-length: disable, document-start: disable, braces: {max-spaces-inside: 1}, comments: {min-spaces-from-content: 1}}}";
 
 /// Every variable that a packaged file sets is one that the program reads.
 fn variables(binary: &Path) -> Result<()> {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::tools::{self, Debian, empty};
+use super::debian::{self, Debian};
 use crate::release::{components, licenses};
-use crate::shell::{command, output, root, run};
+use crate::shell::{command, empty, output, root, run};
 
 /// Makes the root, from packages, in a folder that does not exist. The container file uses it as well.
 const ROOTFS: &str = "host/heddle/packaging/container/rootfs.sh";
@@ -81,7 +81,7 @@ pub(super) fn build(debian: &Debian, binary: &Path, version: &str, folder: &Path
     let created = created.trim();
     let files = folder.join("root");
     let mut rootfs = command(root().join(ROOTFS));
-    rootfs.arg(tools::packages()).arg(&files).args(tools::apt_options()?);
+    rootfs.arg(debian::packages()).arg(&files).args(debian::apt_options()?);
     run(rootfs.env("SOURCE_DATE_EPOCH", &epoch))?;
     let program = folder.join("heddle");
     // Names of functions stay, for backtraces; what a debugger needs would be four fifths of the image.

@@ -12,11 +12,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::container::{Bundle, Container, Mount, PATIENCE};
+use super::debian::Debian;
 use super::layout::{Layout, USER};
 use super::promise;
 use super::server::{Server, within};
-use super::tools::{Debian, empty};
-use crate::shell::{command, ending, output, root, target};
+use crate::shell::{command, empty, ending, output, root, target};
 
 /// The application.
 const SAGA: &str = "examples/order-saga/heddle.toml";

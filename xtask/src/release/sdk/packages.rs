@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Packing, stage};
-use crate::setup::toolchains::python_with;
+use crate::setup::pypi::Venv;
 use crate::shell::{cargo, command, output, run, target};
 
 /// The crate, by its name in the workspace.
@@ -38,9 +38,9 @@ pub(super) fn npm(packing: &Packing<'_>) -> Result<PathBuf> {
 
 /// Packs the source distribution, and the wheel from that.
 pub(super) fn python(packing: &Packing<'_>) -> Result<[PathBuf; 2]> {
-    let python = python_with("packers", &PYTHON_PACKERS)?;
+    let packers = Venv::find_or_install(target().join("toolchains/packers"), &PYTHON_PACKERS)?;
     let folder = stage::stage("python")?;
-    let mut build = command(python);
+    let mut build = command(packers.python());
     build.args(["-m", "build", "--no-isolation", "--outdir"]).arg(packing.out).arg(folder.path());
     output(build.env("SOURCE_DATE_EPOCH", packing.epoch.to_string()))?;
     let name = |end: &str| made(packing.out, &format!("heddle_sdk-{}{end}", packing.version));
