@@ -33,6 +33,10 @@ mod chart;
 
 mod linters;
 
+mod running;
+
+mod server;
+
 mod sums;
 
 mod sign;

@@ -4,7 +4,6 @@ mod container;
 mod debian;
 mod files;
 mod layout;
-mod server;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -13,11 +12,11 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::inputs::Inputs;
 use super::linters::Linters;
+use super::server::Server;
 use super::tools_folder;
 use crate::shell::{empty, output, step};
 use debian::Debian;
 use layout::Layout;
-use server::Server;
 
 /// Makes `heddle-<version>-image.tar`, with Debian's latest packages.
 pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {

@@ -2,8 +2,6 @@
 //!
 //! One line for each promise. What cannot be tried on this machine is passed over with the reason; nothing is left on it.
 
-mod process;
-
 mod trial;
 
 mod documents;

@@ -3,25 +3,16 @@
 //!
 //! Knows nothing of what the program in it does.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::ExitStatus;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::debian::Debian;
 use super::layout::{Layout, read, write};
-use crate::shell::{ending, output};
-
-/// A slow machine compiles the plugins in a fraction of this.
-pub(super) const PATIENCE: Duration = Duration::from_secs(90);
-
-/// How much of a log is shown when something fails.
-const SHOWN_LINES: usize = 30;
+use crate::release::running::Running;
+use crate::shell::output;
 
 /// What is mounted by default and kept; what else umoci adds needs rights that the container does not have.
 const KEPT_MOUNTS: [&str; 4] = ["/proc", "/dev", "/dev/pts", "/dev/shm"];
@@ -102,16 +93,9 @@ impl<'a> Bundle<'a> {
     pub(super) fn start(&self, id: &str) -> Result<Container<'a>> {
         let mut runc = self.runc();
         runc.args(["run", "--bundle"]).arg(&self.folder).arg(id);
-        runc.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = runc.spawn().context("failed to start runc")?;
-        let log = child.stderr.take().context("standard error is piped")?;
-        let (sender, lines) = sync_channel(1024);
-        thread::spawn(move || {
-            let whole = BufReader::new(log).lines().map_while(std::io::Result::ok);
-            whole.take_while(|line| sender.send(line.clone()).is_ok()).count()
-        });
+        let running = Running::start(&format!("the container `{id}`"), &mut runc)?;
         let bundle = Bundle { debian: self.debian, folder: self.folder.clone() };
-        Ok(Container { bundle, id: id.to_owned(), child, lines, said: Vec::new(), ended: false })
+        Ok(Container { leftovers: Leftovers { bundle, id: id.to_owned() }, running })
     }
 
     fn runc(&self) -> std::process::Command {
@@ -124,83 +108,50 @@ impl<'a> Bundle<'a> {
 /// A running container. Whatever happens, it does not outlive the value that stands for it.
 #[derive(Debug)]
 pub(super) struct Container<'a> {
-    bundle: Bundle<'a>,
-    id: String,
-    child: Child,
-    lines: Receiver<String>,
-    said: Vec<String>,
-    ended: bool,
+    /// Dropped first: runc removes the container, and only then its own process is killed.
+    leftovers: Leftovers<'a>,
+    running: Running,
 }
 
 impl Container<'_> {
     /// Waits until it has logged a message.
     pub(super) fn until(&mut self, message: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let found = says(&line, message);
-                    self.said.push(line);
-                    if found {
-                        return Ok(());
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("no `{message}` within {PATIENCE:?}; its log:\n{}", self.log())
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    let status = self.child.wait().context("failed to wait for runc")?;
-                    self.ended = true;
-                    bail!("it {} before it said `{message}`; its log:\n{}", ending(status), self.log())
-                }
-            }
-        }
+        self.running.wait_for_line(message, |line| says(line, message)).map(drop)
     }
 
     /// Its first process, as the machine numbers it.
     pub(super) fn pid(&self) -> Result<u32> {
-        let state: Value = serde_json::from_str(&output(self.bundle.runc().args(["state", &self.id]))?)?;
+        let Leftovers { bundle, id } = &self.leftovers;
+        let state: Value = serde_json::from_str(&output(bundle.runc().args(["state", id]))?)?;
         let pid =
             state.get("pid").and_then(Value::as_u64).context("runc knows no process of the container")?;
         Ok(u32::try_from(pid)?)
     }
 
-    /// Sends its first process a signal.
-    pub(super) fn signal(&self, name: &str) -> Result<()> {
-        output(self.bundle.runc().args(["kill", &self.id, name])).map(drop)
+    /// Sends its first process SIGTERM, and waits until it has ended: how, and what it has logged.
+    pub(super) fn terminate(self) -> Result<(ExitStatus, String)> {
+        let Leftovers { bundle, id } = &self.leftovers;
+        output(bundle.runc().args(["kill", id, "TERM"]))?;
+        self.end()
     }
 
-    /// Waits until it has ended.
-    pub(super) fn end(mut self) -> Result<(ExitStatus, String)> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.said.push(line),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("it did not end within {PATIENCE:?}; its log:\n{}", self.log())
-                }
-            }
-        }
-        let status = self.child.wait().context("failed to wait for runc")?;
-        self.ended = true;
-        Ok((status, self.log()))
-    }
-
-    fn log(&self) -> String {
-        let shown = self.said.get(self.said.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
-        shown.join("\n")
+    /// Waits until it has ended: how, and what it has logged.
+    pub(super) fn end(self) -> Result<(ExitStatus, String)> {
+        self.running.end()
     }
 }
 
-impl Drop for Container<'_> {
+/// What runc knows of a container.
+#[derive(Debug)]
+struct Leftovers<'a> {
+    bundle: Bundle<'a>,
+    id: String,
+}
+
+impl Drop for Leftovers<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            // It may be gone, or never have started; then there is nothing to remove.
-            output(self.bundle.runc().args(["delete", "--force", &self.id])).ok();
-            self.child.kill().ok();
-            self.child.wait().ok();
-        }
+        // It has gone by itself if it has ended; then there is nothing to remove.
+        output(self.bundle.runc().args(["delete", "--force", &self.id])).ok();
     }
 }
 

@@ -11,11 +11,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::container::{Bundle, Container, Mount, PATIENCE};
+use super::container::{Bundle, Container, Mount};
 use super::debian::Debian;
 use super::layout::{Layout, USER};
 use super::promise;
-use super::server::{Server, within};
+use crate::release::running::Running;
+use crate::release::server::Server;
 use crate::shell::{command, empty, ending, output, root, target};
 
 /// The application.
@@ -85,8 +86,7 @@ fn lives(mut first: Container<'_>, bundle: &Bundle<'_>, shop: &Shop<'_>, config:
     reaped(first.pid()?)?;
     shop.order(2)?;
     let asked = Instant::now();
-    first.signal("TERM")?;
-    let (status, log) = first.end()?;
+    let (status, log) = first.terminate()?;
     ensure!(status.success(), "it {} on SIGTERM; its log:\n{log}", ending(status));
     promise(&format!(
         "SIGTERM as process 1, right behind {ORDERS} orders: it drains and ends with 0 after {:.1} s",
@@ -100,8 +100,7 @@ fn lives(mut first: Container<'_>, bundle: &Bundle<'_>, shop: &Shop<'_>, config:
     // Whatever had been done twice would now stand before the last of these.
     shop.order(3)?;
     shop.notices(3 * ORDERS)?;
-    next.signal("TERM")?;
-    let (status, log) = next.end()?;
+    let (status, log) = next.terminate()?;
     ensure!(status.success(), "the successor {} on SIGTERM; its log:\n{log}", ending(status));
     promise("its successor goes on where it stopped: every order ended, each once");
     Ok(())
@@ -213,7 +212,7 @@ impl Shop<'_> {
     fn notices(&self, count: usize) -> Result<()> {
         let mut tail = self.heddle();
         tail.args(["tail", "--json", "--from", "1", "-n", &count.to_string(), "notice.sent.*"]);
-        let rows = within(tail, PATIENCE)?;
+        let rows = Running::output("heddle tail", &mut tail)?;
         let orders: BTreeSet<String> = rows
             .lines()
             .filter_map(|row| {

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::process::Running;
+use super::super::running::Running;
+use super::super::server::Server;
 use super::tool;
-use crate::shell::{command, output};
+use crate::shell::output;
 
 /// An application with three handlers, whose plugins `cargo xtask setup` builds.
 const APPLICATION: &str = "examples/order-saga/heddle.toml";
@@ -16,8 +17,7 @@ const APPLICATION: &str = "examples/order-saga/heddle.toml";
 /// A real server, and what an application needs beside it.
 pub(super) struct Trial {
     /// Dropped first: it writes below the scratch folder.
-    _server: Running,
-    url: String,
+    server: Server,
     version: String,
     /// Compiled plugins, for all programs: they are of one version.
     cache: PathBuf,
@@ -28,14 +28,8 @@ impl Trial {
     pub(super) fn start(nats_server: &Path, version: &str, scratch: &Path) -> Result<Self> {
         let (data, cache) = (scratch.join("server"), scratch.join("cache"));
         fs::create_dir(&cache).context("failed to create a folder for compiled plugins")?;
-        let mut server = command(nats_server);
-        server.args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"]).arg(&data);
-        let mut server = Running::start("nats-server", &mut server)?;
-        let line = server.wait_for("Listening for client connections on ")?;
-        let address = line.rsplit(' ').next().unwrap_or_default();
-        let url = format!("nats://{address}");
-        server.wait_for("Server is ready")?;
-        Ok(Self { _server: server, url, version: version.to_owned(), cache })
+        let server = Server::nats(nats_server, &data)?;
+        Ok(Self { server, version: version.to_owned(), cache })
     }
 
     /// Fails unless a program does all that.
@@ -45,7 +39,7 @@ impl Trial {
         output(self.heddle(heddle).args(["check", "--offline", "--config", APPLICATION]))
             .context("the example needs its plugins; `cargo xtask setup` builds them")?;
         let mut run = self.heddle(heddle);
-        run.args(["run", "--config", APPLICATION, "--url", &self.url]);
+        run.args(["run", "--config", APPLICATION, "--url", &format!("nats://{}", self.server.address)]);
         let mut host = Running::start("heddle run", &mut run)?;
         host.wait_for(" running")?;
         let log = host.stop()?;
