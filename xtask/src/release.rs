@@ -15,6 +15,8 @@ mod files;
 
 mod template;
 
+mod folder;
+
 mod archive;
 
 mod debian;
@@ -51,6 +53,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::setup::toolchains;
 use crate::shell::{Profile, cargo, run as run_command, step, target};
+use folder::Folder;
 use inputs::{Effort, Inputs};
 use needs::Glibc;
 
@@ -65,11 +68,11 @@ Examples:
   cargo xtask release --sign --key FILE        signs what is built already
   cargo xtask release --verify                 installs and runs all, and leaves nothing";
 
-/// One kind of package: builds its files in the folder of the release and says which they are.
+/// One kind of package: builds its files in a folder and says which they are.
 struct Kind {
     /// Its name on the command line.
     name: &'static str,
-    build: fn(&Inputs) -> Result<Vec<PathBuf>>,
+    build: fn(&Inputs, &Path) -> Result<Vec<PathBuf>>,
 }
 
 /// All kinds, in the order in which they are built.
@@ -143,26 +146,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let (true, Some(key)) = (options.sign, &options.key) {
         return sign_built(&sign::Key::read(key)?, &options.folder());
     }
-    let built = options.program()?;
-    // Before the work, so that a key that will not do costs no time.
+    // Before the work, so that a key or a folder that will not do costs no time.
     let key = options.key.as_deref().map(sign::Key::read).transpose()?;
-    let inputs = Inputs::gather(&built, &options.folder(), options.epoch, Effort::Thorough)?;
+    let folder = Folder::open(&options.folder())?;
+    let out = folder.path().to_owned();
+    let inputs = Inputs::gather(&options.program()?, options.epoch, Effort::Thorough)?;
     let glibc = inputs.needs.glibc;
     ensure!(
         glibc <= Glibc::PROMISED,
         "the program needs glibc {glibc}, and {} is promised: build it on an older system",
         Glibc::PROMISED
     );
-    let files =
-        build(&inputs, |kind| options.only.is_empty() || options.only.iter().any(|only| only == kind))?;
-    if let Some(key) = &key {
-        key.sign_all(&files, inputs.epoch)?;
-    }
+    let wanted = |kind: &str| options.only.is_empty() || options.only.iter().any(|only| only == kind);
+    let files = build(&inputs, folder, wanted, key.as_ref())?;
     println!("{}", sums::table(&files)?);
     if let Some(key) = &key {
         println!("{}", key.instructions());
     }
-    println!("checksums: (cd {} && sha256sum --check {})", inputs.out.display(), sums::NAME);
+    println!("checksums: (cd {} && sha256sum --check {})", out.display(), sums::NAME);
     Ok(())
 }
 
@@ -174,15 +175,26 @@ fn sign_built(key: &sign::Key, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the kinds that are wanted, and the checksums of their files; all files.
-fn build(inputs: &Inputs, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
-    sums::clear(&inputs.out)?;
+/// Builds the kinds that are wanted, with checksums and, if there is a key, signatures. All files but those, in the folder that now has
+/// them instead of those of an earlier run.
+fn build(
+    inputs: &Inputs,
+    folder: Folder,
+    wanted: impl Fn(&str) -> bool,
+    key: Option<&sign::Key>,
+) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for kind in KINDS.iter().filter(|kind| wanted(kind.name)) {
         step(&format!("package: {}", kind.name));
-        files.extend((kind.build)(inputs).with_context(|| format!("failed to build `{}`", kind.name))?);
+        let built = (kind.build)(inputs, folder.building());
+        files.extend(built.with_context(|| format!("failed to build `{}`", kind.name))?);
     }
-    files.push(sums::write(&inputs.out, &files)?);
+    files.push(sums::write(folder.building(), &files)?);
+    if let Some(key) = key {
+        key.sign_all(&files, inputs.epoch)?;
+    }
+    let files = files.iter().map(|file| folder.path().join(name(file))).collect();
+    folder.replace()?;
     Ok(files)
 }
 

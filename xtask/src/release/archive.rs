@@ -1,6 +1,6 @@
 //! The archive for every Linux with glibc: `heddle-VERSION-x86_64-unknown-linux-gnu.tar.gz`, with one folder of that name in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use super::files::{File, tarball};
 use super::inputs::{Inputs, TRIPLE};
 
 /// Builds it.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let folder = folder(inputs);
     let mut files = vec![
         inputs.program("heddle"),
@@ -26,7 +26,7 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     files.extend(inputs.man_pages("man/man1/")?);
     let files: Vec<_> =
         files.into_iter().map(|file| File { path: format!("{folder}/{}", file.path), ..file }).collect();
-    let to = inputs.out.join(format!("{folder}.tar.gz"));
+    let to = out.join(format!("{folder}.tar.gz"));
     tarball(&to, &files, inputs.epoch, inputs.effort)?;
     Ok(vec![to])
 }

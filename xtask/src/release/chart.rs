@@ -31,7 +31,7 @@ const MISTAKES: [(&[&str], &str); 4] = [
 ];
 
 /// Packs it as `heddle-<version of the chart>.tgz`. What helm packs has the time of packing in it, so it is packed again.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let linters = Linters::find_or_install()?;
     let folder = tools_folder().join("chart-package");
     empty(&folder)?;
@@ -40,7 +40,7 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     let said = output(&mut package)?;
     let (_, packed) = said.trim().rsplit_once(' ').context("helm did not say what it packed")?;
     let name = Path::new(packed).file_name().context("helm packs into a file")?;
-    let file = inputs.out.join(name);
+    let file = out.join(name);
     run(command("tar").arg("--extract").arg("--file").arg(packed).arg("--directory").arg(&folder))?;
     let mut tar = command("tar");
     tar.args([

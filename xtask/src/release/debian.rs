@@ -19,12 +19,12 @@ const MAINTAINER: &str = "The Heddle maintainers <maintainers@heddle.invalid>";
 const DOCUMENTS: &str = "usr/share/doc/heddle";
 
 /// Builds it.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let stage = inputs.folder("deb")?;
     let files = files(inputs)?;
     folder(&stage, &files)?;
     folder(&stage, &control(inputs, &stage, &files)?)?;
-    let to = inputs.out.join(format!("heddle_{}_amd64.deb", inputs.version));
+    let to = out.join(format!("heddle_{}_amd64.deb", inputs.version));
     let mut dpkg = command("dpkg-deb");
     // Every Debian and Ubuntu of today reads xz.
     match inputs.effort {

@@ -19,12 +19,12 @@ use debian::Debian;
 use layout::Layout;
 
 /// Makes `heddle-<version>-image.tar`, with Debian's latest packages.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let debian = Debian::find_or_install()?;
     let debian = debian.context("the image is made of Debian's packages: leave it out with --only")?;
     debian::renew_packages()?;
     let image = layout::build(&debian, &inputs.binary, &inputs.version, &tools_folder().join("image"))?;
-    let file = inputs.out.join(format!("heddle-{}-image.tar", inputs.version));
+    let file = out.join(format!("heddle-{}-image.tar", inputs.version));
     image.archive(&file)?;
     Ok(vec![file])
 }

@@ -50,8 +50,6 @@ pub(super) struct Inputs {
     pub(super) components: Vec<Component>,
     /// The licenses and notices of those crates.
     licenses: String,
-    /// Where finished packages go.
-    pub(super) out: PathBuf,
     /// The time in all files, in seconds since 1970.
     pub(super) epoch: u64,
     pub(super) effort: Effort,
@@ -61,7 +59,7 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Strips the program, and asks it for what it can tell.
-    pub(super) fn gather(binary: &Path, out: &Path, epoch: Option<u64>, effort: Effort) -> Result<Self> {
+    pub(super) fn gather(binary: &Path, epoch: Option<u64>, effort: Effort) -> Result<Self> {
         let binary =
             binary.canonicalize().with_context(|| format!("there is no program `{}`", binary.display()))?;
         step(&format!("what packages are made from: {}", binary.display()));
@@ -83,7 +81,6 @@ impl Inputs {
             .arg(&binary))
         .context("`strip` is needed (on Debian and Ubuntu: the package binutils)")?;
         run(command(&binary).arg("man").arg(work.path().join("man")).stdout(std::process::Stdio::null()))?;
-        fs::create_dir_all(out).with_context(|| format!("failed to create `{}`", out.display()))?;
         let components = components::of_the_program()?;
         let source =
             components.iter().find(|component| component.id.0 == PROGRAM).map(|component| &component.id.1);
@@ -98,7 +95,6 @@ impl Inputs {
             binary,
             program: fs::read(&stripped).context("failed to read the stripped program")?,
             needs: needs::of(&stripped)?,
-            out: out.canonicalize().with_context(|| format!("failed to find `{}`", out.display()))?,
             epoch: epoch.map_or_else(last_commit, Ok)?,
             effort,
             work,

@@ -1,7 +1,7 @@
 //! The packages for npm, as esbuild has them: `@heddle/cli`, a launcher without dependencies, and a package for each platform
 //! with the program, of which npm installs the one that fits. The SDK is `@heddle/sdk`, with another command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use super::files::{File, tarball};
 use super::inputs::Inputs;
 
 /// Builds both.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let text = |name: &str, values: &[(&str, &str)]| -> Result<Vec<u8>> {
         Ok(inputs.template(&format!("npm/{name}"), values)?.into_bytes())
     };
@@ -29,7 +29,7 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
     ];
     let mut built = Vec::new();
     for (name, files) in [("heddle-cli", main), ("heddle-cli-linux-x64-gnu", platform)] {
-        let to = inputs.out.join(format!("{name}-{}.tgz", inputs.version));
+        let to = out.join(format!("{name}-{}.tgz", inputs.version));
         tarball(&to, &files, inputs.epoch, inputs.effort)?;
         built.push(to);
     }

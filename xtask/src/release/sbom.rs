@@ -4,7 +4,7 @@
 //! does not have, and each adds minutes of compilation. The document is small; what is hard, the resolution, is cargo's own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -15,8 +15,8 @@ use super::sums;
 use crate::shell::{command, output};
 
 /// Builds it.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
-    let to = inputs.out.join(format!("heddle-{}-{TRIPLE}.cdx.json", inputs.version));
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
+    let to = out.join(format!("heddle-{}-{TRIPLE}.cdx.json", inputs.version));
     fs::write(&to, text(inputs)?).with_context(|| format!("failed to write `{}`", to.display()))?;
     Ok(vec![to])
 }

@@ -31,8 +31,8 @@ struct Packing<'a> {
 }
 
 /// Packs all SDKs.
-pub(super) fn pack(inputs: &Inputs) -> Result<Vec<PathBuf>> {
-    let Inputs { version, binary, out, epoch, .. } = inputs;
+pub(super) fn pack(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
+    let Inputs { version, binary, epoch, .. } = inputs;
     let toolchains = toolchains::find_or_install()?;
     Packing { version, binary, out, epoch: *epoch, toolchains: &toolchains }.pack()
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -45,7 +44,7 @@ pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
     let list = folder.join(NAME);
     let text = fs::read_to_string(&list).with_context(|| format!("failed to read `{}`", list.display()))?;
     let mut files = Vec::new();
-    for (digest, name) in text.lines().filter_map(|line| line.split_once("  ")) {
+    for (digest, name) in lines(&text) {
         let file = folder.join(name);
         ensure!(of(&file)? == digest, "`{name}` is not the file that {NAME} lists");
         files.push(file);
@@ -54,29 +53,9 @@ pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Removes what an earlier run has left, as its checksums list it. Fails if anything else is there.
-pub(super) fn clear(folder: &Path) -> Result<()> {
-    let list = fs::read_to_string(folder.join(NAME)).unwrap_or_default();
-    let listed = list.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
-    for name in listed.filter(|name| !name.contains('/')).chain([NAME]) {
-        for name in [name.to_owned(), format!("{name}.{SIGNATURE}")] {
-            match fs::remove_file(folder.join(&name)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("failed to remove the old `{name}`"));
-                }
-                _ => {}
-            }
-        }
-    }
-    let mut left = fs::read_dir(folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
-    let other = left.next().transpose()?.map(|entry| entry.path());
-    ensure!(
-        other.is_none(),
-        "`{}` has files that no earlier run lists in {NAME}, such as `{}`; empty it or name another folder",
-        folder.display(),
-        super::name(&other.unwrap_or_default())
-    );
-    Ok(())
+/// The digests and names in a list.
+pub(super) fn lines(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    list.lines().filter_map(|line| line.split_once("  "))
 }
 
 /// Name, size and the beginning of the digest of each file.
@@ -102,23 +81,6 @@ pub(super) fn of(file: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_an_earlier_run_has_listed_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let package = folder.path().join("a.deb");
-        fs::write(&package, "package").unwrap();
-        write(folder.path(), std::slice::from_ref(&package)).unwrap();
-        fs::write(folder.path().join("a.deb.minisig"), "signature").unwrap();
-        clear(folder.path()).unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-
-        write(folder.path(), &[]).unwrap();
-        let own = folder.path().join("own.txt");
-        fs::write(&own, "mine").unwrap();
-        let error = clear(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("`own.txt`") && own.exists(), "{error}");
-    }
 
     #[test]
     fn files_of_an_earlier_run_are_those_that_it_listed_or_none() {

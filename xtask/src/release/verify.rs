@@ -25,6 +25,7 @@ use anyhow::{Context as _, Result, ensure};
 use minisign::KeyPair;
 use tempfile::TempDir;
 
+use super::folder::Folder;
 use super::inputs::{Effort, Inputs};
 use super::sign::Key;
 use crate::shell::{command, output, step, target};
@@ -70,6 +71,8 @@ enum Outcome {
 struct Subject {
     inputs: Inputs,
     binary: PathBuf,
+    /// The folder of the release.
+    out: PathBuf,
     files: Vec<PathBuf>,
     key: Key,
     trial: Trial,
@@ -102,12 +105,12 @@ impl Subject {
     fn build(binary: &Path, nats_server: &Path) -> Result<Self> {
         fs::create_dir_all(target())?;
         let scratch = tempfile::Builder::new().prefix("packages-").tempdir_in(target())?;
-        let inputs = Inputs::gather(binary, &scratch.path().join("packages"), Some(EPOCH), Effort::Quick)?;
-        let files = super::build(&inputs, is_judged)?;
+        let inputs = Inputs::gather(binary, Some(EPOCH), Effort::Quick)?;
         let key = Key::of(KeyPair::generate_unencrypted_keypair().context("failed to make a key")?.sk)?;
-        key.sign_all(&files, EPOCH)?;
+        let out = scratch.path().join("packages");
+        let files = super::build(&inputs, Folder::open(&out)?, is_judged, Some(&key))?;
         let trial = Trial::start(nats_server, &inputs.version, scratch.path())?;
-        Ok(Self { inputs, binary: binary.to_owned(), files, key, trial, scratch })
+        Ok(Self { inputs, binary: binary.to_owned(), out, files, key, trial, scratch })
     }
 
     /// An empty folder.

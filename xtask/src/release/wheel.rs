@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -17,7 +17,7 @@ use crate::shell::root;
 const NAME: &str = "heddle_bin";
 
 /// Builds it.
-pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let tag = format!("py3-none-{}", inputs.needs.glibc.manylinux());
     let folder = format!("{NAME}-{}", inputs.version);
     let info = |name: &str| format!("{folder}.dist-info/{name}");
@@ -33,7 +33,7 @@ pub(super) fn build(inputs: &Inputs) -> Result<Vec<PathBuf>> {
         File::plain(info("WHEEL"), wheel.into_bytes()),
     ];
     files.push(record(&files, info("RECORD")));
-    let to = inputs.out.join(format!("{folder}-{tag}.whl"));
+    let to = out.join(format!("{folder}-{tag}.whl"));
     let write = || {
         let file = BufWriter::new(fs::File::create(&to)?);
         files::zip(file, &files, inputs.epoch, inputs.effort)?.flush().context("the disk may be full")

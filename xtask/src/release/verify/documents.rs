@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use minisign::{PublicKey, SignatureBox};
 use serde_json::Value;
 
+use super::super::folder::Folder;
 use super::super::inputs::{Effort, Inputs};
 use super::super::sums::{self, SIGNATURE};
 use super::super::{name, sign};
@@ -19,11 +20,11 @@ const FEWEST_CRATES: usize = 100;
 
 pub(super) fn checksums(subject: &Subject) -> Result<Outcome> {
     let mut check = command("sha256sum");
-    run(check.args(["--check", "--strict", "--quiet", sums::NAME]).current_dir(&subject.inputs.out))?;
-    let list = fs::read_to_string(subject.inputs.out.join(sums::NAME)).context("there are no checksums")?;
+    run(check.args(["--check", "--strict", "--quiet", sums::NAME]).current_dir(&subject.out))?;
+    let list = fs::read_to_string(subject.out.join(sums::NAME)).context("there are no checksums")?;
     let listed: BTreeSet<_> =
         list.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name).collect();
-    let files = fs::read_dir(&subject.inputs.out)?.map(|entry| entry.map(|entry| name(&entry.path())));
+    let files = fs::read_dir(&subject.out)?.map(|entry| entry.map(|entry| name(&entry.path())));
     let files = files.collect::<Result<Vec<_>, _>>()?;
     let packages: Vec<_> = files.iter().filter(|file| !file.ends_with(SIGNATURE)).collect();
     ensure!(packages.len() == subject.files.len(), "the folder has other files, too: {}", files.join(", "));
@@ -52,8 +53,9 @@ pub(super) fn signatures(subject: &Subject) -> Result<Outcome> {
 }
 
 pub(super) fn reproduced(subject: &Subject) -> Result<Outcome> {
-    let again = Inputs::gather(&subject.binary, &subject.folder("again")?, Some(EPOCH), Effort::Quick)?;
-    let files = super::super::build(&again, super::is_judged)?;
+    let again = Inputs::gather(&subject.binary, Some(EPOCH), Effort::Quick)?;
+    let out = Folder::open(&subject.folder("again")?)?;
+    let files = super::super::build(&again, out, super::is_judged, None)?;
     ensure!(files.len() == subject.files.len(), "there are other files");
     for (one, other) in subject.files.iter().zip(&files) {
         ensure!(name(one) == name(other), "`{}` is now called `{}`", name(one), name(other));
