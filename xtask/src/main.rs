@@ -127,10 +127,11 @@ enum Chore {
     Languages,
     /// Build everything that a release of the program consists of, into one folder.
     ///
-    /// An archive for every Linux, a package for Debian and Ubuntu, a wheel for Python, packages for npm, the bill of
-    /// materials (SBOM) and the checksums, all from one program, and signatures if there is a key. The same program and
-    /// the same time give the same bytes of everything but the signatures. docs/install.md says how each is installed
-    /// and verified; `cargo xtask test` does it for real.
+    /// An archive for every Linux, a package for Debian and Ubuntu, a wheel for Python, packages for npm, the SDKs, the
+    /// image and the chart, the bill of materials (SBOM) and the checksums, all from one program, and signatures if there
+    /// is a key. The same program and the same time give the same bytes of everything but the signatures and the image,
+    /// which takes Debian's latest packages. docs/install.md says how each is installed and verified; `cargo xtask test`
+    /// does it for real.
     #[command(after_long_help = release::EXAMPLES)]
     Release {
         #[command(flatten)]
@@ -195,7 +196,8 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Book { options } => book::run(&options),
         Chore::Release { environment, options } if options.verify => {
             let machine = setup::run(&environment)?;
-            release::verify_all(&options.program()?, &machine.nats_server)
+            let toolchains = setup::toolchains::find_or_install();
+            release::verify(&options.program()?, &machine.nats_server, toolchains)
         }
         Chore::Release { options, .. } => release::run(&options),
         Chore::Setup { environment } => setup::run(&environment).map(drop),

@@ -1,7 +1,7 @@
 //! `cargo xtask release`: everything that a release of the program consists of, in one folder, from one built binary.
 //!
-//! Promises that the same binary and the same date give the same bytes of every file but the signatures, which have random parts
-//! by design. It publishes nothing and knows no registry: it writes files.
+//! Promises that the same binary and the same time give the same bytes of every file but the signatures, which have random parts
+//! by design, and the image, which has Debian's latest packages. It publishes nothing and knows no registry: it writes files.
 
 mod inputs;
 
@@ -17,6 +17,10 @@ mod template;
 
 mod folder;
 
+mod sums;
+
+mod sign;
+
 mod archive;
 
 mod debian;
@@ -27,9 +31,9 @@ mod npm;
 
 mod sbom;
 
-pub(crate) mod sdk;
+mod sdk;
 
-pub(crate) mod image;
+mod image;
 
 mod chart;
 
@@ -39,9 +43,7 @@ mod running;
 
 mod server;
 
-mod sums;
-
-mod sign;
+mod promise;
 
 mod verify;
 
@@ -51,13 +53,12 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::setup::toolchains;
+use crate::setup::toolchains::Toolchains;
 use crate::shell::{Profile, cargo, run as run_command, step, target};
 use folder::Folder;
 use inputs::{Effort, Inputs};
+use linters::Linters;
 use needs::Glibc;
-
-pub(crate) use verify::verify;
 
 /// How it is used.
 pub(crate) const EXAMPLES: &str = "\
@@ -82,10 +83,13 @@ const KINDS: [Kind; 8] = [
     Kind { name: "wheel", build: wheel::build },
     Kind { name: "npm", build: npm::build },
     Kind { name: "sbom", build: sbom::build },
-    Kind { name: "sdk", build: sdk::pack },
+    Kind { name: "sdk", build: sdk::build },
     Kind { name: "image", build: image::build },
     Kind { name: "chart", build: chart::build },
 ];
+
+/// The time in files that are only tried: any will do.
+const TRIAL_EPOCH: u64 = 1_700_000_000;
 
 /// What a release is made of and where it goes.
 #[derive(Debug, Args)]
@@ -129,16 +133,18 @@ impl Options {
 }
 
 /// Sees that every kind holds what docs/install.md and docs/containers.md say of it.
-pub(crate) fn verify_all(program: &Path, nats_server: &Path) -> Result<()> {
-    let all = [
-        verify(program, nats_server),
-        image::verify_files(program, nats_server),
-        image::verify(program, nats_server),
-        toolchains::find_or_install().and_then(|toolchains| sdk::verify(program, &toolchains)),
-    ];
-    let failed: Vec<_> = all.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
-    ensure!(failed.is_empty(), "{}", failed.join("; "));
-    Ok(())
+pub(crate) fn verify(program: &Path, nats_server: &Path, toolchains: Result<Toolchains>) -> Result<()> {
+    step("release: packages are built, installed and run");
+    let inputs = Inputs::gather(program, Some(TRIAL_EPOCH), Effort::Quick)?;
+    let beside = Linters::find_or_install().and_then(|linters| {
+        promise::all([image::verify_files(&inputs, &linters, nats_server), chart::verify(&inputs, &linters)])
+    });
+    promise::all([
+        verify::verify(&inputs, nats_server),
+        beside,
+        image::verify(&inputs, nats_server),
+        toolchains.and_then(|toolchains| sdk::verify(&inputs, &toolchains)),
+    ])
 }
 
 /// Builds the packages and prints what came of it.

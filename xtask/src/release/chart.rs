@@ -4,14 +4,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::image::promise;
 use super::inputs::Inputs;
 use super::linters::{Linters, YAML_RULES, find_no_fault};
-use super::tools_folder;
-use crate::shell::{command, empty, output, root, run};
+use super::promise::{self, hold};
+use super::{files, sums};
+use crate::shell::{output, root, step};
 
 const CHART: &str = "host/heddle/packaging/helm/heddle";
 
@@ -33,33 +34,55 @@ const MISTAKES: [(&[&str], &str); 4] = [
 /// Packs it as `heddle-<version of the chart>.tgz`. What helm packs has the time of packing in it, so it is packed again.
 pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let linters = Linters::find_or_install()?;
-    let folder = tools_folder().join("chart-package");
-    empty(&folder)?;
+    pack(&linters, inputs, out).map(|file| vec![file])
+}
+
+fn pack(linters: &Linters, inputs: &Inputs, out: &Path) -> Result<PathBuf> {
+    let folder = inputs.folder("chart")?;
     let mut package = linters.helm();
     package.args(["package", CHART, "--app-version", &inputs.version, "--destination"]).arg(&folder);
     let said = output(&mut package)?;
     let (_, packed) = said.trim().rsplit_once(' ').context("helm did not say what it packed")?;
     let name = Path::new(packed).file_name().context("helm packs into a file")?;
+    let unpacked = folder.join("unpacked");
+    files::unpack(&folder.join(name), &unpacked)?;
     let file = out.join(name);
-    run(command("tar").arg("--extract").arg("--file").arg(packed).arg("--directory").arg(&folder))?;
-    let mut tar = command("tar");
-    tar.args([
-        "--sort=name",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-        "--mode=u=rwX,go=rX",
-        "--mtime=@0",
-    ]);
-    tar.args(["--use-compress-program=gzip -n", "--create", "--file"]).arg(&file);
-    run(tar.arg("--directory").arg(&folder).arg("heddle"))?;
+    files::tarball(&file, &files::read(&unpacked, "")?, inputs.epoch, inputs.effort)?;
     output(linters.helm().args(["show", "chart"]).arg(&file)).context("helm cannot read the packed chart")?;
-    Ok(vec![file])
+    Ok(file)
 }
 
-/// Renders it in every way that the folder `ci` has values for, and sees that Kubernetes would accept it.
-pub(super) fn verify(linters: &Linters, folder: &Path) -> Result<()> {
-    empty(folder)?;
+/// Packs it twice, and renders it in every way that the folder `ci` has values for.
+pub(super) fn verify(inputs: &Inputs, linters: &Linters) -> Result<()> {
+    step("chart");
+    promise::all([
+        hold(
+            "chart: packed twice, it has the same bytes and the time of the release, and helm reads it",
+            || reproduced(linters, inputs),
+        ),
+        hold("chart: helm lints and renders it, and Kubernetes would accept that", || {
+            accepted(linters, &inputs.folder("chart-rendered")?)
+        }),
+        hold("chart: a mistake in the values is named, and nothing is installed", || {
+            MISTAKES.iter().try_for_each(|(settings, complaint)| refused(linters, settings, complaint))
+        }),
+    ])
+}
+
+fn reproduced(linters: &Linters, inputs: &Inputs) -> Result<()> {
+    let [one, other] = ["chart-one", "chart-other"].map(|name| inputs.folder(name));
+    let (folder, other) = (one?, pack(linters, inputs, &other?)?);
+    let one = pack(linters, inputs, &folder)?;
+    ensure!(sums::of(&one)? == sums::of(&other)?, "it has other bytes");
+    files::unpack(&one, &folder)?;
+    let facts = fs::metadata(folder.join("heddle/Chart.yaml")).context("it has no Chart.yaml")?;
+    let time = facts.modified()?.duration_since(UNIX_EPOCH)?.as_secs();
+    ensure!(time == inputs.epoch, "its files are of {time}, not of {}", inputs.epoch);
+    Ok(())
+}
+
+/// Renders it in every way, and sees that the schemas of Kubernetes have no fault to find.
+fn accepted(linters: &Linters, folder: &Path) -> Result<()> {
     let values = values()?;
     let mut rendered = Vec::new();
     for file in &values {
@@ -83,15 +106,6 @@ pub(super) fn verify(linters: &Linters, folder: &Path) -> Result<()> {
         yamllint.args(["--strict", "--config-data", rules]).args(files);
         find_no_fault(&mut yamllint, "the YAML of the chart")?;
     }
-    promise(&format!(
-        "helm lints and renders the chart with {} sets of values, and Kubernetes {} would accept them",
-        values.len(),
-        KUBERNETES.join(" and ")
-    ));
-    for (settings, complaint) in MISTAKES {
-        refused(linters, settings, complaint)?;
-    }
-    promise("a mistake in the values is named, and nothing is installed");
     Ok(())
 }
 

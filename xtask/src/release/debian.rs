@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::files::{File, folder};
+use super::files::{self, File};
 use super::inputs::{Effort, Inputs};
 use crate::shell::{command, output, run};
 
@@ -21,9 +21,9 @@ const DOCUMENTS: &str = "usr/share/doc/heddle";
 /// Builds it.
 pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let stage = inputs.folder("deb")?;
-    let files = files(inputs)?;
-    folder(&stage, &files)?;
-    folder(&stage, &control(inputs, &stage, &files)?)?;
+    let files = installed(inputs)?;
+    files::lay(&stage, &files)?;
+    files::lay(&stage, &control(inputs, &stage, &files)?)?;
     let to = out.join(format!("heddle_{}_amd64.deb", inputs.version));
     let mut dpkg = command("dpkg-deb");
     // Every Debian and Ubuntu of today reads xz.
@@ -38,7 +38,7 @@ pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// What is installed.
-fn files(inputs: &Inputs) -> Result<Vec<File<'_>>> {
+fn installed(inputs: &Inputs) -> Result<Vec<File<'_>>> {
     let text = |name: &str, values: &[(&str, &str)]| inputs.template(&format!("debian/{name}"), values);
     let changelog = text("changelog", &[("maintainer", MAINTAINER), ("date", &inputs.date("-R")?)])?;
     let document = |name: &str| format!("{DOCUMENTS}/{name}");

@@ -6,15 +6,17 @@ mod files;
 mod layout;
 mod trial;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::inputs::Inputs;
 use super::linters::Linters;
+use super::promise::{hold, skip};
 use super::server::Server;
-use super::tools_folder;
-use crate::shell::{empty, output, step};
+use crate::shell::{output, step};
 use debian::Debian;
 use layout::Layout;
 
@@ -23,49 +25,60 @@ pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let debian = Debian::find_or_install()?;
     let debian = debian.context("the image is made of Debian's packages: leave it out with --only")?;
     debian::renew_packages()?;
-    let image = layout::build(&debian, &inputs.binary, &inputs.version, &tools_folder().join("image"))?;
+    let image = layout::build(&debian, inputs, &inputs.folder("image")?)?;
     let file = out.join(format!("heddle-{}-image.tar", inputs.version));
     image.archive(&file)?;
     Ok(vec![file])
 }
 
-/// Sees that everything holds that docs/containers.md says of the compose file and the chart.
-pub(crate) fn verify_files(binary: &Path, nats_server: &Path) -> Result<()> {
-    step("packaged files");
-    let folder = tools_folder();
-    let linters = Linters::find_or_install()?;
-    let files = files::verify(&linters, binary, nats_server, &folder.join("compose"));
-    files.and(super::chart::verify(&linters, &folder.join("chart")))
+/// Sees that everything holds that docs/containers.md says of the files beside the image.
+pub(super) fn verify_files(inputs: &Inputs, linters: &Linters, nats_server: &Path) -> Result<()> {
+    step("files beside the image");
+    files::verify(linters, &inputs.binary, nats_server, &inputs.folder("compose")?)
 }
 
 /// Sees that everything holds that docs/containers.md says of the image.
-pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
+pub(super) fn verify(inputs: &Inputs, nats_server: &Path) -> Result<()> {
     step("container image");
-    let folder = tools_folder();
     let Some(debian) = Debian::find_or_install()? else {
-        eprintln!("skipped: an image is made from Debian's packages, and there is no apt-get here");
+        skip("image", "it is made of Debian's packages, and there is no apt-get here");
         return Ok(());
     };
-    let version = env!("CARGO_PKG_VERSION");
-    let image = layout::build(&debian, binary, version, &folder.join("image"))?;
-    let again = layout::build(&debian, binary, version, &folder.join("again"))?;
-    ensure!(image.digest()? == again.digest()?, "the image is another one when it is made again");
-    promise(&format!("made twice it is the same: {}", image.digest()?));
-    let file = folder.join("image.tar");
+    let folder = inputs.folder("image")?;
+    let image = layout::build(&debian, inputs, &folder.join("one"))?;
+    let [file, other] = ["one.tar", "other.tar"].map(|name| folder.join(name));
     image.archive(&file)?;
-    for kind in ["oci-archive", "docker-archive"] {
-        let name = format!("{kind}:{}", file.display());
-        output(debian.program("skopeo").args(["inspect", "--config", &name]))
-            .with_context(|| format!("skopeo cannot read the image as {kind}"))?;
-    }
-    promise("skopeo reads its file as an image of OCI and of Docker");
-    travel(&debian, &image, &file, &folder.join("registry"))?;
-    trial::run(&debian, &image, binary, nats_server, &folder.join("trial"))
+    hold("image: made twice, it has the same bytes", || {
+        let again = layout::build(&debian, inputs, &folder.join("other"))?;
+        again.archive(&other)?;
+        let read = |path: &Path| fs::read(path).context("failed to read the image");
+        ensure!(read(&file)? == read(&other)?, "it has other bytes when it is made again");
+        Ok(())
+    })?;
+    hold(
+        "image: skopeo reads its file as an image of OCI and of Docker, of the time of the release",
+        || {
+            for kind in ["oci-archive", "docker-archive"] {
+                readable(&debian, &format!("{kind}:{}", file.display()), inputs)?;
+            }
+            Ok(())
+        },
+    )?;
+    hold("image: it keeps its digest in a registry", || travel(&debian, &image, &file, &folder))?;
+    trial::run(&debian, &image, inputs, nats_server, &folder)
+}
+
+fn readable(debian: &Debian, name: &str, inputs: &Inputs) -> Result<()> {
+    let said = output(debian.program("skopeo").args(["inspect", "--config", name]))
+        .with_context(|| format!("skopeo cannot read `{name}`"))?;
+    let config: Value = serde_json::from_str(&said).context("skopeo writes no JSON")?;
+    let (created, time) = (config.get("created").and_then(Value::as_str), inputs.timestamp()?);
+    ensure!(created == Some(&time), "it says that it was made at {created:?}, not at {time}");
+    Ok(())
 }
 
 /// Puts the image into a registry, and sees that it is the same there.
 fn travel(debian: &Debian, image: &Layout, file: &Path, folder: &Path) -> Result<()> {
-    empty(folder)?;
     let registry = Server::registry(debian.program("docker-registry"), folder)?;
     let name = format!("docker://{}/team/heddle:{}", registry.address, image.version);
     let mut copy = debian.program("skopeo");
@@ -75,11 +88,5 @@ fn travel(debian: &Debian, image: &Layout, file: &Path, folder: &Path) -> Result
     inspect.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &name]);
     let digest = output(&mut inspect)?;
     ensure!(digest.trim() == image.digest()?, "in a registry the image has another digest: {digest}");
-    promise("it keeps its digest in a registry");
     Ok(())
-}
-
-/// Says that something was seen to hold.
-pub(super) fn promise(what: &str) {
-    println!("ok    {what}");
 }

@@ -13,7 +13,7 @@ use super::components::{self, Component};
 use super::files::File;
 use super::needs::{self, Needs};
 use super::{licenses, template};
-use crate::shell::{command, output, root, run, step, target};
+use crate::shell::{command, empty, output, root, run, step, target};
 
 /// The only platform so far; programs of others are refused.
 pub(super) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -26,6 +26,9 @@ const PACKAGING: &str = "host/heddle/packaging";
 
 /// Shells, and what their files of completions are called.
 const SHELLS: [(&str, &str); 3] = [("bash", "heddle"), ("zsh", "_heddle"), ("fish", "heddle.fish")];
+
+/// What of the program is left out. The names of functions stay: backtraces in reports of bugs need them.
+pub(super) const STRIP_OPTIONS: [&str; 2] = ["--strip-debug", "--remove-section=.comment"];
 
 /// How hard packages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +77,8 @@ impl Inputs {
             "{version} is a version before a release, which not every package can have"
         );
         let stripped = work.path().join("heddle");
-        // The names of functions stay: backtraces in reports of bugs need them.
-        run(command("strip")
-            .args(["--strip-debug", "--remove-section=.comment", "-o"])
-            .arg(&stripped)
-            .arg(&binary))
-        .context("`strip` is needed (on Debian and Ubuntu: the package binutils)")?;
+        run(command("strip").args(STRIP_OPTIONS).arg("-o").args([&stripped, &binary]))
+            .context("`strip` is needed (on Debian and Ubuntu: the package binutils)")?;
         run(command(&binary).arg("man").arg(work.path().join("man")).stdout(std::process::Stdio::null()))?;
         let components = components::of_the_program()?;
         let source =
@@ -104,10 +103,7 @@ impl Inputs {
     /// An empty folder for work.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.work.path().join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).context("failed to remove an old folder for work")?;
-        }
-        fs::create_dir_all(&folder).context("failed to create a folder for work")?;
+        empty(&folder)?;
         Ok(folder)
     }
 
@@ -171,6 +167,11 @@ impl Inputs {
         let text =
             output(command("date").env("LC_ALL", "C").args(["-u", "-d", &format!("@{}", self.epoch), form]))?;
         Ok(text.trim().to_owned())
+    }
+
+    /// The time in all files, as RFC 3339 writes it.
+    pub(super) fn timestamp(&self) -> Result<String> {
+        self.date("+%Y-%m-%dT%H:%M:%SZ")
     }
 }
 

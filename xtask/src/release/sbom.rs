@@ -37,7 +37,7 @@ pub(super) fn text(inputs: &Inputs) -> Result<String> {
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "timestamp": inputs.date("+%Y-%m-%dT%H:%M:%SZ")?,
+            "timestamp": inputs.timestamp()?,
             "lifecycles": [{ "phase": "build" }],
             "tools": { "components": [{ "type": "application", "name": "cargo", "version": cargo }] },
             "component": root,

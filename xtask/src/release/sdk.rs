@@ -3,7 +3,6 @@
 //!
 //! The same commit gives the same bytes. Nothing is published from here.
 
-mod archive;
 mod packages;
 mod stage;
 mod vendored;
@@ -17,29 +16,24 @@ use super::inputs::Inputs;
 use crate::setup::toolchains::{self, Toolchains};
 use crate::shell::step;
 
-pub(crate) use verify::verify;
+pub(super) use verify::verify;
 
-/// What the packages are made from.
+/// What the packages are made from, and where they go.
 struct Packing<'a> {
-    version: &'a str,
-    /// The program, which knows what it puts into new projects.
-    binary: &'a Path,
+    inputs: &'a Inputs,
     out: &'a Path,
-    /// The time in all files, in seconds since 1970.
-    epoch: u64,
     toolchains: &'a Toolchains,
 }
 
 /// Packs all SDKs.
-pub(super) fn pack(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
-    let Inputs { version, binary, epoch, .. } = inputs;
+pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     let toolchains = toolchains::find_or_install()?;
-    Packing { version, binary, out, epoch: *epoch, toolchains: &toolchains }.pack()
+    Packing { inputs, out, toolchains: &toolchains }.pack()
 }
 
 impl Packing<'_> {
     fn pack(&self) -> Result<Vec<PathBuf>> {
-        stage::check_versions(self.version)?;
+        stage::check_versions(&self.inputs.version)?;
         let mut files = Vec::new();
         step("the SDK for Rust, as a crate");
         files.push(packages::krate(self)?);

@@ -1,6 +1,6 @@
-//! Whether a release is good: every package is built, installed as users install it, and run against a real server.
+//! Whether the packages of the program are good: each is built, installed as users install it, and run against a real server.
 //!
-//! One line for each promise. What cannot be tried on this machine is passed over with the reason; nothing is left on it.
+//! What cannot be tried on this machine is passed over with the reason; nothing is left on it.
 
 mod trial;
 
@@ -19,20 +19,17 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use minisign::KeyPair;
 use tempfile::TempDir;
 
 use super::folder::Folder;
-use super::inputs::{Effort, Inputs};
+use super::inputs::Inputs;
+use super::promise::{self, Outcome, hold_or_skip};
 use super::sign::Key;
 use crate::shell::{command, output, step, target};
 use trial::Trial;
-
-/// The time in all files: any will do.
-const EPOCH: u64 = 1_700_000_000;
 
 /// The kinds that are judged here. SDKs, image and chart are no packages of the program, and have promises of their own.
 const KINDS: [&str; 5] = ["archive", "deb", "wheel", "npm", "sbom"];
@@ -43,7 +40,7 @@ fn is_judged(kind: &str) -> bool {
 }
 
 /// A promise, and what tells whether it holds.
-type Promise = (&'static str, fn(&Subject) -> Result<Outcome>);
+type Promise = (&'static str, fn(&Subject<'_>) -> Result<Outcome>);
 
 const PROMISES: [Promise; 12] = [
     ("the checksums are those of the files", documents::checksums),
@@ -60,17 +57,9 @@ const PROMISES: [Promise; 12] = [
     ("npm: the launcher says what is missing", npm::missing_platform),
 ];
 
-/// What became of a promise that is not broken.
-enum Outcome {
-    Holds,
-    /// It cannot be tried here, for this reason.
-    Skipped(String),
-}
-
 /// A release that is judged.
-struct Subject {
-    inputs: Inputs,
-    binary: PathBuf,
+struct Subject<'a> {
+    inputs: &'a Inputs,
     /// The folder of the release.
     out: PathBuf,
     files: Vec<PathBuf>,
@@ -79,38 +68,21 @@ struct Subject {
     scratch: TempDir,
 }
 
-/// Builds a release from a program, and fails unless all that can be tried of it is good.
-pub(crate) fn verify(binary: &Path, nats_server: &Path) -> Result<()> {
-    step("release: packages are built, installed and run");
-    let subject = Subject::build(binary, nats_server).context("failed to build the release")?;
-    let mut broken = Vec::new();
-    for (promise, holds) in PROMISES {
-        let began = Instant::now();
-        let outcome = holds(&subject);
-        let took = began.elapsed().as_secs_f32();
-        match outcome {
-            Ok(Outcome::Holds) => eprintln!("ok    {promise} ({took:.1} s)"),
-            Ok(Outcome::Skipped(reason)) => eprintln!("skip  {promise}: {reason}"),
-            Err(error) => {
-                eprintln!("FAIL  {promise}: {error:#}");
-                broken.push(promise);
-            }
-        }
-    }
-    ensure!(broken.is_empty(), "promises of the release are broken: {}", broken.join("; "));
-    Ok(())
+/// Builds the packages of the program, and fails unless all that can be tried of them is good.
+pub(super) fn verify(inputs: &Inputs, nats_server: &Path) -> Result<()> {
+    step("packages of the program");
+    let subject = Subject::build(inputs, nats_server).context("failed to build the release")?;
+    promise::all(PROMISES.map(|(promise, holds)| hold_or_skip(promise, || holds(&subject))))
 }
 
-impl Subject {
-    fn build(binary: &Path, nats_server: &Path) -> Result<Self> {
-        fs::create_dir_all(target())?;
+impl<'a> Subject<'a> {
+    fn build(inputs: &'a Inputs, nats_server: &Path) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("packages-").tempdir_in(target())?;
-        let inputs = Inputs::gather(binary, Some(EPOCH), Effort::Quick)?;
         let key = Key::of(KeyPair::generate_unencrypted_keypair().context("failed to make a key")?.sk)?;
         let out = scratch.path().join("packages");
-        let files = super::build(&inputs, Folder::open(&out)?, is_judged, Some(&key))?;
+        let files = super::build(inputs, Folder::open(&out)?, is_judged, Some(&key))?;
         let trial = Trial::start(nats_server, &inputs.version, scratch.path())?;
-        Ok(Self { inputs, binary: binary.to_owned(), out, files, key, trial, scratch })
+        Ok(Self { inputs, out, files, key, trial, scratch })
     }
 
     /// An empty folder.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::layout::SETTINGS;
-use super::promise;
+use crate::release::inputs::STRIP_OPTIONS;
 use crate::release::linters::{Linters, YAML_RULES, find_no_fault};
+use crate::release::promise::{self, hold};
 use crate::shell::{command, output, root};
 
 /// Everything that is packaged.
@@ -21,37 +22,46 @@ const COMPOSE: &str = "host/heddle/packaging/compose";
 
 /// Checks all of them.
 pub(super) fn verify(linters: &Linters, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
-    container(linters)?;
-    compose(linters, binary, nats_server, folder)?;
-    variables(binary)?;
-    versions()
+    promise::all([
+        hold("image: hadolint and shellcheck find no fault with what Docker makes it from", || {
+            linted(linters)
+        }),
+        hold("image: the container file sets what the image here has", container),
+        hold("compose: the file follows the specification", || specified(linters)),
+        hold("compose: nats-server and heddle accept the files of the cluster", || {
+            accepted(binary, nats_server, folder)
+        }),
+        hold("image, compose, chart: every HEDDLE_ variable is one that heddle reads", || variables(binary)),
+        hold("image, compose, chart: each names this version", versions),
+    ])
 }
 
-fn container(linters: &Linters) -> Result<()> {
+fn linted(linters: &Linters) -> Result<()> {
     let mut hadolint = linters.program("hadolint")?;
     find_no_fault(hadolint.arg("--failure-threshold=style").arg(CONTAINERFILE), "the container file")?;
-    find_no_fault(
-        linters.program("shellcheck")?.arg(root().join(SCRIPT)),
-        "the script that lays out the root",
-    )?;
+    let mut shellcheck = linters.program("shellcheck")?;
+    find_no_fault(shellcheck.arg(root().join(SCRIPT)), "the script that lays out the root")
+}
+
+fn container() -> Result<()> {
     let text = read(CONTAINERFILE)?;
-    for (_, words) in SETTINGS {
-        ensure!(text.contains(words), "`{CONTAINERFILE}` lacks `{words}`, which `xtask release` sets");
+    for words in SETTINGS.map(|(_, words)| words.to_owned()).into_iter().chain([STRIP_OPTIONS.join(" ")]) {
+        ensure!(text.contains(&words), "`{CONTAINERFILE}` lacks `{words}`, which `xtask release` sets");
     }
-    promise("hadolint and shellcheck find no fault, and the container file sets what the image here has");
     Ok(())
 }
 
-fn compose(linters: &Linters, binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
+fn specified(linters: &Linters) -> Result<()> {
     let file = format!("{COMPOSE}/compose.yaml");
     let mut schema = linters.program("check-jsonschema")?;
     find_no_fault(schema.args(["--builtin-schema", "vendor.compose-spec", &file]), "the compose file")?;
     let mut yamllint = linters.program("yamllint")?;
-    find_no_fault(yamllint.args(["--strict", "--config-data", YAML_RULES, &file]), "the compose file")?;
-    promise("the compose file follows the compose specification");
+    find_no_fault(yamllint.args(["--strict", "--config-data", YAML_RULES, &file]), "the compose file")
+}
+
+fn accepted(binary: &Path, nats_server: &Path, folder: &Path) -> Result<()> {
     // The server of the cluster reads its file, and its users from a secret beside it.
     let text = read(&format!("{COMPOSE}/nats.conf"))?;
-    fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
     fs::write(folder.join("nats.conf"), text).context("failed to copy nats.conf")?;
     fs::write(folder.join("users.conf"), "users: [{user: heddle, password: \"secret\"}]\n")
         .context("failed to write users.conf")?;
@@ -65,9 +75,7 @@ fn compose(linters: &Linters, binary: &Path, nats_server: &Path, folder: &Path) 
         .context("failed to copy heddle.toml")?;
     let mut graph = command(binary);
     graph.args(["graph", "--config"]).arg(folder.join("app/heddle.toml"));
-    find_no_fault(&mut graph, "the application of the compose file")?;
-    promise("nats-server and heddle accept the files of the compose cluster");
-    Ok(())
+    find_no_fault(&mut graph, "the application of the compose file")
 }
 
 /// Every variable that a packaged file sets is one that the program reads.
@@ -90,7 +98,6 @@ fn variables(binary: &Path) -> Result<()> {
     let unknown: Vec<_> = found.difference(&known).collect();
     ensure!(unknown.is_empty(), "packaged files set variables that `heddle run` does not read: {unknown:?}");
     ensure!(!found.is_empty(), "the packaged files name no variable, which cannot be");
-    promise("every HEDDLE_ variable of image, compose file and chart is one that heddle reads");
     Ok(())
 }
 
@@ -105,7 +112,6 @@ fn versions() -> Result<()> {
     for (file, words) in places {
         ensure!(read(&file)?.contains(&words), "`{file}` does not say `{}`", words.trim());
     }
-    promise("container file, compose file and chart name this version");
     Ok(())
 }
 

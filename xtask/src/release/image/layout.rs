@@ -1,6 +1,6 @@
-//! The image as an OCI image layout: two layers, the root and the program, put together by umoci without a daemon.
+//! The image as an OCI image layout: three layers, for the system, the program and its documents, put together by umoci without a daemon.
 //!
-//! The same program and the same packages give the same bytes. Knows nothing of how an image is run.
+//! The same program, time and packages give the same bytes. Knows nothing of how an image is run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::debian::{self, Debian};
-use crate::release::{components, licenses};
-use crate::shell::{command, empty, output, root, run};
+use crate::release::files;
+use crate::release::inputs::Inputs;
+use crate::shell::{command, output, root, run};
 
 /// Makes the root, from packages, in a folder that does not exist. The container file uses it as well.
 const ROOTFS: &str = "host/heddle/packaging/container/rootfs.sh";
@@ -35,6 +36,8 @@ pub(super) const SETTINGS: [(&str, &str); 8] = [
 pub(super) struct Layout {
     pub(super) folder: PathBuf,
     pub(super) version: String,
+    /// The time in its files, in seconds since 1970.
+    epoch: u64,
 }
 
 impl Layout {
@@ -61,65 +64,61 @@ impl Layout {
 
     /// One file with all of it, for docker, podman and skopeo.
     pub(super) fn archive(&self, file: &Path) -> Result<()> {
-        let mut tar = command("tar");
-        tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX"]);
-        tar.arg(format!("--mtime=@{}", epoch()?)).arg("--file").arg(file).arg("--create");
-        run(tar.arg("--directory").arg(&self.folder).args([
-            "blobs",
-            "index.json",
-            "manifest.json",
-            "oci-layout",
-        ]))
+        files::tar(file, &files::read(&self.folder, "")?, self.epoch)
     }
 }
 
-/// Makes an image in a folder that is emptied first.
-pub(super) fn build(debian: &Debian, binary: &Path, version: &str, folder: &Path) -> Result<Layout> {
-    empty(folder)?;
-    let epoch = epoch()?;
-    let created = output(command("date").args(["--utc", "+%FT%TZ", "--date"]).arg(format!("@{epoch}")))?;
-    let created = created.trim();
-    let files = folder.join("root");
+/// Makes an image in a folder, which is made if it is not there.
+pub(super) fn build(debian: &Debian, inputs: &Inputs, folder: &Path) -> Result<Layout> {
+    fs::create_dir_all(folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+    let (system, added) = (folder.join("system"), folder.join("added"));
     let mut rootfs = command(root().join(ROOTFS));
-    rootfs.arg(debian::packages()).arg(&files).args(debian::apt_options()?);
-    run(rootfs.env("SOURCE_DATE_EPOCH", &epoch))?;
-    let program = folder.join("heddle");
-    // Names of functions stay, for backtraces; what a debugger needs would be four fifths of the image.
-    run(command("strip").args(["--strip-debug", "-o"]).args([&program, binary]))?;
-    run(command("touch").arg(format!("--date=@{epoch}")).arg(&program))?;
-    let documents = folder.join("documents");
-    fs::create_dir_all(&documents).context("failed to create the folder for documents")?;
-    fs::copy(root().join("LICENSE"), documents.join("LICENSE")).context("failed to copy `LICENSE`")?;
-    let of_others = licenses::text(&components::of_the_program()?)?;
-    fs::write(documents.join("THIRD-PARTY-LICENSES.txt"), of_others).context("failed to write licenses")?;
-    let all = ["LICENSE", "THIRD-PARTY-LICENSES.txt", "."].map(|name| documents.join(name));
-    run(command("touch").arg(format!("--date=@{epoch}")).args(all))?;
+    rootfs.arg(debian::packages()).arg(&system).args(debian::apt_options()?);
+    run(rootfs.env("SOURCE_DATE_EPOCH", inputs.epoch.to_string()))?;
+    let files = [
+        inputs.program("heddle"),
+        inputs.document("LICENSE", "documents/LICENSE")?,
+        inputs.third_party_licenses("documents/THIRD-PARTY-LICENSES.txt"),
+    ];
+    files::lay(&added, &files)?;
+    let date = format!("--date=@{}", inputs.epoch);
+    run(command("find").arg(&added).args(["-exec", "touch", &date, "{}", "+"]))?;
 
-    let layout = Layout { folder: folder.join("layout"), version: version.to_owned() };
-    let umoci =
-        |arguments: &[&str]| -> Result<()> { output(debian.program("umoci").args(arguments)).map(drop) };
-    let tag = layout.tag();
-    umoci(&["init", "--layout", &layout.folder.to_string_lossy()])?;
-    umoci(&["new", "--image", &tag])?;
-    let no_root = ["--rootless"].into_iter().filter(|_| !rustix::process::geteuid().is_root());
-    let mut insert =
-        vec!["insert", "--image", &tag, "--history.created", created, "--history.created_by", "xtask"];
-    insert.extend(no_root);
-    umoci(&[&insert, [&*files.to_string_lossy(), "/"].as_slice()].concat())?;
-    umoci(&[&insert, [&*program.to_string_lossy(), "/usr/bin/heddle"].as_slice()].concat())?;
-    umoci(&[&insert, [&*documents.to_string_lossy(), "/usr/share/doc/heddle"].as_slice()].concat())?;
-    let settings = SETTINGS.map(|(setting, _)| setting);
-    umoci(&[["config", "--image", &tag, "--no-history"].as_slice(), &settings].concat())?;
-    let mut labels = debian.program("umoci");
-    labels.args(["config", "--no-history", "--image", &tag, "--created", created]);
-    run(labels.args(labels_of(version)?.iter().map(|label| format!("--config.label={label}"))))?;
-    umoci(&["gc", "--layout", &layout.folder.to_string_lossy()])?;
+    let layout =
+        Layout { folder: folder.join("layout"), version: inputs.version.clone(), epoch: inputs.epoch };
+    let parts = [
+        (system, "/"),
+        (added.join("heddle"), "/usr/bin/heddle"),
+        (added.join("documents"), "/usr/share/doc/heddle"),
+    ];
+    assemble(debian, &layout, &parts, &inputs.timestamp()?)?;
     describe(&layout)?;
     Ok(layout)
 }
 
+/// Puts each part into a layer of its own, and sets what is said of the image.
+fn assemble(debian: &Debian, layout: &Layout, parts: &[(PathBuf, &str)], created: &str) -> Result<()> {
+    let tag = layout.tag();
+    let umoci = || debian.program("umoci");
+    output(umoci().args(["init", "--layout"]).arg(&layout.folder))?;
+    output(umoci().args(["new", "--image", &tag]))?;
+    let no_root = ["--rootless"].into_iter().filter(|_| !rustix::process::geteuid().is_root());
+    for (from, to) in parts {
+        let mut insert = umoci();
+        insert.args(["insert", "--image", &tag, "--history.created", created]);
+        insert.args(["--history.created_by", "xtask"]).args(no_root.clone());
+        output(insert.arg(from).arg(to))?;
+    }
+    let mut config = umoci();
+    config.args(["config", "--no-history", "--image", &tag, "--created", created]);
+    config.args(SETTINGS.map(|(setting, _)| setting));
+    config.args(labels_of(&layout.version).iter().map(|label| format!("--config.label={label}")));
+    output(&mut config)?;
+    output(umoci().args(["gc", "--layout"]).arg(&layout.folder)).map(drop)
+}
+
 /// The labels, as OCI's image specification names them.
-fn labels_of(version: &str) -> Result<Vec<String>> {
+fn labels_of(version: &str) -> [String; 5] {
     let revision =
         output(command("git").args(["rev-parse", "HEAD"])).unwrap_or_else(|_| "unknown".to_owned());
     let labels = [
@@ -129,7 +128,7 @@ fn labels_of(version: &str) -> Result<Vec<String>> {
         ("version", version),
         ("revision", revision.trim()),
     ];
-    Ok(labels.map(|(name, text)| format!("org.opencontainers.image.{name}={text}")).into())
+    labels.map(|(name, text)| format!("org.opencontainers.image.{name}={text}"))
 }
 
 /// Names the image for `docker load`: for those that read OCI's index, and for those that only read Docker's own.
@@ -156,15 +155,6 @@ fn describe(layout: &Layout) -> Result<()> {
         &layout.folder.join("manifest.json"),
         &json!([{ "Config": config, "RepoTags": [name], "Layers": layers }]),
     )
-}
-
-/// When everything in the image was made: what the environment says, else the time of the last commit.
-fn epoch() -> Result<String> {
-    if let Some(epoch) = std::env::var_os("SOURCE_DATE_EPOCH") {
-        return epoch.into_string().ok().context("`SOURCE_DATE_EPOCH` is no number");
-    }
-    let epoch = output(command("git").args(["log", "-1", "--format=%ct"])).unwrap_or_else(|_| "0".to_owned());
-    Ok(epoch.trim().to_owned())
 }
 
 pub(super) fn read(file: &Path) -> Result<Value> {

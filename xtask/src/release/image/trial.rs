@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -14,10 +13,11 @@ use serde_json::Value;
 use super::container::{Bundle, Container, Mount};
 use super::debian::Debian;
 use super::layout::{Layout, USER};
-use super::promise;
+use crate::release::inputs::Inputs;
+use crate::release::promise::{hold, skip};
 use crate::release::running::Running;
 use crate::release::server::Server;
-use crate::shell::{command, empty, ending, output, root, target};
+use crate::shell::{command, ending, output, root, target};
 
 /// The application.
 const SAGA: &str = "examples/order-saga/heddle.toml";
@@ -34,19 +34,25 @@ const ORDERS: usize = 15;
 /// What may be executed in the image, by the beginning of its name.
 const PROGRAMS: [&str; 2] = ["heddle", "ld-linux"];
 
-/// Runs it in a folder that is emptied first.
+/// Runs it, with its files in a folder.
 pub(super) fn run(
     debian: &Debian,
     layout: &Layout,
-    binary: &Path,
+    inputs: &Inputs,
     nats_server: &Path,
     folder: &Path,
 ) -> Result<()> {
-    empty(folder)?;
     let bundle = Bundle::unpack(debian, layout, &folder.join("bundle"))?;
-    programs(&bundle)?;
+    hold(
+        "image: it has the program of all packages, no other program, no shell and no package manager",
+        || {
+            let program = fs::read(bundle.root().join("usr/bin/heddle")).context("it has no program")?;
+            ensure!(program == inputs.program, "its program is not that of the other packages");
+            no_other_program(&bundle)
+        },
+    )?;
     if let Some(reason) = no_namespaces() {
-        eprintln!("skipped: containers cannot be run here: {reason}");
+        skip("image: it runs in a container", &reason);
         return Ok(());
     }
     let server = Server::nats(nats_server, &folder.join("nats"))?;
@@ -59,55 +65,64 @@ pub(super) fn run(
     let url = format!("nats://{}", server.address);
     let environment = [format!("HEDDLE_NATS_URL={url}"), "HEDDLE_LOG_FORMAT=json".to_owned()];
     bundle.harden(&mounts, &environment)?;
-    let shop = Shop { binary, url: &url };
-    let first = bundle.start("first")?;
-    lives(first, &bundle, &shop, &config)
+    let shop = Shop { binary: &inputs.binary, url: &url };
+    lives(&bundle, &shop, &config)
 }
 
 /// From the first container to its successor.
-fn lives(mut first: Container<'_>, bundle: &Bundle<'_>, shop: &Shop<'_>, config: &Path) -> Result<()> {
-    let started = Instant::now();
-    first.until("running")?;
-    promise(&format!(
-        "it runs with a read-only root, noexec on what can be written, after {:.1} s",
-        started.elapsed().as_secs_f64()
-    ));
-    confined(first.pid()?, USER)?;
+fn lives(bundle: &Bundle<'_>, shop: &Shop<'_>, config: &Path) -> Result<()> {
+    let mut first = hold("image: it runs with a read-only root, noexec on what can be written", || {
+        started(bundle, "first")
+    })?;
+    let confinement = format!("image: it is process 1, user {USER}, without a capability");
+    hold(&confinement, || confined(first.pid()?, USER))?;
     let second = bundle.start("second")?;
-    shop.order(1)?;
-    shop.notices(ORDERS)?;
-    promise("events are handled by components that were compiled in the container");
-    let (status, log) = second.end()?;
-    ensure!(status.code() == Some(3), "the second container {}; its log:\n{log}", ending(status));
-    promise("a second container beside it ends with 3");
-    config_map(config, 2)?;
-    first.until("reload complete")?;
-    promise("a changed ConfigMap is read while it runs");
-    reaped(first.pid()?)?;
+    hold("image: events are handled by components that were compiled in the container", || {
+        shop.order(1)?;
+        shop.notices(ORDERS)
+    })?;
+    hold("image: a second container beside it ends with 3", || {
+        let (status, log) = second.end()?;
+        ensure!(status.code() == Some(3), "the second container {}; its log:\n{log}", ending(status));
+        Ok(())
+    })?;
+    hold("image: a changed ConfigMap is read while it runs", || {
+        config_map(config, 2)?;
+        first.until("reload complete")
+    })?;
+    hold("image: what has compiled the plugins is reaped", || reaped(first.pid()?))?;
     shop.order(2)?;
-    let asked = Instant::now();
-    let (status, log) = first.terminate()?;
-    ensure!(status.success(), "it {} on SIGTERM; its log:\n{log}", ending(status));
-    promise(&format!(
-        "SIGTERM as process 1, right behind {ORDERS} orders: it drains and ends with 0 after {:.1} s",
-        asked.elapsed().as_secs_f64()
-    ));
+    let drain = format!("image: SIGTERM right behind {ORDERS} orders: it drains and ends with 0");
+    hold(&drain, || ends_well(first))?;
     bundle.run_as(ANYBODY)?;
-    let mut next = bundle.start("next")?;
-    next.until("running")?;
-    confined(next.pid()?, ANYBODY)?;
-    shop.notices(2 * ORDERS)?;
-    // Whatever had been done twice would now stand before the last of these.
-    shop.order(3)?;
-    shop.notices(3 * ORDERS)?;
-    let (status, log) = next.terminate()?;
-    ensure!(status.success(), "the successor {} on SIGTERM; its log:\n{log}", ending(status));
-    promise("its successor goes on where it stopped: every order ended, each once");
+    let next = hold("image: it runs as any other user", || {
+        let next = started(bundle, "next")?;
+        confined(next.pid()?, ANYBODY)?;
+        Ok(next)
+    })?;
+    hold("image: its successor goes on where it stopped: every order ended, each once", || {
+        shop.notices(2 * ORDERS)?;
+        // Whatever had been done twice would now stand before the last of these.
+        shop.order(3)?;
+        shop.notices(3 * ORDERS)?;
+        ends_well(next)
+    })
+}
+
+fn started<'a>(bundle: &Bundle<'a>, id: &str) -> Result<Container<'a>> {
+    let mut container = bundle.start(id)?;
+    container.until("running")?;
+    Ok(container)
+}
+
+fn ends_well(container: Container<'_>) -> Result<()> {
+    let (status, log) = container.terminate()?;
+    ensure!(status.success(), "it {} on SIGTERM; its log:\n{log}", ending(status));
     Ok(())
 }
 
 /// Nothing but the program, and what loads it, can be executed.
-fn programs(bundle: &Bundle<'_>) -> Result<()> {
+fn no_other_program(bundle: &Bundle<'_>) -> Result<()> {
     let mut left = vec![bundle.root()];
     while let Some(folder) = left.pop() {
         for entry in
@@ -127,7 +142,6 @@ fn programs(bundle: &Bundle<'_>) -> Result<()> {
             );
         }
     }
-    promise("there is no shell, no package manager and no program but heddle in it");
     Ok(())
 }
 
@@ -157,7 +171,6 @@ fn confined(pid: u32, user: u32) -> Result<()> {
     let is_root = |line: &&str| line.split(' ').nth(1) == Some("/");
     let options = mounts.lines().rfind(is_root).and_then(|line| line.split(' ').nth(3)).unwrap_or_default();
     ensure!(options.split(',').any(|option| option == "ro"), "its root is mounted with `{options}`");
-    promise(&format!("it is process 1, user {user}, without a capability"));
     Ok(())
 }
 
@@ -170,7 +183,6 @@ fn reaped(pid: u32) -> Result<()> {
         let (state, parent) = (fields.next(), fields.next());
         ensure!(parent != Some(&pid.to_string()) || state != Some("Z"), "a child of the host is a zombie");
     }
-    promise("what has compiled the plugins is reaped");
     Ok(())
 }
 

@@ -20,7 +20,7 @@ const PYTHON_PACKERS: [&str; 2] = ["build==1.6.1", "flit_core==4.2.0"];
 pub(super) fn krate(packing: &Packing<'_>) -> Result<PathBuf> {
     // What is packed is what lies there; whether that is committed, a release looks after by itself.
     run(&mut cargo(&["package", "--package", CRATE, "--allow-dirty", "--quiet"]))?;
-    let name = format!("{CRATE}-{}.crate", packing.version);
+    let name = format!("{CRATE}-{}.crate", packing.inputs.version);
     let made = target().join("package").join(&name);
     let to = packing.out.join(name);
     fs::copy(&made, &to).with_context(|| format!("failed to copy `{}`", made.display()))?;
@@ -42,8 +42,8 @@ pub(super) fn python(packing: &Packing<'_>) -> Result<[PathBuf; 2]> {
     let folder = stage::stage("python")?;
     let mut build = command(packers.python());
     build.args(["-m", "build", "--no-isolation", "--outdir"]).arg(packing.out).arg(folder.path());
-    output(build.env("SOURCE_DATE_EPOCH", packing.epoch.to_string()))?;
-    let name = |end: &str| made(packing.out, &format!("heddle_sdk-{}{end}", packing.version));
+    output(build.env("SOURCE_DATE_EPOCH", packing.inputs.epoch.to_string()))?;
+    let name = |end: &str| made(packing.out, &format!("heddle_sdk-{}{end}", packing.inputs.version));
     Ok([name("-py3-none-any.whl")?, name(".tar.gz")?])
 }
 

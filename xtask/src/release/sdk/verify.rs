@@ -6,17 +6,17 @@
 
 mod project;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Packing;
-use crate::release::inputs::last_commit;
+use crate::release::inputs::Inputs;
+use crate::release::promise::{self, hold};
+use crate::release::sums;
 use crate::setup::toolchains::Toolchains;
-use crate::shell::step;
+use crate::shell::{empty, step};
 use project::Project;
 
 /// Projects that are tried at once.
@@ -36,54 +36,46 @@ const TRIES: [(&str, &str, Try); 6] = [
 ];
 
 /// Packs the SDKs, and tries each.
-pub(crate) fn verify(binary: &Path, toolchains: &Toolchains) -> Result<()> {
+pub(crate) fn verify(inputs: &Inputs, toolchains: &Toolchains) -> Result<()> {
     let root = tempfile::Builder::new().prefix("heddle-sdks-").tempdir().context("no folder for projects")?;
     let packed = root.path().join("packed");
-    let version = env!("CARGO_PKG_VERSION");
-    let pack = |out: &Path| -> Result<Vec<PathBuf>> {
-        fs::create_dir_all(out).with_context(|| format!("failed to create `{}`", out.display()))?;
-        Packing { version, binary, out, epoch: last_commit()?, toolchains }.pack()
-    };
-    let started = Instant::now();
-    let files = pack(&packed)?;
-    let again = pack(&root.path().join("again"))?;
-    same_bytes(&files, &again)?;
-    say("sdks", "packed twice, they have the same bytes", started);
+    hold("sdk: packed twice, they have the same bytes", || {
+        let pack = |out: &Path| {
+            empty(out)?;
+            Packing { inputs, out, toolchains }.pack()
+        };
+        same_bytes(&pack(&packed)?, &pack(&root.path().join("again"))?)
+    })?;
     step("projects with the packed SDKs");
     let left = Mutex::new(TRIES.into_iter());
-    let failed = Mutex::new(Vec::new());
+    let tried = Mutex::new(Vec::new());
     let worker = || {
         // The lock is free again before the project is made.
-        while let Some((language, promise, attempt)) =
-            { left.lock().unwrap_or_else(PoisonError::into_inner).next() }
-        {
-            let started = Instant::now();
-            let tried = Project::new(root.path(), language, &packed, binary, toolchains)
-                .and_then(|project| attempt(&project).and_then(|()| project.build_and_ask()));
-            match tried {
-                Ok(()) => say(language, &format!("{promise}; tests pass; the component answers"), started),
-                Err(error) => failed
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(format!("{language}: not so: {promise}: {error:#}")),
-            }
+        while let Some((language, promise, attempt)) = { lock(&left).next() } {
+            let held = hold(&format!("sdk {language}: {promise}; tests pass; the component answers"), || {
+                let project = Project::new(root.path(), language, &packed, &inputs.binary, toolchains)?;
+                attempt(&project)?;
+                project.build_and_ask()
+            });
+            lock(&tried).push(held);
         }
     };
     std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(worker))));
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(failed.is_empty(), "{}", failed.join("\n"));
-    Ok(())
+    promise::all(tried.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn say(what: &str, promise: &str, started: Instant) {
-    println!("ok  {what:<6}  {promise} ({:.1} s)", started.elapsed().as_secs_f64());
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn same_bytes(files: &[PathBuf], again: &[PathBuf]) -> Result<()> {
+    ensure!(files.len() == again.len(), "there are other files when they are packed again");
     for (one, other) in files.iter().zip(again) {
-        let read =
-            |path: &Path| fs::read(path).with_context(|| format!("failed to read `{}`", path.display()));
-        ensure!(read(one)? == read(other)?, "`{}` has other bytes when it is packed again", one.display());
+        ensure!(
+            sums::of(one)? == sums::of(other)?,
+            "`{}` has other bytes when it is packed again",
+            one.display()
+        );
     }
     Ok(())
 }

@@ -19,10 +19,10 @@ const FILES: [&str; 9] = [
     "man/man1/heddle-run.1",
 ];
 
-pub(super) fn runs(subject: &Subject) -> Result<Outcome> {
+pub(super) fn runs(subject: &Subject<'_>) -> Result<Outcome> {
     let root = subject.folder("archive")?;
     run(command("tar").arg("-xzf").arg(subject.package(".tar.gz")?).current_dir(&root))?;
-    let root = root.join(folder(&subject.inputs));
+    let root = root.join(folder(subject.inputs));
     all_there(&root, &FILES)?;
     subject.trial.passes(&root.join("heddle"))?;
     Ok(Outcome::Holds)

@@ -24,7 +24,7 @@ const FILES: [&str; 7] = [
 /// What the program is linked with: dpkg compares the versions of this machine with what the package demands.
 const LIBRARIES: [&str; 2] = ["libc6", "libgcc-s1"];
 
-pub(super) fn runs(subject: &Subject) -> Result<Outcome> {
+pub(super) fn runs(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("dpkg-deb") {
         return Ok(outcome);
     }
@@ -38,7 +38,7 @@ pub(super) fn runs(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn installs(subject: &Subject) -> Result<Outcome> {
+pub(super) fn installs(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("dpkg-deb").or_else(|| lacks("dpkg")) {
         return Ok(outcome);
     }
@@ -95,7 +95,7 @@ fn dpkg(root: &Path) -> Command {
     dpkg
 }
 
-pub(super) fn lintian(subject: &Subject) -> Result<Outcome> {
+pub(super) fn lintian(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("lintian") {
         return Ok(outcome);
     }

@@ -9,16 +9,16 @@ use minisign::{PublicKey, SignatureBox};
 use serde_json::Value;
 
 use super::super::folder::Folder;
-use super::super::inputs::{Effort, Inputs};
+use super::super::inputs::Inputs;
 use super::super::sums::{self, SIGNATURE};
 use super::super::{name, sign};
-use super::{EPOCH, Outcome, Subject};
+use super::{Outcome, Subject};
 use crate::shell::{command, output, run};
 
 /// More crates than this are in the program.
 const FEWEST_CRATES: usize = 100;
 
-pub(super) fn checksums(subject: &Subject) -> Result<Outcome> {
+pub(super) fn checksums(subject: &Subject<'_>) -> Result<Outcome> {
     let mut check = command("sha256sum");
     run(check.args(["--check", "--strict", "--quiet", sums::NAME]).current_dir(&subject.out))?;
     let list = fs::read_to_string(subject.out.join(sums::NAME)).context("there are no checksums")?;
@@ -34,7 +34,7 @@ pub(super) fn checksums(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn signatures(subject: &Subject) -> Result<Outcome> {
+pub(super) fn signatures(subject: &Subject<'_>) -> Result<Outcome> {
     let key = PublicKey::from_base64(&subject.key.public()).context("the public key is none")?;
     let fits = |file: &Path, signature: &SignatureBox| -> Result<bool> {
         Ok(minisign::verify(&key, signature, File::open(file)?, true, false, false).is_ok())
@@ -52,8 +52,9 @@ pub(super) fn signatures(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn reproduced(subject: &Subject) -> Result<Outcome> {
-    let again = Inputs::gather(&subject.binary, Some(EPOCH), Effort::Quick)?;
+pub(super) fn reproduced(subject: &Subject<'_>) -> Result<Outcome> {
+    let Inputs { binary, epoch, effort, .. } = subject.inputs;
+    let again = Inputs::gather(binary, Some(*epoch), *effort)?;
     let out = Folder::open(&subject.folder("again")?)?;
     let files = super::super::build(&again, out, super::is_judged, None)?;
     ensure!(files.len() == subject.files.len(), "there are other files");
@@ -64,7 +65,7 @@ pub(super) fn reproduced(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn bill(subject: &Subject) -> Result<Outcome> {
+pub(super) fn bill(subject: &Subject<'_>) -> Result<Outcome> {
     let text = fs::read_to_string(subject.package(".cdx.json")?)?;
     let bill: Value = serde_json::from_str(&text).context("it is no JSON")?;
     let components = bill.get("components").and_then(Value::as_array).context("it has no components")?;
@@ -90,7 +91,7 @@ pub(super) fn bill(subject: &Subject) -> Result<Outcome> {
 }
 
 /// Crates of the registry whose sources the program names in the places of its panics: a witness that knows nothing of cargo.
-fn seen_in_the_program(subject: &Subject) -> Result<BTreeSet<String>> {
+fn seen_in_the_program(subject: &Subject<'_>) -> Result<BTreeSet<String>> {
     let program = subject.folder("bill")?.join("heddle");
     fs::write(&program, &subject.inputs.program)?;
     let mut grep = command("grep");

@@ -17,7 +17,7 @@ const PROJECT: &str = "npm";
 /// What `heddle` ends with if a file is faulty.
 const FAULTY: i32 = 2;
 
-pub(super) fn installs(subject: &Subject) -> Result<Outcome> {
+pub(super) fn installs(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("npm").or_else(|| lacks("node")) {
         return Ok(outcome);
     }
@@ -26,7 +26,7 @@ pub(super) fn installs(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn exit_code(subject: &Subject) -> Result<Outcome> {
+pub(super) fn exit_code(subject: &Subject<'_>) -> Result<Outcome> {
     let heddle = subject.scratch.path().join(PROJECT).join(COMMAND);
     if !heddle.exists() {
         return Ok(Outcome::Skipped("the packages are not installed".to_owned()));
@@ -36,7 +36,7 @@ pub(super) fn exit_code(subject: &Subject) -> Result<Outcome> {
     Ok(Outcome::Holds)
 }
 
-pub(super) fn missing_platform(subject: &Subject) -> Result<Outcome> {
+pub(super) fn missing_platform(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("npm").or_else(|| lacks("node")) {
         return Ok(outcome);
     }
@@ -52,7 +52,7 @@ pub(super) fn missing_platform(subject: &Subject) -> Result<Outcome> {
 }
 
 /// Installs packages into a new project.
-fn install(subject: &Subject, name: &str, packages: &[&Path], options: &[&str]) -> Result<PathBuf> {
+fn install(subject: &Subject<'_>, name: &str, packages: &[&Path], options: &[&str]) -> Result<PathBuf> {
     let project = subject.folder(name)?;
     fs::write(project.join("package.json"), r#"{ "name": "trial", "private": true }"#)
         .context("failed to write a project for npm")?;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::{Outcome, Subject, lacks};
 use crate::shell::{command, output, run};
 
-pub(super) fn installs(subject: &Subject) -> Result<Outcome> {
+pub(super) fn installs(subject: &Subject<'_>) -> Result<Outcome> {
     if let Some(outcome) = lacks("python3") {
         return Ok(outcome);
     }

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::super::archive;
 use super::super::vendored::{GO_MODULE, GO_PROXY};
+use crate::release::files;
 use crate::setup::toolchains::Toolchains;
 use crate::shell::target;
 
@@ -96,7 +96,7 @@ impl<'a> Project<'a> {
 
 /// The crate as cargo takes it once it is published: only where it comes from is replaced.
 pub(super) fn rust(project: &Project<'_>) -> Result<()> {
-    archive::unpack(
+    files::unpack(
         &project.packed(&format!("heddle-sdk-{VERSION}.crate")),
         &project.folder.with_file_name("crate"),
     )?;
@@ -134,7 +134,7 @@ pub(super) fn python(project: &Project<'_>) -> Result<()> {
 
 pub(super) fn go(project: &Project<'_>) -> Result<()> {
     let to = project.packed.with_file_name("go");
-    archive::unpack(&project.packed(&format!("heddle-sdk-go-{VERSION}.tar.gz")), &to)?;
+    files::unpack(&project.packed(&format!("heddle-sdk-go-{VERSION}.tar.gz")), &to)?;
     let replacement = format!("heddle => {GO_MODULE} v{VERSION}");
     project.edit("go.mod", "heddle => ./heddle-sdk/sdk/go", &replacement)?;
     project.run("go", &["test", "./..."]).map(drop)
@@ -142,7 +142,7 @@ pub(super) fn go(project: &Project<'_>) -> Result<()> {
 
 pub(super) fn c(project: &Project<'_>) -> Result<()> {
     let to = project.folder.with_file_name("unpacked");
-    archive::unpack(&project.packed(&format!("heddle-sdk-c-{VERSION}.tar.gz")), &to)?;
+    files::unpack(&project.packed(&format!("heddle-sdk-c-{VERSION}.tar.gz")), &to)?;
     fs::rename(to.join(format!("heddle-sdk-c-{VERSION}")), project.folder.join(COPY))
         .context("the archive has no folder of its name")?;
     project.run("make", &["test"]).map(drop)
