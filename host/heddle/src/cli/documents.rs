@@ -57,12 +57,23 @@ fn documents() -> Vec<Document> {
     );
     let folders = below("sdk").into_iter().chain(below("examples"));
     files.extend(folders.map(|folder| folder.join("README.md")).filter(|file| root.join(file).exists()));
+    files.extend(pages_below(&root, Path::new("host/heddle/packaging")));
     files.sort();
     let read = |file: PathBuf| Document {
         name: file.display().to_string(),
         text: std::fs::read_to_string(root.join(&file)).unwrap(),
     };
     files.into_iter().map(read).collect()
+}
+
+/// The documents in a folder and in all folders below it.
+fn pages_below(root: &Path, folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root.join(folder)).unwrap().flatten();
+    let found = entries.flat_map(|entry| {
+        let path = folder.join(entry.file_name());
+        if root.join(&path).is_dir() { pages_below(root, &path) } else { vec![path] }
+    });
+    found.filter(|path| path.extension().is_some_and(|ending| ending == "md")).collect()
 }
 
 impl Document {
