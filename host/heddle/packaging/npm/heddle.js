@@ -16,7 +16,7 @@ function program() {
   try {
     return require.resolve(`${name}/bin/heddle`);
   } catch {
-    fail(`the package ${name} is not installed; install @heddle/cli again, with its optional dependencies (it needs glibc)`);
+    fail(`the package ${name} is not installed; install it together with @heddle/cli (it needs glibc)`);
   }
 }
 

@@ -94,21 +94,14 @@ impl<'a> Project<'a> {
     }
 }
 
-/// The crate as cargo takes it once it is published: only where it comes from is replaced.
+/// The crate, unpacked into the project, and named as `cargo add --path` does.
 pub(super) fn rust(project: &Project<'_>) -> Result<()> {
-    files::unpack(
-        &project.packed(&format!("heddle-sdk-{VERSION}.crate")),
-        &project.folder.with_file_name("crate"),
-    )?;
+    files::unpack(&project.packed(&format!("heddle-sdk-{VERSION}.crate")), &project.folder)?;
     project.edit(
         "Cargo.toml",
         "heddle-sdk = { path = \"heddle-sdk/sdk/rust\" }",
-        &format!("heddle-sdk = \"{VERSION}\""),
+        &format!("heddle-sdk = {{ version = \"{VERSION}\", path = \"heddle-sdk-{VERSION}\" }}"),
     )?;
-    let patch = format!(
-        "[patch.crates-io]\nheddle-sdk = {{ path = \"../crate/heddle-sdk-{VERSION}\" }}\n\n[workspace]"
-    );
-    project.edit("Cargo.toml", "[workspace]", &patch)?;
     project.run("cargo", &["test", "--quiet"]).map(drop)
 }
 
