@@ -46,7 +46,7 @@ async fn is_stopped(host: Host) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_in_a_sweep_costs_no_key_its_state() {
-    // The fewer there are, the sooner a sweep is worth its while.
+    // The fewer there are, the sooner a pass is worth its while.
     const KEYS: usize = 60;
     let server = Server::start().await;
     let proxy = Proxy::start(server.port()).await;
@@ -55,23 +55,23 @@ async fn a_connection_that_is_cut_in_a_sweep_costs_no_key_its_state() {
         .with("subjects = [\"in.>\", \"out.>\"]", "subjects = [\"in.>\", \"out.>\"]\nstale-states = 100");
     let host = app.start(&proxy.url()).await;
     let checker = Checker::new(server.jetstream().await, "T");
-    // The keys that a sweep must carry on: written once, below everything that follows.
+    // The keys that a pass must carry on: written once, below everything that follows.
     checker.publish_counts(KEYS, KEYS).await;
     checker.wait_for("out.>", KEYS).await;
-    // A sweep lists the last states in their order. It is cut in the middle of those that it must not lose.
+    // A pass lists the last states in their order. It is cut in the middle of those that it must not lose.
     proxy.cut_before(&format!("MSG _heddle.t.state.0.h.k{} ", KEYS / 2));
     let mut events = KEYS;
     let states = || async { checker.count("_heddle.t.state.>").await.unwrap_or(usize::MAX) };
-    let mut sweeps = 0;
-    while sweeps < 3 {
+    let mut passes = 0;
+    while passes < 3 {
         let before = states().await;
         for _ in 0..10 {
             checker.publish_count("busy", &[]).await;
         }
         events += 10;
         checker.wait_for("out.>", events).await;
-        sweeps += usize::from(states().await < before);
-        assert!(events < 20_000, "no sweep removes anything");
+        passes += usize::from(states().await < before);
+        assert!(events < 20_000, "no pass removes anything");
     }
     proxy.has_cut().await;
     is_stopped(host).await;
@@ -105,7 +105,7 @@ async fn a_state_that_ends_the_connection_of_a_sweep_stops_no_commit() {
         }
         events += 10;
         checker.wait_for("out.>", events).await;
-        assert!(events < 20_000, "no sweep reads it: {}", host.log());
+        assert!(events < 20_000, "no pass reads it: {}", host.log());
     }
     host.wait_for_line(ended).await;
     checker.publish_counts(20, 20).await;

@@ -28,6 +28,7 @@ use super::connect::chain;
 use super::consumer::INACTIVE;
 use super::{Broker, Error, headers, nanos};
 use heddle_values::event::{Event, Source};
+use heddle_values::policy::Backoff;
 use heddle_values::subject::Pattern;
 
 /// Events per pull request. Measured: more does not read faster.
@@ -49,8 +50,8 @@ const QUIET: Duration = Duration::from_millis(250);
 /// to read from the consumer.
 const MAX_MISMATCHES: u32 = 4;
 
-/// The longest wait between two tries to make a cursor.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The waits between two tries to make a cursor.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(40), Duration::from_secs(2));
 
 /// What a cursor reads.
 #[derive(Debug, Clone)]
@@ -194,9 +195,8 @@ impl Reader {
             } else {
                 tracing::warn!(cursor, next, %reason, "recreating consumer");
             }
-            let delay = Duration::from_millis(20).saturating_mul(1 << failures.min(7)).min(MAX_DELAY);
             tokio::select! {
-                () = tokio::time::sleep(delay) => {}
+                () = tokio::time::sleep(PAUSES.bound(failures)) => {}
                 () = self.sender.closed() => return,
             }
             // If there is none, the next try says why.

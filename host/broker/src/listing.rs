@@ -26,6 +26,7 @@ use super::connect::chain;
 use super::observe::observing;
 use super::{Broker, Error, Part, Stored, delivered};
 use count::{Came, Count, Word};
+use heddle_values::policy::Backoff;
 
 /// Messages that are asked for at once, unless a list says otherwise.
 pub(super) const PAGE: usize = 2_000;
@@ -60,8 +61,8 @@ const READ_SINGLY_AFTER: u32 = 3;
 /// How often a list of last messages is begun before it is given up.
 const MAX_BEGINNINGS: u32 = 5;
 
-/// The longest wait before a list goes on or begins again.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The waits before a list goes on or begins again.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Where a list begins, and what it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +150,7 @@ impl Broker {
                 Ok(rows) => return Ok(latest(rows)),
                 Err(error @ Error::NotWhole { .. }) if beginnings < MAX_BEGINNINGS => {
                     tracing::warn!(%error, "starting the list again");
-                    tokio::time::sleep(delay(beginnings)).await;
+                    tokio::time::sleep(PAUSES.bound(beginnings)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -308,7 +309,7 @@ impl List {
             return Err(Error::NotWhole { what: self.what.clone(), cause });
         }
         tracing::debug!(list = self.what, cause, behind = self.last, "list is interrupted; going on");
-        tokio::time::sleep(delay(self.failures)).await;
+        tokio::time::sleep(PAUSES.bound(self.failures)).await;
         // If there is none, the next try says why.
         if let Ok(living) = self.broker.living().await {
             self.broker = living;
@@ -380,11 +381,6 @@ fn passing(error: &dyn std::error::Error) -> Break {
     Break::Passing(chain(error))
 }
 
-/// How long to wait after N failures.
-fn delay(failures: u32) -> Duration {
-    Duration::from_millis(25).saturating_mul(1 << failures.min(7)).min(MAX_DELAY)
-}
-
 /// Of each subject the row that came last, in the order of the stream.
 fn latest(rows: Vec<Stored>) -> Vec<Stored> {
     let mut seen = std::collections::HashSet::new();
@@ -415,9 +411,9 @@ mod tests {
     }
 
     #[test]
-    fn the_waits_between_two_tries_grow_and_have_a_bound() {
-        assert_eq!(delay(1), Duration::from_millis(50));
-        assert!(delay(2) > delay(1));
-        assert_eq!(delay(1_000), MAX_DELAY);
+    fn a_list_whose_reading_goes_unanswered_is_read_on() {
+        let unanswered = Error::Unanswered { what: "read".to_owned(), cause: "timed out".to_owned() };
+        assert!(matches!(Break::from(unanswered), Break::Passing(_)));
+        assert!(matches!(Break::from(Error::NoStream("T".to_owned())), Break::Final(_)));
     }
 }

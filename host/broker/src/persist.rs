@@ -3,22 +3,20 @@
 use std::time::Duration;
 
 use super::Error;
+use heddle_values::policy::Backoff;
 
-/// The wait after the first failure; it doubles with each.
-const MIN_DELAY: Duration = Duration::from_millis(50);
-
-/// The longest wait between two tries.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The waits between tries.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Asks the server until it answers; `what` is said in the log of each failure.
 pub async fn persist<T, F: Future<Output = Result<T, Error>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let mut delay = MIN_DELAY;
-    loop {
+    for failures in 1_u32.. {
+        let delay = PAUSES.bound(failures);
         match ask().await {
             Ok(value) => return value,
             Err(error) => tracing::warn!(%error, ?delay, "{what} could not be read; trying again"),
         }
         tokio::time::sleep(delay).await;
-        delay = delay.saturating_mul(2).min(MAX_DELAY);
     }
+    unreachable!("the tries have no end")
 }

@@ -27,21 +27,21 @@ const STALE_PER_KEY: u64 = 2;
 /// A state weighs 1, and 1 for each N bytes.
 const BYTES_PER_WEIGHT: usize = 1024;
 
-/// After a sweep, none is made for N times as long as the server worked for it, so that few commits ever wait for
+/// After a pass, none is made for N times as long as the server worked for it, so that few commits ever wait for
 /// one.
 const LONG_REST: u32 = 300;
 
 /// There is no long rest where there is N times as much old weight as is left alone.
 const PRESSING: u64 = 8;
 
-/// The rest after a piece of a sweep: N times as long as the server worked for it.
+/// The rest after a piece of a pass: N times as long as the server worked for it.
 const SHORT_REST: u32 = 3;
 
 /// There is none where there is N times as much old weight as is left alone: then commits must wait, or it would grow
 /// for ever.
 const FAR_TOO_MUCH: u64 = 64;
 
-/// After a sweep that failed there is none for at least this long, in milliseconds.
+/// After a pass that failed there is none for at least this long, in milliseconds.
 const AFTER_FAILURE: u64 = 30_000;
 
 /// Sequences that the server walks over for one request.
@@ -91,26 +91,26 @@ pub struct Compaction {
     shards: NonZeroU16,
     /// Less old weight is left alone.
     min_stale: u64,
-    /// What the last sweep that succeeded left.
+    /// What the last pass that succeeded left.
     known: Option<Left>,
     /// The weight of the states written since that replaced an earlier one, how many are of new keys, and how many keys lost
     /// theirs.
     replaced: u64,
     new: u64,
     cleared: u64,
-    /// The end of the stream when the last sweep began. The next sweep ends there.
+    /// The end of the stream when the last pass began. The next pass ends there.
     boundary: u64,
     under_way: bool,
-    /// After a failure, no sweep begins before this time, in milliseconds since 1970.
+    /// After a failure, no pass begins before this time, in milliseconds since 1970.
     not_before: u64,
-    /// When the last sweep ended, and how long the server worked for it, in milliseconds.
+    /// When the last pass ended, and how long the server worked for it, in milliseconds.
     last: (u64, u64),
 }
 
-/// Whether somebody would wait for a sweep.
+/// Whether somebody would wait for a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
-    /// Events are committed: there is a rest after each sweep.
+    /// Events are committed: there is a rest after each pass.
     Busy,
     /// Nothing is: there is no need to rest.
     Idle,
@@ -118,7 +118,7 @@ pub enum Load {
 
 /// A look at all states, and the removal of what is old below a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sweep {
+pub struct Pass {
     below: u64,
     /// Whose keys are listed at once; none: those of all shards.
     parts: Vec<Option<u16>>,
@@ -126,7 +126,7 @@ pub struct Sweep {
     rest: u32,
 }
 
-/// What a sweep left.
+/// What a pass left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
     messages: u64,
@@ -162,8 +162,8 @@ impl Compaction {
     }
 
     /// What is to be done now, if anything; `end` is a sequence that was committed, `now` in milliseconds since 1970.
-    /// The first sweep only looks.
-    pub fn next(&mut self, end: u64, now: u64, load: Load) -> Option<Sweep> {
+    /// The first pass only looks.
+    pub fn next(&mut self, end: u64, now: u64, load: Load) -> Option<Pass> {
         let (ended, took) = self.last;
         let is_rested = now.saturating_sub(ended) >= took.saturating_mul(LONG_REST.into());
         let times = if load == Load::Idle || is_rested { 1 } else { PRESSING };
@@ -178,7 +178,7 @@ impl Compaction {
             Some(0..=LISTED_AT_ONCE) => vec![None],
             _ => (0..self.shards.get()).map(Some).collect(),
         };
-        Some(Sweep { below: std::mem::replace(&mut self.boundary, end), parts, rest })
+        Some(Pass { below: std::mem::replace(&mut self.boundary, end), parts, rest })
     }
 
     /// How many keys have a state, as far as is known.
@@ -193,12 +193,12 @@ impl Compaction {
         };
         let for_keys = keys.saturating_mul(STALE_PER_KEY);
         let bound = self.min_stale.max(for_keys).saturating_mul(times);
-        // Between two sweeps about as much is old as was written in between. More than that an earlier host has left.
+        // Between two passes about as much is old as was written in between. More than that an earlier host has left.
         let left_behind = known.messages.saturating_sub(known.keys) >= 3 * bound;
         self.replaced >= bound || left_behind
     }
 
-    /// A sweep has ended, for which the server worked `took` milliseconds; none: it failed, and there is another one after a
+    /// A pass has ended, for which the server worked `took` milliseconds; none: it failed, and there is another one after a
     /// while, once as much has been written again.
     pub fn ended(&mut self, left: Option<Left>, took: u64, now: u64) {
         self.under_way = false;
@@ -231,30 +231,30 @@ impl Pieces {
     }
 }
 
-/// Writes again what is still the last of its key in the range of the sweep, and removes everything else there.
-pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, sweep: Sweep) -> Done {
-    let mut pieces = Pieces { rest: sweep.rest, worked: Duration::ZERO };
-    let left = Box::pin(sweep_states(&broker, &stream, &names, sweep, &mut pieces)).await;
+/// Writes again what is still the last of its key in the range of the pass, and removes everything else there.
+pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, pass: Pass) -> Done {
+    let mut pieces = Pieces { rest: pass.rest, worked: Duration::ZERO };
+    let left = Box::pin(compact_states(&broker, &stream, &names, pass, &mut pieces)).await;
     if let Err(error) = &left {
         tracing::warn!(%error, "compaction failed; it is tried again later");
     }
     let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
-    Done::Swept { left: left.ok(), took }
+    Done::Compacted { left: left.ok(), took }
 }
 
-async fn sweep_states(
+async fn compact_states(
     broker: &Broker,
     stream: &str,
     names: &Names,
-    sweep: Sweep,
+    pass: Pass,
     pieces: &mut Pieces,
 ) -> Result<Left, Error> {
     // The mark of a cleared state means the same as no message at all.
     let is_state = |message: &Stored| !message.is_cleared();
     let (mut messages, mut keys, mut carried) = (0, 0, 0);
-    for part in sweep.parts {
+    for part in pass.parts {
         let filter = part.map_or_else(|| names.states(), |shard| names.states_in(shard));
-        let of_part = pieces.work(Box::pin(broker.carry(stream, &filter, sweep.below, is_state))).await?;
+        let of_part = pieces.work(Box::pin(broker.carry(stream, &filter, pass.below, is_state))).await?;
         messages += of_part.before + of_part.messages;
         keys += of_part.subjects;
         carried += of_part.messages;
@@ -262,8 +262,8 @@ async fn sweep_states(
     let filter = names.states();
     let mut below = broker.next_of(stream, &filter, 1).await?.map_or(0, |first| first.sequence);
     let mut removed = 0;
-    while below < sweep.below {
-        below = below.saturating_add(PIECE).min(sweep.below);
+    while below < pass.below {
+        below = below.saturating_add(PIECE).min(pass.below);
         removed += pieces.work(broker.purge_below(stream, &filter, below)).await?;
     }
     tracing::debug!(keys, carried, removed, took = ?pieces.worked, "old states were removed");
@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn below(compaction: &mut Compaction, end: u64) -> Option<u64> {
-        compaction.next(end, NOW, Load::Busy).map(|sweep| sweep.below)
+        compaction.next(end, NOW, Load::Busy).map(|pass| pass.below)
     }
 
     #[test]
@@ -439,7 +439,7 @@ mod tests {
         assert_eq!(
             compaction.next(2, 1_011, Load::Busy),
             None,
-            "the sweep took 10 ms also where nobody waited"
+            "the pass took 10 ms also where nobody waited"
         );
         assert!(compaction.next(2, 1_011, Load::Idle).is_some());
     }

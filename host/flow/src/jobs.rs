@@ -45,8 +45,8 @@ pub(super) enum Done {
     },
     /// A batch has come to its end; its number.
     Committed(u64, End),
-    /// What a sweep of old states left; none: it failed. How long the server worked for it, in milliseconds.
-    Swept {
+    /// What a pass of old states left; none: it failed. How long the server worked for it, in milliseconds.
+    Compacted {
         left: Option<Left>,
         took: u64,
     },

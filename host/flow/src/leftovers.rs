@@ -21,6 +21,7 @@ use heddle_broker::{self as broker, Broker};
 use heddle_values::gate::{Gate, Phase};
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::names::Names;
+use heddle_values::policy::Backoff;
 use heddle_values::settings::Settings;
 
 /// Subjects that are purged at once: few, for the flow shares the server.
@@ -29,8 +30,8 @@ const PARALLEL: usize = 4;
 /// How often the removal of one is tried. What is left then is found by the next host.
 const TRIES: u32 = 8;
 
-/// The longest wait between two tries.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The waits between two tries.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
 /// Messages that are no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,14 +137,13 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, leftovers: Vec<Left
 
 /// How many were removed.
 async fn purge(broker: &Broker, stream: &str, leftover: &Leftover) -> u64 {
-    let mut delay = Duration::from_millis(50);
-    for _ in 1..TRIES {
+    for failures in 1..TRIES {
+        let delay = PAUSES.bound(failures);
         match broker.purge_below(stream, &leftover.subject, leftover.below).await {
             Ok(removed) => return removed,
             Err(error) => tracing::debug!(%error, ?delay, "events that were held back stay; trying again"),
         }
         tokio::time::sleep(delay).await;
-        delay = delay.saturating_mul(2).min(MAX_DELAY);
     }
     match broker.purge_below(stream, &leftover.subject, leftover.below).await {
         Ok(removed) => removed,

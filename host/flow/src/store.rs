@@ -5,7 +5,7 @@
 mod trouble;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::batch::{Batch, Origins};
 use heddle_broker::{Broker, CommitError, Listen};
@@ -13,7 +13,7 @@ use heddle_values::batch::BatchMessage;
 use heddle_values::checkpoint::Checkpoint;
 use heddle_values::names::Names;
 
-use trouble::{MAX_UNANSWERED_DELAY, Trouble, Word};
+use trouble::{Trouble, UNANSWERED_PAUSES, Word};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +55,9 @@ pub async fn store(
         };
         // This try, or an earlier one that nobody answered, may be stored all the same.
         open |= matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_));
-        if open && let Some(end) = look(&broker, &origins, number, &probe).await.into_end(&origins, &probe) {
+        if open
+            && let Some(end) = read_back(&broker, &origins, number, &probe).await.into_end(&origins, &probe)
+        {
             if matches!(end, End::Stored(_)) {
                 tracing::info!(commit = number, attempt, error = %problem, "commit was stored, its answer was lost");
             }
@@ -134,8 +136,8 @@ impl Found {
 }
 
 /// Reads the checkpoint back, for as long as it takes.
-async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) -> Found {
-    for attempt in 0_u32.. {
+async fn read_back(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) -> Found {
+    for attempt in 1_u32.. {
         let problem = match broker.last(&origins.stream, &probe.subject).await {
             Ok(None) => return Found::Nothing,
             Ok(Some(message)) => match Checkpoint::decode(&message.payload) {
@@ -148,7 +150,7 @@ async fn look(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) ->
             },
             Err(error) => error.to_string(),
         };
-        let delay = Duration::from_millis(50).saturating_mul(1 << attempt.min(6)).min(MAX_UNANSWERED_DELAY);
+        let delay = UNANSWERED_PAUSES.bound(attempt);
         tracing::warn!(commit = number, attempt, problem, ?delay, "checkpoint could not be read back");
         tokio::time::sleep(delay).await;
     }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use heddle_broker::{self as broker, CommitError};
 use heddle_flow::{acquire, versions};
+use heddle_values::policy::Backoff;
 
-/// The wait after the first try, and the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The waits between tries.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(250), Duration::from_secs(2));
 
 /// How often it is said.
 const COMPLAIN: Duration = Duration::from_secs(10);
@@ -20,8 +20,9 @@ pub(super) async fn until_there<T, F>(attempt: impl Fn() -> F) -> anyhow::Result
 where
     F: Future<Output = anyhow::Result<T>>,
 {
-    let (mut wait, mut said) = (FIRST_WAIT, None::<Instant>);
+    let (mut failures, mut said) = (0, None::<Instant>);
     loop {
+        failures += 1;
         let error = match Box::pin(attempt()).await {
             Err(error) if may_pass(&error) => error,
             result => return result,
@@ -33,8 +34,7 @@ where
                 super::cli::explain(&error)
             );
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(PAUSES.bound(failures)).await;
     }
 }
 

@@ -346,16 +346,16 @@ impl Service {
 
     async fn unchanged(&self, cause: &Cause) {
         tracing::debug!(because = cause.what, "reload: nothing has changed");
-        self.tell(cause, true, "nothing has changed".to_owned()).await;
+        self.notify(cause, true, "nothing has changed".to_owned()).await;
     }
 
     async fn refused(&self, cause: &Cause, error: &anyhow::Error) {
         let text = super::cli::explain(error);
         tracing::error!(because = cause.what, "reload rejected; keeping the current configuration: {text}");
-        self.tell(cause, false, text).await;
+        self.notify(cause, false, text).await;
     }
 
-    async fn tell(&self, cause: &Cause, done: bool, text: String) {
+    async fn notify(&self, cause: &Cause, done: bool, text: String) {
         if let Some(command) = &cause.command {
             let settings = &self.now.settings;
             let names = Names::new(&settings.app);

@@ -18,7 +18,7 @@ pub struct Systemd {
 impl Systemd {
     /// The host runs.
     pub fn running(status: &str) -> Self {
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
         let asked = watchdog_enabled().filter(|period| !period.is_zero());
         let pulse = asked.map(|period| {
             // Twice in each period, as the manual advises.
@@ -35,18 +35,18 @@ impl Systemd {
             None => pending().await,
             Some(pulse) => {
                 pulse.tick().await;
-                tell(&[NotifyState::Watchdog]);
+                notify(&[NotifyState::Watchdog]);
             }
         }
     }
 
     /// The host stops.
     pub fn stopping(&self) {
-        tell(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
+        notify(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
     }
 }
 
-fn tell(what: &[NotifyState<'_>]) {
+fn notify(what: &[NotifyState<'_>]) {
     if let Err(error) = notify(what) {
         tracing::debug!(%error, "systemd cannot be told");
     }

@@ -45,7 +45,7 @@ mod tests {
             Clock { store, memory, instance }
         }
 
-        fn tell(&mut self, nanoseconds: i64) {
+        fn set(&mut self, nanoseconds: i64) {
             let set: TypedFunc<i64, ()> = self.instance.get_typed_func(&mut self.store, "set_now").unwrap();
             set.call(&mut self.store, nanoseconds).unwrap();
         }
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn the_wall_clock_reads_what_it_was_told_and_the_other_goes_on() {
         let mut clock = Clock::new();
-        clock.tell(1_700_000_000_123_456_789);
+        clock.set(1_700_000_000_123_456_789);
         assert_eq!(clock.now(0), 1_700_000_000_123_456_789);
         assert_eq!((clock.now(1), clock.now(1)), (1000, 2000));
         assert_eq!(clock.now(0), 1_700_000_000_123_456_789);

@@ -17,7 +17,12 @@ pub enum Error {
     /// The text has more than [`MAX_TEXT`] bytes, or not the form that minisign writes. Holds the reason.
     #[error("its signature cannot be read: {0}")]
     Unreadable(String),
-    /// No trusted key verifies the bytes: another one signed them, they were changed, or the signature is a legacy one.
+    /// A trusted key signed the bytes, but in the form that minisign wrote before it hashed them first.
+    #[error(
+        "its signature is a legacy one, over the bytes themselves: sign it again with `minisign -Sm`, of 0.10 or newer"
+    )]
+    Legacy,
+    /// No trusted key verifies the bytes: another one signed them, or they were changed.
     #[error("its signature matches no key in `trust`")]
     Wrong,
 }
@@ -47,9 +52,30 @@ pub fn verify(bytes: &[u8], signature: Option<&str>, trust: &[String]) -> Result
         return Err(Error::Unreadable(format!("it has more than {MAX_TEXT} bytes")));
     }
     let signature = Signature::decode(text).map_err(|error| Error::Unreadable(error.to_string()))?;
-    let signed = |key: &&String| {
-        PublicKey::from_base64(key).is_ok_and(|key| key.verify(bytes, &signature, false).is_ok())
+    let signed = |key: &String, legacy| {
+        PublicKey::from_base64(key).is_ok_and(|key| key.verify(bytes, &signature, legacy).is_ok())
     };
-    let key = trust.iter().find(signed).cloned().ok_or(Error::Wrong)?;
-    Ok(Some(Signed { by: key, comment: signature.trusted_comment().to_owned() }))
+    match trust.iter().find(|key| signed(key, false)) {
+        Some(key) => Ok(Some(Signed { by: key.clone(), comment: signature.trusted_comment().to_owned() })),
+        None if trust.iter().any(|key| signed(key, true)) => Err(Error::Legacy),
+        None => Err(Error::Wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Key and signature are those of the tests of minisign-verify.
+    #[test]
+    fn a_legacy_signature_is_told_from_a_wrong_one() {
+        let trust = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".to_owned()];
+        let signature = "untrusted comment: signature from minisign secret key\n\
+            RWQf6LRCGA9i59SLOFxz6NxvASXDJeRtuZykwQepbDEGt87ig1BNpWaVWuNrm73YiIiJbq71Wi+dP9eKL8OC351vwIasSSbXxwA=\n\
+            trusted comment: timestamp:1555779966\tfile:test\n\
+            QtKMXWyYcwdpZAlPF7tE2ENJkRd1ujvKjlj1m9RtHTBnZPa5WKU5uWRs5GoP5M/VqE81QFuMKI5k/SfNQUaOAA==";
+        assert!(matches!(verify(b"test", Some(signature), &trust), Err(Error::Legacy)));
+        assert!(matches!(verify(b"other", Some(signature), &trust), Err(Error::Wrong)));
+        assert!(matches!(verify(b"test", None, &trust), Err(Error::Missing)));
+    }
 }

@@ -134,7 +134,7 @@ struct Sight {
 }
 
 impl Scope {
-    fn look(&self) -> Sight {
+    fn scan(&self) -> Sight {
         let mut sight = Sight::default();
         for path in &self.paths {
             sight.folders.extend(way(path));
@@ -283,9 +283,9 @@ impl Looker {
         let mut alarm = wake.and_then(Alarm::new);
         // First the alarm, then the look: what happens between the two wakes.
         if let Some(alarm) = &mut alarm {
-            alarm.set(&scope.look().folders);
+            alarm.set(&scope.scan().folders);
         }
-        let known = scope.look().files;
+        let known = scope.scan().files;
         let changes = Changes { known, restless: BTreeMap::new(), counts_gone: scope.deep };
         Looker { scope, changes, alarm }
     }
@@ -294,7 +294,7 @@ impl Looker {
     fn run(&mut self, woken: &Receiver<()>, reports: &mpsc::Sender<Vec<PathBuf>>) {
         while !reports.is_closed() {
             let began = Instant::now();
-            let sight = self.scope.look();
+            let sight = self.scope.scan();
             // A folder that is watched only now may have changed just before.
             let again = self.alarm.as_mut().is_some_and(|alarm| alarm.set(&sight.folders));
             let now = Instant::now();

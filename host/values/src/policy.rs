@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How long a key waits between two tries of an event.
+/// How long is waited between two tries: of an event, or of a request that the server did not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
     /// The bound of the first wait. Default 100 ms.
@@ -16,11 +16,16 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Backoff { initial: Duration::from_millis(100), factor: 2.0, max: Duration::from_secs(30) }
+        Backoff::doubling(Duration::from_millis(100), Duration::from_secs(30))
     }
 }
 
 impl Backoff {
+    /// Waits that double.
+    pub const fn doubling(initial: Duration, max: Duration) -> Self {
+        Backoff { initial, factor: 2.0, max }
+    }
+
     /// The bound of the wait after `attempts` failures, counted from 1.
     pub fn bound(&self, attempts: u32) -> Duration {
         let exponent = i32::try_from(attempts.saturating_sub(1)).unwrap_or(i32::MAX);

@@ -105,7 +105,8 @@ fn before_the_first(
 ) -> Option<Loss> {
     let of_handler = |(_, checkpoint): &'_ (u64, Checkpoint)| -> Option<Progress> {
         let is_this = checkpoint.created(&handler.name, &handler.stream) == Some(state.created);
-        checkpoint.handlers.get(&*handler.name).filter(|_| is_this).cloned()
+        let progress = checkpoint.handlers.get(&*handler.name)?;
+        (is_this && *progress.stream == *handler.stream).then(|| progress.clone())
     };
     let progress: Vec<Progress> = found.iter().filter_map(of_handler).collect();
     let from = progress.iter().map(|progress| progress.low).min()?;

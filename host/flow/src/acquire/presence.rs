@@ -99,7 +99,7 @@ pub(super) async fn wait_for_others(
     me: &Member,
 ) -> Result<(), Error> {
     let mut others = Others::default();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     loop {
         let mut poll = None;
         for (message, member) in members(broker, &settings.stream.name, names).await? {
@@ -113,7 +113,7 @@ pub(super) async fn wait_for_others(
                 Course::Taken => return Err(Error::Taken { app: settings.app.clone(), host, hostname, pid }),
                 Course::Draining => {
                     poll = Some(DRAINING_POLL);
-                    if draining && told.insert((host.clone(), draining)) {
+                    if draining && reported.insert((host.clone(), draining)) {
                         tracing::info!(
                             host,
                             hostname,
@@ -124,7 +124,7 @@ pub(super) async fn wait_for_others(
                 }
                 Course::Unknown => {
                     poll = poll.or(Some(POLL));
-                    if told.insert((host.clone(), draining)) {
+                    if reported.insert((host.clone(), draining)) {
                         tracing::info!(
                             host,
                             hostname,

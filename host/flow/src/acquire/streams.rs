@@ -55,16 +55,22 @@ impl Origins {
 
 /// Why a handler cannot go on in its stream: in words that say what to do.
 fn obstacle(
-    handler: &HandlerSettings,
+    (handler, stream): (&str, &str),
     origins: &Origins,
-    progress: &[&Progress],
+    checkpoints: &[(u64, Checkpoint)],
     state: Option<&StreamState>,
 ) -> Option<String> {
-    let stream = &*handler.stream;
+    let of_handler = checkpoints.iter().filter_map(|(_, checkpoint)| checkpoint.handlers.get(handler));
+    // Sequences of another stream say nothing of this one: whoever would go on with them is refused.
+    let progress: Vec<&Progress> = of_handler.filter(|of| of.stream == stream).collect();
+    // One that is new has nothing that could mean something else.
+    if progress.is_empty() {
+        return None;
+    }
     let Some(state) = state else {
         return Some(format!("stream `{stream}` does not exist any more"));
     };
-    if origins.created(&handler.name, stream).is_some_and(|created| created != state.created) {
+    if origins.created(handler, stream).is_some_and(|created| created != state.created) {
         return Some(format!("stream `{stream}` was recreated: its sequences mean other events now"));
     }
     let highest = progress.iter().map(|of| of.done.max().map_or(of.low, |done| done + 1)).max()?;
@@ -93,15 +99,10 @@ fn obstacles(
     streams: &BTreeMap<String, StreamState>,
 ) -> PerHandler<Option<String>> {
     let of = |handler: &std::sync::Arc<HandlerSettings>| {
-        let progress: Vec<&Progress> = checkpoints
-            .iter()
-            .filter_map(|(_, checkpoint)| checkpoint.handlers.get(&*handler.name))
-            .collect();
-        // One that is new has nothing that could mean something else.
-        if progress.is_empty() || handler.stream == settings.stream.name {
+        if handler.stream == settings.stream.name {
             return None;
         }
-        obstacle(handler, origins, &progress, streams.get(&*handler.stream))
+        obstacle((&handler.name, &handler.stream), origins, checkpoints, streams.get(&*handler.stream))
     };
     settings.handlers.map(of)
 }
@@ -194,6 +195,18 @@ mod tests {
         let next = Checkpoint { streams: kept, ..checkpoint(&[], &[("e", "EXT"), ("e2", "EXT")]) };
         let origins = Origins::of([&next]);
         assert_eq!((origins.created("e", "EXT"), origins.created("e2", "EXT")), (Some(7), Some(9)));
+    }
+
+    #[test]
+    fn a_handler_that_was_moved_to_a_shorter_stream_is_not_told_that_it_has_lost_its_end() {
+        let mut of_old = checkpoint(&[("OLD", 7)], &[("e", "OLD")]);
+        of_old.handlers.values_mut().for_each(|progress| progress.low = 1_000);
+        let found = [(1, of_old)];
+        let streams = read(&[("OLD", 7), ("NEW", 9)]);
+        let origins = Origins::of(found.iter().map(|(_, checkpoint)| checkpoint));
+        let stopped = |stream: &str| obstacle(("e", stream), &origins, &found, streams.get(stream));
+        assert_eq!(stopped("NEW"), None);
+        assert!(stopped("OLD").is_some_and(|reason| reason.contains("has lost its end")));
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Engine {
                     self.moved |= self.flow.removed(generation, &requests);
                 }
                 Done::Committed(number, end) => self.committed(number, end)?,
-                Done::Swept { left, took } => self.compaction.ended(left, took, now()),
+                Done::Compacted { left, took } => self.compaction.ended(left, took, now()),
                 Done::Cleaned => self.checkpoints.ended(),
                 Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Surveyed(found) => self.surveyed(found),

@@ -86,8 +86,8 @@ impl Engine {
     pub(super) fn compact(&mut self, now: u64, load: Load) {
         let origins = self.flow.origins();
         let (stream, names) = (&origins.stream, &origins.names);
-        if let Some(sweep) = self.compaction.next(self.end, now, load) {
-            self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), sweep));
+        if let Some(pass) = self.compaction.next(self.end, now, load) {
+            self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), pass));
         }
         if let Some(below) = self.checkpoints.next(self.flow.commits().lowest_fence()) {
             let (broker, filter) = (self.broker.clone(), names.checkpoints());

@@ -67,8 +67,8 @@ struct OnTrial {
     runner: Arc<Runner>,
     policy: CanaryPolicy,
     trial: Trial,
-    /// Whether its end was told.
-    told: bool,
+    /// Whether its end was reported.
+    reported: bool,
 }
 
 impl Fleet {
@@ -137,11 +137,11 @@ impl Fleet {
 
     /// Tells the end of the trial, once.
     fn judge(&mut self, now: u64) {
-        let Some(canary) = self.canary.as_mut().filter(|canary| !canary.told) else { return };
+        let Some(canary) = self.canary.as_mut().filter(|canary| !canary.reported) else { return };
         let Some(judgement) = canary.trial.judge(&self.record, now) else { return };
         let digest = Arc::clone(&canary.runner.plugin.code().id().digest);
         // If there is no room now, there will be at the next look.
-        canary.told = self.judged.try_send(Judged { digest, judgement }).is_ok();
+        canary.reported = self.judged.try_send(Judged { digest, judgement }).is_ok();
     }
 
     /// Instances that wait for an event.
@@ -162,7 +162,7 @@ impl Fleet {
 impl OnTrial {
     fn new(shared: &Arc<Shared>, plugin: Arc<Plugin>, policy: CanaryPolicy) -> Self {
         let runner = Runner::new(Arc::clone(shared), plugin);
-        OnTrial { runner, policy, trial: Trial::new(policy), told: false }
+        OnTrial { runner, policy, trial: Trial::new(policy), reported: false }
     }
 }
 

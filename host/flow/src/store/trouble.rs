@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use heddle_broker::CommitError;
+use heddle_values::policy::Backoff;
 
-/// The longest wait between two tries that may be stored at any moment.
-const MAX_DELAY: Duration = Duration::from_secs(2);
+/// The waits between two tries that may be stored at any moment.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(25), Duration::from_secs(2));
 
-/// The longest wait after no answer: while a cluster elects nobody answers, and then everything is well at once.
-pub(super) const MAX_UNANSWERED_DELAY: Duration = Duration::from_millis(100);
+/// The waits after no answer: while a cluster elects nobody answers, and then everything is well at once.
+pub(super) const UNANSWERED_PAUSES: Backoff =
+    Backoff::doubling(Duration::from_millis(25), Duration::from_millis(100));
 
 /// How often it is said that a retrying commit.
 const COMPLAIN: Duration = Duration::from_secs(5);
@@ -16,7 +18,7 @@ const COMPLAIN: Duration = Duration::from_secs(5);
 /// The wait between two tries if somebody must grant something first.
 const DENIED_DELAY: Duration = Duration::from_secs(5);
 
-/// How often a trouble that needs somebody is told again.
+/// How often a trouble that needs somebody is reported again.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
 /// So long a server may leave commits unanswered while it answers all else.
@@ -39,19 +41,19 @@ pub(super) struct Trouble {
     tries: u32,
     /// Since when tries have been left unanswered although the stream could be read, counted from the first try.
     silent_since: Option<Duration>,
-    told: Option<Duration>,
+    reported: Option<Duration>,
     warned: Option<Duration>,
 }
 
 impl Trouble {
     /// A try has failed, `now` after the first one began: what is said of it, and how long the next one waits.
     pub(super) fn failed(&mut self, error: &CommitError, stream: &str, now: Duration) -> (Word, Duration) {
+        self.tries = self.tries.saturating_add(1);
         let delay = match error {
             CommitError::Denied(_) => DENIED_DELAY,
-            CommitError::Unanswered(_) => self.delay(MAX_UNANSWERED_DELAY),
-            _ => self.delay(MAX_DELAY),
+            CommitError::Unanswered(_) => UNANSWERED_PAUSES.bound(self.tries),
+            _ => PAUSES.bound(self.tries),
         };
-        self.tries = self.tries.saturating_add(1);
         let silent = matches!(error, CommitError::Unanswered(_));
         self.silent_since = silent.then(|| self.silent_since.unwrap_or(now));
         let call = match error {
@@ -66,18 +68,14 @@ impl Trouble {
             _ => None,
         };
         let Some(call) = call else { return (self.warn(now), delay) };
-        if self.told.is_some_and(|told| now.saturating_sub(told) < TELL_AGAIN) {
+        if self.reported.is_some_and(|reported| now.saturating_sub(reported) < TELL_AGAIN) {
             return (self.warn(now), delay);
         }
-        self.told = Some(now);
+        self.reported = Some(now);
         (Word::Error(call), delay)
     }
 
-    fn delay(&self, longest: Duration) -> Duration {
-        Duration::from_millis(25).saturating_mul(1 << self.tries.min(7)).min(longest)
-    }
-
-    /// Tries may follow each other so soon that not each of them can be told.
+    /// Tries may follow each other so soon that not each of them can be reported.
     fn warn(&mut self, now: Duration) -> Word {
         if self.warned.is_some_and(|warned| now.saturating_sub(warned) < COMPLAIN) {
             return Word::Nothing;
@@ -139,7 +137,7 @@ mod tests {
         let mut trouble = Trouble::default();
         let passing = CommitError::Passing(String::new());
         let delays: Vec<Duration> = (0..10).map(|_| trouble.failed(&passing, "T", at(0)).1).collect();
-        assert!(delays.is_sorted() && delays.last() == Some(&MAX_DELAY), "{delays:?}");
+        assert!(delays.is_sorted() && delays.last() == Some(&PAUSES.max), "{delays:?}");
         let silent = CommitError::Unanswered(String::new());
         assert_eq!(trouble.failed(&silent, "T", at(1)), (Word::Nothing, MAX_UNANSWERED_DELAY));
         assert_eq!(trouble.failed(&silent, "T", at(6)).0, Word::Warn);

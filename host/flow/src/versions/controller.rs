@@ -49,8 +49,8 @@ pub(super) struct Controller {
     pub(super) judged: mpsc::Receiver<Judged>,
     /// When the source is to be looked at again by itself, in milliseconds since 1970.
     pub(super) again: Option<u64>,
-    /// The last reason why nothing was taken: it is told once.
-    pub(super) told: String,
+    /// The last reason why nothing was taken: it is reported once.
+    pub(super) reported: String,
 }
 
 impl Controller {
@@ -109,7 +109,7 @@ impl Controller {
 
     fn poll(&self, tools: &Arc<Tools>) -> impl Future<Output = (Etag, Prepared)> + use<> {
         // A version that rests is the same offer as before.
-        let etag = if self.told.is_empty() { self.etag.clone() } else { Etag::default() };
+        let etag = if self.reported.is_empty() { self.etag.clone() } else { Etag::default() };
         let poll = Poll {
             tools: Arc::clone(tools),
             handler: self.handler,
@@ -143,7 +143,7 @@ impl Controller {
     ) -> Result<(), Fenced> {
         match prepared {
             Prepared::Nothing => {
-                self.told.clear();
+                self.reported.clear();
                 self.record.change(tools, |rollout| rollout.fault = None).await
             }
             Prepared::Unwelcome(_, Welcome::Back) => self.withdraw(tools, changes).await,
@@ -152,11 +152,11 @@ impl Controller {
                 Ok(())
             }
             Prepared::Refused(found, refusal) => {
-                self.again = refuse(tools, &mut self.record, found, &refusal, &mut self.told).await?;
+                self.again = refuse(tools, &mut self.record, found, &refusal, &mut self.reported).await?;
                 Ok(())
             }
             Prepared::Ready(found, plugin, shadowed) => {
-                self.told.clear();
+                self.reported.clear();
                 match self.record.rollout.welcome(&found.digest, now()) {
                     Welcome::Take => self.try_out(tools, changes, &found, plugin, shadowed).await,
                     Welcome::Known => Ok(()),
@@ -182,10 +182,10 @@ impl Controller {
             Welcome::Known | Welcome::Back | Welcome::Take => return,
         };
         let text = format!("{} {why}", found.digest);
-        if text != self.told {
+        if text != self.reported {
             let plugin = short(&found.digest);
             tracing::warn!(handler = &*self.settings.name, plugin, why, "version is not accepted");
-            self.told = text;
+            self.reported = text;
         }
     }
 
@@ -210,7 +210,7 @@ impl Controller {
             "version is on trial"
         );
         self.versions.canary = Some((plugin, policy));
-        self.tell(changes).await;
+        self.notify(changes).await;
         Ok(())
     }
 
@@ -222,7 +222,7 @@ impl Controller {
         let handler = &*self.settings.name;
         tracing::info!(handler, plugin, "trial is over: the source offers the live version again");
         self.versions.canary = None;
-        self.tell(changes).await;
+        self.notify(changes).await;
         Ok(())
     }
 
@@ -259,11 +259,11 @@ impl Controller {
             }
         }
         failpoint::hit(failpoint::END_STORED);
-        self.tell(changes).await;
+        self.notify(changes).await;
         Ok(())
     }
 
-    async fn tell(&self, changes: &mpsc::Sender<Change>) {
+    async fn notify(&self, changes: &mpsc::Sender<Change>) {
         // An engine that has ended asks again when it begins.
         changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
     }
@@ -287,11 +287,11 @@ impl Controller {
             Err(text) => (false, text),
         };
         failpoint::hit(failpoint::COMMAND_STORED);
-        self.tell(changes).await;
+        self.notify(changes).await;
         tracing::info!(handler = &*self.settings.name, done, text, "command executed");
         answer(&tools.broker, &tools.names, stream, sequence, &Answer { done, text }).await;
         // What was not taken before may be now.
-        (self.etag, self.told) = Default::default();
+        (self.etag, self.reported) = Default::default();
         Ok(matches!(command, OperatorCommand::Unpin))
     }
 
@@ -356,15 +356,15 @@ pub(super) async fn refuse(
     record: &mut RolloutRecord,
     found: Option<Found>,
     refusal: &Refusal,
-    told: &mut String,
+    reported: &mut String,
 ) -> Result<Option<u64>, Fenced> {
     let reason = refusal.to_string();
     let digest = found.as_ref().map(|found| found.digest.clone());
     let text = format!("{digest:?} {reason}");
-    if *told != text {
+    if *reported != text {
         let plugin = digest.as_deref().map(short);
         tracing::error!(handler = &*record.handler, plugin, reason, "version is refused; the live one stays");
-        *told = text;
+        *reported = text;
     }
     let Some(found) = found else {
         record.change(tools, |rollout| rollout.fault = Some(reason)).await?;

@@ -74,7 +74,7 @@ impl Controller {
             versions: versions.clone(),
             judged,
             again,
-            told: String::new(),
+            reported: String::new(),
         };
         Ok((controller, versions, judges))
     }
@@ -140,8 +140,8 @@ impl Opening<'_> {
                 Ok((etag, Versions { live: plugin, canary: None }))
             }
             (Prepared::Refused(found, refusal), Some(live)) => {
-                let mut told = String::new();
-                self.again = refuse(self.tools, &mut self.record, found, &refusal, &mut told).await?;
+                let mut reported = String::new();
+                self.again = refuse(self.tools, &mut self.record, found, &refusal, &mut reported).await?;
                 Ok((etag, Versions { live, canary: None }))
             }
             (Prepared::Refused(_, refusal), None) => {

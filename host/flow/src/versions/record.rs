@@ -15,21 +15,20 @@ use heddle_values::command::Answer;
 use heddle_values::dead_letter::rfc3339;
 use heddle_values::event::Headers;
 use heddle_values::names::Names;
+use heddle_values::policy::Backoff;
 use heddle_values::rollout::{Rollout, Version};
 use heddle_values::settings::HandlerSettings;
 
 /// How long it can be seen what came of a command, in seconds.
 const ANSWER_TTL: u32 = 3600;
 
-/// The first wait between two tries to store something. It doubles up to [`MAX_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(200);
-
-const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// The waits between two tries to store something.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(10));
 
 /// How often somebody else may have written before a host gives up to claim what is remembered.
 const MAX_CONFLICTS: u32 = 20;
 
-/// How often the server may fail to store what is claimed before whoever began is told.
+/// How often the server may fail to store what is claimed before whoever began is announced.
 const MAX_FAILURES: u32 = 5;
 
 /// Rollout records that are read at once.
@@ -102,7 +101,7 @@ impl RolloutRecord {
                     return Err(Error::Claim { handlers: names.join(", "), cause });
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSES.initial).await;
         }
     }
 
@@ -132,9 +131,10 @@ impl RolloutRecord {
             return Ok(());
         }
         let mut batch = self.batch(tools, &rollout);
-        let mut pause = PAUSE;
-        let stream = &tools.settings.stream.name;
+        let (mut failures, stream) = (0, &tools.settings.stream.name);
         let stored = loop {
+            failures += 1;
+            let pause = PAUSES.bound(failures);
             match tools.broker.commit(stream, &batch_id(tools), &batch, Listen::Last).await {
                 Ok(answer) => break answer.first,
                 // Either an earlier try was stored after all, or somebody else has written.
@@ -169,7 +169,6 @@ impl RolloutRecord {
                 Err(error) => tracing::warn!(%error, ?pause, "version could not be stored; trying again"),
             }
             tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2).min(MAX_PAUSE);
         };
         self.rollout = rollout;
         self.stored(tools, stored).await;
@@ -250,8 +249,8 @@ pub async fn audit(
 /// Says what came of a command, and takes it away.
 pub async fn answer(broker: &Broker, names: &Names, stream: &str, sequence: u64, answer: &Answer) {
     let payload = serde_json::to_vec(answer).expect("an answer is plain data");
-    let told = broker.announce(&names.answer(sequence), payload.into(), ANSWER_TTL).await;
-    if let Err(error) = told {
+    let announced = broker.announce(&names.answer(sequence), payload.into(), ANSWER_TTL).await;
+    if let Err(error) = announced {
         tracing::warn!(%error, "answer to a command was not stored");
     }
     // A command that stays is known to be carried out, and is taken away at the next start.

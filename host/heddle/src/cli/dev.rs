@@ -107,7 +107,7 @@ impl Command {
         // Aborted is not yet ended: its processes must not be left behind.
         building.shutdown().await;
         if stderr().is_terminal() {
-            tell(&mut stderr().lock(), "\n");
+            print_to(&mut stderr().lock(), "\n");
         }
         // Nobody else is to find a server that has ended.
         DevServer::remove(&settings.folder);
@@ -135,23 +135,23 @@ fn say_ready(url: &str) {
 /// Says a line in the place of the summary, which comes again below it.
 fn say(line: &str) {
     clear_summary();
-    tell(&mut stdout().lock(), &format!("{line}\n"));
+    print_to(&mut stdout().lock(), &format!("{line}\n"));
 }
 
 /// The same for what is wrong.
 fn complain(text: &str) {
     clear_summary();
-    tell(&mut stderr().lock(), &format!("{text}\n"));
+    print_to(&mut stderr().lock(), &format!("{text}\n"));
 }
 
 fn clear_summary() {
     if stderr().is_terminal() {
-        tell(&mut stderr().lock(), "\r\x1b[2K");
+        print_to(&mut stderr().lock(), "\r\x1b[2K");
     }
 }
 
 /// Without a reader, there is nobody to say it to, and events do not wait for one.
-fn tell(output: &mut (impl Write + AsFd), text: &str) {
+fn print_to(output: &mut (impl Write + AsFd), text: &str) {
     offer(output, text.as_bytes(), PATIENCE).ok();
 }
 
@@ -163,7 +163,7 @@ async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
     while snapshots.changed().await.is_ok() {
         let line = line(&snapshots.borrow_and_update());
         if live {
-            tell(&mut stderr().lock(), &format!("\r\x1b[2K{line}"));
+            print_to(&mut stderr().lock(), &format!("\r\x1b[2K{line}"));
         } else if line != before && last_line.elapsed() >= LINE_INTERVAL {
             tracing::info!("{line}");
             last_line = tokio::time::Instant::now();

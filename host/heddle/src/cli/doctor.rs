@@ -78,12 +78,12 @@ impl Findings {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let mut findings = Findings::default();
-        machine::look(&self.cache, &mut findings).await;
+        machine::check(&self.cache, &mut findings).await;
         look_for_tools(Path::new("."), &mut findings);
-        if let Some((settings, origin)) = application::look(&self.target, &mut findings) {
+        if let Some((settings, origin)) = application::check(&self.target, &mut findings) {
             match self.offline {
                 true => findings.note("server", "not asked (--offline)"),
-                false => server::look(&settings, &origin, &mut findings).await,
+                false => server::check(&settings, &origin, &mut findings).await,
             }
         }
         let errors = findings.errors();

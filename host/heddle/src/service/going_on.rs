@@ -15,10 +15,11 @@ use heddle_flow::acquire::{self, Fresh};
 use heddle_flow::versions;
 use heddle_sandbox::Sandbox;
 use heddle_values::names::Names;
+use heddle_values::policy::Backoff;
 use heddle_values::settings::Settings;
 
-/// The longest wait between two tries.
-const MAX_DELAY: Duration = Duration::from_secs(5);
+/// The waits between two tries.
+const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long the announcement may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -121,7 +122,7 @@ impl Service {
                 self.now = *shift;
                 let milliseconds = began.elapsed().as_millis() as u64;
                 tracing::info!(because = cause.what, changes, milliseconds, "reload complete");
-                self.tell(&cause, true, changes).await;
+                self.notify(&cause, true, changes).await;
                 return Ok(false);
             }
             Err(error) => error,
@@ -147,8 +148,10 @@ impl Service {
         next: Next<'_>,
         stop: &mut watch::Receiver<bool>,
     ) -> anyhow::Result<Begun> {
-        let mut delay = Duration::from_millis(100);
+        let mut failures = 0;
         loop {
+            failures += 1;
+            let delay = PAUSES.bound(failures);
             let tried = Instant::now();
             // Cancel-safe as far as it matters: whoever is asked to stop has nothing that runs, and what a host that
             // ends has begun is taken over as a whole or not at all.
@@ -179,7 +182,6 @@ impl Service {
                 () = tokio::time::sleep(delay) => {}
                 () = asked(stop) => return Ok(self.leave(&next.settings).await),
             }
-            delay = delay.saturating_mul(2).min(MAX_DELAY);
         }
     }
 

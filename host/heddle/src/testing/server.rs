@@ -176,7 +176,7 @@ async fn read(
     }
     story.events = events.into_values().collect();
     for message in stored {
-        tell(&mut story, &places, settings, names, message);
+        record(&mut story, &places, settings, names, message);
     }
     Ok(story)
 }
@@ -202,7 +202,7 @@ fn unknown(id: &str, message: &Stored, handler: &Arc<str>) -> Ending {
 type Places = BTreeMap<(String, String), usize>;
 
 /// Adds what a message says of an event, or of a state.
-fn tell(story: &mut Story, places: &Places, settings: &Settings, names: &Names, message: Stored) {
+fn record(story: &mut Story, places: &Places, settings: &Settings, names: &Names, message: Stored) {
     let place = |event: String, handler: &str| places.get(&(event, handler.to_owned())).copied();
     let ending = match (message.headers.get(CAUSE), message.headers.get(HANDLER)) {
         (Some(cause), Some(handler)) if !names.is_internal(&message.subject) => {

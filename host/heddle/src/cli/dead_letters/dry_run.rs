@@ -111,17 +111,17 @@ async fn run_one(
 ) -> anyhow::Result<Option<String>> {
     let event = whole_event(broker, dead_letter).await?;
     if let Some(failure) = refusal(&event) {
-        return Ok(Some(told(&failure)));
+        return Ok(Some(described(&failure)));
     }
     let key = handler.key.key(&event)?;
     let state = state_of(broker, settings, &handler.name, &key).await?;
     let run = plugin.run(Call { event: Arc::new(event), key, attempt: 1, state }).await;
     Ok(match run.verdict {
         Verdict::Done(_) => None,
-        Verdict::Failed(failure) => Some(told(&failure)),
+        Verdict::Failed(failure) => Some(described(&failure)),
     })
 }
 
-fn told(failure: &Failure) -> String {
+fn described(failure: &Failure) -> String {
     format!("{}  {}", failure.kind(), header_text(&failure.message, MAX_MESSAGE))
 }

@@ -9,7 +9,7 @@ use heddle_values::settings::Settings;
 const ABOUT: &str = "file";
 
 /// The settings, if there are any that can be worked with, and who says which server is meant.
-pub(super) fn look(target: &TargetArgs, findings: &mut Findings) -> Option<(Settings, Origin)> {
+pub(super) fn check(target: &TargetArgs, findings: &mut Findings) -> Option<(Settings, Origin)> {
     if !target.is_there() {
         findings.note(
             ABOUT,

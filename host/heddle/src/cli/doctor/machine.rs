@@ -22,7 +22,7 @@ const DESCRIPTORS: u64 = 1_024;
 /// A host with a few handlers takes about a tenth of it; events in memory and instances come on top.
 const MEMORY: u64 = 512 << 20;
 
-pub(super) async fn look(cache: &CacheArgs, findings: &mut Findings) {
+pub(super) async fn check(cache: &CacheArgs, findings: &mut Findings) {
     let (version, cores) = (env!("CARGO_PKG_VERSION"), std::thread::available_parallelism());
     let cores = cores.map_or(1, NonZeroUsize::get);
     findings.ok(ABOUT, format!("heddle {version}, {}, cores: {cores}", std::env::consts::ARCH));

@@ -24,7 +24,7 @@ const FAR: Duration = Duration::from_millis(20);
 /// Retries and schedules are off by as much as clocks differ between hosts.
 const MAX_SKEW: Duration = Duration::from_secs(2);
 
-pub(super) async fn look(settings: &Settings, origin: &Origin, findings: &mut Findings) {
+pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut Findings) {
     let broker = match origin.connect(settings, "heddle doctor").await {
         Ok(broker) => broker,
         Err(error) => return findings.error(ABOUT, explain(&error)),
