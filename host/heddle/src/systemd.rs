@@ -18,7 +18,7 @@ pub struct Systemd {
 impl Systemd {
     /// The host runs.
     pub fn running(status: &str) -> Self {
-        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+        send(&[NotifyState::Ready, NotifyState::Status(status)]);
         let asked = watchdog_enabled().filter(|period| !period.is_zero());
         let pulse = asked.map(|period| {
             // Twice in each period, as the manual advises.
@@ -35,18 +35,18 @@ impl Systemd {
             None => pending().await,
             Some(pulse) => {
                 pulse.tick().await;
-                notify(&[NotifyState::Watchdog]);
+                send(&[NotifyState::Watchdog]);
             }
         }
     }
 
     /// The host stops.
     pub fn stopping(&self) {
-        notify(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
+        send(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
     }
 }
 
-fn notify(what: &[NotifyState<'_>]) {
+fn send(what: &[NotifyState<'_>]) {
     if let Err(error) = notify(what) {
         tracing::debug!(%error, "systemd cannot be told");
     }

@@ -139,7 +139,7 @@ mod tests {
         let delays: Vec<Duration> = (0..10).map(|_| trouble.failed(&passing, "T", at(0)).1).collect();
         assert!(delays.is_sorted() && delays.last() == Some(&PAUSES.max), "{delays:?}");
         let silent = CommitError::Unanswered(String::new());
-        assert_eq!(trouble.failed(&silent, "T", at(1)), (Word::Nothing, MAX_UNANSWERED_DELAY));
+        assert_eq!(trouble.failed(&silent, "T", at(1)), (Word::Nothing, UNANSWERED_PAUSES.max));
         assert_eq!(trouble.failed(&silent, "T", at(6)).0, Word::Warn);
         let denied = CommitError::Denied("_heddle.t.state.0.h.a".to_owned());
         assert_eq!(trouble.failed(&denied, "T", at(1)).1, DENIED_DELAY);
