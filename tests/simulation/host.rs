@@ -152,7 +152,7 @@ impl Host {
     ) {
         self.flow.reset(at_fault, reason, now);
         let (shards, commits) = (self.flow.shards(), self.flow.commits());
-        model.forgotten(&retries(scene, (0..shards.count()).filter_map(|shard| commits.committed(shard))));
+        model.forgotten(&retries(scene, (0..shards.count()).map(|shard| commits.committed(shard))));
         self.positions = self.handlers.indices().map(|handler| shards.low(handler, 0)).collect();
         self.ready.clear();
         self.kept_back.clear();
@@ -166,9 +166,7 @@ impl Host {
             return Ok(());
         }
         for shard in 0..flow.shards().count() {
-            if let Some(checkpoint) = flow.commits().committed(shard) {
-                model.knows_attempts(shard, checkpoint, &BTreeSet::new())?;
-            }
+            model.knows_attempts(shard, flow.commits().committed(shard), &BTreeSet::new())?;
         }
         Ok(())
     }
@@ -209,7 +207,7 @@ impl Host {
         ensure(gates.is_empty(), Promise::Gate, || format!("stored gates at rest: {gates:?}"))?;
         for shard in 0..shards.count() {
             let committed = self.flow.commits().committed(shard);
-            for (name, progress) in committed.into_iter().flat_map(|stored| &stored.handlers) {
+            for (name, progress) in &committed.handlers {
                 let clean = progress.done.is_empty() && progress.attempts.is_empty();
                 let handler = self.flow.plan().handlers.find(|known| *known.name == **name);
                 let number = handler.map(|handler| self.handlers[handler]);

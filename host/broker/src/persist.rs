@@ -8,15 +8,17 @@ use heddle_values::policy::Backoff;
 /// The waits between tries.
 const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(50), Duration::from_secs(2));
 
-/// Asks the server until it answers; `what` is said in the log of each failure.
-pub async fn persist<T, F: Future<Output = Result<T, Error>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    for failures in 1_u32.. {
-        let delay = PAUSES.bound(failures);
-        match ask().await {
+/// Asks the server until it answers. Each failure is logged, with what the error says was tried.
+pub async fn persist<T, F: Future<Output = Result<T, Error>>>(mut ask: impl FnMut() -> F) -> T {
+    let mut failures = 0;
+    loop {
+        let error = match ask().await {
             Ok(value) => return value,
-            Err(error) => tracing::warn!(%error, ?delay, "{what} could not be read; trying again"),
-        }
+            Err(error) => error,
+        };
+        failures += 1;
+        let delay = PAUSES.bound(failures);
+        tracing::warn!(?delay, "{error}; trying again");
         tokio::time::sleep(delay).await;
     }
-    unreachable!("the tries have no end")
 }

@@ -128,26 +128,20 @@ impl Builder {
 
     /// Whether a unit can be added. The first one always can: what one event may ask for fits.
     fn fits(&self, unit: &Unit, state: &StateId) -> bool {
-        let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) | Outcome::HeldBack => (1, unit.settled.event.weight()),
-            Outcome::Released => (0, 0),
-            Outcome::Done(effects) => {
-                // One that is there already is replaced.
-                let new_state = usize::from(!self.states.contains_key(state));
-                let state = match &effects.state {
-                    StateChange::Keep => (0, 0),
-                    StateChange::Set(value) => (new_state, value.len()),
-                    StateChange::Clear => (new_state, 0),
-                };
-                let sizes = effects.messages.iter().map(|(message, _)| message.size());
-                (effects.messages.len() + state.0, sizes.sum::<usize>() + state.1)
-            }
+        let (messages, bytes) = unit.settled.cost();
+        // One that is there already is replaced.
+        let new_state = usize::from(!self.states.contains_key(state));
+        let (states, state_bytes) = match &unit.settled.outcome {
+            Outcome::Done(Effects { state: StateChange::Set(value), .. }) => (new_state, value.len()),
+            Outcome::Done(Effects { state: StateChange::Clear, .. }) => (new_state, 0),
+            _ => (0, 0),
         };
         let new_shard = usize::from(!self.shards.contains(&unit.place.shard));
         let beside =
             usize::from(unit.settled.gate.is_some()) + usize::from(unit.settled.event.replay().is_some());
-        let count = self.messages.len() + messages + beside + self.shards.len() + new_shard;
-        self.units.is_empty() || (count <= MAX_MESSAGES && self.bytes + bytes <= MAX_BATCH_BYTES)
+        let count = self.messages.len() + messages + states + beside + self.shards.len() + new_shard;
+        let bytes = self.bytes + bytes + state_bytes;
+        self.units.is_empty() || (count <= MAX_MESSAGES && bytes <= MAX_BATCH_BYTES)
     }
 
     /// Adds a unit, or gives it back if there is no room for it.
@@ -253,14 +247,11 @@ impl Builder {
         };
         if let Some((index, changes)) = self.states.get_mut(&id) {
             *changes += 1;
-            let known = self.messages.get_mut(*index);
-            if let Some(slot) = known {
-                if cleared || slot.rollup {
-                    let place = (shard, handler);
-                    *slot = state_message(&self.origins.names, place, &id.1, payload, cleared);
-                } else {
-                    slot.payload = payload;
-                }
+            let slot = self.messages.get_mut(*index).expect("a state's message is in the batch");
+            if cleared || slot.rollup {
+                *slot = state_message(&self.origins.names, (shard, handler), &id.1, payload, cleared);
+            } else {
+                slot.payload = payload;
             }
             return;
         }
@@ -275,7 +266,7 @@ impl Builder {
         shards: &Shards,
         positions: &PerHandler<u64>,
         number: u64,
-        fences: &[u64],
+        fence_of: impl Fn(u16) -> u64,
     ) -> Batch {
         let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<Position>>> = HashMap::new();
         for Unit { place, settled, .. } in &self.units {
@@ -288,8 +279,7 @@ impl Builder {
             let of_shard = taken.get(&shard).unwrap_or(&nothing);
             let checkpoint = shards.checkpoint(shard, of_shard, positions, number);
             checkpoints.push((shard, self.messages.len(), checkpoint.clone()));
-            let fence = fences.get(usize::from(shard)).copied().unwrap_or_default();
-            self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence));
+            self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence_of(shard)));
         }
         let states = self.states.into_iter().map(|(id, (_, changes))| (id, changes));
         Batch {

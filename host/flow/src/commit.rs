@@ -12,7 +12,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Batch, Builder, Origins, Unit};
-use super::shard::Outcome;
 use super::shards::{Place, Shards};
 use heddle_values::checkpoint::Checkpoint;
 use heddle_values::gate::Gate;
@@ -93,7 +92,7 @@ impl Commits {
     /// An event came to its end.
     pub fn push(&mut self, unit: Unit) {
         self.came += 1;
-        let chain = self.chains.get_mut(usize::from(unit.place.shard)).expect(OF_THE_APPLICATION);
+        let chain = chain(&mut self.chains, unit.place.shard);
         chain.count(&unit, usize::checked_add);
         chain.waiting.push_back((self.came, unit));
         self.waiting += 1;
@@ -101,7 +100,7 @@ impl Commits {
 
     /// An event comes to its end before all others.
     pub fn push_front(&mut self, unit: Unit) {
-        let chain = self.chains.get_mut(usize::from(unit.place.shard)).expect(OF_THE_APPLICATION);
+        let chain = chain(&mut self.chains, unit.place.shard);
         chain.count(&unit, usize::checked_add);
         chain.waiting.push_front((0, unit));
         self.waiting += 1;
@@ -124,8 +123,8 @@ impl Commits {
     }
 
     /// What the shard's last checkpoint says.
-    pub fn committed(&self, shard: u16) -> Option<&Checkpoint> {
-        self.chains.get(usize::from(shard)).map(|chain| &chain.committed)
+    pub fn committed(&self, shard: u16) -> &Checkpoint {
+        &self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION).committed
     }
 
     /// No checkpoint below this sequence is the last of its shard.
@@ -167,7 +166,8 @@ impl Commits {
         if !self.is_due() {
             return None;
         }
-        let free = |shard: &u16| self.chains.get(usize::from(*shard)).is_some_and(|chain| !chain.busy);
+        let of = |shard: u16| self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION);
+        let free = |shard: &u16| !of(*shard).busy;
         let touched: BTreeSet<u16> = self.touched.iter().copied().filter(free).take(MAX_TOUCHED).collect();
         let mut builder = Builder::new(Arc::clone(&self.origins), touched.clone(), now);
         // What comes after a gate was opened is not stored before that.
@@ -187,16 +187,14 @@ impl Commits {
             }
         }
         self.number += 1;
-        let fences: Vec<u64> = self.chains.iter().map(|chain| chain.fence).collect();
-        let batch = builder.finish(shards, positions, self.number, &fences);
+        let fence_of = |shard: u16| self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION).fence;
+        let batch = builder.finish(shards, positions, self.number, fence_of);
         // What is touched from now on is not in this batch.
         for (shard, ..) in &batch.checkpoints {
             if !blocked.contains(shard) {
                 self.touched.remove(shard);
             }
-            if let Some(chain) = self.chains.get_mut(usize::from(*shard)) {
-                chain.busy = true;
-            }
+            chain(&mut self.chains, *shard).busy = true;
         }
         self.waiting -= batch.units.len();
         self.under_way += 1;
@@ -208,11 +206,10 @@ impl Commits {
         self.under_way -= 1;
         self.alone = self.alone.saturating_sub(batch.units.len());
         for (shard, index, checkpoint) in &batch.checkpoints {
-            if let Some(chain) = self.chains.get_mut(usize::from(*shard)) {
-                chain.busy = false;
-                chain.fence = first + *index as u64;
-                chain.committed = checkpoint.clone();
-            }
+            let chain = chain(&mut self.chains, *shard);
+            chain.busy = false;
+            chain.fence = first + *index as u64;
+            chain.committed = checkpoint.clone();
         }
     }
 
@@ -236,9 +233,7 @@ impl Commits {
         self.under_way -= 1;
         for (shard, ..) in &batch.checkpoints {
             self.touched.insert(*shard);
-            if let Some(chain) = self.chains.get_mut(usize::from(*shard)) {
-                chain.busy = false;
-            }
+            chain(&mut self.chains, *shard).busy = false;
         }
         self.opened.splice(..0, batch.opened);
         let mut units = batch.units;
@@ -256,17 +251,15 @@ impl Commits {
 impl Chain {
     /// Counts what a unit will take at least: its states may be covered by later ones.
     fn count(&mut self, unit: &Unit, add: fn(usize, usize) -> Option<usize>) {
-        let (messages, bytes) = match &unit.settled.outcome {
-            Outcome::Dead(..) | Outcome::HeldBack => (1, unit.settled.event.weight()),
-            Outcome::Released => (1, 0),
-            Outcome::Done(effects) => {
-                let bytes = effects.messages.iter().map(|(message, _)| message.size()).sum();
-                (effects.messages.len().max(1), bytes)
-            }
-        };
-        self.messages = add(self.messages, messages).expect("what is taken out was put in");
+        let (messages, bytes) = unit.settled.cost();
+        self.messages = add(self.messages, messages.max(1)).expect("what is taken out was put in");
         self.bytes = add(self.bytes, bytes).expect("what is taken out was put in");
     }
+}
+
+/// The chain of a shard.
+fn chain(chains: &mut [Chain], shard: u16) -> &mut Chain {
+    chains.get_mut(usize::from(shard)).expect(OF_THE_APPLICATION)
 }
 
 /// The free chain whose first unit came before those of all others, shards that are `blocked` left aside.

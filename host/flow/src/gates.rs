@@ -49,8 +49,8 @@ pub async fn read(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<St
 pub(super) async fn read_all(broker: &Broker, stream: &str, names: &Names) -> Result<Vec<StoredGate>, Error> {
     let mut gates = Vec::new();
     for message in broker.last_of_each(stream, &names.gates()).await? {
-        let Some((shard, handler, token)) = names.parse_gate(&message.subject) else { continue };
-        let Some(gate) = Gate::decode(&message.payload) else {
+        let place = names.parse_gate(&message.subject).zip(Gate::decode(&message.payload));
+        let Some(((shard, handler, token), gate)) = place else {
             return Err(Error::Unreadable(message.subject));
         };
         gates.push(StoredGate { shard, handler: handler.to_owned(), token: token.to_owned(), gate });

@@ -86,7 +86,7 @@ pub(super) async fn fetch(
     let _permit = room.acquire().await.expect("the room is never closed");
     let event = match position {
         Position::Stream(sequence) => {
-            let message = persist("event", || replays.broker.at(&stream, sequence)).await;
+            let message = persist(|| replays.broker.at(&stream, sequence)).await;
             message.map(|message| message.into_event(&stream))
         }
         Position::Held(at) => replays.fetch_held_back(at).await,

@@ -146,7 +146,7 @@ impl Replays {
         release: bool,
         edited: Option<bytes::Bytes>,
     ) -> Option<Event> {
-        let stored = persist("dead letter", || self.broker.at(&self.origins.stream, dead_letter)).await?;
+        let stored = persist(|| self.broker.at(&self.origins.stream, dead_letter)).await?;
         let dead_letter = DeadLetter::from(stored);
         if dead_letter.handler() != handler {
             return None;
@@ -154,7 +154,7 @@ impl Replays {
         let mut event = dead_letter.sent_again(request, release)?;
         if dead_letter.is_partial() && !release {
             let (stream, sequence) = dead_letter.place()?;
-            let Some(whole) = persist("event", || self.broker.at(stream, sequence)).await else {
+            let Some(whole) = persist(|| self.broker.at(stream, sequence)).await else {
                 tracing::error!(
                     event.id = event.id(),
                     "dead letter is not whole, and its event is no longer in the stream"
@@ -174,7 +174,7 @@ impl Replays {
 
     /// Reads again the event that a request replays.
     pub(super) async fn fetch_replayed(&self, request: u64) -> Option<Event> {
-        let stored = persist("request", || self.broker.at(&self.origins.stream, request)).await?;
+        let stored = persist(|| self.broker.at(&self.origins.stream, request)).await?;
         match self.replayed(&stored.subject, request, &stored.headers, stored.payload.clone()).await? {
             Replayed::Event { event, .. } => Some(event),
             Replayed::Release { replay, .. } => {
@@ -186,9 +186,7 @@ impl Replays {
 
     /// Reads an event again that was held back.
     pub(super) async fn fetch_held_back(&self, at: u64) -> Option<Event> {
-        let Some(stored) =
-            persist("event that was held back", || self.broker.at(&self.origins.stream, at)).await
-        else {
+        let Some(stored) = persist(|| self.broker.at(&self.origins.stream, at)).await else {
             tracing::error!(sequence = at, "event that was held back is no longer in the stream: it is lost");
             return None;
         };
@@ -204,7 +202,7 @@ impl Replays {
         // Counts events, not messages: whoever asks goes on behind the last event.
         while taken.events.len() < TAKE_BACK {
             let read = || self.broker.next_of(&self.origins.stream, subject, next);
-            let Some(stored) = persist("event that was held back", read).await else {
+            let Some(stored) = persist(read).await else {
                 taken.all = true;
                 break;
             };
@@ -230,7 +228,7 @@ impl Replays {
             Ok(event) => return Held::Event(event),
             Err(place) => place,
         };
-        if let Some(whole) = persist("event", || self.broker.at(&stream, sequence)).await {
+        if let Some(whole) = persist(|| self.broker.at(&stream, sequence)).await {
             let event = whole.into_event(&stream.as_str().into());
             return Held::Event(Event { source: Source::Held(at), ..event });
         }
@@ -239,7 +237,7 @@ impl Replays {
             sequence,
             "event was held back without its payload and is no longer in its stream: it is lost"
         );
-        persist("event that was held back", || self.broker.delete(&self.origins.stream, at)).await;
+        persist(|| self.broker.delete(&self.origins.stream, at)).await;
         Held::Lost
     }
 
@@ -248,10 +246,10 @@ impl Replays {
         let remove = |&(dead_letter, request): &(u64, u64)| async move {
             failpoint::hit(failpoint::BEFORE_REMOVAL);
             if dead_letter > 0 {
-                persist("dead letter", || self.broker.delete(&self.origins.stream, dead_letter)).await;
+                persist(|| self.broker.delete(&self.origins.stream, dead_letter)).await;
             }
             failpoint::hit(failpoint::BETWEEN_REMOVALS);
-            persist("request", || self.broker.delete(&self.origins.stream, request)).await;
+            persist(|| self.broker.delete(&self.origins.stream, request)).await;
         };
         stream::iter(done).map(remove).buffer_unordered(READING).collect::<()>().await;
     }

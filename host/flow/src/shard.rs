@@ -141,7 +141,8 @@ impl Track {
         random: u64,
         actions: &mut Vec<Action>,
     ) -> bool {
-        let Some(event) = self.lanes.get(key).and_then(Lane::first).cloned() else { return false };
+        let first = self.lanes.get(key).and_then(Lane::first);
+        let event = Arc::clone(first.expect("an event that runs stands first in its lane"));
         let failure = match verdict {
             Verdict::Done(effects) => {
                 self.settle(key, (event, rules.ran_by), Outcome::Done(effects), now, actions);
@@ -231,7 +232,7 @@ impl Track {
 
     /// Lets the lane wait and keeps what is far behind its first event as positions.
     fn wait(&mut self, key: &Key, due: u64, actions: &mut Vec<Action>) {
-        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let lane = self.lanes.get_mut(key).expect("an event that waits stands first in its lane");
         lane.head = Head::Waiting(due);
         self.held.waiting += 1;
         for (_, slot) in lane.queue.iter_mut().skip(STUCK_LANE_KEEPS) {

@@ -44,8 +44,8 @@ pub async fn store(
     probe: Probe,
 ) -> End {
     let (began, mut trouble) = (Instant::now(), Trouble::default());
-    let (mut conflicts, mut open) = (0, false);
-    for attempt in 0_u32.. {
+    let (mut conflicts, mut open, mut attempt) = (0, false, 0_u32);
+    loop {
         let id = format!("{}-{number}-{attempt}", origins.host);
         // If it failed once, it matters why.
         let listen = if attempt == 0 { Listen::Last } else { Listen::Each };
@@ -88,8 +88,8 @@ pub async fn store(
             }
         }
         tokio::time::sleep(delay).await;
+        attempt = attempt.saturating_add(1);
     }
-    unreachable!("the attempts have no end")
 }
 
 /// Where to look whether a batch is stored: one of its checkpoints.
@@ -137,7 +137,9 @@ impl Found {
 
 /// Reads the checkpoint back, for as long as it takes.
 async fn read_back(broker: &Broker, origins: &Origins, number: u64, probe: &Probe) -> Found {
-    for attempt in 1_u32.. {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
         let problem = match broker.last(&origins.stream, &probe.subject).await {
             Ok(None) => return Found::Nothing,
             Ok(Some(message)) => match Checkpoint::decode(&message.payload) {
@@ -154,5 +156,4 @@ async fn read_back(broker: &Broker, origins: &Origins, number: u64, probe: &Prob
         tracing::warn!(commit = number, attempt, problem, ?delay, "checkpoint could not be read back");
         tokio::time::sleep(delay).await;
     }
-    unreachable!("the attempts have no end")
 }

@@ -198,5 +198,5 @@ async fn run(runner: Arc<Runner>, job: Job, knowledge: Knowledge) -> Ended {
 /// Reads a state from the stream's leader, for as long as it takes: that the server cannot be reached is
 /// not the handler's fault.
 async fn load_state(broker: &Broker, stream: &str, subject: &str) -> State {
-    persist("state", || broker.last(stream, subject)).await.and_then(Stored::into_state)
+    persist(|| broker.last(stream, subject)).await.and_then(Stored::into_state)
 }

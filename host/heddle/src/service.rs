@@ -195,7 +195,8 @@ impl Service {
         let acquired = acquire(&self.broker, settings, &names, &self.me, *fresh).await?;
         forget(&self.broker, settings, &names, fresh.forgotten).await?;
         let (rollouts, ties) = Rollouts::open(&tools).await?;
-        let created = acquired.streams.get(&*settings.stream.name).map_or(0, |stream| stream.created);
+        let own = acquired.streams.get(&*settings.stream.name);
+        let created = own.expect("the application's own stream was there when it was taken over").created;
         let cursor = format!("heddle-{}-{}-commands-{}", settings.app, self.me.host, self.generation);
         let mut tasks = Tasks::new();
         for (connection, role) in [(&self.broker, "commit"), (&self.reading, "read")] {

@@ -148,8 +148,13 @@ pub async fn members(
     let mut members = Vec::new();
     for (subject, _) in broker.subjects(stream, &names.members()).await? {
         let Some(message) = broker.last(stream, &subject).await? else { continue };
-        if let Ok(member) = serde_json::from_slice(&message.payload) {
-            members.push((message, member));
+        match serde_json::from_slice(&message.payload) {
+            Ok(member) => members.push((message, member)),
+            Err(error) => tracing::warn!(
+                subject,
+                %error,
+                "announcement of a host cannot be read: another version of heddle may have written it"
+            ),
         }
     }
     Ok(members)

@@ -147,7 +147,8 @@ impl Engine {
 
     /// Begins to read requests, from the first one that is there.
     pub(super) fn read_requests(&mut self) {
-        let created = self.flow.plan().streams.get(&*self.flow.origins().stream).copied().unwrap_or_default();
+        let created = self.flow.plan().streams.get(&*self.flow.origins().stream);
+        let created = *created.expect("the application's own stream was there when it was taken over");
         let name = format!("{}-requests", prefix(&self.settings, &self.flow));
         self.replays = replays::start(self.replays(), &self.reading, created, name, &mut self.cursors);
         self.replaying = 0;

@@ -75,6 +75,21 @@ pub struct Settled {
     pub ran_by: Option<Arc<PluginId>>,
 }
 
+impl Settled {
+    /// The messages that the end itself takes in a batch, and their bytes, about. What goes beside them is not counted: the
+    /// key's state and gate, and the answer to the request of a replay.
+    pub fn cost(&self) -> (usize, usize) {
+        match &self.outcome {
+            Outcome::Dead(..) | Outcome::HeldBack => (1, self.event.weight()),
+            Outcome::Released => (0, 0),
+            Outcome::Done(effects) => {
+                let sizes = effects.messages.iter().map(|(message, _)| message.size());
+                (effects.messages.len(), sizes.sum())
+            }
+        }
+    }
+}
+
 /// The ends of an event, as far as its lane is concerned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {

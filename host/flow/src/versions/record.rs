@@ -217,8 +217,7 @@ fn batch_id(tools: &Tools) -> String {
 /// Whether a checkpoint is this host's. Asks until it is known.
 async fn has_application(tools: &Tools) -> bool {
     let subject = tools.names.checkpoint(0);
-    let checkpoint =
-        broker::persist("checkpoint", || tools.broker.last(&tools.settings.stream.name, &subject)).await;
+    let checkpoint = broker::persist(|| tools.broker.last(&tools.settings.stream.name, &subject)).await;
     let found = checkpoint.and_then(|stored| Checkpoint::decode(&stored.payload).ok());
     found.is_some_and(|found| *found.host == *tools.host)
 }

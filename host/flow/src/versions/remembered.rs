@@ -57,5 +57,5 @@ async fn stored(
     let (demand, version) = (Demand::of(settings, trust), version.clone());
     let verify = move || demand.verify_again(&wasm, &version).map(|vouched| (wasm, vouched));
     let (wasm, vouched) = off_thread(verify).await??;
-    Ok(Some((tools.sandbox.load(wasm).await?, vouched)))
+    Ok(Some((tools.sandbox.load_known(wasm, digest).await?, vouched)))
 }
