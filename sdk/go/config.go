@@ -38,7 +38,7 @@ func ConfigOr[T any](name string, fallback T) (T, error) {
 }
 
 // ConfigError says that a setting cannot be read. Returned by a handler, it has the event tried again: the event is
-// not to blame, and the config may be mended before its attempts are used up.
+// not to blame, and the config may be corrected before its attempts are used up.
 type ConfigError struct {
 	// Name of the setting.
 	Name string

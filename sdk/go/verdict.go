@@ -70,7 +70,7 @@ const (
 	Rejected VerdictKind = "reject"
 )
 
-// Answer runs a handler on an event and gives the verdict that the host is told. Package heddletest calls it for unit
+// Answer runs a handler on an event and gives the verdict that the host gets. Package heddletest calls it for unit
 // tests, and the plugin for each event; a handler has no use for it.
 func Answer(handler Handler, event *Event) (verdict Verdict) {
 	running.event, running.random = event, nil

@@ -167,7 +167,7 @@ async fn a_server_without_tls_is_named_where_tls_is_asked_for() {
     let server = Server::start().await;
     let output = with_nats("tls = { required = true }").output(&["status", "--url", &server.url()]).await;
     let text = shown(&output);
-    assert!(text.contains("the server answers without TLS: look at `tls` in `[nats]`"), "{text}");
+    assert!(text.contains("the server answers without TLS: check `tls` in `[nats]`"), "{text}");
 }
 
 /// A hub with JetStream and a leaf without, both for the account of `app`.

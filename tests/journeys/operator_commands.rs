@@ -57,6 +57,6 @@ async fn a_command_to_a_host_that_ends_before_it_comes_to_it_is_taken_back() {
     let (app, host, checker) = busy(&server, 3_000).await;
     host.signal(Signal::TERM);
     let (code, said) = run(&app, &server, &["reload", "--forget", "x", "--yes"]).await;
-    assert!(code == Some(1) && said.contains("the command was taken back"), "{code:?} {said}");
+    assert!(code == Some(1) && said.contains("the command was withdrawn"), "{code:?} {said}");
     assert_eq!(checker.count("_heddle.t.command.>").await, Some(0), "it would be carried out later");
 }

@@ -113,7 +113,7 @@ async fn what_is_remembered_of_versions_is_stored_again_when_it_was_removed() {
     jetstream.get_stream("T").await.unwrap().purge().filter("_heddle.t.plugin.>").await.unwrap();
     let second = with_version(&first, "2.0.0");
     put(&app, &second);
-    host.wait_for_line("what is remembered of versions was removed; storing it again").await;
+    host.wait_for_line("rollout record was removed; storing it again").await;
     wait_for_stage(&checker, &second, "canary").await;
     checker.publish_counts(200, 6).await;
     wait_for_stage(&checker, &second, "live").await;

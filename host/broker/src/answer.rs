@@ -1,7 +1,7 @@
 //! Waiting for answers: long enough for a server that works, and no longer where the answer cannot come any more.
 //!
-//! A server that is frozen answers nothing, and neither does a cluster that elects: then whoever waits for one long
-//! time-out stands still for that long after all is well again. So what may be asked twice is asked again soon, and a
+//! A server that is frozen answers nothing, and neither does a cluster that elects: then a caller that waits for one long
+//! time-out is blocked for that long after all is well again. So what may be asked twice is asked again soon, and a
 //! commit, which may take long, is given up as soon as its answer is known to be lost.
 
 use std::error::Error as StdError;
@@ -15,10 +15,10 @@ use super::commit::{CommitError, unanswered};
 use super::connect::{REQUEST_TIMEOUT, chain};
 use super::{Broker, Error};
 
-/// How often what may be asked again is asked until there is an answer.
+/// The interval at which a request that may be repeated is sent until there is an answer.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// The wait before it is asked again, where nobody was there to answer.
+/// The wait before a request is repeated for which there was no responder.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the server may take to store a batch. It gives a batch up 10 s after its last message.
@@ -47,7 +47,7 @@ impl Broker {
         context
     }
 
-    /// Asks for what may be asked again until there is an answer, be it to an earlier try: whoever has been frozen or not
+    /// Asks for what may be asked again until there is an answer, also to an earlier try: a server that was frozen or not
     /// elected yet never answers what it was asked before. Only for what costs the server little. Gives up after
     /// [`REQUEST_TIMEOUT`] or somewhat later.
     pub(super) async fn ask<T, F>(&self, request: impl Fn(jetstream::Context) -> F) -> Result<T, Error>

@@ -66,7 +66,7 @@ impl Broker {
 
     async fn write_again(&self, stored: Stored) -> Result<(), Error> {
         let Stored { subject, headers, payload, sequence, .. } = stored;
-        // None: somebody wrote it since, and whatever is the last one now comes in the list as well.
+        // None: it was written since, and the message that is the last one now comes in the list as well.
         let written = self.send_kept(&subject, &headers, payload, Some(sequence)).await?.await;
         written.map(drop)
     }

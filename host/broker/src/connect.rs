@@ -40,7 +40,7 @@ impl Broker {
         Broker::connect_with(settings, name, Denials::new(settings)).await
     }
 
-    /// The same, for a connection that goes on with what was denied to the one before.
+    /// Connects as [`connect`](Self::connect) does, for a connection that takes over the denials of the one before.
     pub(super) async fn connect_with(
         settings: &NatsSettings,
         name: &str,
@@ -122,7 +122,7 @@ fn advised(cause: String) -> String {
         ),
         (
             "InvalidContentType",
-            "the server answers without TLS: look at `tls` in `[nats]` and at the scheme of the URL",
+            "the server answers without TLS: check `tls` in `[nats]` and the scheme of the URL",
         ),
         ("UnknownIssuer", "its certificate is signed by an unknown authority: set `tls.ca` in `[nats]`"),
     ];

@@ -46,7 +46,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a cursor must have been quiet before it asks how far the stream has come.
 const QUIET: Duration = Duration::from_millis(250);
 
-/// How many looks in a row must find that the server has delivered more than has arrived, before somebody else is taken
+/// How many checks in a row must find that the server has delivered more than has arrived, before another client is assumed
 /// to read from the consumer.
 const MAX_MISMATCHES: u32 = 4;
 
@@ -111,7 +111,7 @@ impl Broker {
         self.cursor_kept(plan, INACTIVE)
     }
 
-    /// The same. The server keeps its consumer for `idle` when nobody reads from it any more.
+    /// A cursor, and the task that reads for it. The server keeps its consumer for `idle` after the last read.
     pub(super) fn cursor_kept(
         &self,
         plan: CursorPlan,
@@ -253,7 +253,7 @@ impl Reader {
                 // Cancel-safe: the stream keeps what it has received.
                 message = messages.next() => message,
                 () = tokio::time::sleep(QUIET) => {
-                    // With another connection the consumer is looked at again: its server may have gone silent with the
+                    // With another connection the consumer is checked again: its server may have gone silent with the
                     // one before.
                     let before = std::mem::replace(&mut looked, self.connects());
                     if marked && looked == before {
@@ -328,7 +328,7 @@ impl Reader {
         self.broker.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// Adds a message to the batch. A gap in the consumer's own count means that somebody else reads it.
+    /// Adds a message to the batch. A gap in the consumer's own count means that another client reads it.
     fn take(&self, message: Message, delivered: &mut u64, batch: &mut CursorEvents) -> Result<(), Stop> {
         let info = message.info().map_err(|error| Stop::Again(Again::NoPlace(error.to_string())))?;
         if info.consumer_sequence != *delivered + 1 {
@@ -369,12 +369,12 @@ impl Reader {
         Ok(())
     }
 
-    /// When a cursor is quiet: everything that the consumer has looked at has been seen. Says whether the consumer agrees
+    /// When a cursor is quiet: everything that the consumer has passed has been seen. Says whether the consumer agrees
     /// with what has arrived.
     async fn mark(&mut self, consumer: &PullConsumer, delivered: u64) -> Result<bool, Stop> {
         let info = consumer.get_info().await.map_err(|e| Error::asked("look up the cursor", &e))?;
         let agrees = info.num_pending == 0 && info.delivered.consumer_sequence == delivered;
-        // How far this very consumer has looked. The stream's own end would not do: a copy of it may be ahead of the one
+        // How far this very consumer has come. The stream's own end would not do: a copy of it may be ahead of the one
         // that the consumer reads.
         let looked_at = info.delivered.stream_sequence;
         if agrees && looked_at >= self.next {

@@ -1,6 +1,6 @@
 //! Denials: what the server did not let a connection do.
 //!
-//! The server tells of a denial on the connection, apart from any answer: whoever was denied hears nothing and waits.
+//! The server reports a denial on the connection, apart from any answer: the caller that was denied gets none and waits.
 //! Here the two come together. The record is bounded; the oldest goes first.
 
 use std::collections::VecDeque;
@@ -17,10 +17,10 @@ use heddle_values::settings::NatsSettings;
 /// Denials that are remembered: more than the messages of an event that differ in their subjects.
 const REMEMBERED: usize = 128;
 
-/// How often a denial that goes on is told again.
+/// How often a denial that continues is logged again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// What was denied, when, and whether that was told.
+/// What was denied, when, and whether that was logged.
 #[derive(Debug)]
 struct Entry {
     denial: Denial,
@@ -44,7 +44,7 @@ impl Denials {
         Denials { entries: Arc::default(), inbox_prefix, api }
     }
 
-    /// Takes in what the server reports. Whether it is a denial: then it has been told in the log.
+    /// Takes in what the server reports. Whether it is a denial: then it has been logged.
     pub(super) fn take(&self, connection: &str, text: &str) -> bool {
         let Some(denial) = Denial::parse(text) else { return false };
         let (grant, now) = (denial.grant(&self.inbox_prefix, &self.api), Instant::now());
@@ -64,7 +64,7 @@ impl Denials {
                 tracing::error!(
                     connection,
                     subject,
-                    "server denies to {action} on `{subject}`: grant this user to {action} on `{grant}` (see `heddle permissions`)"
+                    "server denied permission to {action} on `{subject}`: grant this user to {action} on `{grant}` (see `heddle permissions`)"
                 );
             }
             if entries.len() == REMEMBERED {
@@ -86,7 +86,7 @@ impl Denials {
         found.map(|entry| entry.denial.subject.clone())
     }
 
-    /// The same, and waits for it. Cancel-safe.
+    /// Waits for a denied publish, as [`publish_since`](Self::publish_since) finds it. Cancel-safe.
     pub(super) async fn publish_denied(&self, since: Instant, wanted: impl Fn(&str) -> bool) -> String {
         let mut changes = self.entries.subscribe();
         loop {

@@ -25,8 +25,8 @@ pub(super) fn from_nats(map: Option<&HeaderMap>) -> Headers {
     headers
 }
 
-/// What the server says of a message that it wrote itself, for an expired or deleted subject: why. Nobody published such a
-/// message, so it is no event. It must be recognised here, for the server's headers go no further.
+/// The header by which the server marks a message that it wrote itself, for an expired or deleted subject: why. Nobody
+/// published such a message, so it is no event. It must be recognised here, for the server's headers go no further.
 pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
 
 /// Whether a message is such a marker. One that carries something is an event with an odd header: the server writes none.

@@ -126,7 +126,7 @@ pub enum Error {
     /// No object `BUCKET/NAME`: it was never stored or has been removed, or there is no such bucket.
     #[error("object `{0}` does not exist")]
     NoObject(String),
-    /// An object is larger than its reader allows, by what the store announces or by what came of it.
+    /// An object is larger than its reader allows, by what the store announces or by what was read.
     #[error("object `{object}` has {size} bytes or more, and {max} are allowed")]
     ObjectTooBig {
         /// The object, as `BUCKET/NAME`.
@@ -201,7 +201,7 @@ impl Error {
         Error::Request { what: what.into(), cause: cause.to_string() }
     }
 
-    /// The same where the library's error is at hand: it says whether there was an answer.
+    /// A request that failed with an error of the library, which says whether there was an answer.
     fn asked(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
         let (what, cause) = (what.into(), connect::chain(error));
         if answer::is_missing(error) {

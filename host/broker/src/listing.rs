@@ -5,7 +5,7 @@
 //! begins again and never believes the part that came. No wait is without a bound. Refuses to know what is listed.
 //!
 //! A list is a consumer without acks that the server gives up by itself. What the server has sent into a connection that
-//! broke is not sent again, and nobody says so. Hence:
+//! broke is not sent again, and nobody says so. Therefore:
 //!
 //! - The consumer's own count of what it sent must run 1, 2, 3, … A gap is a loss.
 //! - The list ends with what the stream's leader says at the beginning is its last message. Where that was removed
@@ -204,7 +204,7 @@ impl List {
         stream::try_unfold(self, |list| async move { Ok(list.next().await?.map(|row| (row, list))) })
     }
 
-    /// The same, where nobody reads any further.
+    /// What is still to come, of a list that is read to its end.
     pub(super) fn into_rows(self) -> impl Stream<Item = Result<Stored, Error>> + use<> {
         stream::try_unfold(self, |mut list| async move {
             match list.next().await? {
@@ -381,7 +381,7 @@ fn passing(error: &dyn std::error::Error) -> Break {
     Break::Passing(chain(error))
 }
 
-/// Of each subject the row that came last, in the order of the stream.
+/// The row that came last of each subject, in the order of the stream.
 fn latest(rows: Vec<Stored>) -> Vec<Stored> {
     let mut seen = std::collections::HashSet::new();
     let mut kept: Vec<Stored> =

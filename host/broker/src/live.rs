@@ -10,16 +10,16 @@ use futures::StreamExt;
 
 use super::Broker;
 
-/// How often the connection says something to itself.
+/// The interval at which the connection sends itself a message.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long it may be deaf.
+/// How long the connection may receive nothing of its own before it counts as broken.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
-/// How long nothing is said after that was denied.
+/// How long nothing is sent after the server has denied it.
 const DENIED: Duration = Duration::from_secs(60);
 
-/// N new connections in a row that hear nothing: it is the permission that is missing.
+/// After N new connections in a row that receive nothing, the permission counts as missing.
 const MAX_IN_VAIN: u32 = 3;
 
 /// What is known of the connection's hearing. Reads no clock.

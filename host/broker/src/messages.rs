@@ -59,7 +59,8 @@ impl Broker {
         self.send_first(subject, headers, payload).await?.await
     }
 
-    /// The same in two steps: what is sent one after the other is stored in that order.
+    /// Sends the first message of a subject, kept for ever; the future gives its sequence, or none if there is one already.
+    /// What is sent one after the other is stored in that order.
     pub async fn send_first(
         &self,
         subject: &str,

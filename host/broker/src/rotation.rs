@@ -19,7 +19,7 @@ const MAX_DELAY: Duration = Duration::from_millis(500);
 /// The wait while servers refuse the login: they count and log each try.
 const REFUSED_DELAY: Duration = Duration::from_secs(2);
 
-/// How often it is said that no server can be reached.
+/// The interval at which the log says that no server can be reached.
 const COMPLAIN: Duration = Duration::from_secs(10);
 
 /// The order of the servers of one connection.
@@ -93,7 +93,7 @@ impl Rotation {
                 connection,
                 reason,
                 next = next.as_url_str(),
-                "server cannot be reached; trying on"
+                "server cannot be reached; retrying"
             );
         }
         Some(ReconnectToServer { addr: next, delay: Some(delay) })

@@ -27,7 +27,7 @@ pub(super) use republish::republished;
 /// the command line, which the server keeps for half a minute.
 const OWN_CONSUMERS: usize = 64;
 
-/// The same for a stream of others.
+/// Consumers that a stream of others has at the most, besides the cursors.
 const FOREIGN_CONSUMERS: usize = 8;
 
 /// Cursors of a handler at the most: its own, a shared one, and those of before a reload that are on their way out.
@@ -83,7 +83,7 @@ pub(super) struct Reading<'a> {
     pub max_payload: usize,
 }
 
-/// What is wrong with a setting, before it is known how it is mended.
+/// What is wrong with a setting, before it is known how to fix it.
 struct Wrong {
     setting: &'static str,
     is: String,
@@ -101,10 +101,10 @@ impl Wrong {
         self.mended_by(format!("change it with `nats stream edit {stream}`"))
     }
 
-    /// A fault of a setting that the server lets nobody change.
+    /// A fault of a setting that cannot be changed on an existing stream.
     fn fixed(self, stream: &str) -> Fault {
         self.mended_by(format!(
-            "the server does not let anybody change it: back the stream up (`nats stream backup {stream} FOLDER`), remove it and restore it with other settings (`nats stream restore FOLDER --config FILE`), or give [stream] another `name`"
+            "it cannot be changed on an existing stream: back the stream up (`nats stream backup {stream} FOLDER`), remove it and restore it with other settings (`nats stream restore FOLDER --config FILE`), or give [stream] another `name`"
         ))
     }
 
@@ -306,7 +306,7 @@ fn consumers(config: &Config, reading: Reading<'_>, besides: usize) -> Vec<Fault
     if usize::try_from(config.max_consumers).is_ok_and(|bound| bound > 0 && bound < needed) {
         let why = "cursors are consumers, and without one nothing is read";
         let mut fault = Wrong::new("max_consumers", config.max_consumers, "", why).mended_by(format!(
-            "the server does not let anybody change it: have another stream mirror or replace `{}`",
+            "it cannot be changed on an existing stream: have another stream mirror or replace `{}`",
             reading.stream
         ));
         fault.needed = format!("unlimited, or at least {needed}");

@@ -27,7 +27,7 @@ pub use units::{parse_duration, parse_size};
 
 use heddle_values::settings::Settings;
 
-/// What the file is called unless somebody names it.
+/// What the file is called by default.
 pub const FILE: &str = "heddle.toml";
 
 /// Why a file gives no settings.
@@ -41,7 +41,7 @@ pub enum Error {
         /// What the system said; the user is advised where the file does not exist.
         cause: std::io::Error,
     },
-    /// The file was read and is wrong in at least one place. It is used in no part: all of it is to be mended first.
+    /// The file was read and is wrong in at least one place. None of it is used until every fault is corrected.
     #[error("{0}")]
     Faults(Faults),
 }
@@ -112,11 +112,11 @@ fn around(line: &str, column: usize) -> String {
 /// What must be sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// The file, and what it names, with the sources of the plugins. For whoever builds them, too.
+    /// The file, and what it names, with the sources of the plugins. For commands that build them, too.
     Sources,
-    /// The file, and what it names: secrets, environment variables, folders. For whoever runs the application.
+    /// The file, and what it names: secrets, environment variables, folders. For commands that run the application.
     Everything,
-    /// The file alone. For whoever looks at the application from another machine.
+    /// The file alone. For commands that inspect the application from another machine.
     File,
 }
 

@@ -1,4 +1,4 @@
-//! Taking over an application: from whoever had it before, or for the first time.
+//! Taking over an application: from the host that had it before, or for the first time.
 //!
 //! One atomic batch writes the checkpoints of all shards in this host's name and announces the host. From
 //! then on nothing that an earlier owner still has under way can be stored.
@@ -128,7 +128,7 @@ async fn take_over(
 ) -> Result<Acquired, Error> {
     wait_for_others(broker, settings, names, me).await?;
     let mut found = stored::checkpoints(broker, settings, names).await?;
-    // Read after the checkpoints: whoever wrote them may have gone on until now.
+    // Read after the checkpoints: the host that wrote them may have gone on until now.
     let streams = stream_states(broker, settings).await?;
     check_keys(settings, &found)?;
     let left = losses::left(broker, settings, names, &found, &streams).await?;

@@ -30,7 +30,7 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 /// How long the mark of a cleared state or an open gate stays, in seconds: longer than any load that began before.
 const CLEARED_TTL: u32 = 3600;
 
-/// How long it can be seen what came of a request to send a dead letter again, in seconds.
+/// How long the outcome of a replay can be read, in seconds.
 const REPLAYED_TTL: u32 = 3600;
 
 /// An event that came to its end, and where.
@@ -320,7 +320,7 @@ fn state_message(
     message
 }
 
-/// What came of a request to send a dead letter again.
+/// The outcome of a request to replay a dead letter.
 fn replayed(names: &Names, handler: &str, replay: Replay, settled: &Settled) -> BatchMessage {
     let outcome = match settled.outcome {
         Outcome::Dead(..) => names::replay::DEAD,

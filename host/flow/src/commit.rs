@@ -21,10 +21,10 @@ use heddle_values::key::Key;
 /// The most checkpoints that a batch begins with. What one event may publish fits beside them.
 const MAX_TOUCHED: usize = 64;
 
-/// Beside another batch, one is worth sending only if it is about full: N messages,
+/// Beside another batch, one is sent only if it is about full: if it has this many messages, or `FULL_BYTES`.
 pub const FULL_MESSAGES: usize = 800;
 
-/// or N bytes.
+/// Beside another batch, one is sent only if it is about full: if it has this many bytes, or `FULL_MESSAGES`.
 const FULL_BYTES: usize = 4 << 20;
 
 /// Why a unit's shard is there. Passing over a unit would lose its event.

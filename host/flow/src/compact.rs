@@ -21,7 +21,7 @@ use super::states::Written;
 use heddle_broker::{Broker, Error, Stored};
 use heddle_values::names::Names;
 
-/// So much old weight for each key is left alone.
+/// Old weight that is left alone, for each key.
 const STALE_PER_KEY: u64 = 2;
 
 /// A state weighs 1, and 1 for each N bytes.
@@ -37,11 +37,11 @@ const PRESSING: u64 = 8;
 /// The rest after a piece of a pass: N times as long as the server worked for it.
 const SHORT_REST: u32 = 3;
 
-/// There is none where there is N times as much old weight as is left alone: then commits must wait, or it would grow
-/// for ever.
+/// There is no rest after a piece where there is N times as much old weight as is left alone: then commits must wait, or it
+/// would grow for ever.
 const FAR_TOO_MUCH: u64 = 64;
 
-/// After a pass that failed there is none for at least this long, in milliseconds.
+/// After a pass that failed there is no other for at least this long, in milliseconds.
 const AFTER_FAILURE: u64 = 30_000;
 
 /// Sequences that the server walks over for one request.
@@ -107,7 +107,7 @@ pub struct Compaction {
     last: (u64, u64),
 }
 
-/// Whether somebody would wait for a pass.
+/// Whether commits would wait for a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
     /// Events are committed: there is a rest after each pass.
@@ -116,7 +116,7 @@ pub enum Load {
     Idle,
 }
 
-/// A look at all states, and the removal of what is old below a sequence.
+/// A pass over all states, and the removal of what is old below a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
     below: u64,
@@ -130,7 +130,7 @@ pub struct Pass {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Left {
     messages: u64,
-    /// Of how many keys.
+    /// The keys that these states are of.
     keys: u64,
 }
 

@@ -100,7 +100,7 @@ pub struct Parts {
     pub me: Member,
     /// Counts the engines of this host, and their resets.
     pub generation: u64,
-    /// Where it is told, once a second, what the host does.
+    /// Where the engine reports, once a second, what the host does.
     pub snapshots: watch::Sender<Snapshot>,
 }
 
@@ -111,7 +111,7 @@ pub enum Course {
     Run,
     /// End what runs, commit it, and leave everything to another engine of this host.
     Pause,
-    /// The same, and take leave of the application.
+    /// End what runs, commit it, and give up the application.
     Stop,
 }
 
@@ -147,7 +147,7 @@ pub struct Engine {
     jobs: JoinSet<Done>,
     /// What the workers have to do.
     queue: Arc<Queue>,
-    /// The same, before it is handed to them.
+    /// Tasks for the workers that are not in the queue yet.
     dispatched: Vec<Task>,
     ends: mpsc::Receiver<Vec<Ended>>,
     /// Where the plugins run.

@@ -22,7 +22,7 @@ pub(crate) const END_STORED: &str = "end-stored";
 /// A command is carried out, and neither the engine nor who gave it knows yet.
 pub(crate) const COMMAND_STORED: &str = "command-stored";
 
-/// The process comes by. Dies here if it was told to.
+/// The process reaches a fail point, and dies there if it is armed. Without the feature, none is.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub(crate) fn hit(_name: &str) {}
@@ -46,14 +46,14 @@ mod armed {
 
     static ARMED: OnceLock<Armed> = OnceLock::new();
 
-    /// Has the process killed when it comes by the point of a name for the nth time: `commit-stored=3`.
+    /// Has the process killed when it reaches the fail point of a name for the nth time: `after-commit=3`.
     pub fn arm(spec: &str) {
         let (name, times) = spec.split_once('=').unwrap_or((spec, "1"));
         let left = AtomicU64::new(times.parse().unwrap_or(1));
         ARMED.set(Armed { name: name.to_owned(), left }).ok();
     }
 
-    /// The process comes by. Dies here, as with `kill -9`, if it was told to.
+    /// The process reaches a fail point, and dies there, as with `kill -9`, if it is armed.
     pub(crate) fn hit(name: &str) {
         if let Some(armed) = ARMED.get().filter(|armed| armed.name == name)
             && armed.left.fetch_sub(1, Ordering::SeqCst) == 1

@@ -52,7 +52,7 @@ pub(super) enum Done {
     },
     /// What the host's user may do; none: the server does not tell.
     Permissions(Option<Permissions>),
-    /// The streams were looked at; none: they could not be.
+    /// The streams were inspected; none: they could not be.
     Surveyed(Option<Vec<Inspected>>),
     /// The events in front of a handler were counted.
     Counted(Box<(Count, Counted, StreamState)>),
@@ -95,10 +95,10 @@ pub(super) async fn fetch(
     Done::Fetched { ticket, position, event: event.map(Arc::new) }
 }
 
-/// Looks at the streams that the application reads.
+/// Inspects the streams that the application reads.
 pub(super) async fn survey(broker: Broker, settings: Arc<Settings>, names: Names) -> Done {
     let found = broker.inspect(&settings, &names).await;
-    Done::Surveyed(found.inspect_err(|error| tracing::debug!(%error, "streams could not be looked at")).ok())
+    Done::Surveyed(found.inspect_err(|error| tracing::debug!(%error, "streams could not be inspected")).ok())
 }
 
 /// What is to be counted in front of a handler.

@@ -1,7 +1,7 @@
 //! Leftovers: what is stored for a time, and still there because the host that was to remove it has died.
 //!
 //! Events that are held back are copied to a subject of their key, and the copies are removed after they have run. A host
-//! that dies in between leaves them. Nobody would come by again: so whoever takes the application over looks for them,
+//! that dies in between leaves them. No other host would clean them up: so the one that takes over looks for them,
 //! and removes them beside the flow. Which copies are done the gates say, and nothing else: below a gate's `next` all
 //! are, and without a gate all that lie below the take-over.
 //!

@@ -30,7 +30,7 @@ pub enum Room {
     None,
     /// It is read for, but keeps a cursor of its own if it has one.
     Some,
-    /// So much that it may join the shared cursor: it would not have to leave it at once.
+    /// It has enough room to join the shared cursor: it would not have to leave it at once.
     Plenty,
 }
 

@@ -56,7 +56,7 @@ impl Regulator {
         Regulator {
             circuit: Circuit::new(outage),
             tokens: Tokens::new(pace.rate),
-            // Several wait for each that runs, so that no thread ever waits in vain.
+            // Several wait for each that runs, so that no thread is ever idle while events wait.
             dispatched: (4 * concurrency).min(MAX_DISPATCHED),
             held_back,
             max_held_back,

@@ -1,7 +1,7 @@
 //! Replays: events that come to their handler a second time, from dead letters or from where they were held back.
 //!
-//! A request names a dead letter; the dead letter is what is sent again. A request whose dead letter is gone is done:
-//! dead letters are removed before their requests, so nothing is sent again twice.
+//! A request names a dead letter; the dead letter is what is replayed. A request whose dead letter is gone is done:
+//! dead letters are removed before their requests, so nothing is replayed twice.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const WAITING: usize = 64;
 /// Events that are taken back at once.
 const TAKE_BACK: usize = 32;
 
-/// What came of a request.
+/// What a request asks for, once it is read.
 #[derive(Debug)]
 pub(super) enum Replayed {
     /// An event to be run again, or whose key is to be released.
@@ -44,7 +44,7 @@ pub(super) enum Replayed {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) events: Vec<Arc<Event>>,
-    /// How many of them are nowhere any more.
+    /// How many of them are lost.
     pub(super) lost: u64,
     /// Whether nothing more was held back.
     pub(super) all: bool,
@@ -53,7 +53,7 @@ pub(super) struct Taken {
 /// What a message that was held back stands for.
 enum Held {
     Event(Event),
-    /// Its event is nowhere any more.
+    /// Its event is no longer stored anywhere.
     Lost,
     Unreadable,
 }
@@ -137,7 +137,7 @@ impl Replays {
         Some(event.map_or(Replayed::Gone { request }, |event| Replayed::Event { handler, event }))
     }
 
-    /// The event of a dead letter, as a request sends it again.
+    /// The event of a dead letter, as a request replays it.
     async fn event(
         &self,
         dead_letter: u64,

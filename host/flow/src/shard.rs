@@ -193,7 +193,7 @@ impl Track {
             return (Decision::Again { delay: Duration::ZERO, attempts: used }, false);
         }
         match decide(rules.retry, before, failure, now, random) {
-            // Whoever runs it once the trial is over begins again.
+            // The version that runs it once the trial is over begins again.
             Decision::DeadLetter(_) if rules.blame == Blame::Trial && innocent => {
                 (Decision::Again { delay: PARKED, attempts: 0 }, true)
             }

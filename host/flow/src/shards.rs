@@ -55,7 +55,7 @@ pub struct Plan {
 /// What the shards know of a handler.
 #[derive(Debug, Clone)]
 pub struct PlannedHandler {
-    /// Its name, under which checkpoints have its progress: with another name it begins anew.
+    /// Its name, under which checkpoints have its progress: with another name it starts over.
     pub name: Arc<str>,
     /// The stream that it reads, to which the sequences of its progress belong.
     pub stream: Arc<str>,
@@ -298,7 +298,8 @@ impl Shards {
         }
     }
 
-    /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers requests in vain.
+    /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers replays that
+    /// are over.
     pub fn lags(&self, shard: u16, next: &PerHandler<u64>, committed: &Checkpoint, events: u64) -> bool {
         self.in_shard(shard).rows().any(|(handler, track)| {
             let stored = committed.handlers.get(&*self.plan.handlers[handler].name);

@@ -13,7 +13,7 @@ const TIMES: usize = 256;
 /// As many must be known of both before they are compared.
 const MIN_TIMES: u32 = 64;
 
-/// The last events of the live version that are looked at.
+/// The last events of the live version that a trial is compared with.
 const EVENTS: u32 = 1_024;
 
 /// How long an event may be parked before the trial is decided with what is known, in milliseconds.

@@ -56,7 +56,7 @@ pub enum Refusal {
         /// The digest in the file, in the same form.
         wanted: String,
     },
-    /// `trust` is set, and the version is not signed, or by nobody who is trusted.
+    /// `trust` is set, and the version is not signed by a trusted key.
     #[error("{0}")]
     Signature(#[from] signature::Error),
     /// The signature holds, but is for another handler or an older release, or does not say what it must say.
@@ -125,37 +125,36 @@ pub struct Tools {
     pub policies: PerHandler<Arc<Policy>>,
     /// Whose threads plugins run on.
     pub threads: tokio::runtime::Handle,
-    /// Bounds how many components are in memory at once while they are looked at.
+    /// Bounds how many components are in memory at once while they are verified and compiled.
     pub preparing: Semaphore,
 }
 
-/// Components that are looked at, at once.
+/// Components that are verified and compiled at once.
 pub const PREPARED_AT_ONCE: usize = 2;
 
 /// Why an application cannot begin.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The server could not be asked for what is remembered of versions.
+    /// The server could not be asked for the rollout records.
     #[error(transparent)]
     Broker(#[from] heddle_broker::Error),
-    /// What is remembered is not understood.
-    #[error("what is remembered of the versions of handler `{handler}` cannot be read: {cause}")]
+    /// A rollout record is not understood.
+    #[error("rollout record of handler `{handler}` cannot be read: {cause}")]
     RolloutRecord {
         /// The handler's name.
         handler: String,
         /// What is wrong with it, in the words of the parser.
         cause: String,
     },
-    /// The server does not store, in this host's name, what is remembered of versions; what may pass was tried several
-    /// times.
-    #[error("failed to claim what is remembered of the versions of handlers {handlers}: {cause}")]
+    /// The server does not store the rollout records in this host's name; what may pass was tried several times.
+    #[error("failed to claim the rollout records of handlers {handlers}: {cause}")]
     Claim {
         /// Their names, with commas between them: what is stored together fails together.
         handlers: String,
-        /// What came of the last try.
+        /// How the last try failed.
         cause: CommitError,
     },
-    /// Another host writes what is remembered of versions, each time that this one wants to claim it.
+    /// Another host writes the rollout records each time that this one wants to claim them.
     #[error("another host decides about the versions of this application")]
     Fenced,
     /// The files of plugins cannot be watched.
@@ -219,7 +218,7 @@ impl Rollouts {
     ) -> Result<(), files::Error> {
         let channels = self.controllers.iter().map(|_| mpsc::channel(WAITING));
         let (senders, receivers): (Vec<_>, Vec<_>) = channels.unzip();
-        // First: the controllers begin with a look, and what changes after it must be told.
+        // First: the controllers begin with a poll, and what changes after it must be reported.
         watcher::start(tools, reading, (created, cursor), (senders.into(), commands), tasks)?;
         for (controller, inputs) in self.controllers.into_iter().zip(receivers) {
             tasks.spawn(controller.run(Arc::clone(tools), inputs, self.changes.clone()));

@@ -77,7 +77,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Of an event that failed without running.
+    /// The end of an event that failed without running.
     pub(super) fn without_run(job: Job, runner: &Runner, failure: Failure) -> Self {
         Ended {
             job,

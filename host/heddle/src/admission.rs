@@ -17,7 +17,7 @@ use heddle_values::plugin::PluginPlace;
 use heddle_values::policy::Limits;
 use heddle_values::settings::{Grants, HandlerSettings, Settings};
 
-/// What a plugin may use while it is nobody's: more than most handlers allow, for it is not known which one will run it.
+/// What a plugin may use that no handler uses yet: more than most handlers allow, for it is not known which one will run it.
 const LIMITS: (u64, Duration) = (1 << 30, Duration::from_secs(10));
 
 /// Default of nats-server's `max_payload`, in bytes: no server is asked here.
@@ -52,10 +52,10 @@ fn settled(path: &Path) -> PathBuf {
     }
 }
 
-/// Whose plugin a component is.
+/// The handlers that use a component as their plugin.
 #[derive(Debug)]
 pub struct Users {
-    /// None: nobody's.
+    /// Of the handlers that use it; empty: no handler does.
     policies: Vec<Policy>,
 }
 
@@ -76,7 +76,7 @@ impl Users {
         self.policies.iter().map(|policy| &*policy.handler).collect()
     }
 
-    /// Limits that all of them keep within. None: it is nobody's.
+    /// Limits that all of them keep within. None: no handler uses it.
     pub fn limits(&self) -> Option<Limits> {
         let wider = |all: Limits, one: Limits| Limits {
             time: all.time.max(one.time),
@@ -117,7 +117,7 @@ impl Users {
     /// Checks code as each of them would.
     ///
     /// # Errors
-    /// A handler would not take it; or, if it is nobody's, it does not fit the world.
+    /// A handler would reject it; or, if no handler uses it, it does not fit the world.
     pub async fn check(&self, sandbox: &Sandbox, code: &Arc<Code>) -> anyhow::Result<()> {
         let mut faults = Vec::new();
         for policy in &self.policies {

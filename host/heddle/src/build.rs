@@ -29,7 +29,7 @@ pub struct Built {
 /// Builds a project's component, checks it as a host would for the handlers that use it, and puts it where it belongs.
 ///
 /// # Errors
-/// A tool is missing, a step fails, or no host would take what came of it.
+/// A tool is missing, a step fails, or no host would accept the component.
 pub async fn build(
     project: &Project,
     output: Option<PathBuf>,
@@ -41,7 +41,7 @@ pub async fn build(
     let file = output.unwrap_or_else(|| project.output());
     let users = Users::of(settings, &[Place::File(&file)]);
     let sandbox = users.sandbox(workshop)?;
-    let refused = "a host would not take the component";
+    let refused = "a host would reject the component";
     let code = sandbox.load(wasm.clone()).await.context(refused)?;
     users.check(&sandbox, &code).await.context(refused)?;
     let folder = file.parent().context("the component has no folder")?;

@@ -26,7 +26,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The files that may have logins, in the order in which they are looked at: the one that was named, docker's, podman's.
+/// The files that may have logins, in the order in which they are read: the one that was named, docker's, podman's.
 fn files(variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     let home = variable("HOME");
     let below = |folder: &str| home.as_ref().map(|home| home.join(folder));

@@ -12,7 +12,7 @@ use heddle_values::policy::Backoff;
 /// The waits between tries.
 const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(250), Duration::from_secs(2));
 
-/// How often it is said.
+/// The interval at which the log says what the host waits for.
 const COMPLAIN: Duration = Duration::from_secs(10);
 
 /// Tries until it succeeds, or fails for a reason that does not pass by itself.
@@ -44,7 +44,7 @@ fn may_pass(error: &anyhow::Error) -> bool {
         return error.may_pass();
     }
     match error.downcast_ref::<acquire::Error>() {
-        // Others were faster too often: somebody should look.
+        // Others were faster too often: an operator should investigate.
         Some(acquire::Error::Commit(CommitError::Conflict(_))) => return false,
         Some(acquire::Error::Commit(error)) => return error.may_pass(),
         Some(acquire::Error::Broker(error)) => return error.may_pass(),

@@ -1,4 +1,4 @@
-//! Permissions: what the host's user needs, compared with what it has, and written down for whoever grants it.
+//! Permissions: what the host's user needs, compared with what it has, and written down for the operator who grants it.
 
 use std::fmt::Write;
 
@@ -63,7 +63,7 @@ fn list(action: &str, patterns: &[Pattern]) -> String {
     format!("        {action}: {{\n          allow: [\n{lines}          ]\n        }}\n")
 }
 
-/// The same as commands of `nsc`, for a server whose accounts are JWTs.
+/// The rights of roles as commands of `nsc`, for a server whose accounts are JWTs.
 pub fn nsc(settings: &Settings, roles: &[Role]) -> String {
     let command = |role: &Role| {
         let rights = Rights::of(*role, settings);

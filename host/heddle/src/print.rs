@@ -52,7 +52,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_active)
 }
 
-/// The same for a text of several lines.
+/// A text of several lines that a stranger wrote, with its control characters made visible.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
 }

@@ -63,7 +63,7 @@ pub struct Service {
     now: Shift,
 }
 
-/// What calls for another look at the file.
+/// What makes the host read the file again.
 struct Calls {
     file: Watch,
     hangup: Signal,
@@ -190,7 +190,7 @@ impl Service {
             threads: self.threads.clone(),
             preparing: Semaphore::new(PREPARED_AT_ONCE),
         });
-        // Whoever has the application now decides about its versions.
+        // The host that has the application now decides about its versions.
         self.look_at_stream(settings, *stream).await?;
         let acquired = acquire(&self.broker, settings, &names, &self.me, *fresh).await?;
         forget(&self.broker, settings, &names, fresh.forgotten).await?;

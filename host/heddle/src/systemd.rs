@@ -48,6 +48,6 @@ impl Systemd {
 
 fn send(what: &[NotifyState<'_>]) {
     if let Err(error) = notify(what) {
-        tracing::debug!(%error, "systemd cannot be told");
+        tracing::debug!(%error, "systemd cannot be notified");
     }
 }

@@ -21,7 +21,7 @@ use heddle_values::dead_letter::rfc3339;
 /// What is shown unless a filter says otherwise. The library's own connection messages repeat ours.
 const DEFAULT_FILTER: &str = "info,async_nats=error";
 
-/// How long a line waits for a reader that lags. Once one has waited in vain none does, until the reader reads again.
+/// How long a line waits for a reader that lags. Once one is lost no other waits, until the reader reads again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Log lines that could not be written since one could. It changes under the lock of standard error.

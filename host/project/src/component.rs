@@ -85,7 +85,7 @@ impl Imports {
     }
 }
 
-/// The same module with the clock in place of what [`wasi_clock::ANSWERS`] names. All else stays as it is, byte for byte.
+/// The module `core` with the clock in place of what [`wasi_clock::ANSWERS`] names. All else stays as it is, byte for byte.
 fn with_own_clock(core: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(core) {

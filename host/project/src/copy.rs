@@ -111,7 +111,7 @@ impl SdkCopy {
         plan::age(self.version(), VERSION)
     }
 
-    /// What is to be said of it before it is built with; none if it is of the program's version.
+    /// A note on it, for before a build; none if it is of the program's version.
     pub fn note(&self) -> Option<String> {
         note(&self.folder, self.version(), VERSION)
     }
@@ -153,7 +153,7 @@ impl SdkCopy {
     }
 }
 
-/// What is to be said of copies of another version than the program's that projects in some folders use: each once.
+/// Notes on the copies that projects in some folders use, of another version than the program's: one for each copy.
 pub fn notes(folders: impl IntoIterator<Item = PathBuf>) -> Vec<String> {
     let copies = folders.into_iter().filter_map(|folder| SdkCopy::find(&folder));
     let notes: BTreeMap<_, _> = copies.filter_map(|copy| Some((copy.folder.clone(), copy.note()?))).collect();

@@ -22,7 +22,7 @@ const CPU_SECONDS: u64 = 120;
 /// The longest a compilation may take.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How far the compiling process steps back behind others.
+/// The niceness of the compiling process: events come first.
 const NICE: i32 = 10;
 
 /// The most code that is taken from the compiling process, in bytes. CPython has 60 MiB.
@@ -147,7 +147,7 @@ pub fn compile_here(wasm: &[u8]) -> Result<Vec<u8>, Fault> {
         setrlimit(resource, limit)
             .map_err(|error| Fault::Process(format!("failed to set a limit: {error}")))?;
     }
-    // Events go before: whoever waits for this only waits for a new version.
+    // Events come first: nothing but a new version waits for this.
     nice(NICE).ok();
     let engine = Engine::new(&code_config()).map_err(|error| Fault::Process(format!("{error:#}")))?;
     engine.precompile_component(wasm).map_err(|error| Fault::Component(format!("{error:#}")))

@@ -52,7 +52,7 @@ pub struct Sandbox {
     _clock: mpsc::Sender<()>,
 }
 
-/// Code as long as somebody uses it. Whoever loads it holds the lock, so that it is compiled once.
+/// Code as long as it is in use. The task that loads it holds the lock, so that it is compiled once.
 type Slot = tokio::sync::Mutex<Weak<Code>>;
 
 /// What compiled code depends on; the same in the host and in the process that compiles.
@@ -146,7 +146,7 @@ impl Sandbox {
         self.load_known(wasm, digest).await
     }
 
-    /// The same of a component whose digest is known.
+    /// Loads a component whose digest is known, as [`load`](Self::load) does.
     pub async fn load_known(&self, wasm: Vec<u8>, digest: Digest) -> Result<Arc<Code>, Error> {
         check_header(&wasm)?;
         let slot = self.slot(digest);
@@ -233,7 +233,7 @@ impl Sandbox {
         used.map(|(digest, _)| *digest).collect()
     }
 
-    /// Says to every host that shares the folder of compiled plugins that these are in use. To be said now and then.
+    /// Marks these compiled plugins as in use, for every host that shares their folder. To be repeated now and then.
     pub async fn keep(&self, digests: Vec<Digest>) {
         let (engine, artifacts) = (self.engine.clone(), Arc::clone(&self.artifacts));
         // If it fails, they are as old as they were.

@@ -22,13 +22,13 @@ use heddle_values::names::REPLY_TO;
 use heddle_values::settings::Grants;
 use heddle_values::verdict::{Breach, Limit};
 
-/// How often the engine looks at what runs.
+/// The interval at which the engine checks what runs.
 pub(super) const TICK: Duration = Duration::from_millis(2);
 
 /// Handles that one instance may hold.
 const MAX_RESOURCES: usize = 1_000;
 
-/// What is said to a handler that wants to send a request and wait for the answer.
+/// The error for a handler that wants to send a request and wait for the answer.
 pub(super) const NO_REQUEST: &str = "Heddle has no request and reply inside a handler; publish a message, and take the answer as an event of its own";
 
 /// Whether all that a plugin can depend on outside is asked for over HTTP.
@@ -107,7 +107,7 @@ impl Guest {
         if is_seen(&self.policy.grants) { self.calls_out.traffic.outside() } else { Outside::Unseen }
     }
 
-    /// The same of a run that waited for too long.
+    /// What a run that waited for too long came to know of the outside.
     pub(super) fn waited_for(grants: &Grants) -> Outside {
         if is_seen(grants) { Outside::Failed } else { Outside::Unseen }
     }

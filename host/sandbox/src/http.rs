@@ -1,7 +1,7 @@
 //! Outgoing HTTP, to granted hosts only.
 //!
-//! Promises that a call goes to an address that the grants reach, the very one that was looked at: a name is resolved
-//! once, and the connection is made to what came of it. What is refused is told to the log and to the event's failure,
+//! Promises that a call goes to an address that the grants reach, the very one that was checked: a name is resolved
+//! once, and the connection is made to that address. What is refused is written to the log and to the event's failure,
 //! with what is granted.
 
 use std::net::{IpAddr, SocketAddr};

@@ -44,7 +44,7 @@ use heddle_values::secret::Secret;
 use heddle_values::settings::Grants;
 use heddle_values::verdict::Verdict;
 
-/// Why a plugin is not taken.
+/// Why a plugin is rejected.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file cannot be opened or read, or it is a folder. Retrying may help.

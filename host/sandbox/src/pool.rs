@@ -1,6 +1,6 @@
 //! The pool: how many instances may live at once, and who waits for a place.
 //!
-//! Promises that an event waits for a place rather than fails for want of one, in the order in which events asked, and
+//! Promises that an event waits for a place and never fails because there is none, in the order in which events asked, and
 //! that instances which are kept for a later event give way to events that wait, the oldest first. A place counts what
 //! an instance of its component really takes of the engine's pool.
 
@@ -64,7 +64,7 @@ pub(super) struct Pool {
     places: Arc<Semaphore>,
     /// Events that wait for a place.
     waiting: AtomicUsize,
-    /// Where instances are kept. A lock, because plugins come and go on any thread; it is held for a look at each.
+    /// Where instances are kept. A lock, because plugins come and go on any thread; it is held while they are listed.
     kept: Mutex<Vec<Weak<dyn GivesWay + Send + Sync>>>,
 }
 

@@ -34,17 +34,17 @@ const LOOK: Duration = Duration::from_secs(60);
 /// How long it may take to get a component: 256 MiB at 1 MiB a second, and a bit.
 const PULL: Duration = Duration::from_secs(300);
 
-/// Logins that are looked for at once: some are kept by a program that must be asked.
+/// Logins that are looked up at once: some are kept by a program that must be asked.
 const ASKING: usize = 8;
 
-/// Images of an index that are looked at for the one that is a component.
+/// Images of an index that are inspected to find the one that is a component.
 const MAX_IMAGES: usize = 16;
 
 /// Why a component does not come.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The registry knows no such repository, tag, digest or layer, or hides it. Holds the reference as displayed.
-    #[error("`{0}` does not exist in its registry, or is hidden from whoever is not logged in")]
+    #[error("`{0}` does not exist in its registry, or is visible only after a login")]
     Missing(String),
     /// The registry or its token service denies reading: there is no login, a wrong one, or one that may not pull.
     #[error(
@@ -249,7 +249,7 @@ async fn component_among(
     let images: Vec<_> = entries.iter().filter(|entry| entry.may_be_component()).collect();
     let no_component = |found| Error::NoComponent { reference: reference.to_string(), found };
     if images.len() > MAX_IMAGES {
-        return Err(no_component(format!("an index of {} images, too many to look at each", images.len())));
+        return Err(no_component(format!("an index of {} images, too many to inspect each", images.len())));
     }
     let mut found: Option<Image> = None;
     let mut digests = Vec::new();

@@ -42,7 +42,7 @@ pub fn check_key(text: &str) -> Result<(), String> {
     PublicKey::from_base64(text).map(drop).map_err(wrong)
 }
 
-/// Who of `trust` has signed `bytes`, and what was said with it. None: nobody in particular is trusted, so everybody is.
+/// Who of `trust` has signed `bytes`, and what was said with it. None: `trust` is empty, so no signature is needed.
 pub fn verify(bytes: &[u8], signature: Option<&str>, trust: &[String]) -> Result<Option<Signed>, Error> {
     if trust.is_empty() {
         return Ok(None);

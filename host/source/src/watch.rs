@@ -1,7 +1,7 @@
 //! Watches files, and says which have changed once they have come to rest.
 //!
 //! What has changed is decided by looking at the files: device, inode, size and time of the last write. The system's
-//! notifications only say when to look, and as many file systems notify nobody, it is also looked every two seconds. A
+//! notifications only say when to look, and as many file systems notify nobody, files are also polled every two seconds. A
 //! file that is still being written is not reported until it has stood still for a while. What is in the files is the
 //! caller's to compare: a file that was only touched is reported too.
 
@@ -22,13 +22,13 @@ use alarm::Alarm;
 /// How long a file stands still before it counts as written.
 const REST: Duration = Duration::from_millis(100);
 
-/// How often it is looked without a notification: network file systems and mounts of containers send none.
+/// The interval of polling without a notification: network file systems and mounts of containers send none.
 const LOOK_ANYWAY: Duration = Duration::from_secs(2);
 
-/// What is notified within this is looked at together.
+/// What is notified within this is handled together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// After a look, nobody looks for N times as long as it took.
+/// After a poll there is none for N times as long as it took.
 const SPARING: u32 = 10;
 
 /// N links are followed on the way to a file, as the system itself does.
@@ -40,7 +40,7 @@ const LEFT_OUT: [&str; 2] = ["target", "node_modules"];
 /// Why nothing is watched.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The system has no thread to give, for want of memory or because of a limit. A later try may succeed.
+    /// The system has no thread to give, because memory or a limit is used up. A later try may succeed.
     #[error("failed to start the thread that watches files: {0}")]
     Thread(#[from] std::io::Error),
 }

@@ -29,7 +29,7 @@ pub struct Attempt {
     pub due: u64,
     /// Why the last one failed.
     pub class: CauseClass,
-    /// The same in words, at most [`MAX_CAUSE`] bytes.
+    /// Why the last one failed, in words: at most [`MAX_CAUSE`] bytes.
     pub cause: String,
     /// When the last [`MAX_TIMES`] runs failed, deferrals included, counted from `first`.
     pub times: Vec<u32>,

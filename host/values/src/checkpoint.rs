@@ -26,9 +26,9 @@ pub enum Error {
     /// A host wrote it that stores checkpoints in this other format: nothing of it is read, and this host cannot go on.
     #[error("checkpoint has version {0}; this host knows version {VERSION}: run the host that wrote it")]
     Version(u8),
-    /// Its host derives seeds and ids in this other way: here, events that run again would give other results.
+    /// Its host derives seeds and ids by this other version of the rules: here, an event that runs again would differ.
     #[error(
-        "checkpoint belongs to events whose seeds and ids are derived in way {0}; this host knows way {known}: run the host that wrote it",
+        "checkpoint belongs to events whose seeds and ids are derived by version {0} of the rules; this host knows version {known}: run the host that wrote it",
         known = derivation::VERSION
     )]
     Derivation(u8),

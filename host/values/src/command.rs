@@ -31,7 +31,7 @@ pub enum OperatorCommand {
     },
 }
 
-/// What came of a command.
+/// The outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Whether it was carried out; else it was refused.

@@ -110,20 +110,20 @@ pub enum Source {
     /// From its stream.
     #[default]
     Stream,
-    /// From a dead letter that is sent again.
+    /// From a dead letter that is replayed.
     Replay(Replay),
     /// It was held back while its key was held. Where it was held back, as a sequence of the application's stream.
     Held(u64),
 }
 
-/// A request to send a dead letter again. Sequences are those of the application's stream.
+/// A request to replay a dead letter. Sequences are those of the application's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Replay {
     /// The request's own sequence.
     pub request: u64,
     /// The dead letter's; 0: there is none, only a key to be released.
     pub dead_letter: u64,
-    /// How often the event was sent again, this time included.
+    /// How often the event was replayed, this time included.
     pub times: u32,
     /// The event is not run: its key is released.
     pub release: bool,
@@ -171,7 +171,7 @@ impl Event {
         }
     }
 
-    /// The request that sends the event again, if one does.
+    /// The request that replays the event, if there is one.
     pub fn replay(&self) -> Option<Replay> {
         match self.source {
             Source::Replay(replay) => Some(replay),

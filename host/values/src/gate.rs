@@ -37,7 +37,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The gate as bytes: JSON, for whoever looks at the stream.
+    /// The gate as bytes: JSON, for people who inspect the stream.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a gate is plain data")
     }

@@ -71,7 +71,7 @@ impl Key {
         token
     }
 
-    /// The key that has this token. None if it cannot be told: its token is a hash, or this is no token.
+    /// The key that has this token. None if it cannot be known: its token is a hash, or this is no token.
     pub fn from_token(token: &str) -> Option<Self> {
         let mut bytes = Vec::with_capacity(token.len());
         let mut rest = token.bytes();

@@ -83,7 +83,7 @@ pub struct Member {
     pub process: Process,
     /// The version of Heddle.
     pub version: String,
-    /// Whether it was asked to stop and finishes what runs: whoever starts meanwhile waits for it.
+    /// Whether it was asked to stop and finishes what runs: a host that starts meanwhile waits for it.
     #[serde(default)]
     pub draining: bool,
     /// Tasks of the host's runtimes.

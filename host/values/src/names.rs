@@ -18,9 +18,9 @@ pub const HOPS: &str = "Heddle-Hops";
 /// W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Of a state message: the key, as it is rather than as a token.
+/// A header of state messages: the key, as it is rather than as a token.
 pub const STATE_KEY: &str = "Heddle-Key";
-/// Of a state message: the value was cleared.
+/// A header of state messages: the value was cleared.
 pub const STATE_CLEARED: &str = "Heddle-Cleared";
 
 /// What the subjects begin with on which hosts hear themselves and each other. They stand outside every stream, for a
@@ -56,7 +56,7 @@ pub mod dead {
     pub const KEY: &str = "Heddle-Dead-Key";
     /// The key as a token of a subject.
     pub const KEY_TOKEN: &str = "Heddle-Dead-Key-Token";
-    /// The same for failures of the same cause.
+    /// A fingerprint of the cause: the same for all failures with that cause.
     pub const FINGERPRINT: &str = "Heddle-Dead-Fingerprint";
     /// The limit that was breached, its value, and what was used.
     pub const LIMIT: &str = "Heddle-Dead-Limit";
@@ -76,7 +76,7 @@ pub mod dead {
     pub const CORRELATION: &str = "Heddle-Dead-Correlation";
     /// The W3C trace id, 32 hexadecimal digits; absent where the event belongs to no trace.
     pub const TRACE: &str = "Heddle-Dead-Trace";
-    /// How often the event was sent again before.
+    /// How often the event was replayed before.
     pub const REPLAYS: &str = "Heddle-Dead-Replays";
     /// What all of these begin with.
     pub const PREFIX: &str = "Heddle-Dead-";
@@ -112,7 +112,7 @@ pub mod held {
     pub const PAYLOAD_LEFT_OUT: &str = "Heddle-Held-Payload-Left-Out";
 }
 
-/// Headers of a request to send a dead letter again, and of what came of it.
+/// Headers of a request to replay a dead letter, and of its outcome.
 pub mod replay {
     /// What all of these begin with.
     pub const PREFIX: &str = "Heddle-Replay-";
@@ -235,7 +235,7 @@ impl Names {
         format!("{}gate.{shard}.{handler}.{token}", self.internal)
     }
 
-    /// The same, for a key whose shard is not known.
+    /// Whether the key of this token is held for a handler, where the key's shard is not known.
     pub fn gate_anywhere(&self, handler: &str, token: &str) -> String {
         format!("{}gate.*.{handler}.{token}", self.internal)
     }
@@ -271,7 +271,7 @@ impl Names {
         format!("{}held.>", self.internal)
     }
 
-    /// A request to send the dead letter at a sequence again, or to release a key.
+    /// A request to replay the dead letter at a sequence, or to release a key.
     pub fn replay(&self, handler: &str, what: &str) -> String {
         format!("{}replay.{handler}.{what}", self.internal)
     }
@@ -286,12 +286,12 @@ impl Names {
         subject.strip_prefix(&*self.internal)?.strip_prefix("replay.")?.split_once('.')
     }
 
-    /// What came of a request.
+    /// The outcome of a request.
     pub fn replayed(&self, handler: &str, what: &str) -> String {
         format!("{}replayed.{handler}.{what}", self.internal)
     }
 
-    /// All that came of requests.
+    /// The outcomes of all requests.
     pub fn all_replayed(&self) -> String {
         format!("{}replayed.>", self.internal)
     }
@@ -303,12 +303,12 @@ impl Names {
         [self.states_of(handler), gates, self.held_of(handler), replays, self.rollout(handler)]
     }
 
-    /// What is remembered of the versions of a handler's plugin.
+    /// The rollout record of a handler's plugin.
     pub fn rollout(&self, handler: &str) -> String {
         format!("{}plugin.{handler}", self.internal)
     }
 
-    /// The same for all handlers.
+    /// The rollout records of all handlers.
     pub fn rollouts(&self) -> String {
         format!("{}plugin.*", self.internal)
     }
@@ -336,7 +336,7 @@ impl Names {
         subject.strip_prefix(&*self.internal)?.strip_prefix("command.handler.")
     }
 
-    /// What came of the command at a sequence.
+    /// The answer to the command at a sequence.
     pub fn answer(&self, sequence: u64) -> String {
         format!("{}answer.{sequence}", self.internal)
     }

@@ -1,7 +1,7 @@
 //! The least rights of those who have to do with an application: which subjects they publish and subscribe to, derived
 //! from its settings.
 //!
-//! Refuses to know how a server is told of them.
+//! Refuses to know how a server is configured with them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 pub enum Role {
     /// Runs the application: `heddle run`.
     Host,
-    /// Looks at it and gives it commands: `heddle status`, `heddle dl`, `heddle reload`.
+    /// Inspects it and gives it commands: `heddle status`, `heddle dl`, `heddle reload`.
     Operator,
     /// Stores events: `heddle publish`, and programs of others.
     Publisher,
@@ -44,7 +44,7 @@ impl Role {
         match self {
             Role::Host => "runs the application (`heddle run`)",
             Role::Operator => {
-                "looks at it and gives it commands (`heddle status`, `heddle dl`, `heddle reload`)"
+                "inspects it and gives it commands (`heddle status`, `heddle dl`, `heddle reload`)"
             }
             Role::Publisher => "stores events (`heddle publish`, and programs of others)",
         }
@@ -54,9 +54,9 @@ impl Role {
 /// What a role needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights {
-    /// Sorted, and none covers another.
+    /// What it publishes on: sorted, and none covers another.
     pub publish: Vec<Pattern>,
-    /// The same.
+    /// What it subscribes to: sorted, and none covers another.
     pub subscribe: Vec<Pattern>,
 }
 

@@ -59,7 +59,7 @@ pub enum Stage {
     Live,
     /// Another version took over.
     Retired,
-    /// It failed on trial, or somebody went back to another version.
+    /// It failed on trial, or an operator went back to another version.
     RolledBack,
     /// It never handled an event.
     Refused,
@@ -147,7 +147,7 @@ pub enum Welcome {
     Pinned,
     /// It was rolled back and may be tried again at this time, in milliseconds since 1970.
     Rest(u64),
-    /// It was rolled back by somebody, or was refused for good.
+    /// An operator rolled it back, or it was refused for good.
     Refused(String),
 }
 
@@ -371,7 +371,7 @@ pub struct Found {
     pub signed_by: Option<String>,
     /// The text of its signature.
     pub signature: Option<String>,
-    /// How new it is, as its signature says. None: nobody in particular is trusted.
+    /// How new it is, as its signature says. None: `trust` was not set.
     pub release: Option<Release>,
 }
 

@@ -170,7 +170,7 @@ pub struct Failure {
     pub class: CauseClass,
     /// The reason for people. It may be the words of the plugin: of any length, and with control characters.
     pub message: String,
-    /// Wanted by whoever failed the event: it is to run again after so long, and no attempt is counted.
+    /// The delay after which a deferred event is to run again, without an attempt being counted.
     pub delay: Option<Duration>,
     /// The limit that was exceeded. `None`: the cause is another one.
     pub breach: Option<Breach>,
@@ -214,7 +214,7 @@ impl Failure {
         Failure { breach: Some(breach), ..Failure::new(CauseClass::Limit, breach.to_string()) }
     }
 
-    /// The same, where the host had refused something before that may be why.
+    /// This failure, where the host had refused something before that may be why.
     #[must_use]
     pub fn after(mut self, refused: Option<String>) -> Self {
         if let Some(refused) = refused {

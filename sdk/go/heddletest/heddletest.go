@@ -89,7 +89,7 @@ type Event struct {
 	Correlation string
 }
 
-// Fresh makes a handler of a function for [heddle.HandleWith]: it prepares anew for each event.
+// Fresh makes a handler of a function for [heddle.HandleWith]: it prepares again for each event.
 func Fresh(prepare func() (heddle.Handler, error)) heddle.Handler {
 	return func(event *heddle.Event) error {
 		handler, err := prepare()

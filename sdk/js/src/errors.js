@@ -123,7 +123,7 @@ function report(thrown) {
       seen.add(at);
     }
   } catch {
-    // An error that cannot be looked at is told as far as it could be.
+    // An error that cannot be inspected is shown as far as it could be read.
   }
   return lines.join('\n') || 'Error';
 }

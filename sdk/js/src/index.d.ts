@@ -215,7 +215,7 @@ export namespace config {
 export namespace log {
   /** Every step. */
   export function trace(...values: unknown[]): void;
-  /** For whoever looks for a fault. */
+  /** For debugging. */
   export function debug(...values: unknown[]): void;
   /** What happens in the ordinary course. */
   export function info(...values: unknown[]): void;
@@ -277,8 +277,8 @@ export class EffectError extends Error {
 }
 
 /**
- * A value of the config cannot be read. Uncaught it is a retry: the event is not to blame, and the config may be mended
- * before its attempts are used up.
+ * A value of the config cannot be read. Uncaught it is a retry: the event is not to blame, and the config may be
+ * corrected before its attempts are used up.
  */
 export class ConfigError extends Error {
   private constructor();

@@ -1,7 +1,7 @@
 """Random numbers that are a matter of the event alone, whatever its instance has run before.
 
 An instance draws from the host's entropy by itself while it runs its first event, and only then. So what a handler
-draws does not come from there, but from a generator that begins anew with each event.
+draws does not come from there, but from a generator that starts over with each event.
 """
 
 # mypy: ignore-errors

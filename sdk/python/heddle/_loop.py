@@ -1,8 +1,8 @@
 """An event loop for a handler that is `async`: it runs to its end within the call.
 
 There is nothing outside to wait for, so time jumps to the next timer whenever all tasks wait. If there is no timer
-either, what they wait for never comes, and the handler is told so. Every event gets a loop of its own: tasks that
-are left over at the end are cancelled, and nothing of them is seen by the next event.
+either, what they wait for never comes, and the handler gets an error that says so. Every event gets a loop of its own:
+tasks that are left over at the end are cancelled, and nothing of them is seen by the next event.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ where
 }
 
 /// A value of the config cannot be read. `?` makes a retry of it: the event is not to blame, and the config
-/// may be mended before its attempts are used up.
+/// may be corrected before its attempts are used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     name: String,

@@ -17,7 +17,7 @@ use crate::host;
 pub enum Level {
     /// Every step.
     Trace,
-    /// For whoever looks for a fault.
+    /// For debugging.
     Debug,
     /// What happens in the ordinary course.
     Info,

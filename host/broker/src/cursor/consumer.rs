@@ -57,7 +57,7 @@ impl Reader {
     }
 
     /// The filter that reads fastest. To find the next message under a wildcard, the server looks at each subject of a
-    /// block that falls under it: with a thousand of them that takes longer than reading several messages in vain.
+    /// block that falls under it: with a thousand of them that takes longer than reading several unwanted messages.
     /// Only near the end of the stream it goes from message to message.
     async fn filter(&self, state: &StreamState) -> Result<String, Stop> {
         let Some(filter) = &self.plan.filter else { return Ok(String::new()) };

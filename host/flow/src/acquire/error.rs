@@ -1,6 +1,6 @@
 //! Why an application cannot be taken over.
 //!
-//! Promises that each kind says what to do. What is waited for is decided by whoever asks.
+//! Promises that each kind says what to do. The caller decides what to wait for.
 
 use heddle_broker::{self as broker, CommitError};
 use heddle_values::checkpoint;

@@ -38,7 +38,7 @@ pub(super) async fn left(
     let mark = broker.last(&settings.stream.name, &names.mark()).await?;
     let place = mark.as_ref().map(|stored| stored.sequence);
     let mark = mark.and_then(|stored| serde_json::from_slice::<Mark>(&stored.payload).ok());
-    // Whoever has committed since knew more.
+    // A host that has committed since knew more.
     let is_last =
         |mark: &Mark| found.iter().all(|(_, last)| last.host == mark.host && last.commit <= mark.commit);
     let mark = mark.filter(is_last);

@@ -47,10 +47,10 @@ pub fn started(pid: u32) -> Option<u64> {
 /// How long a host that runs is given to say that it drains: it may have been asked to stop a moment ago.
 const SECOND_LOOK: Duration = Duration::from_millis(750);
 
-/// How often it is looked whether a host that drains has ended.
+/// The interval at which it is checked whether a host that drains has ended.
 const DRAINING_POLL: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether a host elsewhere renews its announcement.
+/// The interval at which it is checked whether a host elsewhere renews its announcement.
 const POLL: Duration = Duration::from_secs(1);
 
 /// What is known of the others, from one look to the next.

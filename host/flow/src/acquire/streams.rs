@@ -132,7 +132,7 @@ pub(super) fn settle(
     Ok((stopped, origins.into_streams(streams)))
 }
 
-/// What is known of the events of a stream does not count any more. What a dead letter sent again, or held back, did is of
+/// What is known of the events of a stream does not count any more. What a replayed or held back event did is of
 /// the application's own stream and still true.
 fn restart(progress: &mut Progress) {
     progress.low = 0;

@@ -76,7 +76,7 @@ impl Engine {
         });
     }
 
-    /// A dead letter is to be sent again, or a key to be released.
+    /// A dead letter is to be replayed, or a key to be released.
     pub(super) fn replayed(&mut self, replayed: Replayed) -> Result<(), Error> {
         let (handler, event, key) = match replayed {
             Replayed::Lost(reason) => return Err(Error::Lost(reason)),
@@ -115,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// What was to be read again is not there any more.
+    /// An event that was to be read again is no longer stored.
     fn nowhere(&mut self, handler: HandlerIx, position: Position) {
         match position {
             Position::Replay(request) => {
@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// Events that were held back are nowhere any more. Which they are has been said by who looked for them.
+    /// Events that were held back are lost. The job that read them has logged which.
     fn lost_held_back(&mut self, handler: HandlerIx, events: u64) {
         let Side { counts, regulator, .. } = &mut self.sides[handler];
         counts.lost(events);

@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// The server will never store a batch as it is: the event at fault is looked for, and ends without its effects.
+    /// The server will never store a batch as it is: the event at fault is found, and ends without its effects.
     fn refused(&mut self, number: u64, reason: &str) -> Result<(), Error> {
         let refused = self.flow.refused(number).expect("a batch that is refused was under way");
         tracing::error!(reason, "server refuses a commit for its content; looking for the event at fault");

@@ -19,7 +19,7 @@ use heddle_values::settings::HandlerSettings;
 /// changes become one message.
 const MAX_HELD_EVENTS: usize = 16_384;
 
-/// The same in bytes.
+/// Bytes of events in memory, until their commit; every handler has the same share.
 const MAX_HELD_BYTES: usize = 64 << 20;
 
 /// The smallest share of a handler: enough for a full batch, and for one event of any size.

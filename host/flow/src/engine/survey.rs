@@ -16,10 +16,10 @@ use heddle_values::mark::{End, Left, Mark};
 use heddle_values::settings::{HandlerSettings, Settings};
 use heddle_values::subject::Pattern;
 
-/// How often the streams are looked at, in seconds. A handler that is behind for longer is watched for losses.
+/// The interval at which the streams are inspected, in seconds. A handler that is behind for longer is watched for losses.
 const EVERY: u64 = 10;
 
-/// So often at least while an event of a stream lives.
+/// The least number of checks in the time that an event lives in its stream.
 const TIMES_IN_A_LIFE: u64 = 4;
 
 /// A handler may pass many messages of others without an event of its own. When there are that many, its progress is stored
@@ -68,7 +68,7 @@ impl Engine {
         self.jobs.spawn(jobs::survey(broker, settings, names));
     }
 
-    /// The streams were looked at; none: they could not be.
+    /// The streams were inspected; none: they could not be.
     pub(super) fn surveyed(&mut self, found: Option<Vec<Inspected>>) {
         self.survey.under_way = false;
         self.survey.wait = EVERY - 1;

@@ -67,7 +67,7 @@ impl Engine {
         self.sides.rows().map(of).collect()
     }
 
-    /// A handler that has not been read for, for long, is told of: its window is full behind an event that is stuck.
+    /// Warns of each handler that has not been read for, for long: its window is full behind an event that is stuck.
     fn warn_of_full_windows(&mut self) {
         let shards = self.flow.shards();
         for (handler, side) in self.sides.rows_mut() {

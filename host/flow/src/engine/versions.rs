@@ -42,11 +42,11 @@ pub struct Versions {
 pub struct Judged {
     /// The digest of the version.
     pub digest: Arc<str>,
-    /// What is advised. It takes effect once whoever decides about versions sends a [`Change`].
+    /// What is advised. It takes effect once the controller sends a [`Change`].
     pub judgement: Judgement,
 }
 
-/// What ties the engine to whoever decides about versions.
+/// What ties the engine to the controllers, which decide about versions.
 pub struct Ties {
     /// The versions of each handler, and where the ends of its trials go.
     pub handlers: PerHandler<(Versions, mpsc::Sender<Judged>)>,

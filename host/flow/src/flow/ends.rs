@@ -25,7 +25,7 @@ pub struct Stored {
 /// What follows from a batch that the server will never store.
 #[derive(Debug)]
 pub enum Refused {
-    /// Its events wait again: the one at fault is looked for.
+    /// Its events wait again, and are committed one by one until the one at fault is found.
     Again,
     /// It had no events.
     Checkpoints,

@@ -15,7 +15,7 @@ pub(super) struct KeyGate {
     pub(super) gate: Gate,
     /// It is to drain once that is committed: until then, not all that was held back is in the stream.
     pub(super) pending: bool,
-    /// A look for what was held back is under way.
+    /// A search for what was held back is under way.
     pub(super) looking: bool,
     /// Nothing more was held back than what is in the lane.
     pub(super) exhausted: bool,

@@ -12,26 +12,26 @@ const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(25), Duration::f
 pub(super) const UNANSWERED_PAUSES: Backoff =
     Backoff::doubling(Duration::from_millis(25), Duration::from_millis(100));
 
-/// How often it is said that a retrying commit.
+/// The interval at which the log says that a commit is retried.
 const COMPLAIN: Duration = Duration::from_secs(5);
 
-/// The wait between two tries if somebody must grant something first.
+/// The wait between two tries if an operator must grant something first.
 const DENIED_DELAY: Duration = Duration::from_secs(5);
 
-/// How often a trouble that needs somebody is reported again.
+/// How often a problem that needs an operator is reported again.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
-/// So long a server may leave commits unanswered while it answers all else.
+/// How long a server may leave commits unanswered while it answers everything else, until it counts as stuck.
 const WEDGED_AFTER: Duration = Duration::from_secs(30);
 
-/// What is to be said of a failed try.
+/// What to log of a failed try.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// It was said a moment ago.
+    /// It was logged a moment ago.
     Nothing,
     /// It passes by itself.
     Warn,
-    /// Somebody must act.
+    /// An operator must act.
     Error(String),
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// A try has failed, `now` after the first one began: what is said of it, and how long the next one waits.
+    /// A try has failed, `now` after the first one began: what is logged of it, and how long the next one waits.
     pub(super) fn failed(&mut self, error: &CommitError, stream: &str, now: Duration) -> (Word, Duration) {
         self.tries = self.tries.saturating_add(1);
         let delay = match error {

@@ -25,7 +25,7 @@ use heddle_values::plugin::{PluginPlace, short};
 use heddle_values::rollout::{Found, Hope, Rollout, Stage, Welcome};
 use heddle_values::settings::HandlerSettings;
 
-/// How often a registry is asked what a reference names: it tells nobody.
+/// The interval at which a registry is asked what a reference names: it notifies nobody.
 const POLL: Duration = Duration::from_secs(30);
 
 /// Something for a controller to do.
@@ -47,9 +47,9 @@ pub(super) struct Controller {
     pub(super) etag: Etag,
     pub(super) versions: Versions,
     pub(super) judged: mpsc::Receiver<Judged>,
-    /// When the source is to be looked at again by itself, in milliseconds since 1970.
+    /// When the source is polled again by itself, in milliseconds since 1970.
     pub(super) again: Option<u64>,
-    /// The last reason why nothing was taken: it is reported once.
+    /// The last reason why no version was accepted: it is reported once.
     pub(super) reported: String,
 }
 
@@ -74,10 +74,10 @@ impl Controller {
         changes: &mpsc::Sender<Change>,
     ) -> Result<(), Fenced> {
         let mut preparing: Option<BoxFuture<'static, (Etag, Prepared)>> = None;
-        // What may have changed since it was looked at first.
+        // The source may have changed since the first poll.
         let mut stale = true;
         loop {
-            // What changes while something is prepared is looked at afterwards.
+            // What changes while something is prepared is polled afterwards.
             if preparing.is_none() && std::mem::take(&mut stale) {
                 preparing = Some(self.poll(tools).boxed());
             }
@@ -127,7 +127,7 @@ impl Controller {
         tools.sandbox.keep(digests.collect()).await;
     }
 
-    /// How long until the source is looked at by itself.
+    /// How long until the source is polled by itself.
     fn rest(&self) -> Duration {
         let asked = matches!(self.settings.plugin.place, PluginPlace::Oci(_)).then_some(POLL);
         let again = self.again.map(|again| Duration::from_millis(again.saturating_sub(now())));
@@ -268,7 +268,7 @@ impl Controller {
         changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
     }
 
-    /// Carries out a command and answers it. Whether the source is to be looked at again.
+    /// Carries out a command and answers it. Whether the source is to be polled again.
     async fn command(
         &mut self,
         tools: &Tools,
@@ -319,7 +319,7 @@ impl Controller {
                 None => {
                     let version = short(digest);
                     return Ok(Err(format!(
-                        "cannot run {version}: it is no longer at hand, or no longer allowed"
+                        "cannot run {version}: it is no longer available, or no longer allowed"
                     )));
                 }
             };
@@ -376,5 +376,5 @@ pub(super) async fn refuse(
     Ok(again.filter(|_| hope == Hope::Time))
 }
 
-/// After so long a source that gave nothing is asked again, in milliseconds.
+/// The wait until a source that gave nothing is polled again, in milliseconds.
 const AGAIN: u64 = 5_000;

@@ -47,7 +47,7 @@ impl Sources<'_> {
             PluginPlace::File(path) => {
                 let mut beside = path.clone().into_os_string();
                 beside.push(".minisig");
-                // Taken before the file is read: what changes meanwhile is looked at again.
+                // Taken before the file is read: what changes meanwhile is polled again.
                 let etag = Etag(Some(format!("{} {}", written(path).await, written(beside.as_ref()).await)));
                 if etag == *before {
                     return Ok(None);

@@ -111,7 +111,7 @@ impl Opening<'_> {
         if live.is_none() && self.record.rollout.live.is_some() {
             tracing::warn!(
                 handler = &*self.settings.name,
-                "the version that was live is no longer at hand, or no longer allowed: what the source offers goes live at once"
+                "the version that was live is no longer available, or no longer allowed: what the source offers goes live at once"
             );
         }
         if live.is_none() || (canary.is_none() && self.record.rollout.canary.is_some()) {
@@ -148,7 +148,7 @@ impl Opening<'_> {
                 Err(Failed::Plugin(self.settings.name.to_string(), refusal))
             }
             (Prepared::Nothing, Some(live)) => Ok((etag, Versions { live, canary: None })),
-            // The controller looks again, and says why it is not taken.
+            // The controller polls again, and says why it is not accepted.
             (Prepared::Unwelcome(..), Some(live)) => Ok((Etag::default(), Versions { live, canary: None })),
             (Prepared::Nothing | Prepared::Unwelcome(..), None) => {
                 unreachable!("with nothing remembered as live, everything is welcome")

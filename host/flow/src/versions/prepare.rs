@@ -15,18 +15,18 @@ use heddle_values::handlers::HandlerIx;
 use heddle_values::rollout::{Found, Rollout, Welcome};
 use heddle_values::settings::{HandlerSettings, Trust};
 
-/// What came of a look at a source.
+/// The result of polling a source.
 pub(super) enum Prepared {
     /// It offers what it offered before, or what runs already.
     Nothing,
-    /// It offers a version that is not to be taken now.
+    /// It offers a version that is not accepted now.
     Unwelcome(Found, Welcome),
     /// A version that can run; what its shadow run showed.
     Ready(Found, Arc<Plugin>, Option<String>),
     Refused(Option<Found>, Refusal),
 }
 
-/// A look at a handler's source.
+/// One poll of a handler's source.
 pub(super) struct Poll {
     pub(super) tools: Arc<Tools>,
     pub(super) handler: HandlerIx,
@@ -119,8 +119,8 @@ async fn verified(
     .await?
 }
 
-/// What a handler's source offers now, verified and ready to run under a policy. For whoever looks at one version, without
-/// a host.
+/// What a handler's source offers now, verified and ready to run under a policy. For commands that inspect one
+/// version, without a host.
 pub async fn prepare_first(
     sources: Sources<'_>,
     sandbox: &Sandbox,

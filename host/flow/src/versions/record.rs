@@ -1,4 +1,4 @@
-//! The rollout record: what is remembered of a handler's versions, in the application's stream.
+//! The rollout record: the versions of a handler's plugin and their standing, in the application's stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use heddle_values::policy::Backoff;
 use heddle_values::rollout::{Rollout, Version};
 use heddle_values::settings::HandlerSettings;
 
-/// How long it can be seen what came of a command, in seconds.
+/// How long the answer to a command can be read, in seconds.
 const ANSWER_TTL: u32 = 3600;
 
 /// The waits between two tries to store something.
 const PAUSES: Backoff = Backoff::doubling(Duration::from_millis(200), Duration::from_secs(10));
 
-/// How often somebody else may have written before a host gives up to claim what is remembered.
+/// Conflicts with other writers after which a host gives up claiming rollout records.
 const MAX_CONFLICTS: u32 = 20;
 
-/// How often the server may fail to store what is claimed before whoever began is announced.
+/// Failures of the server to store claimed records after which the host gives up.
 const MAX_FAILURES: u32 = 5;
 
 /// Rollout records that are read at once.
@@ -47,7 +47,7 @@ const OWNER: &str = "Heddle-Host";
 pub(super) struct RolloutRecord {
     pub(super) handler: Arc<str>,
     subject: String,
-    /// Of the last message; 0: there is none.
+    /// The sequence of the last message; 0: there is none.
     sequence: u64,
     pub(super) rollout: Rollout,
 }
@@ -57,8 +57,8 @@ pub(super) struct RolloutRecord {
 pub(super) struct Fenced;
 
 impl RolloutRecord {
-    /// Reads what is remembered of every handler, and makes it this host's: whoever had the application before can write
-    /// none of it any more, however late what it has under way arrives.
+    /// Reads the rollout record of every handler, and makes it this host's: the host that had the application before can
+    /// write none of them any more, however late its messages arrive.
     pub(super) async fn claim_all(tools: &Tools) -> Result<Vec<Self>, Error> {
         let mut records = Vec::new();
         for handlers in tools.settings.handlers.chunks(CLAIMED_AT_ONCE) {
@@ -147,10 +147,7 @@ impl RolloutRecord {
                     Ok(None) if !has_application(tools).await => return Err(Fenced),
                     Ok(None) => {
                         let handler = &*self.handler;
-                        tracing::warn!(
-                            handler,
-                            "what is remembered of versions was removed; storing it again"
-                        );
+                        tracing::warn!(handler, "rollout record was removed; storing it again");
                         self.sequence = 0;
                         batch = self.batch(tools, &rollout);
                     }
@@ -161,7 +158,7 @@ impl RolloutRecord {
                     tracing::error!(
                         handler,
                         reason,
-                        "server refuses what is to be remembered of a version; trying without its reasons and without the signatures of old versions"
+                        "server refuses the rollout record; trying without its reasons and without the signatures of old versions"
                     );
                     rollout.shorten(0);
                     batch = vec![self.put(tools, &rollout)];
@@ -245,7 +242,7 @@ pub async fn audit(
     broker.publish_kept(&names.audit(), &Headers::default(), line.into()).await
 }
 
-/// Says what came of a command, and takes it away.
+/// Answers a command, and removes it.
 pub async fn answer(broker: &Broker, names: &Names, stream: &str, sequence: u64, answer: &Answer) {
     let payload = serde_json::to_vec(answer).expect("an answer is plain data");
     let announced = broker.announce(&names.answer(sequence), payload.into(), ANSWER_TTL).await;

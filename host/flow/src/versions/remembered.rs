@@ -13,11 +13,11 @@ use heddle_values::settings::HandlerSettings;
 /// A version that is ready to run.
 pub(super) struct Remembered {
     pub(super) plugin: Arc<Plugin>,
-    /// What its signature says. None: nobody in particular is trusted.
+    /// What its signature says. None: `trust` is not set.
     pub(super) vouched: Option<Vouched>,
 }
 
-/// A version that is remembered, ready to run. None: it is no longer at hand, or may not run any more.
+/// A version that is remembered, ready to run. None: it is no longer available, or no longer allowed.
 pub(super) async fn remembered(
     tools: &Tools,
     handler: HandlerIx,
@@ -42,7 +42,7 @@ async fn ready(tools: &Tools, handler: HandlerIx, version: &Version) -> Result<O
     Ok(Some(Remembered { plugin: Arc::new(plugin), vouched }))
 }
 
-/// The code of a version, verified once more. None: it is no longer at hand.
+/// The code of a version, verified once more. None: it is no longer available.
 async fn stored(
     tools: &Tools,
     settings: &HandlerSettings,

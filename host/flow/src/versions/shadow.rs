@@ -22,7 +22,7 @@ use heddle_values::settings::HandlerSettings;
 use heddle_values::subject::{Pattern, common_cover};
 use heddle_values::verdict::Verdict;
 
-/// Differences that are told in words.
+/// Differences that are described in words.
 const TOLD: usize = 5;
 
 /// How far back the first look goes, for each event that is wanted.

@@ -34,8 +34,8 @@ impl Demand {
         Demand { handler: Arc::clone(&handler.name), source: handler.plugin.clone(), trust: trust.clone() }
     }
 
-    /// Whether an offer is what the file names, signed by somebody who is trusted, for this handler, and not older than
-    /// what was `accepted`. What the file names by its digest may be older: somebody wants just that. None: it need not be
+    /// Whether an offer is what the file names, signed by a trusted key, for this handler, and not older than
+    /// what was `accepted`. What the file names by its digest may be older: an operator wants just that. None: it need not be
     /// signed.
     pub(super) fn verify(
         &self,

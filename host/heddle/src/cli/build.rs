@@ -71,7 +71,7 @@ fn tell_of_sdks(folders: impl IntoIterator<Item = PathBuf>) {
     }
 }
 
-/// The same for the projects in which an application's plugins are made.
+/// Says which copies of the SDK in the projects of an application's plugins are not of this program's version.
 pub(super) fn tell_of_sdks_of(settings: &Settings) {
     let plugins = settings.handlers.iter().filter_map(|handler| handler.plugin.path());
     tell_of_sdks(plugins.filter_map(project_of));

@@ -40,7 +40,7 @@ pub(super) struct Command {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) errors: Vec<String>,
-    /// Worth a look; may well be meant.
+    /// Worth checking; may be intended.
     pub(super) notes: Vec<String>,
     pub(super) ok: Vec<String>,
 }

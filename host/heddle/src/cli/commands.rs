@@ -18,10 +18,10 @@ use heddle_values::names::Names;
 use heddle_values::rollout::Rollout;
 use heddle_values::settings::Settings;
 
-/// How often it is looked for an answer.
+/// The interval at which a command polls for its answer.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Answers that are looked for until it is looked whether a host still runs.
+/// After N polls without an answer, the command checks whether a host still runs.
 const POLLS: u32 = 100;
 
 /// What all commands have in common.
@@ -74,7 +74,7 @@ pub(super) struct Unpin {
 
 /// Have the running host read its file again.
 ///
-/// It does so by itself when the file changes, and on SIGHUP; this waits for what comes of it. A file with a fault changes
+/// It does so by itself when the file changes, and on SIGHUP; this waits for the outcome. A file with a fault changes
 /// nothing.
 ///
 /// A handler that the file no longer has keeps its progress and its states, for the case that it comes back. With --forget
@@ -167,7 +167,7 @@ impl Common {
     }
 }
 
-/// What would come of a command now, in words.
+/// The outcome that a command would have now, in words.
 async fn foreseen(
     broker: &Broker,
     settings: &Settings,
@@ -217,7 +217,7 @@ async fn wait(broker: &Broker, settings: &Settings, names: &Names, sequence: u64
         broker.delete(stream, sequence).await?;
         return match broker.last(stream, &names.answer(sequence)).await? {
             Some(stored) => Ok(serde_json::from_slice(&stored.payload)?),
-            None => Err(gone.context("the command was taken back")),
+            None => Err(gone.context("the command was withdrawn")),
         };
     }
 }

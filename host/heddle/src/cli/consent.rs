@@ -17,7 +17,7 @@ pub(super) struct Consent {
     pub(super) yes: Yes,
 }
 
-/// That nobody is to be asked.
+/// That no question is to be asked.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Yes {
     /// Do not ask. Only what cannot be undone asks; without a terminal it needs this.
@@ -38,7 +38,7 @@ impl Yes {
         let mut terminal = std::io::stderr();
         if !std::io::stdin().is_terminal() || !terminal.is_terminal() {
             return Err(Code::Unconfirmed
-                .fault(format!("{what} cannot be undone: nothing was changed; give --yes if it is meant"))
+                .fault(format!("{what} cannot be undone: nothing was changed; give --yes to confirm"))
                 .into());
         }
         write!(terminal, "{what} cannot be undone. Go on? [y/N] ")?;

@@ -138,7 +138,7 @@ fn say(line: &str) {
     print_to(&mut stdout().lock(), &format!("{line}\n"));
 }
 
-/// The same for what is wrong.
+/// Says on standard error what is wrong, in the place of the summary.
 fn complain(text: &str) {
     clear_summary();
     print_to(&mut stderr().lock(), &format!("{text}\n"));

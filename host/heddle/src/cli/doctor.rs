@@ -15,12 +15,13 @@ use super::{CacheArgs, TargetArgs};
 use crate::print::{self, say, visible};
 use heddle_project::Project;
 
-/// Look for what keeps Heddle from working here, and say what to do.
+/// Find what keeps Heddle from working here, and say what to do.
 ///
-/// Looks at this machine (can plugins be compiled and run, is there room for them, limits of this process), at the tools of
-/// the project in this folder, at heddle.toml, and at the server: can it be reached, how far is it away, is it new enough,
+/// Checks this machine (can plugins be compiled and run, is there room for them, limits of this process), the tools of
+/// the project in this folder, heddle.toml, and the server: can it be reached, how far is it away, is it new enough,
 /// what may this user do, do the streams suit the application, does its clock agree with the one here, which hosts run.
-/// What is not there is passed over. Writes into its cache of compiled plugins only. `heddle check` looks at the plugins and the choreography.
+/// What is not there is passed over. Writes into its cache of compiled plugins only. `heddle check` checks the plugins
+/// and the choreography.
 ///
 /// Ends with 1 if something is wrong.
 #[derive(Debug, Args)]
@@ -39,12 +40,12 @@ pub(super) struct Command {
 #[serde(rename_all = "lowercase")]
 enum Grade {
     Ok,
-    /// Worth a look; may well be meant.
+    /// Worth checking; may be intended.
     Note,
     Error,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     /// What it is about: `machine`, `tools`, `file`, `server`, `stream`, `permissions`, `hosts`.

@@ -137,7 +137,8 @@ fn refusal(words: &[String]) -> Option<clap::Error> {
     (!matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)).then_some(error)
 }
 
-/// The same of a command line in the text, where values are written as `NAME` or `[NAME]`, and some are left out.
+/// Why the program would not accept a command line in the text, where values are written as `NAME` or `[NAME]`, and some
+/// are left out.
 fn sketch_refusal(sketch: &str) -> Option<clap::Error> {
     let line = sketch.strip_prefix("dl ").map_or(sketch.to_owned(), |rest| format!("heddle dl {rest}"));
     let line = line.replace(['[', ']', '…', '\\'], "");
@@ -173,7 +174,7 @@ fn read(text: &str) -> Result<Settings, String> {
     read_in(tempfile::tempdir().unwrap().path(), text)
 }
 
-/// The same in a folder, which is a part of what paths mean.
+/// Reads a text as the `heddle.toml` of a folder, from which its paths begin.
 fn read_in(folder: &Path, text: &str) -> Result<Settings, String> {
     let file = folder.join(config::FILE);
     std::fs::write(&file, text).unwrap();

@@ -46,7 +46,7 @@ impl Command {
     }
 }
 
-/// The same for programs: what each handler declares, and which ones it feeds.
+/// The graph as JSON: what each handler declares, and which ones it feeds.
 fn document(settings: &Settings) -> Value {
     let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>();
     let handlers = settings.handlers.iter().map(|handler| {

@@ -53,7 +53,7 @@ pub(super) struct Command {
     /// A name and value of the handler's `config`; may be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// Take policy and key template of this handler in the application's file.
+    /// Use the policy and key template of this handler in the application's file.
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     #[command(flatten)]

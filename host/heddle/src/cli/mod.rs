@@ -58,7 +58,7 @@ pub(super) use fault::explain;
     version,
     about = "An event processor for NATS JetStream",
     long_about = "Reads events from NATS JetStream, hands each to a sandboxed WebAssembly handler, keeps the events of a key in order, and commits everything a handler did (messages, state, progress) in one atomic batch: every event takes effect exactly once.\n\nStart with `heddle dev` in a folder with a heddle.toml: it brings its own nats-server.",
-    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application, 141 nobody reads the output any more."
+    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application, 130 interrupted by a second signal, 141 nobody reads the output any more."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -147,7 +147,7 @@ fn arm_failpoint() {
     }
 }
 
-/// A reader who goes ends a program so on Unix: 128 and the number of SIGPIPE.
+/// The exit code on Unix of a program whose reader has gone: 128 and the number of SIGPIPE.
 const READER_GONE: u8 = 141;
 
 /// Runs the command line that this process was started with.
@@ -184,7 +184,7 @@ fn faulty_command_line(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         fault::report(Code::Usage, text.trim().trim_start_matches("error: "), true);
     } else {
-        // Whoever does not read it needs no answer.
+        // If nobody reads it, no answer is needed.
         error.print().ok();
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage.exit()))

@@ -34,7 +34,7 @@ pub(super) struct Command {
 enum Asked {
     /// Runs the application.
     Host,
-    /// Looks at it and gives it commands.
+    /// Inspects it and gives it commands.
     Operator,
     /// Stores events.
     Publisher,

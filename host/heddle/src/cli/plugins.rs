@@ -22,7 +22,7 @@ const MAX_REASON: usize = 100;
 /// Show which versions of the plugins run, and those that came before.
 ///
 /// A version is verified, compiled, checked and, with `shadow`, run in the shadow of the live one; then it is on trial
-/// (`canary`) and goes live, or is rolled back. With a HANDLER, every version is shown that is remembered, the newest
+/// (`canary`) and goes live, or is rolled back. With a HANDLER, every version in its rollout record is shown, the newest
 /// first, with the reason why it was refused or rolled back. With --json, all versions of every handler are.
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -145,7 +145,7 @@ fn print_history(row: &Row) -> Result<(), print::Error> {
     table.finish()?;
     if row.rollout.pinned {
         let handler = visible(&row.handler);
-        say!("pinned: what the source offers is not taken before `heddle unpin {handler}`")?;
+        say!("pinned: no version that the source offers is accepted before `heddle unpin {handler}`")?;
     }
     if let Some(fault) = &row.rollout.fault {
         say!("nothing can be had of the source: {}", visible(fault))?;

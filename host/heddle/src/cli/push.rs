@@ -24,10 +24,10 @@ const MAX_SIGNATURE: usize = 4 << 10;
 ///
 /// The component is checked first as a host would do it: compiled, compared with the world `heddle:plugin`, and made an
 /// instance of, for each handler of the file that uses it under that handler's limits and grants. It is then stored under its name, which is the newest one from now on; a host whose file names it
-/// without a tag takes it up. With --tag it is stored under NAME:TAG too. That one stays when a newer plugin is pushed
+/// without a tag accepts it. With --tag it is stored under NAME:TAG too. That one stays when a newer plugin is pushed
 /// under the name, until something else is pushed with the same tag.
 ///
-/// A file `FILE.minisig` beside the component goes along as its signature.
+/// A file `FILE.minisig` beside the component is stored as its signature.
 ///
 /// The bucket is created if it is missing, with as many copies as the application's stream has. What was done is written
 /// into the audit of the application.
@@ -44,7 +44,7 @@ pub(super) struct Command {
     /// The object store.
     #[arg(long, default_value = "plugins")]
     bucket: String,
-    /// Only look whether the file begins as a component does.
+    /// Only check that the file begins as a component does.
     #[arg(long)]
     no_check: bool,
     #[command(flatten)]
@@ -113,7 +113,7 @@ impl Command {
         Ok(Parcel { digest: Digest::of(&wasm), wasm, version, signature: signature(&self.file)? })
     }
 
-    /// Whether a host would take the plugin. Answers with its version.
+    /// Checks that a host would accept the plugin. Answers with its version.
     async fn check(
         &self,
         wasm: Vec<u8>,

@@ -22,10 +22,10 @@ enum Action {
     Update(Update),
 }
 
-/// Bring a project's copy of the SDK to the version of this program.
+/// Update a project's copy of the SDK to the version of this program.
 ///
 /// The copy is the folder `heddle-sdk`, in the project's folder or above it, as `heddle new` has written it. Lists every file
-/// that changes. A file that somebody has edited since is marked, and replaced only after a question, which --yes answers.
+/// that changes. A file that was edited since is marked, and replaced only after a question, which --yes answers.
 /// Files that `heddle new` has not written stay. Projects that take the SDK from their language's registry update it there.
 #[derive(Debug, Args)]
 struct Update {

@@ -10,7 +10,7 @@ use heddle_broker::Stored;
 use heddle_values::key::Key;
 use heddle_values::names::Names;
 
-/// Look at the state of a handler's key.
+/// Show the state of a handler's key.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(subcommand)]

@@ -20,7 +20,7 @@ use heddle_values::names::Names;
 use heddle_values::position::Position;
 use heddle_values::settings::{HandlerSettings, Settings};
 
-/// Show how far each handler has come.
+/// Show the progress of each handler.
 ///
 /// Lag, low mark and dead letters come from the stream and are right whether a host runs or not; what is in flight and
 /// the throughput come from the running host's last announcement.
@@ -253,7 +253,7 @@ fn print_text(status: &Status) -> Result<(), print::Error> {
     status.handlers.iter().try_for_each(|(name, row)| print_trouble(name, row))
 }
 
-/// What of a handler needs somebody's attention.
+/// What of a handler needs an operator's attention.
 fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
     if let Some(reason) = &row.stopped {
         say!("{name}: stopped: {}; {}", visible(reason), way_back(name))?;
@@ -284,7 +284,7 @@ fn print_blocker(name: &str, blocker: &Blocker) -> Result<(), print::Error> {
         known.push_str(&format!(" ({cause})"));
     }
     say!(
-        "{name}: reads no further until event {} is done or a dead letter{}: its window is full; mend what it waits for, or lower `retry.max-elapsed` of [handlers.{name}.retry] and it becomes a dead letter at its next try",
+        "{name}: reads no further until event {} is done or a dead letter{}: its window is full; fix what it waits for, or lower `retry.max-elapsed` of [handlers.{name}.retry] and it becomes a dead letter at its next try",
         visible(event),
         visible(&known)
     )

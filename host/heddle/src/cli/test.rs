@@ -22,7 +22,7 @@ const FOLDER: &str = "tests";
 
 /// Test handlers, or a whole application, without a server.
 ///
-/// Runs the tests in `tests/*.toml` beside heddle.toml. Each publishes events and says what is to come of them:
+/// Runs the tests in `tests/*.toml` beside heddle.toml. Each publishes events and says what is expected:
 ///
 ///   name = "every third order earns a gift"
 ///   handler = "loyalty"               # the only one that takes part; default: all

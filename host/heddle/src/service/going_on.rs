@@ -51,7 +51,7 @@ enum Verdict {
     Ends,
     /// It passes by itself.
     Passes,
-    /// It stays until somebody changes something.
+    /// It stays until an operator changes something.
     Stays,
 }
 
@@ -108,7 +108,7 @@ impl Service {
         began: Instant,
         stop: &mut watch::Receiver<bool>,
     ) -> anyhow::Result<bool> {
-        // Whoever decides about versions must have ended before another one begins.
+        // The controllers must have ended before others begin.
         self.now.tasks.shutdown().await;
         let (settings, sandbox) = (Arc::clone(&self.now.settings), Arc::clone(&self.now.sandbox));
         let changes = changes(&settings, &ready);

@@ -1,4 +1,4 @@
-//! Test files: what is published, and what is to come of it.
+//! Test files: input events and expected results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub struct Case {
     pub start: Option<String>,
     /// The state of the first event's key before it, as text.
     pub state: Option<String>,
-    /// The same in Base64. Only one of both may be given.
+    /// The state of the first event's key before it, in Base64. Only one of both may be given.
     pub state_base64: Option<String>,
     /// States of other keys and handlers.
     #[serde(default)]
@@ -140,7 +140,7 @@ pub struct ExpectedMessage {
     pub base64: Option<String>,
     /// The payload is equal to this as JSON.
     pub json: Option<Value>,
-    /// The same, written as JSON: for `null`, which TOML lacks. It does not count beside `json`.
+    /// The payload is equal to this text of JSON: for `null`, which TOML lacks. It does not count beside `json`.
     pub json_text: Option<String>,
     /// The payload is JSON with at least this in it.
     pub contains: Option<Value>,
@@ -152,7 +152,7 @@ pub struct ExpectedMessage {
 pub struct ExpectedDeadLetter {
     /// The handler that gave up. Default: any.
     pub handler: Option<String>,
-    /// Of the event.
+    /// The subject of the event.
     pub subject: Option<String>,
     /// Its cause, such as `reject` or `limit:time`; `limit` alone is any limit. Default: any.
     pub cause: Option<String>,
@@ -184,7 +184,7 @@ pub struct Content {
     pub base64: Option<String>,
     /// Equal as JSON.
     pub json: Option<Value>,
-    /// The same, written as JSON: for `null`, which TOML lacks.
+    /// Equal to this text of JSON: for `null`, which TOML lacks. It does not count beside `json`.
     pub json_text: Option<String>,
     /// JSON with at least this in it.
     pub contains: Option<Value>,

@@ -16,7 +16,7 @@ pub struct Tested {
     pub file: String,
     /// What the test is called: its own name, or that of the file, with a number if the file has several.
     pub name: String,
-    /// What came of it. Without faults it has passed.
+    /// Its result. Without faults it has passed.
     pub outcome: Outcome,
 }
 

@@ -23,7 +23,7 @@ pub struct Ran {
     pub key: Key,
     /// From 1.
     pub attempt: u32,
-    /// How the run ended. An event that may not run, as for want of a key, fails without having come to the plugin.
+    /// How the run ended. An event that may not run, as one without a key, fails without having come to the plugin.
     pub verdict: Verdict,
     /// What the plugin wrote in this run, in that order.
     pub logs: Vec<LogLine>,

@@ -1,4 +1,4 @@
-//! What happened in a test, whoever ran it.
+//! What happened in a test, in memory or over a server.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -60,7 +60,7 @@ impl Default for Options {
     }
 }
 
-/// What came of a test.
+/// The result of a test.
 #[derive(Debug)]
 pub struct Outcome {
     /// What is wrong; nothing: it has passed.

@@ -14,7 +14,7 @@ use super::plan::Hashes;
 /// What tools leave in a copy: no part of any SDK.
 const MADE: [&str; 4] = ["__pycache__", "node_modules", "target", ".venv"];
 
-/// The same, by the end of the name.
+/// What tools leave in a copy, by the end of the name: no part of any SDK.
 const MADE_END: &str = ".egg-info";
 
 /// The files of some SDKs and of the contract, by their paths below the copy.

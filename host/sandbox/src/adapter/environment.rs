@@ -24,7 +24,7 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-/// The same functions under names that the draft had before.
+/// The functions of `wasi:config/store` under the names that earlier drafts had.
 const CONFIG_BEFORE: [&str; 2] = ["wasi:config/store@0.2.0-draft", "wasi:config/runtime@0.2.0-draft"];
 
 /// Answers logging and configuration.

@@ -1,6 +1,6 @@
 //! Which world a component is written for: ours, or one of another host whose handlers run here unchanged.
 //!
-//! Promises that whoever runs an event need not know which it is. What the others import comes down to the same effects,
+//! Promises that what runs an event need not know which it is. What the others import comes down to the same effects,
 //! under the same rules, as the contract's own; what they answer becomes a verdict.
 
 mod environment;

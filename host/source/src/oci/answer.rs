@@ -14,7 +14,7 @@ pub(super) const MAX_ANSWER: usize = 4 << 20;
 /// The most that is read of a refusal: it has a sentence for people in it.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// The most that is told of a refusal, in characters.
+/// The most that is shown of a refusal, in characters.
 const MAX_TOLD: usize = 200;
 
 /// Why a request failed, as a registry says it.

@@ -19,7 +19,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Of the registry that is asked at `base`.
+    /// What may be called on behalf of the registry that is asked at `base`.
     pub(super) fn new(base: &Url, insecure: Arc<BTreeSet<String>>) -> Self {
         let plain = base.host_str().filter(|_| base.scheme() == "http").map(str::to_owned);
         Network { plain, insecure }

@@ -58,7 +58,7 @@ impl Challenge {
         bearer.or_else(|| basic.then_some(Challenge::Basic))
     }
 
-    /// What answers it. None: whoever is not logged in has nothing to answer with.
+    /// What answers it. None: without a login there is nothing to answer with.
     pub(super) async fn answer(
         self,
         client: &Client,
@@ -101,7 +101,7 @@ impl Pass {
     }
 }
 
-/// Asks for a token: by name and password, with a refresh token, or as nobody.
+/// Asks for a token: by name and password, with a refresh token, or anonymously.
 fn request(client: &Client, mut realm: Url, asked: &[(&str, String)], login: &Login) -> RequestBuilder {
     if let Login::IdentityToken(token) = login {
         let grant = [("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", token)];

@@ -1,4 +1,4 @@
-//! The system's notifications: they wake whoever looks at files, and say nothing else.
+//! The system's notifications: they wake the task that polls files, and say nothing else.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

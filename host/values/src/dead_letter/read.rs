@@ -59,7 +59,7 @@ impl DeadLetter {
             || self.headers.get(dead::HEADERS_LEFT_OUT).is_some()
     }
 
-    /// How often the event was sent again before.
+    /// How often the event was replayed before.
     pub fn replays(&self) -> u32 {
         self.text(dead::REPLAYS).parse().unwrap_or(0)
     }
@@ -93,7 +93,7 @@ impl DeadLetter {
         })
     }
 
-    /// The event as a request at a sequence sends it again.
+    /// The event as the request at a sequence replays it.
     pub fn sent_again(&self, request: u64, release: bool) -> Option<Event> {
         let replay = Replay { request, dead_letter: self.sequence, times: self.replays() + 1, release };
         Some(Event { source: Source::Replay(replay), ..self.event()? })

@@ -1,4 +1,4 @@
-// What came of an event.
+// How an event ended.
 
 import assert from 'node:assert/strict';
 import { DecodeError } from '../errors.js';

@@ -1,4 +1,4 @@
-"""What came of an event."""
+"""How an event ended."""
 
 from __future__ import annotations
 

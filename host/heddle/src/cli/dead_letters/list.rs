@@ -46,7 +46,7 @@ struct Group {
     cause: String,
     fingerprint: String,
     plugin: String,
-    /// Of the latest one.
+    /// The message of the latest dead letter.
     message: String,
     count: u64,
     first: String,

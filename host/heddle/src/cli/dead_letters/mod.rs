@@ -26,7 +26,7 @@ use heddle_values::key::Key;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 
-/// Look at dead letters, send them again, or discard them.
+/// List, show, replay or discard dead letters.
 ///
 /// A dead letter is an event that a handler failed on for good. It stays in the application's stream, payload and
 /// headers as they were, until it is replayed or discarded.

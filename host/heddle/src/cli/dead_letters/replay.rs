@@ -31,7 +31,7 @@ const PARALLEL: usize = 256;
 /// Requests under way at once: the host takes them in as it has room.
 const WAVE: usize = 20_000;
 
-/// Send dead letters to their handlers again.
+/// Replay dead letters to their handlers.
 ///
 /// Each reaches only the handler that failed, under its original subject and key, in the order of the key. What is
 /// selected is fixed at the start. A dead letter is removed once its replay is committed; if it fails again, a new one
@@ -198,7 +198,7 @@ impl Command {
     }
 }
 
-/// What came of a replay.
+/// How a replay ended.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     dry_run: bool,
@@ -261,8 +261,8 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Asks for these dead letters to be sent again, in this order. How many there were; one that is being sent again
-    /// already is not asked for twice.
+    /// Requests the replay of these dead letters, in this order. How many there were; one that is being replayed already
+    /// is not requested twice.
     async fn request(
         &self,
         selected: &[Picked],

@@ -214,7 +214,7 @@ impl ToFixture {
         }
         let Some(key) = dead_letter.key() else {
             bail!(
-                "dead letter {} cannot be a test case: the key of its event cannot be told from it",
+                "dead letter {} cannot be a test case: it does not say the key of its event",
                 dead_letter.sequence
             );
         };

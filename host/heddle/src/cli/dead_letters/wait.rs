@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// How long the dead letters of requests that are done may take to vanish.
 const REMOVAL: Duration = Duration::from_secs(30);
 
-/// What came of requests.
+/// How requests ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) done: usize,

@@ -13,7 +13,7 @@ use heddle_values::policy::Limits;
 
 const ABOUT: &str = "machine";
 
-/// Compiled plugins take this much before old ones are removed, in bytes, with some room for what is written meanwhile.
+/// With less room than this, in bytes, there is a note: it holds some fifteen of the largest plugins, compiled.
 const ROOM_FOR_PLUGINS: u64 = 1 << 30;
 
 /// A host has a connection, files and pipes; each handler that calls HTTP services adds connections.
@@ -57,7 +57,7 @@ fn look_at_room(folder: &Path, findings: &mut Findings) {
     if free < ROOM_FOR_PLUGINS {
         findings.note(
             ABOUT,
-            format!("`{}` has {} MiB free; compiled plugins may take more: name another folder with --cache or HEDDLE_CACHE", folder.display(), free >> 20),
+            format!("`{}` has {} MiB free; compiled plugins take up to 8 GiB before old ones are removed: name another folder with --cache or HEDDLE_CACHE", folder.display(), free >> 20),
         );
     }
 }
