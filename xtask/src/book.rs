@@ -1,21 +1,22 @@
 //! The book: the documents as pages to read in a browser, below `target/book`.
 //!
 //! What mdBook reads is a copy that lies as the repository does: the documents that `docs/SUMMARY.md` names, and the files
-//! that they lead to. So a link holds here as it does there. It is no part of the tests: what can be wrong in a document
-//! (links, headings, contents, code) is found by `tidy` and by the tests of the host, without mdBook.
+//! that they lead to. So a link holds here as it does there. What can be wrong in a document (links, headings, contents, code)
+//! is found by `tidy` and by the tests of the host; what mdBook itself complains of is a fault, too.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::shell::{cargo, command, output, root, run as run_command, step, target};
+use crate::shell::{command, output, root, run as run_command, step, target};
 use crate::tidy::summary::{FILE, FOLDER, leads_to, pages};
+use crate::tools;
 
-/// The version of mdBook that is installed.
-const VERSION: &str = "0.5.4";
+/// What makes the book, by its name among the tools.
+const PROGRAM: &str = "mdbook";
 
 /// The settings of the book, in the folder of its pages.
 const SETTINGS: &str = "book.toml";
@@ -37,10 +38,41 @@ pub(crate) struct Options {
     serve: bool,
 }
 
-/// Builds the book.
+/// Builds the book, and shows it as is wished.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let program = mdbook()?;
+    let program = tools::find_or_install(PROGRAM).context("without mdBook there is no book")?;
     step("book");
+    let folder = prepare()?;
+    let mut build = command(program);
+    build.arg(if options.serve { "serve" } else { "build" });
+    if options.open {
+        build.arg("--open");
+    }
+    run_command(build.arg(&folder))?;
+    println!("{}", folder.join("book/index.html").display());
+    Ok(())
+}
+
+/// Builds the book, and fails if mdBook has anything to say about it.
+pub(crate) fn check() -> Result<()> {
+    let Some(program) = tools::find_or_install(PROGRAM) else {
+        eprintln!("skipped: the book is not built");
+        return Ok(());
+    };
+    let folder = prepare()?;
+    let built = command(program)
+        .arg("build")
+        .arg(&folder)
+        .env("MDBOOK_LOG", "warn")
+        .output()
+        .context("failed to start mdBook")?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success() && said.trim().is_empty(), "mdBook says: {}", said.trim());
+    Ok(())
+}
+
+/// Lays out what mdBook reads; the folder.
+fn prepare() -> Result<PathBuf> {
     let folder = target().join("book");
     let source = folder.join("source");
     if source.exists() {
@@ -58,38 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Err(error) => eprintln!("diagrams are shown as code: {error:#}"),
     }
     write(&folder.join(SETTINGS), settings)?;
-    let mut build = command(program);
-    build.arg(if options.serve { "serve" } else { "build" });
-    if options.open {
-        build.arg("--open");
-    }
-    run_command(build.arg(&folder))?;
-    println!("{}", folder.join("book/index.html").display());
-    Ok(())
-}
-
-/// The program, installed below `target/tools` if it is not there in this version.
-fn mdbook() -> Result<PathBuf> {
-    let folder = target().join("tools");
-    let program = folder.join("bin/mdbook");
-    if output(command(&program).arg("--version")).is_ok_and(|said| said.contains(VERSION)) {
-        return Ok(program);
-    }
-    step(&format!("mdBook {VERSION}, below `{}`", folder.display()));
-    // Pages are built in a second without optimisation, and the program in a third of the time.
-    let install = [
-        "install",
-        "mdbook",
-        "--locked",
-        "--debug",
-        "--no-default-features",
-        "--features",
-        "search,serve,watch",
-    ];
-    let mut install = cargo(&install);
-    install.args(["--version", VERSION, "--root"]).arg(&folder).env("CARGO_TARGET_DIR", folder.join("build"));
-    run_command(&mut install).context("failed to install mdBook")?;
-    Ok(program)
+    Ok(folder)
 }
 
 /// Puts what draws diagrams beside the pages; its files.

@@ -1,10 +1,10 @@
-//! What can be said of the code without running it: tidiness, format, workflows, dependencies, lints, docs. All are run,
-//! whatever fails.
+//! What can be said of the code without running it: tidiness, format, workflows, dependencies, the book, lints, docs. All are
+//! run, whatever fails.
 
 use anyhow::{Result, bail};
 
 use crate::shell::{Profile, cargo, root, run as run_command, step};
-use crate::{dependencies, tidy, workflows};
+use crate::{book, dependencies, tidy, workflows};
 
 type Check = fn() -> Result<()>;
 
@@ -13,11 +13,12 @@ const PROFILE: Profile = Profile::Quick;
 
 /// Runs all checks, or those that are named.
 pub(crate) fn run(only: &[String]) -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("tidy", || tidy::check(root())),
         ("format", || run_command(&mut cargo(&["fmt", "--all", "--check"]))),
         ("workflows", workflows::check),
         ("dependencies", dependencies::check),
+        ("book", book::check),
         ("lints", || {
             let lints = ["--workspace", "--all-targets", "--", "-D", "warnings"];
             run_command(cargo(&["clippy", "--profile", PROFILE.name()]).args(lints))

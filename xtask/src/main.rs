@@ -38,6 +38,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use setup::Needs;
 use shell::Profile;
 
 /// The chores of this workspace.
@@ -55,7 +56,7 @@ struct Cli {
 enum Chore {
     /// Run the order saga on a real server, check what it left in the stream, and print the summary.
     ///
-    /// Builds host, plugins and driver; starts `heddle dev` with an empty data folder below target/demo;
+    /// Builds host, driver and the three plugins; starts `heddle dev` with an empty data folder below target/demo;
     /// places the orders; waits until each has ended; verifies the stream from its first message to its last;
     /// stops heddle. Ends with 0 only if all holds.
     Demo {
@@ -64,12 +65,14 @@ enum Chore {
         #[command(flatten)]
         size: DemoSize,
     },
-    /// Run every test of the workspace, then a small demo and the benchmark with few events.
+    /// Run every test of the workspace, then a small demo, the benchmark with few events, and the packages of a release.
     ///
     /// Arguments behind `--` go to `cargo test`: `cargo xtask test -- -p heddle-flow shard`.
     Test {
         #[command(flatten)]
         environment: Environment,
+        #[command(flatten)]
+        registry: Registry,
         /// Run only what needs no server, no toolchain and no component: for the inner loop
         #[arg(long, conflicts_with = "arguments")]
         fast: bool,
@@ -80,7 +83,7 @@ enum Chore {
     /// Measure Heddle against native code and against the server's own limit.
     ///
     /// Starts a server of its own, fills a stream and lets each variant do the same job in turns: read an event,
-    /// publish one of equal size, keep a durable counter for each key. Without options it takes about twenty minutes.
+    /// publish one of equal size, keep a durable counter for each key. Without options it takes about half an hour.
     /// `cargo xtask bench --help` shows the options: `--quick`, `--store disk|ram`, `--only NAME`, `--rounds N`,
     /// `--json FILE`, `--plot`. `cargo xtask bench languages` compares
     /// the languages instead, without a server. What the figures mean stands in docs/performance.md.
@@ -96,8 +99,10 @@ enum Chore {
     ///
     /// `swap` replaces a plugin's file 10,000 times under 5,000 events a second, one time in ten by what is no good; it
     /// takes about an hour. `cargo xtask torture swap --help` shows the options: `--swaps N`, `--rate R`, `--bad SHARE`,
-    /// `--seed N`, `--disk`. `mix` lets every mix of good and bad events come to its end: a matrix of shares, keys and
-    /// instances with real outages, which takes about half an hour; `--only NAME`, `--events N`, `--rate R`, `--seed N`.
+    /// `--seed N`, `--disk`. `soak` lets events flow for an hour and sees that memory, descriptors, tasks, instances, consumers
+    /// and messages stay level; `--minutes N`, `--rate R`. `mix` lets every mix of good and bad events come to its end: a
+    /// matrix of shares, keys and instances with real outages, which takes about half an hour; `--only NAME`, `--events N`,
+    /// `--rate R`, `--seed N`.
     /// Small ones are among the tests.
     #[command(disable_help_flag = true)]
     Torture {
@@ -107,17 +112,17 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
         options: Vec<String>,
     },
-    /// Check format, lints, docs, tidiness, workflows and dependencies, without running a test.
+    /// Check format, lints, docs, tidiness, workflows, dependencies and the book, without running a test.
     ///
     /// All are run whatever the others say.
     Check {
-        /// Run this one only; can be given several times: tidy, format, workflows, dependencies, lints, docs
+        /// Run this one only; can be given several times: tidy, format, workflows, dependencies, book, lints, docs
         #[arg(long, value_name = "NAME")]
         only: Vec<String>,
     },
     /// Build the documents as a book, below `target/book`.
     ///
-    /// Installs mdBook below `target/tools` the first time, which takes some minutes.
+    /// Installs mdBook below `target/tools` the first time. `cargo xtask check` builds it, too.
     Book {
         #[command(flatten)]
         options: book::Options,
@@ -143,6 +148,8 @@ enum Chore {
     Setup {
         #[command(flatten)]
         environment: Environment,
+        #[command(flatten)]
+        registry: Registry,
     },
 }
 
@@ -152,9 +159,20 @@ struct Environment {
     /// The nats-server to use [default: the one in PATH, or else one that is installed below target/nats]
     #[arg(long, env = "HEDDLE_NATS_SERVER", value_name = "FILE")]
     nats_server: Option<PathBuf>,
+}
+
+/// What else is taken from it where everything is needed.
+#[derive(Debug, Args)]
+struct Registry {
     /// The OCI registry that tests talk to [default: the docker-registry in PATH, or else one below target/registry]
     #[arg(long, env = "HEDDLE_OCI_REGISTRY", value_name = "FILE")]
     oci_registry: Option<PathBuf>,
+}
+
+impl Registry {
+    fn and_all_else(&self) -> Needs<'_> {
+        Needs::All { oci_registry: self.oci_registry.as_deref() }
+    }
 }
 
 /// How large a demo is, and what comes after it.
@@ -183,24 +201,31 @@ fn main() -> ExitCode {
 
 fn run(chore: Chore) -> Result<()> {
     match chore {
-        Chore::Demo { environment, size } => demo::run(&setup::run(&environment)?, &size),
+        Chore::Demo { environment, size } => demo::run(&setup::run(&environment, demo::NEEDS)?, &size),
         Chore::Test { fast: true, .. } => test::fast(),
-        Chore::Test { environment, arguments, .. } => test::run(&setup::run(&environment)?, &arguments),
-        Chore::Bench { environment, options } => bench::run(&setup::run(&environment)?, &options),
-        Chore::Torture { environment, options } => torture::run(&setup::run(&environment)?, &options),
+        Chore::Test { environment, registry, arguments, .. } => {
+            test::run(&setup::run(&environment, registry.and_all_else())?, &arguments)
+        }
+        Chore::Bench { environment, options } => {
+            bench::run(&setup::run(&environment, bench::needs(&options))?, &options)
+        }
+        Chore::Torture { environment, options } => {
+            torture::run(&setup::run(&environment, torture::NEEDS)?, &options)
+        }
         Chore::Languages => {
-            demo::build_all(Profile::Quick)?;
+            demo::build(Profile::Quick, &["heddle"])?;
             languages::build(Profile::Quick).map(drop)
         }
         Chore::Check { only } => check::run(&only),
         Chore::Book { options } => book::run(&options),
         Chore::Release { environment, options } if options.verify => {
-            let machine = setup::run(&environment)?;
+            // The image is tried with the plugins of the demo.
+            let machine = setup::run(&environment, demo::NEEDS)?;
             let toolchains = setup::toolchains::find_or_install();
             release::verify(&options.program()?, &machine.nats_server, toolchains)
         }
         Chore::Release { options, .. } => release::run(&options),
-        Chore::Setup { environment } => setup::run(&environment).map(drop),
+        Chore::Setup { environment, registry } => setup::run(&environment, registry.and_all_else()).map(drop),
     }
 }
 

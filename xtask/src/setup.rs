@@ -1,5 +1,5 @@
 //! What the other chores need: the wasm target, a nats-server, an OCI registry, and the guests. What is there already is
-//! left alone.
+//! left alone, and a chore gets no more than it needs.
 
 mod guests;
 pub(crate) mod pypi;
@@ -18,30 +18,50 @@ use crate::shell::{self, command, empty, output, step};
 /// The target that plugins are built for.
 const WASM: &str = "wasm32-wasip2";
 
-/// A machine on which everything can be run.
+/// What a chore needs, besides the wasm target and a nats-server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Needs<'a> {
+    /// All guests and an OCI registry: this one, if it is named.
+    All { oci_registry: Option<&'a Path> },
+    /// The guests in the folders of these names.
+    Guests(&'static [&'static str]),
+}
+
+/// A machine on which a chore can be run.
 #[derive(Debug)]
 pub(crate) struct Machine {
     /// The nats-server, by its full path.
     pub(crate) nats_server: PathBuf,
-    /// The OCI registry, by its full path, if one can be had.
+    /// The OCI registry, by its full path, if one is needed and can be had.
     pub(crate) oci_registry: Option<PathBuf>,
 }
 
-/// Sets up all that is missing.
-pub(crate) fn run(environment: &Environment) -> Result<Machine> {
+/// Sets up what a chore needs and is missing.
+pub(crate) fn run(environment: &Environment, needs: Needs<'_>) -> Result<Machine> {
     step(&format!("wasm target {WASM}"));
     wasm_target()?;
     step("nats-server");
     let nats_server = server::find_or_install(environment.nats_server.as_deref())?;
     eprintln!("{}", nats_server.display());
+    let oci_registry = match needs {
+        Needs::All { oci_registry } => find_registry(oci_registry)?,
+        Needs::Guests(_) => None,
+    };
+    step("guests");
+    match needs {
+        Needs::All { .. } => guests::build_all(WASM)?,
+        Needs::Guests(guests) => guests::build_some(WASM, guests)?,
+    }
+    Ok(Machine { nats_server, oci_registry })
+}
+
+fn find_registry(named: Option<&Path>) -> Result<Option<PathBuf>> {
     step("OCI registry");
-    let oci_registry = registry::find_or_install(environment.oci_registry.as_deref())?;
-    if let Some(registry) = &oci_registry {
+    let registry = registry::find_or_install(named)?;
+    if let Some(registry) = &registry {
         eprintln!("{}", registry.display());
     }
-    step("guests");
-    guests::build(WASM)?;
-    Ok(Machine { nats_server, oci_registry })
+    Ok(registry)
 }
 
 /// Adds the wasm target to the toolchain, unless it has it.

@@ -27,7 +27,7 @@ const RENDERED_RULES: &str =
 const MISTAKES: [(&[&str], &str); 4] = [
     (&[], "the application is missing"),
     (&["replica=2"], "replica"),
-    (&["probes.http.enabled=true"], "port"),
+    (&["probes.http.enabled=true"], "http"),
     (&["terminationGracePeriodSeconds=5"], "terminationGracePeriodSeconds"),
 ];
 

@@ -12,8 +12,12 @@ use super::files::{self, File};
 use super::inputs::{Effort, Inputs};
 use crate::shell::{command, output, run};
 
-/// Whom the package names as responsible.
-const MAINTAINER: &str = "The Heddle maintainers <maintainers@heddle.invalid>";
+/// Whom the package names as responsible: the authors in the manifest of the workspace.
+const AUTHORS: &str = env!("CARGO_PKG_AUTHORS");
+
+/// Debian wants an address. This is what it gets as long as the authors have none: one that says so, and that can never be
+/// anybody's (RFC 2606).
+const NO_ADDRESS: &str = "<no-address@heddle.invalid>";
 
 /// Where documents go.
 const DOCUMENTS: &str = "usr/share/doc/heddle";
@@ -37,10 +41,15 @@ pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(vec![to])
 }
 
+/// The authors, with an address in any case.
+fn maintainer() -> String {
+    if AUTHORS.contains('<') { AUTHORS.to_owned() } else { format!("{AUTHORS} {NO_ADDRESS}") }
+}
+
 /// What is installed.
 fn installed(inputs: &Inputs) -> Result<Vec<File<'_>>> {
     let text = |name: &str, values: &[(&str, &str)]| inputs.template(&format!("debian/{name}"), values);
-    let changelog = text("changelog", &[("maintainer", MAINTAINER), ("date", &inputs.date("-R")?)])?;
+    let changelog = text("changelog", &[("maintainer", &maintainer()), ("date", &inputs.date("-R")?)])?;
     let document = |name: &str| format!("{DOCUMENTS}/{name}");
     let mut files = vec![
         inputs.program("usr/bin/heddle"),
@@ -69,7 +78,8 @@ fn control(inputs: &Inputs, stage: &Path, files: &[File<'_>]) -> Result<[File<'s
     // In KiB, each file rounded up, as dpkg-gencontrol counts.
     let size: usize = files.iter().map(|file| file.bytes.len().div_ceil(1024)).sum();
     let (size, depends) = (size.to_string(), inputs.needs.debian());
-    let values = [("maintainer", MAINTAINER), ("size", &size), ("depends", &depends)];
+    let maintainer = maintainer();
+    let values = [("maintainer", maintainer.as_str()), ("size", &size), ("depends", &depends)];
     let control = inputs.template("debian/control", &values)?;
     let sums = output(command("md5sum").args(files.iter().map(|file| &file.path)).current_dir(stage))?;
     Ok([

@@ -1,6 +1,7 @@
 //! The guests: our plugins and the guests of the tests. Every package in the two folders is one; there is no
 //! list.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -15,19 +16,35 @@ const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
 const PROFILE: &str = "plugin";
 
 /// Builds every guest as a component.
-pub(super) fn build(target: &str) -> Result<()> {
+pub(super) fn build_all(target: &str) -> Result<()> {
     let packages = packages(root())?;
     ensure!(!packages.is_empty(), "there is no package below {}", FOLDERS.join(" or "));
+    build(target, packages.values())
+}
+
+/// Builds the guests in the folders of these names as components.
+pub(super) fn build_some(target: &str, guests: &[&str]) -> Result<()> {
+    let packages = packages(root())?;
+    let named = guests.iter().map(|guest| {
+        packages
+            .get(*guest)
+            .with_context(|| format!("there is no guest `{guest}` below {}", FOLDERS.join(" or ")))
+    });
+    build(target, named.collect::<Result<Vec<_>>>()?)
+}
+
+/// Builds packages. All guests use the same features of what they share, so it does not matter which are built together.
+fn build<'a>(target: &str, packages: impl IntoIterator<Item = &'a String>) -> Result<()> {
     let mut cargo = cargo(&["build", "--profile", PROFILE, "--target", target]);
     for package in packages {
-        cargo.args(["--package", &package]);
+        cargo.args(["--package", package]);
     }
     run(&mut cargo).context("failed to build the guests")
 }
 
-/// The names of all packages in the folders of guests, sorted.
-fn packages(root: &Path) -> Result<Vec<String>> {
-    let mut packages = Vec::new();
+/// The names of all packages in the folders of guests, by the name of the folder.
+fn packages(root: &Path) -> Result<BTreeMap<String, String>> {
+    let mut packages = BTreeMap::new();
     for folder in FOLDERS.map(|folder| root.join(folder)) {
         if !folder.is_dir() {
             continue;
@@ -35,10 +52,8 @@ fn packages(root: &Path) -> Result<Vec<String>> {
         let entries =
             fs::read_dir(&folder).with_context(|| format!("failed to list `{}`", folder.display()))?;
         for entry in entries {
-            let manifest = entry
-                .with_context(|| format!("failed to list `{}`", folder.display()))?
-                .path()
-                .join("Cargo.toml");
+            let entry = entry.with_context(|| format!("failed to list `{}`", folder.display()))?;
+            let manifest = entry.path().join("Cargo.toml");
             if !manifest.is_file() {
                 continue; // A guest in another language; its folder says how it is built.
             }
@@ -46,10 +61,9 @@ fn packages(root: &Path) -> Result<Vec<String>> {
                 .with_context(|| format!("failed to read `{}`", manifest.display()))?;
             let name =
                 package_name(&text).with_context(|| format!("`{}` names no package", manifest.display()))?;
-            packages.push(name.to_owned());
+            packages.insert(entry.file_name().to_string_lossy().into_owned(), name.to_owned());
         }
     }
-    packages.sort_unstable();
     Ok(packages)
 }
 
@@ -78,7 +92,12 @@ mod tests {
             fs::write(folder.join("Cargo.toml"), format!("[package]\nname = \"{name}\"\n")).unwrap();
         }
         fs::create_dir_all(root.path().join("plugins/python")).unwrap();
-        assert_eq!(packages(root.path()).unwrap(), ["g-odd", "p-order"]);
+        let found = packages(root.path()).unwrap();
+        let expected = [("odd", "g-odd"), ("order", "p-order")];
+        assert_eq!(
+            found,
+            BTreeMap::from(expected.map(|(folder, name)| (folder.to_owned(), name.to_owned())))
+        );
     }
 
     #[test]

@@ -16,10 +16,13 @@ const CRATE: &str = "heddle-sdk";
 /// What packs for Python, from PyPI.
 const PYTHON_PACKERS: [&str; 2] = ["build==1.6.1", "flit_core==4.2.0"];
 
-/// Packs the crate, and has cargo build what is packed.
+/// Packs the crate, once cargo has built what is packed and would publish it.
 pub(super) fn krate(packing: &Packing<'_>) -> Result<PathBuf> {
     // What is packed is what lies there; whether that is committed, a release looks after by itself.
-    run(&mut cargo(&["package", "--package", CRATE, "--allow-dirty", "--quiet"]))?;
+    let of_crate = ["--package", CRATE, "--allow-dirty", "--quiet"];
+    run(cargo(&["publish", "--dry-run"]).args(of_crate))?;
+    // The same bytes, but in a place that cargo promises.
+    run(cargo(&["package", "--no-verify"]).args(of_crate))?;
     let name = format!("{CRATE}-{}.crate", packing.inputs.version);
     let made = target().join("package").join(&name);
     let to = packing.out.join(name);
@@ -27,12 +30,20 @@ pub(super) fn krate(packing: &Packing<'_>) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// Packs the package of npm.
+/// Packs the package of npm, once npm would publish it.
 pub(super) fn npm(packing: &Packing<'_>) -> Result<PathBuf> {
     let folder = stage::stage("js")?;
-    let mut npm = command("npm");
-    npm.args(["pack", "--silent", "--ignore-scripts", "--pack-destination"]).arg(packing.out);
-    let name = output(npm.current_dir(folder.path()).env("PATH", packing.toolchains.path()?))?;
+    let path = packing.toolchains.path()?;
+    let npm = |arguments: &[&str]| {
+        let mut npm = command("npm");
+        npm.args(["--loglevel", "error", "--ignore-scripts"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("PATH", &path);
+        npm
+    };
+    output(&mut npm(&["publish", "--dry-run", "--access", "public"]))?;
+    let name = output(npm(&["pack", "--pack-destination"]).arg(packing.out))?;
     made(packing.out, name.trim())
 }
 

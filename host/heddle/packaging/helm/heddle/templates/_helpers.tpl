@@ -164,17 +164,3 @@ volumeMounts:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
-
-{{- /* A probe: the one that is written out, else that of HTTP, else none. Takes values, own, path, period, failures. */ -}}
-{{- define "heddle.probe" -}}
-{{- if .own }}
-{{- toYaml .own }}
-{{- else if .values.probes.http.enabled }}
-httpGet:
-  path: {{ .path }}
-  port: http
-periodSeconds: {{ .period }}
-timeoutSeconds: 2
-failureThreshold: {{ .failures }}
-{{- end }}
-{{- end }}
