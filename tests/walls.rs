@@ -80,18 +80,44 @@ const NOBODY: [&str; 2] = ["tokio::spawn", "unbounded_channel"];
 /// The lines of code that name something forbidden, as `line: name`.
 fn breaches(code: &str, forbidden: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for (number, line) in code.lines().enumerate() {
-        // Tests at the end of a file may use what they like.
-        if line.starts_with("#[cfg(test)]") {
-            break;
+    let mut lines = (1..).zip(code.lines());
+    while let Some((number, line)) = lines.next() {
+        // Tests may use what they like.
+        if let Some(rest) = line.strip_prefix("#[cfg(test)]") {
+            skip_item(rest, &mut lines);
+            continue;
         }
-        let code = line.split("//").next().unwrap_or_default();
+        let code = without_comment(line);
         let grouped = code.contains("use std::{").then_some("std::{");
         for name in forbidden.iter().filter(|name| names(code, name)).chain(&grouped) {
-            found.push(format!("{}: {name}", number + 1));
+            found.push(format!("{number}: {name}"));
         }
     }
     found
+}
+
+fn without_comment(line: &str) -> &str {
+    line.split("//").next().unwrap_or_default().trim_end()
+}
+
+/// Goes to the end of an item that begins in the first column, behind its attribute. As rustfmt writes it, what has a body
+/// ends with a `}` in the first column, and everything else with a `;`.
+fn skip_item<'a>(behind: &'a str, lines: &mut impl Iterator<Item = (usize, &'a str)>) {
+    let mut has_body = false;
+    for line in std::iter::once(behind).chain(lines.map(|(_, line)| line)) {
+        let code = without_comment(line);
+        if code.trim_start().starts_with("#[") {
+            continue;
+        }
+        has_body |= code.ends_with('{');
+        let ends = match has_body {
+            true => matches!(code, "}" | "};"),
+            false => code.ends_with(';') || code.ends_with('}'),
+        };
+        if ends {
+            return;
+        }
+    }
 }
 
 /// Whether `code` has `name` as the beginning of a path, or as the end of one where it has a `::` itself.
@@ -204,6 +230,10 @@ fn a_broken_wall_is_found() {
         "use std::fs::File;",
         "    let now = std::time::SystemTime::now();",
         "let now = clock::now();",
+        "#[cfg(test)]\nmod tests;\nuse std::fs::File;",
+        "#[cfg(test)] mod tests;\nuse std::fs::File;",
+        "#[cfg(test)]\nfn f(\n    a: u8,\n) -> u8 {\n    rand::random()\n}\n\nuse std::fs::File;",
+        "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n\nuse std::fs::File;",
     ] {
         assert_eq!(breaches(code, &IMPURE).len(), 1, "{code}");
     }
@@ -213,6 +243,10 @@ fn a_broken_wall_is_found() {
         "let rand = 1;",
         "use randomness::x;",
         "fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }",
+        "#[cfg(test)]\nmod tests {\n    use std::fs;\n\n    fn f() {\n        rand::random();\n    }\n}\n",
+        "#[cfg(test)]\n#[path = \"fs.rs\"]\nmod tests;\nfn f() {}",
+        "#[cfg(test)]\nuse std::{\n    fs,\n};\nfn f() {}",
+        "#[cfg(test)]\nconst MADE: fn() -> u8 =\n    rand::random;\nfn f() {}",
     ] {
         assert_eq!(breaches(code, &IMPURE), Vec::<String>::new(), "{code}");
     }

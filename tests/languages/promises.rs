@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use heddle_sandbox::LogLevel;
 use heddle_values::effects::{StateChange, When};
+use heddle_values::limit::Limit;
 use heddle_values::policy::Limits;
-use heddle_values::verdict::{CauseClass, Limit};
+use heddle_values::verdict::CauseClass;
 use serde_json::{Value, json};
 
 use crate::guest::{Guest, TIME, ask};

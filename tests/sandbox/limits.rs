@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use heddle_values::verdict::{Breach, Limit, Verdict};
+use heddle_values::limit::{Breach, Limit};
+use heddle_values::verdict::Verdict;
 use serde_json::json;
 
 use crate::bench::{Bench, call, policy};

@@ -3,7 +3,8 @@
 
 use heddle_sandbox::{LogLevel, Policy};
 use heddle_values::effects::When;
-use heddle_values::verdict::{CauseClass, Failure, Limit, Verdict};
+use heddle_values::limit::Limit;
+use heddle_values::verdict::{CauseClass, Failure, Verdict};
 
 use crate::bench::{Bench, effects, policy};
 use crate::worlds::{call, done, failed, only_text, run};

@@ -11,7 +11,8 @@ use heddle_flow::states::State;
 use heddle_values::effects::{Effects, Message, StateChange, When};
 use heddle_values::event::Headers;
 use heddle_values::handlers::HandlerIx;
-use heddle_values::verdict::{Breach, CauseClass, Failure, Limit, Verdict};
+use heddle_values::limit::{Breach, Limit};
+use heddle_values::verdict::{CauseClass, Failure, Verdict};
 use rand::RngExt;
 
 use crate::host::Run;

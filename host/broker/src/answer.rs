@@ -12,8 +12,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::commit::{CommitError, unanswered};
-use super::connect::{REQUEST_TIMEOUT, chain};
+use super::connect::REQUEST_TIMEOUT;
 use super::{Broker, Error};
+use heddle_values::errors::chain;
 
 /// The interval at which a request that may be repeated is sent until there is an answer.
 const ASK_EVERY: Duration = Duration::from_millis(500);

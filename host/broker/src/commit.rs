@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::shortage::shortage;
 use super::{Broker, headers};
 use heddle_values::batch::{BatchMessage, Keep};
-use heddle_values::dead_letter::rfc3339;
+use heddle_values::text::rfc3339;
 
 /// How long the answers to single messages may still be on their way after the last one.
 const ANSWERS_ON_THEIR_WAY: Duration = Duration::from_millis(250);

@@ -13,6 +13,7 @@ use super::living::Origin;
 use super::login::Login;
 use super::rotation::{Rotation, Unusable};
 use super::{Broker, Error, OLDEST_SERVER};
+use heddle_values::errors::chain;
 use heddle_values::settings::{Api, NatsSettings};
 
 /// A dead connection is given up at the third ping without an answer: after 1.5 s.
@@ -211,21 +212,6 @@ async fn report(connection: String, denials: Denials, event: Event) {
         Event::ServerError(error) => tracing::warn!(%error, "server reports an error"),
         Event::ClientError(error) => tracing::debug!(%error, "connection reports an error"),
     }
-}
-
-/// An error with all its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Shares one name between several connections of a host.

@@ -24,9 +24,9 @@ use consumer::FIRST_PATIENCE;
 use one_by_one::{Broken, Caution};
 use stop::{Again, Stop};
 
-use super::connect::chain;
 use super::consumer::INACTIVE;
 use super::{Broker, Error, headers, nanos};
+use heddle_values::errors::chain;
 use heddle_values::event::{Event, Source};
 use heddle_values::policy::Backoff;
 use heddle_values::subject::Pattern;

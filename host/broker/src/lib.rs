@@ -48,6 +48,7 @@ pub use raw::RawStored;
 pub use suitability::{Fault, Suitability};
 pub use tail::EventTail;
 
+use heddle_values::errors::chain;
 use heddle_values::event::{Event, Headers, Source};
 use heddle_values::names::STATE_CLEARED;
 
@@ -203,7 +204,7 @@ impl Error {
 
     /// A request that failed with an error of the library, which says whether there was an answer.
     fn asked(what: impl Into<String>, error: &(dyn std::error::Error + 'static)) -> Self {
-        let (what, cause) = (what.into(), connect::chain(error));
+        let (what, cause) = (what.into(), chain(error));
         if answer::is_missing(error) {
             Error::Unanswered { what, cause }
         } else {

@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::consumer::{DeliverPolicy, PullConsumer, pull};
 use futures::{Stream, StreamExt, stream};
 
-use super::connect::chain;
 use super::observe::observing;
 use super::{Broker, Error, Part, Stored, delivered};
 use count::{Came, Count, Word};
+use heddle_values::errors::chain;
 use heddle_values::policy::Backoff;
 
 /// Messages that are asked for at once, unless a list says otherwise.

@@ -11,8 +11,8 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::connect::chain;
 use super::{Broker, Error, Stored, delivered, headers};
+use heddle_values::errors::chain;
 use heddle_values::event::Headers;
 use heddle_values::subject::Pattern;
 

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::headers::MARKER_REASON;
 use super::{Broker, Error, Stored};
-use heddle_values::dead_letter::parse_rfc3339;
 use heddle_values::event::is_lossy;
 use heddle_values::header_block;
+use heddle_values::text::parse_rfc3339;
 
 /// There is no such message.
 const NO_MESSAGE: u64 = 10037;

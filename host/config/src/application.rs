@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::Needs;
 use super::handler;
 use super::nats;
 use super::registries;
+use super::scope::Scope;
 use super::section::{Blame, Fault, FaultList, Placed, Section};
 use super::units::parse_duration;
 use heddle_source::signature;
@@ -34,15 +35,6 @@ const MAX_AGE: Duration = Duration::from_nanos(i64::MAX as u64);
 const MAX_SHARDS: u64 = 512;
 
 const DEFAULT_SHARDS: NonZeroU16 = NonZeroU16::new(16).expect("16 is not 0");
-
-/// Where paths begin and faults go.
-pub(super) struct Scope<'a> {
-    pub(super) folder: &'a Path,
-    /// The files that secrets were read from.
-    pub(super) secret_files: RefCell<Vec<PathBuf>>,
-    pub(super) stream: Arc<str>,
-    pub(super) subjects: Vec<Pattern>,
-}
 
 /// With a machine that need not have everything, faults of what it need not have do not count.
 pub(super) fn resolve(

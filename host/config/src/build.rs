@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::application::Scope;
+use super::scope::Scope;
 use super::section::{Placed, Section};
 use heddle_values::settings::{Build, BuildCommand};
 

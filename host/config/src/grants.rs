@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
-use super::application::Scope;
+use super::scope::Scope;
 use super::secret::env_value;
 use super::section::Section;
 use heddle_values::http::HttpGrants;

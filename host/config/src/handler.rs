@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
-use super::application::Scope;
 use super::build;
 use super::failure;
 use super::grants;
 use super::rollout;
+use super::scope::Scope;
 use super::secret;
 use super::section::{Placed, Section, integer};
 use super::units::{parse_duration, parse_size};

@@ -11,6 +11,7 @@ mod handler;
 mod nats;
 mod registries;
 mod rollout;
+mod scope;
 mod secret;
 mod section;
 mod units;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::application::Scope;
+use super::scope::Scope;
 use super::section::{Placed, Section};
 use super::units::{UnitError, parse_share};
 use heddle_source::oci;

@@ -15,7 +15,7 @@ use super::states::StateId;
 use heddle_values::batch::{BatchMessage, Keep, MAX_MESSAGES, Schedule};
 use heddle_values::causality;
 use heddle_values::checkpoint::Checkpoint;
-use heddle_values::dead_letter::{Origin, dead_letter, header_text};
+use heddle_values::dead_letter::{Origin, dead_letter};
 use heddle_values::effects::{Effects, Reply, StateChange, When};
 use heddle_values::event::Replay;
 use heddle_values::gate::{self, Gate, Phase};
@@ -23,6 +23,7 @@ use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::{Key, MAX_KEY};
 use heddle_values::names::{self, Names};
 use heddle_values::position::Position;
+use heddle_values::text::header_text;
 
 /// The most that one batch carries, in bytes.
 const MAX_BATCH_BYTES: usize = 8 << 20;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::flow::Job;
 use super::jobs::MAX_LOGGED;
 use heddle_sandbox::{LogLevel, Run};
-use heddle_values::dead_letter::header_text;
+use heddle_values::text::header_text;
 use heddle_values::verdict::Verdict;
 
 /// Lines per second that a handler's plugin may write into the log.

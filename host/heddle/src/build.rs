@@ -13,24 +13,24 @@ use heddle_values::settings::Settings;
 
 /// What a build has made.
 #[derive(Debug)]
-pub struct Built {
+pub(super) struct Built {
     /// Where the component was put.
-    pub file: PathBuf,
+    pub(super) file: PathBuf,
     /// In bytes.
-    pub size: usize,
+    pub(super) size: usize,
     /// The component's digest, by which hosts know the version.
-    pub digest: Digest,
+    pub(super) digest: Digest,
     /// The interfaces that it imports, without their functions.
-    pub imports: BTreeSet<String>,
+    pub(super) imports: BTreeSet<String>,
     /// What a handler will have to grant, in words, if none uses it yet.
-    pub missing: Option<String>,
+    pub(super) missing: Option<String>,
 }
 
 /// Builds a project's component, checks it as a host would for the handlers that use it, and puts it where it belongs.
 ///
 /// # Errors
 /// A tool is missing, a step fails, or no host would accept the component.
-pub async fn build(
+pub(super) async fn build(
     project: &Project,
     output: Option<PathBuf>,
     settings: Option<&Settings>,

@@ -16,7 +16,7 @@ const NOT_KEPT: &str = "credentials not found";
 
 /// All registries, asked as docker or podman would ask them: with the login in the first file that has one, or that of a
 /// program which the file names, or without one. Those in `insecure` are asked without TLS.
-pub fn registry(insecure: &BTreeSet<String>) -> Registry {
+pub(super) fn registry(insecure: &BTreeSet<String>) -> Registry {
     let files = files(variable);
     Registry::new(insecure, move |component| login_of(&files, component))
 }

@@ -72,12 +72,12 @@ pub(super) fn sandbox_settings(settings: &Settings, workshop: &Workshop) -> Sand
 }
 
 /// The sandbox for some handlers.
-pub fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sandbox::Error> {
+pub(super) fn sandbox(settings: &Settings, workshop: &Workshop) -> Result<Sandbox, sandbox::Error> {
     Sandbox::new(sandbox_settings(settings, workshop))
 }
 
 /// What a handler's plugin may do. `max_payload` is the server's, in bytes.
-pub fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize) -> Policy {
+pub(super) fn policy(settings: &Settings, handler: &HandlerSettings, max_payload: usize) -> Policy {
     Policy {
         handler: Arc::clone(&handler.name),
         allowance: Allowance {
@@ -116,7 +116,7 @@ pub fn everything(handler: &str, limits: Limits) -> Policy {
 
 /// Takes what every handler's source offers now, or says everything that is wrong with any of them. Without a `broker`,
 /// what is on the server is wrong.
-pub async fn admit_all(
+pub(super) async fn admit_all(
     sandbox: &Sandbox,
     settings: &Settings,
     broker: Option<&Broker>,

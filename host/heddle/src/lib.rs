@@ -14,15 +14,15 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod admission;
-pub mod build;
+mod build;
 pub mod cli;
-pub mod docker_login;
+mod docker_login;
 pub mod host;
 mod patience;
-pub mod permissions;
-pub mod print;
-pub mod server;
-pub mod service;
-pub mod systemd;
-pub mod telemetry;
+mod permissions;
+mod print;
+mod server;
+mod service;
+mod systemd;
+mod telemetry;
 pub mod testing;

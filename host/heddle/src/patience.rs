@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use heddle_broker::{self as broker, CommitError};
 use heddle_flow::{acquire, versions};
+use heddle_values::errors::chain;
 use heddle_values::policy::Backoff;
 
 /// The waits between tries.
@@ -31,7 +32,7 @@ where
             said = Some(Instant::now());
             tracing::warn!(
                 "waiting for the server: {} (`heddle dev` brings a server of its own)",
-                super::cli::explain(&error)
+                chain(error.as_ref())
             );
         }
         tokio::time::sleep(PAUSES.bound(failures)).await;

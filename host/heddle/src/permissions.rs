@@ -24,7 +24,7 @@ pub(super) async fn check_permissions(broker: &Broker, settings: &Settings) -> R
 
 /// How a user of the server proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
+pub(super) enum Login {
     /// By a password that the server takes from its environment.
     Password,
     /// By an nkey; its public part.
@@ -32,7 +32,7 @@ pub enum Login {
 }
 
 /// The users of some roles, as `authorization` of nats-server's configuration.
-pub fn authorization(settings: &Settings, roles: &[Role], login: &Login) -> String {
+pub(super) fn authorization(settings: &Settings, roles: &[Role], login: &Login) -> String {
     let app = &settings.app;
     let mut text = format!(
         "# The least rights in application `{app}`. A server that has `accounts` takes the users there.\nauthorization {{\n  users = [\n"
@@ -64,7 +64,7 @@ fn list(action: &str, patterns: &[Pattern]) -> String {
 }
 
 /// The rights of roles as commands of `nsc`, for a server whose accounts are JWTs.
-pub fn nsc(settings: &Settings, roles: &[Role]) -> String {
+pub(super) fn nsc(settings: &Settings, roles: &[Role]) -> String {
     let command = |role: &Role| {
         let rights = Rights::of(*role, settings);
         let joined =

@@ -33,11 +33,11 @@ pub(super) use {complain, say};
 /// Standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to write to standard output: {0}")]
-pub struct Error(#[from] io::Error);
+pub(super) struct Error(#[from] io::Error);
 
 impl Error {
     /// Whether its reader has gone, as that of `heddle tail | head` does.
-    pub fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.0.kind() == io::ErrorKind::BrokenPipe
     }
 }
@@ -48,12 +48,12 @@ fn is_active(c: char) -> bool {
 }
 
 /// A text that a stranger wrote, on one line, with its control characters made visible: `\u{1b}[31m`.
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_active)
 }
 
 /// A text of several lines that a stranger wrote, with its control characters made visible.
-pub fn visible_lines(text: &str) -> Cow<'_, str> {
+pub(super) fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_active(c) && !matches!(c, '\n' | '\t'))
 }
 
@@ -70,7 +70,7 @@ fn escaped(text: &str, is_active: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// JSON with the control characters escaped that JSON itself allows: those above ASCII, such as U+009B, which some
 /// terminals take for the beginning of an escape sequence.
-pub fn visible_json(json: &str) -> Cow<'_, str> {
+pub(super) fn visible_json(json: &str) -> Cow<'_, str> {
     let is_raw = |c: char| c >= '\u{7f}' && is_active(c);
     if !json.contains(is_raw) {
         return Cow::Borrowed(json);
@@ -84,33 +84,33 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
 }
 
 /// What `say!` does.
-pub fn line(text: fmt::Arguments<'_>) -> Result<(), Error> {
+pub(super) fn line(text: fmt::Arguments<'_>) -> Result<(), Error> {
     let mut text = visible_lines(&text.to_string()).into_owned();
     text.push('\n');
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 /// What `complain!` does. Without a reader, there is nobody to say it to.
-pub fn fault(text: fmt::Arguments<'_>) {
+pub(super) fn fault(text: fmt::Arguments<'_>) {
     let mut text = visible_lines(&text.to_string()).into_owned();
     text.push('\n');
     io::stderr().write_all(text.as_bytes()).ok();
 }
 
 /// Prints a JSON document.
-pub fn json(document: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn json(document: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     Ok(line(format_args!("{}", visible_json(&text)))?)
 }
 
 /// Prints a JSON document on one line.
-pub fn json_line(document: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn json_line(document: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string(document)?;
     Ok(line(format_args!("{}", visible_json(&text)))?)
 }
 
 /// Prints a payload or a state and a line break: as it is for a program that reads it, made visible on a terminal.
-pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut output = io::stdout();
     if output.is_terminal() {
         return line(format_args!("{}", String::from_utf8_lossy(bytes)));
@@ -121,7 +121,7 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Error> {
 
 /// Standard output for many rows: few writes, and each may fail.
 #[derive(Debug)]
-pub struct Rows(BufWriter<Stdout>);
+pub(super) struct Rows(BufWriter<Stdout>);
 
 impl Default for Rows {
     fn default() -> Self {
@@ -131,20 +131,20 @@ impl Default for Rows {
 
 impl Rows {
     /// A line. It may be kept back until [`flush`](Self::flush).
-    pub fn line(&mut self, text: &str) -> Result<(), Error> {
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
         self.0.write_all(visible_lines(text).as_bytes())?;
         Ok(self.0.write_all(b"\n")?)
     }
 
     /// Writes what was kept back.
-    pub fn flush(&mut self) -> Result<(), Error> {
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
         Ok(self.0.flush()?)
     }
 }
 
 /// A JSON list whose elements come one after the other, so that it is never in memory as a whole.
 #[derive(Debug)]
-pub struct JsonList {
+pub(super) struct JsonList {
     rows: Rows,
     is_empty: bool,
 }
@@ -157,7 +157,7 @@ impl Default for JsonList {
 
 impl JsonList {
     /// The next element.
-    pub fn push(&mut self, element: &impl Serialize) -> anyhow::Result<()> {
+    pub(super) fn push(&mut self, element: &impl Serialize) -> anyhow::Result<()> {
         let before = if std::mem::replace(&mut self.is_empty, false) { "[\n  " } else { ",\n  " };
         let text = serde_json::to_string_pretty(element)?;
         self.rows.0.write_all(before.as_bytes()).map_err(Error)?;
@@ -167,7 +167,7 @@ impl JsonList {
     }
 
     /// The end of the list.
-    pub fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(mut self) -> Result<(), Error> {
         self.rows.line(if self.is_empty { "[]" } else { "\n]" })?;
         self.rows.flush()
     }
@@ -175,7 +175,7 @@ impl JsonList {
 
 /// Writes to an output without being held up by it: where it has no room within `patience`, that is an error. For hosts,
 /// which events must not wait for.
-pub fn offer(output: &mut (impl Write + AsFd), bytes: &[u8], patience: Duration) -> io::Result<()> {
+pub(super) fn offer(output: &mut (impl Write + AsFd), bytes: &[u8], patience: Duration) -> io::Result<()> {
     for part in bytes.chunks(ROOM) {
         if !has_room(output, patience)? {
             return Err(io::ErrorKind::WouldBlock.into());

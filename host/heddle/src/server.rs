@@ -22,17 +22,17 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// A running nats-server. It is killed when this is dropped; [`stop`](Self::stop) is kinder.
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     child: Child,
     pid_file: PathBuf,
     /// Locked as long as the server is ours.
     _lock: File,
     /// Where it listens.
-    pub url: String,
+    pub(super) url: String,
 }
 
 /// The nats-server to use: `named`, or the first on the PATH.
-pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(super) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = named {
         if path.is_file() {
             return Ok(path.to_owned());
@@ -48,7 +48,7 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 /// Says which keys of a file do not count on a server of one's own.
-pub fn tell_left_out(keys: &[&str]) {
+pub(super) fn tell_left_out(keys: &[&str]) {
     if !keys.is_empty() {
         complain!(
             "note: heddle brings its own nats-server here, so these keys of the file do not count: {}",
@@ -59,7 +59,7 @@ pub fn tell_left_out(keys: &[&str]) {
 
 impl Server {
     /// Starts a server with JetStream on a free port of the loopback interface, its data in `folder`.
-    pub async fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("failed to create `{}`", folder.display()))?;
         let folder =
@@ -114,7 +114,7 @@ impl Server {
     }
 
     /// Waits until the server has ended by itself, and says so.
-    pub async fn ended(&mut self) -> anyhow::Error {
+    pub(super) async fn ended(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => anyhow::anyhow!("nats-server has ended ({status})"),
             Err(error) => anyhow::anyhow!("nats-server cannot be watched: {error}"),
@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Stops the server and waits until it has ended.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(pid) = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
             kill_process(pid, Signal::TERM).context("failed to stop nats-server")?;
         }

@@ -32,6 +32,7 @@ use heddle_flow::versions::{
 use heddle_sandbox::{Plugin, Sandbox};
 use heddle_source::watch::Watch;
 use heddle_values::command::Answer;
+use heddle_values::errors::chain;
 use heddle_values::member::Member;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
@@ -41,10 +42,10 @@ use going_on::{Next, OwnStream, asked};
 use watching::watched;
 
 /// Reads the application's file.
-pub type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
+pub(super) type Load = Box<dyn Fn() -> anyhow::Result<Settings> + Send + Sync>;
 
 /// What a host is made of.
-pub struct Service {
+pub(super) struct Service {
     load: Arc<Load>,
     /// The file.
     path: PathBuf,
@@ -107,7 +108,7 @@ impl Service {
     /// Connects, prepares the plugins and takes the application over. Events flow once it [runs](Self::run).
     ///
     /// The plugins run on `threads`: a runtime of their own.
-    pub async fn start(
+    pub(super) async fn start(
         file: PathBuf,
         load: Load,
         workshop: Workshop,
@@ -164,12 +165,12 @@ impl Service {
     }
 
     /// What it runs now.
-    pub fn settings(&self) -> &Arc<Settings> {
+    pub(super) fn settings(&self) -> &Arc<Settings> {
         &self.now.settings
     }
 
     /// What the host does, once a second.
-    pub fn snapshots(&self) -> watch::Receiver<Snapshot> {
+    pub(super) fn snapshots(&self) -> watch::Receiver<Snapshot> {
         self.snapshots.subscribe()
     }
 
@@ -222,7 +223,7 @@ impl Service {
     }
 
     /// Carries events until `stop` becomes true.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let Calls { mut file, mut hangup } = self.calls.take().context("a host runs once")?;
         let mut commands = self.commands.subscribe();
         // The last command that was begun: it stays in the stream until it is done, so that no crash loses it.
@@ -351,7 +352,7 @@ impl Service {
     }
 
     async fn refused(&self, cause: &Cause, error: &anyhow::Error) {
-        let text = super::cli::explain(error);
+        let text = chain(error.as_ref());
         tracing::error!(because = cause.what, "reload rejected; keeping the current configuration: {text}");
         self.notify(cause, false, text).await;
     }

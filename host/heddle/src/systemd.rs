@@ -10,14 +10,14 @@ use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// A host that is ready for systemd.
-pub struct Systemd {
+pub(super) struct Systemd {
     /// When the watchdog is notified next; none: there is none.
     pulse: Option<Interval>,
 }
 
 impl Systemd {
     /// The host runs.
-    pub fn running(status: &str) -> Self {
+    pub(super) fn running(status: &str) -> Self {
         send(&[NotifyState::Ready, NotifyState::Status(status)]);
         let asked = watchdog_enabled().filter(|period| !period.is_zero());
         let pulse = asked.map(|period| {
@@ -30,7 +30,7 @@ impl Systemd {
     }
 
     /// Comes back each time after the watchdog was notified. Cancel-safe.
-    pub async fn pulse(&mut self) {
+    pub(super) async fn pulse(&mut self) {
         match &mut self.pulse {
             None => pending().await,
             Some(pulse) => {
@@ -41,7 +41,7 @@ impl Systemd {
     }
 
     /// The host stops.
-    pub fn stopping(&self) {
+    pub(super) fn stopping(&self) {
         send(&[NotifyState::Stopping, NotifyState::Status("finishing what runs")]);
     }
 }

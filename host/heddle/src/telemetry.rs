@@ -16,7 +16,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::print::{offer, visible_json, visible_lines};
-use heddle_values::dead_letter::rfc3339;
+use heddle_values::text::rfc3339;
 
 /// What is shown unless a filter says otherwise. The library's own connection messages repeat ours.
 const DEFAULT_FILTER: &str = "info,async_nats=error";
@@ -29,7 +29,7 @@ static LOST: AtomicU64 = AtomicU64::new(0);
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -37,7 +37,7 @@ pub enum LogFormat {
 }
 
 /// Sets up logging for the whole process. `filter` has the form of `tracing`'s directives.
-pub fn start(format: LogFormat, filter: Option<&str>, quiet: bool) -> anyhow::Result<()> {
+pub(super) fn start(format: LogFormat, filter: Option<&str>, quiet: bool) -> anyhow::Result<()> {
     let default = if quiet { "warn,async_nats=error" } else { DEFAULT_FILTER };
     let filter = EnvFilter::try_new(filter.unwrap_or(default))?;
     let terminal = std::io::stderr().is_terminal();

@@ -254,7 +254,7 @@ fn secret(folder: &Path) -> std::io::Result<[u8; SECRET]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::engine::code_config;
+    use super::super::config::code_config;
     use super::*;
 
     #[test]

@@ -78,7 +78,7 @@ impl Collected {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        self.lines.push(LogLine { level, text: heddle_values::dead_letter::header_text(text, MAX_LINE) });
+        self.lines.push(LogLine { level, text: heddle_values::text::header_text(text, MAX_LINE) });
     }
 
     fn write(&mut self, channel: Channel, bytes: &[u8]) {

@@ -8,7 +8,7 @@ use wasmtime::component::{Component, Linker};
 
 use super::adapter::{self, Kind, Pre};
 use super::artifact::Digest;
-use super::engine::ASYNC_TEXT;
+use super::config::ASYNC_TEXT;
 use super::guest::Guest;
 use super::needs::Needs;
 use super::{Error, Policy, TRACK};

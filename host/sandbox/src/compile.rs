@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use wasmtime::Engine;
 
-use super::engine::code_config;
+use super::config::code_config;
 
 /// Address space of the compiling process, in bytes. CPython, the largest known guest, needs under 1 GiB.
 const MEMORY: u64 = 3 << 30;

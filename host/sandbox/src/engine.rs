@@ -7,19 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::artifact::{Artifacts, Digest, MAX_HELD};
 use super::code::{Code, check_header};
+use super::config::{ASYNC_TEXT, code_config};
 use super::guest::{Guest, TICK};
 use super::pool::{Capacity, Pool};
 use super::{CompileError, Error, Plugin, Policy, adapter, bindings, compile};
 
 /// Memory that stays in place between two instances of a slot: cheaper than giving it back.
 const KEEP_RESIDENT: usize = 256 * 1024;
-
-/// The stack of a plugin, in bytes.
-pub(super) const WASM_STACK: usize = 1 << 20;
 
 /// Plugins that are compiled at once: each takes a core.
 const COMPILATIONS: usize = 2;
@@ -54,23 +52,6 @@ pub struct Sandbox {
 
 /// Code as long as it is in use. The task that loads it holds the lock, so that it is compiled once.
 type Slot = tokio::sync::Mutex<Weak<Code>>;
-
-/// What compiled code depends on; the same in the host and in the process that compiles.
-pub(super) fn code_config() -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(2 * WASM_STACK)
-        .memory_init_cow(true)
-        // The same bits on every machine and in every version of the engine: histories are run again and compared.
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
-        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
-    config
-}
 
 fn allocation(capacity: &Capacity, max_memory: u64) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
@@ -251,9 +232,6 @@ const SMALL: &[u8] =
 pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::Engine(error.to_string()))
 }
-
-/// What the engine says of components that need async functions.
-pub(super) const ASYNC_TEXT: &str = "async feature";
 
 /// The largest component, in bytes: CPython has 18 MiB.
 pub const MAX_COMPONENT: u64 = 256 << 20;

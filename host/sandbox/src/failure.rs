@@ -7,11 +7,11 @@ use wasmtime::{Trap, WasmBacktrace};
 use super::LogLine;
 use super::adapter::GivenUp;
 use super::bindings::heddle::plugin::types::Deferral;
-use super::engine::WASM_STACK;
+use super::config::{HOSTCALL_BYTES, WASM_STACK};
 use super::limiter::Breached;
-use super::plugin::HOSTCALL_BYTES;
 use heddle_values::effects::{Draft, Refusal};
-use heddle_values::verdict::{Breach, CauseClass, Failure, Limit};
+use heddle_values::limit::{Breach, Limit};
+use heddle_values::verdict::{CauseClass, Failure};
 
 /// How long an event waits when the host has no instance for it.
 const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);

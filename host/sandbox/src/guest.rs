@@ -18,9 +18,9 @@ use super::{Call, Error, LogLevel, Outside, Policy};
 use heddle_values::causality;
 use heddle_values::effects::{Draft, Message, Refusal, StateChange, When};
 use heddle_values::event::{Event, Headers};
+use heddle_values::limit::{Breach, Limit};
 use heddle_values::names::REPLY_TO;
 use heddle_values::settings::Grants;
-use heddle_values::verdict::{Breach, Limit};
 
 /// The interval at which the engine checks what runs.
 pub(super) const TICK: Duration = Duration::from_millis(2);

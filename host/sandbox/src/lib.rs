@@ -11,6 +11,7 @@ mod bounded;
 mod capture;
 mod code;
 mod compile;
+mod config;
 mod engine;
 mod failure;
 mod guest;

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use wasmtime::ResourceLimiter;
 
-use heddle_values::verdict::{Breach, Limit};
+use heddle_values::limit::{Breach, Limit};
 
 /// Table elements of one instance. The script languages need tens of thousands.
 const MAX_TABLE_ELEMENTS: usize = 100_000;

@@ -10,6 +10,7 @@ use super::adapter::World;
 use super::artifact::Digest;
 use super::bounded::{Bounded, GaveWay};
 use super::code::Code;
+use super::config::HOSTCALL_BYTES;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::Guest;
 use super::http::Client;
@@ -17,11 +18,9 @@ use super::limiter::Breached;
 use super::pool::{Kept, Place, Pool};
 use super::{Call, Error, LogLine, Policy, Run, Usage};
 use heddle_values::derivation::hash_seed;
+use heddle_values::limit::{Breach, Limit};
 use heddle_values::policy::Instances;
-use heddle_values::verdict::{Breach, Failure, Limit, Verdict};
-
-/// What one host call may move into the host's memory, in bytes.
-pub(super) const HOSTCALL_BYTES: usize = 8 << 20;
+use heddle_values::verdict::{Failure, Verdict};
 
 /// How long an instance is kept that no event has needed.
 const UNUSED: Duration = Duration::from_secs(30);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::Limit;
 use super::policy::{Answer, RetryPolicy};
 use super::position::Position;
-use super::verdict::{CauseClass, Failure, Limit};
+use super::verdict::{CauseClass, Failure};
 
 /// The longest cause that is kept of a retry, in bytes.
 pub const MAX_CAUSE: usize = 100;
@@ -132,7 +133,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::verdict::Breach;
+    use crate::limit::Breach;
 
     fn policy() -> RetryPolicy {
         let max_elapsed = Duration::from_secs(10);

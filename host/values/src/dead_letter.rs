@@ -16,6 +16,7 @@ use super::names::{Names, dead};
 use super::original;
 use super::plugin::PluginId;
 use super::subject::{self, MAX_SUBJECT};
+use super::text::{header_text, rfc3339};
 use super::verdict::Failure;
 
 /// The longest message of a cause, in bytes.
@@ -157,50 +158,16 @@ fn headers(event: &Event, origin: Origin<'_>, death: &Death, share: Share) -> He
     headers
 }
 
-/// A subject as a header value: as it is, unless it is not legal.
-pub(super) fn subject_text(subject: &str) -> String {
-    if subject::check(subject).is_ok() { subject.to_owned() } else { header_text(subject, MAX_SUBJECT) }
-}
-
 /// A subject that would be too long behind its prefix is told in a header only.
 fn short(subject: &str) -> &str {
     if subject.len() > MAX_SUBJECT || subject::check(subject).is_err() { "_unfit-subject" } else { subject }
-}
-
-/// `text` as a header value: one line, without control characters, at most `max` bytes.
-pub fn header_text(text: &str, max: usize) -> String {
-    let mut value = String::new();
-    for c in text.trim().chars() {
-        let plain = c != '\\' && !c.is_control();
-        let part = if plain { c.to_string() } else { c.escape_default().to_string() };
-        if value.len() + part.len() > max.saturating_sub('…'.len_utf8()) {
-            value.push('…');
-            break;
-        }
-        value.push_str(&part);
-    }
-    value.trim_end().to_owned()
-}
-
-/// Nanoseconds since 1970 as RFC 3339.
-pub fn rfc3339(nanos: u64) -> String {
-    let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos));
-    time.ok()
-        .and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok())
-        .unwrap_or_else(|| nanos.to_string())
-}
-
-/// The nanoseconds since 1970 of a time in RFC 3339.
-pub fn parse_rfc3339(text: &str) -> Option<u64> {
-    let time = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
-    u64::try_from(time.unix_timestamp_nanos()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Source;
-    use crate::verdict::{Breach, Limit};
+    use crate::limit::{Breach, Limit};
 
     fn event(payload: usize) -> Event {
         Event {
@@ -291,18 +258,5 @@ mod tests {
         assert_eq!(dead_letter.headers.get("Heddle-Dead-Headers-Left-Out"), Some("1"));
         assert_eq!(&dead_letter.payload[..], b"p");
         assert!(dead_letter.headers.size() < 10_000);
-    }
-
-    #[test]
-    fn header_text_is_one_bounded_line() {
-        assert_eq!(header_text(" a\r\nb\u{1b}[1m ", 100), "a\\r\\nb\\u{1b}[1m");
-        assert!(header_text(&"ä".repeat(1000), 64).len() <= 64);
-    }
-
-    #[test]
-    fn times_read_back_as_they_were() {
-        let time = 1_700_000_000_123_456_789;
-        assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
-        assert_eq!(parse_rfc3339("yesterday"), None);
     }
 }

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use super::event::Headers;
+use super::limit::{Breach, Limit};
 use super::names::{HEDDLE_PREFIX, NATS_PREFIX, TRACEPARENT};
 use super::subject::{self, Pattern};
-use super::verdict::{Breach, Limit};
 
 /// The most headers of one message.
 pub const MAX_HEADERS: usize = 64;

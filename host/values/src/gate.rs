@@ -4,10 +4,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{BatchMessage, Keep};
-use super::dead_letter::rfc3339;
 use super::event::{Event, Headers, Source};
 use super::names::held;
 use super::original;
+use super::text::{parse_rfc3339, rfc3339};
 
 /// What a gate does with the events of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub fn taken_back(sequence: u64, headers: &Headers, payload: Bytes) -> Option<Re
         stream: stream.into(),
         sequence: of_stream,
         subject: original::restore_subject(headers, held::SUBJECT)?,
-        time: super::dead_letter::parse_rfc3339(headers.get(held::TIME)?)?,
+        time: parse_rfc3339(headers.get(held::TIME)?)?,
         headers: original::restore(headers),
         payload,
         source: Source::Held(sequence),

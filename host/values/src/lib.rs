@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows that NATS or wasmtime exist. Time and randomness come in as arguments.
 
+pub mod errors;
 pub mod event;
 pub mod handlers;
 pub mod key;
@@ -9,11 +10,13 @@ pub mod names;
 pub mod object;
 pub mod permissions;
 pub mod subject;
+pub mod text;
 
 pub mod claims;
 pub mod effects;
 pub mod fingerprint;
 pub mod http;
+pub mod limit;
 pub mod plugin;
 pub mod policy;
 pub mod position;

@@ -7,6 +7,7 @@
 use super::event::Headers;
 use super::header_block;
 use super::names::{HEDDLE_PREFIX, dead, held, original, replay};
+use super::text::subject_text;
 
 /// Beginnings of names that only the host writes into a message of ours.
 const OURS: [&str; 4] = [dead::PREFIX, held::PREFIX, replay::PREFIX, original::PREFIX];
@@ -44,7 +45,7 @@ pub fn restore(headers: &Headers) -> Headers {
 
 /// Adds a subject under a name of ours, and besides as bytes if it does not fit into a header as it is.
 pub fn keep_subject(headers: &mut Headers, name: &'static str, subject: &str) {
-    let text = super::dead_letter::subject_text(subject);
+    let text = subject_text(subject);
     if text != subject {
         headers.push(original::SUBJECT, header_block::encode(subject.as_bytes()));
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::connect::chain;
+use heddle_values::errors::chain;
 
 /// Why reading stopped.
 pub(super) enum Stop {

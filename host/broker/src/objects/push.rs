@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 use super::{
     DIGEST_PREFIX, NewObject, ObjectFacts, SIGNATURE, VERSION, chunks_of, facts_of, info_of, stream_of,
 };
-use crate::connect::chain;
 use crate::listing::{Begin, PAGE, Wanted};
 use crate::{Broker, Error, Part, Stored};
+use heddle_values::errors::chain;
 
 /// The size of a chunk, in bytes, unless the server takes less: what the object store's other clients use.
 const CHUNK: usize = 128 << 10;

@@ -11,8 +11,9 @@ use crate::jobs::{self, MAX_LOGGED};
 use crate::shard::{Outcome, Settled};
 use crate::shards::Place;
 use crate::store::End;
-use heddle_values::dead_letter::{Death, header_text};
+use heddle_values::dead_letter::Death;
 use heddle_values::event::Source;
+use heddle_values::text::header_text;
 
 impl Engine {
     /// A batch under way has come to its end.

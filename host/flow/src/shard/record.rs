@@ -7,9 +7,9 @@ use roaring::RoaringTreemap;
 use super::{DONE_BYTES, WINDOW};
 use heddle_values::attempt::{Attempt, MAX_CAUSE, MAX_TIMES};
 use heddle_values::checkpoint::Progress;
-use heddle_values::dead_letter::header_text;
 use heddle_values::event::{Event, Source};
 use heddle_values::position::Position;
+use heddle_values::text::header_text;
 use heddle_values::verdict::Failure;
 
 /// What is known of the events of one handler in one shard.

@@ -12,12 +12,12 @@ use heddle_broker::{self as broker, Broker, CommitError, Listen, Stored};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::Checkpoint;
 use heddle_values::command::Answer;
-use heddle_values::dead_letter::rfc3339;
 use heddle_values::event::Headers;
 use heddle_values::names::Names;
 use heddle_values::policy::Backoff;
 use heddle_values::rollout::{Rollout, Version};
 use heddle_values::settings::HandlerSettings;
+use heddle_values::text::rfc3339;
 
 /// How long the answer to a command can be read, in seconds.
 const ANSWER_TTL: u32 = 3600;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::fault::{self, Code, explain};
+use super::fault::{self, Code};
 use super::{CacheArgs, TargetArgs};
 use crate::host;
 use crate::print::{self, say};
@@ -13,6 +13,7 @@ use heddle_broker::{Broker, Inspected};
 use heddle_config::Needs;
 use heddle_flow::versions;
 use heddle_values::choreography::review;
+use heddle_values::errors::chain;
 use heddle_values::names::Names;
 use heddle_values::rights::{denied_publishes, needed_to_run};
 use heddle_values::settings::Settings;
@@ -66,9 +67,9 @@ impl Command {
                     server = Some(broker);
                 }
                 Err(error) if fault::code(&error) == Code::Connect => {
-                    report.notes.push(format!("stream: not checked: {}", explain(&error)));
+                    report.notes.push(format!("stream: not checked: {}", chain(error.as_ref())));
                 }
-                Err(error) => report.errors.push(format!("server: {}", explain(&error))),
+                Err(error) => report.errors.push(format!("server: {}", chain(error.as_ref()))),
             }
         }
         let sandbox = host::sandbox(&settings, &self.cache.workshop()?)?;

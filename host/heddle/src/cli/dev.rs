@@ -5,9 +5,10 @@ mod build;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,8 +24,9 @@ use heddle_broker::Broker;
 use heddle_config::Needs;
 use heddle_flow::activity::Snapshot;
 use heddle_values::member::Activity;
+use heddle_values::settings::Settings;
 
-/// What a terminal shows once the application runs.
+/// What to do next, once the application runs.
 const NEXT: &str = "next: `heddle publish SUBJECT PAYLOAD`, `heddle tail` or `heddle status` in another terminal; Ctrl-C ends it";
 
 /// Where the output is not a terminal, a line is written this often.
@@ -59,20 +61,21 @@ impl Command {
         let settings = self.file.load(Needs::Sources)?;
         tell_of_sdks_of(&settings);
         let workshop = self.cache.workshop()?;
-        let folder = settings.folder.join(DEV_FOLDER);
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("failed to create `{}`", folder.display()))?;
-        let data = self.data.unwrap_or_else(|| folder.join("nats"));
+        let data = data_folder(self.data, &settings)?;
         let program = server::find(self.nats_server.as_deref())?;
-        let mut server = Server::start(&program, &data).await?;
+        // One for all of the start: a signal that comes between two waits is kept.
+        let mut asked = pin!(asked_to_stop());
+        // Cancel-safe: a server that is given up is killed.
+        let mut server = tokio::select! {
+            server = Server::start(&program, &data) => server?,
+            () = &mut asked => return stopped_while_starting(),
+        };
         let mut own = settings.clone();
         server::tell_left_out(&own.use_own_server(server.url.clone()));
         // Ends with this function, whatever happens.
         let mut building = JoinSet::new();
         let result = Box::pin(async {
-            let broker = Broker::connect(&own.nats, "heddle dev").await?;
-            DevServer::of_this_process(server.url.clone(), &broker).write(&settings.folder)?;
-            drop(broker);
+            announce(&own, server.url.clone()).await?;
             let (file, url) = (self.file.config.clone(), server.url.clone());
             let load = move || {
                 let mut settings = self.file.load(Needs::Everything)?;
@@ -89,7 +92,7 @@ impl Command {
             // Cancel-safe: a build that is given up is killed, and a host that is given up runs nothing yet.
             let service = tokio::select! {
                 service = start => service?,
-                () = asked_to_stop() => bail!("stopped while starting"),
+                () = &mut asked => return stopped_while_starting(),
             };
             building.extend(builds.map(build_until_asked));
             say_ready(&server.url);
@@ -116,6 +119,19 @@ impl Command {
     }
 }
 
+/// Where the server's data are. What else is kept beside the file has its folder from now on.
+fn data_folder(named: Option<PathBuf>, settings: &Settings) -> anyhow::Result<PathBuf> {
+    let folder = settings.folder.join(DEV_FOLDER);
+    std::fs::create_dir_all(&folder).with_context(|| format!("failed to create `{}`", folder.display()))?;
+    Ok(named.unwrap_or_else(|| folder.join("nats")))
+}
+
+/// Lets the commands in the application's folder find the server.
+async fn announce(own: &Settings, url: String) -> anyhow::Result<()> {
+    let broker = Broker::connect(&own.nats, "heddle dev").await?;
+    DevServer::of_this_process(url, &broker).write(&own.folder)
+}
+
 /// Builds until the first signal: what is left of the machine then is for the end.
 async fn build_until_asked(builds: Builds) {
     tokio::select! {
@@ -124,12 +140,16 @@ async fn build_until_asked(builds: Builds) {
     }
 }
 
-/// Says where the application runs; to a person also what to do next.
+/// Nobody wants the application any more, which is no failure.
+fn stopped_while_starting() -> anyhow::Result<()> {
+    tracing::info!("stopped while starting");
+    Ok(())
+}
+
+/// Says where the application runs, and what to do next.
 fn say_ready(url: &str) {
     say(&format!("ready: {url}"));
-    if stdout().is_terminal() {
-        say(NEXT);
-    }
+    say(NEXT);
 }
 
 /// Says a line in the place of the summary, which comes again below it.

@@ -4,7 +4,7 @@ mod application;
 mod machine;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -13,13 +13,15 @@ use serde_json::json;
 
 use super::{CacheArgs, TargetArgs};
 use crate::print::{self, say, visible};
+use crate::server as nats_server;
 use heddle_project::Project;
 
 /// Find what keeps Heddle from working here, and say what to do.
 ///
 /// Checks this machine (can plugins be compiled and run, is there room for them, limits of this process), the tools of
-/// the project in this folder, heddle.toml, and the server: can it be reached, how far is it away, is it new enough,
-/// what may this user do, do the streams suit the application, does its clock agree with the one here, which hosts run.
+/// the project beside heddle.toml, the nats-server that `heddle dev` starts, heddle.toml, and the server: can it be
+/// reached, how far is it away, is it new enough, what may this user do, do the streams suit the application, does its
+/// clock agree with the one here, which hosts run.
 /// What is not there is passed over. Writes into its cache of compiled plugins only. `heddle check` checks the plugins
 /// and the choreography.
 ///
@@ -30,6 +32,9 @@ pub(super) struct Command {
     target: TargetArgs,
     #[command(flatten)]
     cache: CacheArgs,
+    /// The nats-server that `heddle dev` is to start.
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    nats_server: Option<PathBuf>,
     /// Do not ask the server.
     #[arg(long)]
     offline: bool,
@@ -80,7 +85,8 @@ impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let mut findings = Findings::default();
         machine::check(&self.cache, &mut findings).await;
-        look_for_tools(Path::new("."), &mut findings);
+        look_for_tools(self.target.folder(), &mut findings);
+        look_for_server(self.nats_server.as_deref(), &mut findings);
         if let Some((settings, origin)) = application::check(&self.target, &mut findings) {
             match self.offline {
                 true => findings.note("server", "not asked (--offline)"),
@@ -116,12 +122,21 @@ fn print_text(findings: &Findings) -> Result<(), print::Error> {
 /// The tools of the project in a folder, if there is one.
 fn look_for_tools(folder: &Path, findings: &mut Findings) {
     let Ok(project) = Project::open(folder) else {
-        return findings.note("tools", "no handler's project in this folder, so no tools are looked for");
+        return findings.note("tools", "no handler's project beside heddle.toml, so no tools are looked for");
     };
     match heddle_project::look_for_tools(&project) {
         Ok(()) => findings
             .ok("tools", format!("`{}` can be built: it is written in {}", project.name, project.language)),
         Err(error) => findings.error("tools", format!("{error:#}")),
+    }
+}
+
+/// The program that `heddle dev` starts. Whoever has a server already can do without.
+fn look_for_server(named: Option<&Path>, findings: &mut Findings) {
+    match nats_server::find(named) {
+        Ok(program) => findings.ok("tools", format!("`heddle dev` starts `{}`", program.display())),
+        Err(error) => findings
+            .note("tools", format!("`heddle dev` and `heddle test --server` need a server: {error:#}")),
     }
 }
 
@@ -140,5 +155,18 @@ mod tests {
         let said = &findings.0.last().unwrap().text;
         assert_eq!(findings.errors(), 1);
         assert!(said.contains("npm install") || said.contains("node"), "{said}");
+    }
+
+    #[test]
+    fn a_server_that_dev_cannot_start_is_worth_a_note_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("nats-server");
+        let mut findings = Findings::default();
+        look_for_server(Some(&program), &mut findings);
+        std::fs::write(&program, "").unwrap();
+        look_for_server(Some(&program), &mut findings);
+        let grades: Vec<Grade> = findings.0.iter().map(|finding| finding.grade).collect();
+        assert_eq!(grades, [Grade::Note, Grade::Ok], "{findings:?}");
+        assert!(findings.0.iter().all(|finding| finding.text.contains("heddle dev")), "{findings:?}");
     }
 }

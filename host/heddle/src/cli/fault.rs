@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::{fixture, test};
+use super::fixture;
 use heddle_config as config;
 
 use crate::print;
@@ -126,9 +126,6 @@ pub(super) fn code(error: &anyhow::Error) -> Code {
     if error.is::<object::Error>() || error.is::<heddle_project::Error>() {
         return Code::Usage;
     }
-    if error.is::<test::Faulty>() {
-        return Code::TestFile;
-    }
     if error.is::<fixture::Faulty>() {
         return Code::EventFile;
     }
@@ -175,18 +172,6 @@ pub(super) fn report(code: Code, message: &str, json: bool) {
     }
     let error = json!({ "error": { "code": code, "message": message, "hint": code.hint() } });
     print::complain!("{}", print::visible_json(&error.to_string()));
-}
-
-/// The whole chain of an error; a cause that its effect already quotes is not repeated.
-pub(crate) fn explain(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use heddle_values::dead_letter::{header_text, parse_rfc3339, rfc3339};
 use heddle_values::event::{Event, Headers, Source};
 use heddle_values::key::Key;
 use heddle_values::subject;
+use heddle_values::text::{header_text, parse_rfc3339, rfc3339};
 
 /// What is known of an event that is to be run.
 #[derive(Debug)]

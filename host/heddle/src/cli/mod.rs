@@ -46,11 +46,10 @@ use fault::Code;
 use heddle_broker::Broker;
 use heddle_flow::acquire::members;
 use heddle_sandbox::{self as sandbox, Fault, Sandbox};
+use heddle_values::errors::chain;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 use target::{FileArgs, TargetArgs};
-
-pub(super) use fault::explain;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -171,7 +170,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             let code = fault::code(&error);
-            fault::report(code, &explain(&error), cli.json);
+            fault::report(code, &chain(error.as_ref()), cli.json);
             ExitCode::from(code.exit())
         }
     }

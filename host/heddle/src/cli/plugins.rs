@@ -10,11 +10,11 @@ use super::fault::Code;
 use super::table::Table;
 use crate::print::{self, say, visible};
 use heddle_flow::acquire::members;
-use heddle_values::dead_letter::rfc3339;
 use heddle_values::member::TrialProgress;
 use heddle_values::names::Names;
 use heddle_values::plugin::short;
 use heddle_values::rollout::{Rollout, Version};
+use heddle_values::text::rfc3339;
 
 /// The longest reason in the table, in characters.
 const MAX_REASON: usize = 100;

@@ -14,11 +14,11 @@ use crate::print::{self, say, visible};
 use heddle_broker::Broker;
 use heddle_flow::acquire::{members, way_back};
 use heddle_values::checkpoint::{Checkpoint, Progress};
-use heddle_values::dead_letter::rfc3339;
 use heddle_values::member::{Activity, Member};
 use heddle_values::names::Names;
 use heddle_values::position::Position;
 use heddle_values::settings::{HandlerSettings, Settings};
+use heddle_values::text::rfc3339;
 
 /// Show the progress of each handler.
 ///

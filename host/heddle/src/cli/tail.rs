@@ -7,10 +7,10 @@ use super::TargetArgs;
 use super::invoke::text_or_json;
 use crate::print::{self, say, visible};
 use heddle_broker::Stored;
-use heddle_values::dead_letter::{header_text, rfc3339};
 use heddle_values::header_block;
 use heddle_values::names::Names;
 use heddle_values::subject::Pattern;
+use heddle_values::text::{header_text, rfc3339};
 
 /// The longest payload that is shown, in bytes.
 const MAX_SHOWN: usize = 2000;

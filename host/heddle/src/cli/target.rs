@@ -80,6 +80,12 @@ impl FileArgs {
 }
 
 impl TargetArgs {
+    /// The folder of the file, whether there is one or not.
+    pub(super) fn folder(&self) -> &Path {
+        let folder = self.file.config.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
+    }
+
     /// Whether there is a file, or one is named that should be.
     pub(super) fn is_there(&self) -> bool {
         self.file.is_there()

@@ -97,7 +97,7 @@ impl Command {
         let mut tested = Vec::new();
         for path in &files {
             let file = path.display().to_string();
-            let cases = case::read(path).map_err(Faulty)?;
+            let cases = case::read(path).map_err(|error| Code::TestFile.fault(format!("{error:#}")))?;
             let count = cases.len();
             for (index, case) in cases.into_iter().enumerate() {
                 let name = name(&case, path, index, count);
@@ -160,11 +160,6 @@ impl Command {
         Ok(files)
     }
 }
-
-/// A test file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-pub(super) struct Faulty(anyhow::Error);
 
 fn name(case: &case::Case, path: &Path, index: usize, count: usize) -> String {
     if let Some(name) = &case.name {

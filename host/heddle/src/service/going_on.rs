@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{Cause, Ready, Service, Shift, changes};
-use crate::cli::explain;
 use heddle_broker::{self as broker, CommitError};
 use heddle_flow::acquire::{self, Fresh};
 use heddle_flow::versions;
 use heddle_sandbox::Sandbox;
+use heddle_values::errors::chain;
 use heddle_values::names::Names;
 use heddle_values::policy::Backoff;
 use heddle_values::settings::Settings;
@@ -164,7 +164,7 @@ impl Service {
                 Err(error) => self.with_grants(tried, error),
             };
             let has_run = next.stream == OwnStream::Tell;
-            let text = explain(&error);
+            let text = chain(error.as_ref());
             match verdict(&error, &next.settings.stream.name) {
                 Verdict::Ends => return Err(error),
                 Verdict::Stays if !has_run => return Err(error),
@@ -217,7 +217,7 @@ impl Service {
 
     /// An error, with what is to be granted if the server has denied something since a time.
     pub(super) fn with_grants(&self, since: Instant, error: anyhow::Error) -> anyhow::Error {
-        let cause = explain(&error);
+        let cause = chain(error.as_ref());
         let denied =
             [&self.broker, &self.reading].iter().find_map(|broker| broker.denied_since(since, &cause));
         match denied {

@@ -5,6 +5,7 @@
 
 pub mod case;
 mod expect;
+mod given;
 mod host;
 pub mod junit;
 mod record;

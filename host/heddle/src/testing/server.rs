@@ -14,8 +14,8 @@ use futures::TryStreamExt;
 use tokio::sync::watch;
 
 use super::case::Case;
+use super::given::{Given, given_states, publication};
 use super::story::{Ending, Published, Story};
-use super::suite::{Given, given_states, publication};
 use crate::host::Workshop;
 use crate::server::Server;
 use crate::service::Service;

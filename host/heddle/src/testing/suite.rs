@@ -6,26 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
+use anyhow::Context;
 
-use super::case::{self, Case, GivenEvent};
+use super::case::Case;
 use super::expect;
+use super::given::{Given, given_states, publication};
 use super::host::{BEGINNING, TestHost};
-use super::record::{Publication, Ran};
+use super::record::Ran;
 use super::server::{self, Stage};
 use super::story::{Story, word};
 use crate::host::{Workshop, admit_all, policy, sandbox};
 use heddle_config::{self as config, Needs, parse_duration};
 use heddle_sandbox::{Code, Sandbox};
-use heddle_values::dead_letter::parse_rfc3339;
 use heddle_values::effects::Effects;
-use heddle_values::event::Headers;
-use heddle_values::handlers::HandlerIx;
-use heddle_values::key::Key;
 use heddle_values::policy::Instances;
 use heddle_values::secret::Secret;
-use heddle_values::settings::{HandlerSettings, Settings};
+use heddle_values::settings::Settings;
+use heddle_values::text::parse_rfc3339;
 use heddle_values::verdict::Verdict;
 
 /// The server's usual `max_payload`, in bytes.
@@ -244,75 +241,6 @@ fn reuse() -> Instances {
 /// A time in RFC 3339, in nanoseconds since 1970.
 fn instant(text: &str) -> anyhow::Result<u64> {
     parse_rfc3339(text).with_context(|| format!("`{text}` is not a time such as \"2026-11-01T12:00:00Z\""))
-}
-
-pub(super) fn publication(
-    case: &Case,
-    given: &GivenEvent,
-    settings: &Settings,
-) -> anyhow::Result<Publication> {
-    let payload = case::bytes(given.payload.as_deref(), given.payload_base64.as_deref(), given.json.as_ref())
-        .context("`payload`")?;
-    let of_handler = case.handler.as_ref().and_then(|name| settings.handler(name));
-    Ok(Publication {
-        stream: match &given.stream {
-            Some(stream) => Some(stream.as_str().into()),
-            None => of_handler.map(|handler| Arc::clone(&handler.stream)),
-        },
-        sequence: given.sequence,
-        subject: given.subject.clone(),
-        headers: Headers::from_pairs(given.headers.0.clone()),
-        payload: payload.unwrap_or_default(),
-        key: given.key.as_deref().map(Key::new),
-    })
-}
-
-/// The state of a key before the first event.
-#[derive(Debug)]
-pub(super) struct Given {
-    pub(super) handler: HandlerIx,
-    pub(super) key: Key,
-    pub(super) state: Bytes,
-}
-
-/// The states that a test gives. The handlers are those that take part.
-pub(super) fn given_states(case: &Case, settings: &Settings) -> anyhow::Result<Vec<Given>> {
-    let place = |name: Option<&String>| match name.or(case.handler.as_ref()) {
-        Some(name) => {
-            let found = settings.handlers.find(|handler| *handler.name == **name);
-            found.with_context(|| format!("no handler `{name}` takes part in this test"))
-        }
-        None if settings.handlers.len() == 1 => Ok(HandlerIx::FIRST),
-        None => bail!("a state is given: say of which `handler`"),
-    };
-    let mut given = Vec::new();
-    let state = case::bytes(case.state.as_deref(), case.state_base64.as_deref(), None).context("`state`")?;
-    if let (Some(state), Some(first)) = (state, case.events.first()) {
-        let handler = place(None)?;
-        let key = first_key(case, first, &settings.handlers[handler], settings)?;
-        given.push(Given { handler, key, state });
-    }
-    for of in &case.states {
-        let handler = place(of.handler.as_ref())?;
-        let state = case::bytes(of.text.as_deref(), of.base64.as_deref(), of.json.as_ref());
-        let state = state.with_context(|| format!("state of key `{}`", of.key))?;
-        given.push(Given { handler, key: Key::new(&of.key), state: state.unwrap_or_default() });
-    }
-    Ok(given)
-}
-
-fn first_key(
-    case: &Case,
-    first: &GivenEvent,
-    handler: &HandlerSettings,
-    settings: &Settings,
-) -> anyhow::Result<Key> {
-    if let Some(key) = &first.key {
-        return Ok(Key::new(key));
-    }
-    let publication = publication(case, first, settings)?;
-    let event = publication.as_event(settings);
-    handler.key.key(&event).context("`state` is given, but the first event has no key")
 }
 
 /// Where reused instances answer otherwise than new ones.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::event::{Event, Headers, Replay, Source, is_lossy};
 use crate::key::Key;
 use crate::names::dead;
-use crate::{original, refusal};
+use crate::{original, refusal, text};
 
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl DeadLetter {
             stream: stream.into(),
             sequence,
             subject: original::restore_subject(&self.headers, dead::SUBJECT)?,
-            time: super::parse_rfc3339(self.headers.get(dead::TIME)?)?,
+            time: text::parse_rfc3339(self.headers.get(dead::TIME)?)?,
             headers: self.own_headers(),
             payload: self.payload.clone(),
             source: Source::Stream,

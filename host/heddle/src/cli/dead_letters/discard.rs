@@ -1,13 +1,13 @@
 //! `heddle dead-letters discard`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::release::request_release;
+use super::held::{closed, request_release};
 use super::select::{Handlers, Picked, Selection};
 use super::wait::Outcomes;
 use super::{dead_letters, progress};
@@ -17,9 +17,6 @@ use crate::cli::fault::Code;
 use crate::cli::{TargetArgs, check_host};
 use crate::print::{self, say, visible};
 use heddle_broker::{Broker, Part};
-use heddle_flow::gates;
-use heddle_values::gate::{Gate, Phase};
-use heddle_values::key::Key;
 use heddle_values::names::{Names, dead};
 use heddle_values::settings::Settings;
 
@@ -173,15 +170,4 @@ async fn closed_gates(
         .into_iter()
         .map(|((handler, _), gate)| (handler, gate.event))
         .collect())
-}
-
-/// Every gate that is closed, by handler and key.
-pub(super) async fn closed(
-    broker: &Broker,
-    settings: &Settings,
-    names: &Names,
-) -> anyhow::Result<HashMap<(String, Key), Gate>> {
-    let held = gates::read(broker, &settings.stream.name, names).await?.into_iter();
-    let closed = held.filter(|stored| stored.gate.phase == Phase::Closed);
-    Ok(closed.map(|stored| ((stored.handler, Key::new(&stored.gate.key)), stored.gate)).collect())
 }

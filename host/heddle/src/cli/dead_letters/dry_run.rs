@@ -17,9 +17,9 @@ use crate::print::{self, say};
 use heddle_broker::Broker;
 use heddle_sandbox::{Call, Plugin};
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::dead_letter::header_text;
 use heddle_values::refusal::refusal;
 use heddle_values::settings::{HandlerSettings, Settings};
+use heddle_values::text::header_text;
 use heddle_values::verdict::{Failure, Verdict};
 
 /// The longest message that is shown, in bytes.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-use super::transfer::Row;
+use super::row::Row;
 use crate::print::Rows;
 use heddle_values::dead_letter::DeadLetter;
 

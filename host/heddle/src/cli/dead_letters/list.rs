@@ -13,8 +13,8 @@ use crate::cli::table::Table;
 use crate::print::{self, JsonList, say};
 use heddle_broker::Part;
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::dead_letter::{header_text, rfc3339};
 use heddle_values::names::dead;
+use heddle_values::text::{header_text, rfc3339};
 
 /// The longest message that is shown, in bytes.
 const MAX_MESSAGE: usize = 70;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::discard::closed;
+use super::held::{closed, request_release};
 use super::progress;
 use super::wait::Outcomes;
 use crate::cli::audit::audit;
@@ -13,11 +13,8 @@ use crate::cli::consent::Consent;
 use crate::cli::fault::Code;
 use crate::cli::{TargetArgs, check_host};
 use crate::print::{self, say, visible};
-use heddle_broker::Broker;
-use heddle_values::event::Headers;
 use heddle_values::key::Key;
-use heddle_values::names::{self, Names};
-use heddle_values::settings::Settings;
+use heddle_values::names::Names;
 
 /// Let a key go on that a dead letter holds back.
 ///
@@ -77,21 +74,4 @@ impl Command {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Asks for a key to be released: that of the dead letter which the subject names, or the one of a token.
-pub(super) async fn request_release(
-    broker: &Broker,
-    settings: &Settings,
-    subject: &str,
-    token: Option<&str>,
-) -> anyhow::Result<Option<u64>> {
-    let mut headers = Headers::from_pairs([(names::replay::RELEASE, "1")]);
-    if let Some(token) = token {
-        headers.push(names::replay::KEY_TOKEN, token);
-    }
-    Ok(match broker.publish_first(subject, &headers, Default::default()).await? {
-        Some(request) => Some(request),
-        None => broker.last(&settings.stream.name, subject).await?.map(|there| there.sequence),
-    })
 }

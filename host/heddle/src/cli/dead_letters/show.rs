@@ -13,9 +13,9 @@ use crate::cli::invoke::text_or_json;
 use crate::print::{Error, Rows, visible, visible_json};
 use heddle_broker::Part;
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::dead_letter::{header_text, rfc3339};
 use heddle_values::header_block;
 use heddle_values::names::dead;
+use heddle_values::text::{header_text, rfc3339};
 
 /// The longest payload that is shown, in bytes.
 const MAX_SHOWN: usize = 16 * 1024;

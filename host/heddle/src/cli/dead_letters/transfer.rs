@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::files::{Lines, Sink};
+use super::row::Row;
 use super::select::{Filter, Selection, dead_letter};
 use super::{dead_letters, progress, state_of, whole_event};
 use crate::cli::TargetArgs;
@@ -21,8 +21,7 @@ use crate::cli::fixture::{self, Fixture};
 use crate::print::{self, say, visible_json};
 use heddle_broker::{Broker, Part};
 use heddle_values::dead_letter::DeadLetter;
-use heddle_values::event::Headers;
-use heddle_values::names::{NATS_PREFIX, Names, dead};
+use heddle_values::names::{Names, dead};
 use heddle_values::refusal::unreadable;
 use heddle_values::settings::Settings;
 use heddle_values::subject;
@@ -70,20 +69,6 @@ pub(super) struct ToFixture {
     target: TargetArgs,
 }
 
-/// One line of an export.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Row {
-    /// Where it was; it gets another one when it is imported.
-    sequence: u64,
-    headers: Vec<(String, String)>,
-    /// If it is text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload_base64: Option<String>,
-}
-
 impl Export {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
@@ -91,7 +76,7 @@ impl Export {
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut count = 0;
         while let Some(dead_letter) = dead_letters.try_next().await? {
-            sink.line(&visible_json(&serde_json::to_string(&row(&dead_letter))?))?;
+            sink.line(&visible_json(&serde_json::to_string(&Row::of(&dead_letter))?))?;
             count += 1;
         }
         sink.finish()?;
@@ -103,28 +88,6 @@ impl Export {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn row(dead_letter: &DeadLetter) -> Row {
-    let (payload, payload_base64) = fixture::encode(&dead_letter.payload);
-    let headers = dead_letter.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Row { sequence: dead_letter.sequence, headers: headers.collect(), payload, payload_base64 }
-}
-
-impl Row {
-    pub(super) fn dead_letter(self) -> anyhow::Result<DeadLetter> {
-        let payload = fixture::decode(self.payload, self.payload_base64).context("`payload`")?;
-        let payload = payload.context("one of `payload` and `payload_base64` is needed")?;
-        if let Some((name, _)) = self.headers.iter().find(|(name, _)| name.starts_with(NATS_PREFIX)) {
-            bail!("header `{name}` belongs to the server");
-        }
-        let headers = Headers::from_pairs(self.headers);
-        let dead_letter = DeadLetter { sequence: self.sequence, stored: 0, headers, payload };
-        if dead_letter.event().is_none() || dead_letter.handler().is_empty() {
-            bail!("not a dead letter: headers that say what the event was are missing");
-        }
-        Ok(dead_letter)
     }
 }
 

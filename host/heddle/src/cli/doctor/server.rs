@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use super::super::check::{self, Report};
-use super::super::fault::explain;
 use super::super::target::Origin;
 use super::Findings;
 use heddle_broker::Broker;
 use heddle_flow::acquire::members;
+use heddle_values::errors::chain;
 use heddle_values::names::Names;
 use heddle_values::settings::Settings;
 
@@ -27,7 +27,7 @@ const MAX_SKEW: Duration = Duration::from_secs(2);
 pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut Findings) {
     let broker = match origin.connect(settings, "heddle doctor").await {
         Ok(broker) => broker,
-        Err(error) => return findings.error(ABOUT, explain(&error)),
+        Err(error) => return findings.error(ABOUT, chain(error.as_ref())),
     };
     let version = broker.server_version();
     match trip(&broker).await {

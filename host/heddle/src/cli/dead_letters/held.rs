@@ -1,0 +1,41 @@
+//! Held keys: which there are, and the request that one is released.
+//!
+//! Refuses to know who asks for it, and whether the key is to be released at all.
+
+use std::collections::HashMap;
+
+use heddle_broker::Broker;
+use heddle_flow::gates;
+use heddle_values::event::Headers;
+use heddle_values::gate::{Gate, Phase};
+use heddle_values::key::Key;
+use heddle_values::names::{self, Names};
+use heddle_values::settings::Settings;
+
+/// Every gate that is closed, by handler and key.
+pub(super) async fn closed(
+    broker: &Broker,
+    settings: &Settings,
+    names: &Names,
+) -> anyhow::Result<HashMap<(String, Key), Gate>> {
+    let held = gates::read(broker, &settings.stream.name, names).await?.into_iter();
+    let closed = held.filter(|stored| stored.gate.phase == Phase::Closed);
+    Ok(closed.map(|stored| ((stored.handler, Key::new(&stored.gate.key)), stored.gate)).collect())
+}
+
+/// Asks for a key to be released: that of the dead letter which the subject names, or the one of a token.
+pub(super) async fn request_release(
+    broker: &Broker,
+    settings: &Settings,
+    subject: &str,
+    token: Option<&str>,
+) -> anyhow::Result<Option<u64>> {
+    let mut headers = Headers::from_pairs([(names::replay::RELEASE, "1")]);
+    if let Some(token) = token {
+        headers.push(names::replay::KEY_TOKEN, token);
+    }
+    Ok(match broker.publish_first(subject, &headers, Default::default()).await? {
+        Some(request) => Some(request),
+        None => broker.last(&settings.stream.name, subject).await?.map(|there| there.sequence),
+    })
+}
