@@ -98,6 +98,7 @@ pub(super) struct List {
     ended: bool,
     /// How often it broke since.
     failures: u32,
+    began: Instant,
 }
 
 /// The consumer that delivers at present.
@@ -121,7 +122,8 @@ impl Broker {
         let filter = wanted.filter.as_deref().unwrap_or(">");
         let what = format!("list the messages under `{filter}` of stream `{}`", wanted.stream);
         let broker = self.for_reading();
-        List { broker, wanted, what, until: None, source: None, last: 0, ended: false, failures: 0 }
+        let (source, began) = (None, Instant::now());
+        List { broker, wanted, what, until: None, source, last: 0, ended: false, failures: 0, began }
     }
 
     /// Every message under `filter` at or above `start` that is there now, in the order of the stream. An error means
@@ -304,6 +306,10 @@ impl List {
     async fn broken(&mut self, cause: String) -> Result<Option<Stored>, Error> {
         self.source = None;
         self.failures += 1;
+        // What is denied is not answered either, and no other try will be.
+        if let Some(denied) = self.broker.denied_since(self.began, &cause) {
+            return Err(denied);
+        }
         let lost = self.wanted.begin == Begin::LastOfEach && self.last > 0;
         if lost || self.failures >= MAX_FAILURES {
             return Err(Error::NotWhole { what: self.what.clone(), cause });

@@ -120,12 +120,10 @@ impl Error {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Error::Commit(error) => !matches!(error, CommitError::Refused(_) | CommitError::Denied(_)),
-            Error::Broker(error) => matches!(
-                error,
-                broker::Error::Request { .. }
-                    | broker::Error::NotWhole { .. }
-                    | broker::Error::Unanswered { .. }
-            ),
+            // What is not answered may have been denied: that is for the caller to find out before it tries again.
+            Error::Broker(error) => {
+                matches!(error, broker::Error::Request { .. } | broker::Error::NotWhole { .. })
+            }
             _ => false,
         }
     }
