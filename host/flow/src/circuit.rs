@@ -104,22 +104,23 @@ pub struct Circuit {
     streak: u32,
     /// The keys of the last of them, and when they failed.
     recent: VecDeque<(Key, u64)>,
-    /// When something succeeded last.
-    up: u64,
+    /// Since when runs say that the outside may be down, and when the last one did. A quiet `window` forgets it.
+    down: Option<(u64, u64)>,
 }
 
 impl Circuit {
     /// A closed one; without a policy it never opens.
     pub fn new(policy: Option<OutagePolicy>) -> Self {
         let (state, recent) = (State::Closed, VecDeque::new());
-        Circuit { policy, state, history: History::default(), streak: 0, recent, up: 0 }
+        Circuit { policy, state, history: History::default(), streak: 0, recent, down: None }
     }
 
-    /// What failed first at this time or later may still turn out to have failed in an outage, though the circuit is
-    /// closed: nothing has succeeded since, and `window` has not passed. None: no circuit, or one that has told.
-    pub fn unclear_since(&self, now: u64) -> Option<u64> {
+    /// From when to when it is too early to tell an outage from bad events, though the circuit is closed: since the first
+    /// failure that no success has followed, for one `window`. None: there is no circuit, or it has told.
+    pub fn unclear(&self, now: u64) -> Option<(u64, u64)> {
         let window = milliseconds(self.policy?.window);
-        matches!(self.state, State::Closed).then(|| now.saturating_sub(window).max(self.up.saturating_add(1)))
+        let (since, _) = self.down.filter(|_| matches!(self.state, State::Closed))?;
+        (now.saturating_sub(since) < window).then(|| (since, since + window))
     }
 
     /// Since when it is open; none: it is closed.
@@ -170,12 +171,17 @@ impl Circuit {
         match run.says {
             Says::Nothing => return None,
             Says::Up => {
-                self.is_up(now);
+                self.is_up();
                 return None;
             }
-            // An event that failed before may do so again for reasons of its own.
-            Says::Down if !run.fresh => return None,
-            Says::Down => self.count(run.key, now, &policy),
+            Says::Down => {
+                self.may_be_down(now, &policy);
+                // An event that failed before may do so again for reasons of its own.
+                if !run.fresh {
+                    return None;
+                }
+                self.count(run.key, now, &policy);
+            }
         }
         if matches!(self.state, State::GivenUp) || !self.is_telling(&policy) {
             return None;
@@ -190,7 +196,7 @@ impl Circuit {
         let since = *since;
         match run.says {
             Says::Up => {
-                self.is_up(now);
+                self.is_up();
                 return Some(Change::Closed(since));
             }
             Says::Nothing => *next = now,
@@ -210,11 +216,17 @@ impl Circuit {
         Some(Change::GaveUp(since))
     }
 
-    fn is_up(&mut self, now: u64) {
+    fn may_be_down(&mut self, now: u64, policy: &OutagePolicy) {
+        let is_one = |(_, last): &(u64, u64)| now.saturating_sub(*last) < milliseconds(policy.window);
+        let since = self.down.filter(is_one).map_or(now, |(since, _)| since);
+        self.down = Some((since, now));
+    }
+
+    fn is_up(&mut self) {
         self.history.add(1, self.streak);
         self.forget_streak();
         self.state = State::Closed;
-        self.up = now;
+        self.down = None;
     }
 
     fn forget_streak(&mut self) {
@@ -284,17 +296,23 @@ mod tests {
     }
 
     #[test]
-    fn it_is_unclear_within_the_window_whether_what_failed_after_the_last_success_failed_in_an_outage() {
+    fn for_one_window_after_the_first_failure_without_a_success_it_is_unclear_whether_there_is_an_outage() {
         let mut circuit = circuit();
-        assert_eq!(circuit.unclear_since(100_000), Some(90_000), "before anything ran");
-        end(&mut circuit, 0, true, Says::Up, 95_000);
-        assert_eq!(circuit.unclear_since(96_000), Some(95_001));
-        assert_eq!(circuit.unclear_since(200_000), Some(190_000));
-        for key in 0..20 {
+        assert_eq!(circuit.unclear(100_000), None, "before anything has failed");
+        fail(&mut circuit, 1, 100_000);
+        end(&mut circuit, 1, false, Says::Down, 105_000);
+        assert_eq!(circuit.unclear(109_999), Some((100_000, 110_000)));
+        end(&mut circuit, 1, false, Says::Down, 110_000);
+        fail(&mut circuit, 2, 112_000);
+        assert_eq!(circuit.unclear(112_000), None, "the next bad event need not wait as well");
+        fail(&mut circuit, 1, 130_000);
+        assert_eq!(circuit.unclear(130_000), Some((130_000, 140_000)), "after a quiet window");
+        end(&mut circuit, 0, true, Says::Up, 131_000);
+        assert_eq!(circuit.unclear(131_000), None);
+        for key in 0..100 {
             fail(&mut circuit, key, 200_000);
         }
-        assert_eq!((circuit.open_since(), circuit.unclear_since(200_000)), (Some(200_000), None));
-        assert_eq!(Circuit::new(None).unclear_since(200_000), None);
+        assert_eq!((circuit.open_since(), circuit.unclear(200_000)), (Some(200_000), None));
     }
 
     #[test]

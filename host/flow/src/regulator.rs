@@ -134,9 +134,10 @@ impl Regulator {
         let change = self.circuit.ended(Ended { key: event.key, fresh: event.fresh, says }, now, random);
         let blame = match says {
             Says::Down if self.open_since().is_some() => Blame::Outage,
-            Says::Down => {
-                self.circuit.unclear_since(now).map_or(Blame::Event, |since| Blame::Unclear { since })
-            }
+            Says::Down => match self.circuit.unclear(now) {
+                Some((since, until)) => Blame::Unclear { since, until },
+                None => Blame::Event,
+            },
             Says::Up | Says::Nothing => Blame::Event,
         };
         (blame, change)

@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use heddle_values::attempt::{Decision, decide};
+use heddle_values::attempt::{Decision, Why, decide};
 use heddle_values::checkpoint::Progress;
 use heddle_values::dead_letter::Death;
 use heddle_values::event::Event;
@@ -181,12 +181,9 @@ impl Track {
         let used = before.map_or(0, |attempt| attempt.attempts);
         let first = before.map_or(now, |attempt| attempt.first);
         let of_outage = Rules::may_be_an_outage(failure);
-        let uncounted = Decision::Again {
-            delay: rules.retry.backoff.delay(used.saturating_add(1), random),
-            attempts: used,
-        };
+        let delay = rules.retry.backoff.delay(used.saturating_add(1), random);
         if rules.blame == Blame::Outage && of_outage {
-            return (uncounted, true);
+            return (Decision::Again { delay, attempts: used }, true);
         }
         let innocent = Rules::may_be_the_versions(failure);
         if rules.blame == Blame::Gone && innocent {
@@ -197,7 +194,13 @@ impl Track {
             Decision::DeadLetter(_) if rules.blame == Blame::Trial && innocent => {
                 (Decision::Again { delay: PARKED, attempts: 0 }, true)
             }
-            Decision::DeadLetter(_) if of_outage && rules.blame.is_unclear(first) => (uncounted, false),
+            Decision::DeadLetter(Why::Attempts)
+                if of_outage && let Some(left) = rules.blame.unclear_for(first, now) =>
+            {
+                // No longer counted, the tries come ever more rarely by themselves.
+                let growing = delay.max(Duration::from_millis(1 + now.saturating_sub(first) / 2));
+                (Decision::Again { delay: growing.min(Duration::from_millis(left)), attempts: used }, false)
+            }
             decision => (decision, rules.blame == Blame::Outage),
         }
     }

@@ -326,8 +326,10 @@ mod tests {
     use heddle_values::attempt::Attempt;
     use heddle_values::effects::Effects;
     use heddle_values::event::Headers;
-    use heddle_values::policy::RetryPolicy;
-    use heddle_values::verdict::{CauseClass, Verdict};
+    use heddle_values::policy::{Answer, Answers, Backoff, RetryPolicy};
+    use heddle_values::verdict::{CauseClass, Failure, Verdict};
+    use std::num::NonZeroU32;
+    use std::time::Duration;
 
     const STUCK: u64 = 10;
 
@@ -395,6 +397,39 @@ mod tests {
         shards.committed(0, &checkpoint);
         assert_eq!(shards.held(ONE), Holding::default());
         assert_eq!(shards.low(ONE, end + 1), end + 1);
+    }
+
+    /// How often an event runs that always fails as `failure` while an outage cannot be told, and when it is given up.
+    fn runs(failure: fn() -> Failure, retry: &RetryPolicy, until: u64) -> (u32, u64) {
+        let mut shards = Shards::new(plan(), &[Checkpoint::default()], Vec::new(), 0);
+        let (place, key, mut actions) = (Place { shard: 0, handler: ONE }, Key::new("k"), Vec::new());
+        shards.read(ONE, event(STUCK), key.clone(), 0, &mut actions);
+        let (mut runs, mut now) = (0, 0);
+        loop {
+            runs += 1;
+            let rules = Rules { retry, blame: Blame::Unclear { since: 0, until }, ran_by: None };
+            let verdict = Verdict::Failed(failure().into());
+            shards.at(place, &mut actions, |track, actions| {
+                track.finished(&key, verdict, rules, now, u64::MAX / 2, actions);
+            });
+            if actions.iter().any(|placed| matches!(placed.action, Action::Settle(_))) {
+                return (runs, now);
+            }
+            now = shards.next_wake().expect("it waits");
+            shards.wake(now, &mut actions);
+        }
+    }
+
+    #[test]
+    fn while_an_outage_cannot_be_told_only_used_up_attempts_are_forgiven_and_ever_more_rarely() {
+        let backoff = Backoff::doubling(Duration::from_millis(1), Duration::from_millis(1));
+        let max_attempts = NonZeroU32::MIN;
+        let retry = RetryPolicy { max_attempts, backoff, ..RetryPolicy::default() };
+        let (tries, end) = runs(|| Failure::retry("down"), &retry, 86_400_000);
+        assert!(tries < 100 && end >= 86_400_000, "{tries} runs in {end} ms");
+        assert_eq!(runs(|| Failure::reject("bad"), &retry, 20_000), (1, 0));
+        let on = Answers { trap: Answer::DeadLetter, ..Answers::default() };
+        assert_eq!(runs(|| Failure::trap("bad"), &RetryPolicy { on, ..retry }, 20_000), (1, 0));
     }
 
     #[test]

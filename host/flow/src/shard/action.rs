@@ -130,11 +130,13 @@ pub enum Blame {
     Event,
     /// What the handler depends on: its circuit is open, and what fails is not counted.
     Outage,
-    /// It is too early to tell whether what the handler depends on is to blame: nothing has succeeded since that time, in
-    /// milliseconds since 1970. What failed first then or later is not given up yet.
+    /// It is too early to tell whether what the handler depends on is to blame. What failed first at `since` or later is not
+    /// given up before `until`.
     Unclear {
-        /// The time. What failed first before it is given up as usual, once its attempts are used up.
+        /// When the first run failed after which nothing has succeeded, in milliseconds since 1970.
         since: u64,
+        /// When it is told: had it been an outage, the circuit would be open by then. In milliseconds since 1970.
+        until: u64,
     },
     /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
     Trial,
@@ -143,9 +145,12 @@ pub enum Blame {
 }
 
 impl Blame {
-    /// Whether an event that failed first at this time, in milliseconds since 1970, is not given up yet.
-    pub(super) fn is_unclear(self, first: u64) -> bool {
-        matches!(self, Blame::Unclear { since } if first >= since)
+    /// How much longer an event that failed first at this time is not given up, in milliseconds.
+    pub(super) fn unclear_for(self, first: u64, now: u64) -> Option<u64> {
+        match self {
+            Blame::Unclear { since, until } if first >= since && now < until => Some(until - now),
+            _ => None,
+        }
     }
 }
 

@@ -156,7 +156,7 @@ fn report(run: &Run) -> Value {
     let nothing = Effects::default();
     let effects = if let Verdict::Done(effects) = &run.verdict { effects } else { &nothing };
     let state = match &effects.state {
-        StateChange::Keep => json!("kept"),
+        StateChange::Keep => json!("unchanged"),
         StateChange::Clear => json!("cleared"),
         StateChange::Set(value) => json!({ "set": text_or_json(value) }),
     };

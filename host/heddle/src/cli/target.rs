@@ -117,7 +117,12 @@ impl Origin {
     /// Connects to the server of the settings. An error says where its URL is from.
     pub(super) async fn connect(&self, settings: &Settings, name: &str) -> anyhow::Result<Broker> {
         let broker = Broker::connect(&settings.nats, name).await;
-        let broker = broker.with_context(|| format!("the server is that of {self}"))?;
+        let broker = broker.with_context(|| match self {
+            Origin::File(_) => format!(
+                "no `heddle dev` runs here, so the server is that of {self}, or nats://127.0.0.1:4222 where it is not set"
+            ),
+            _ => format!("the server is that of {self}"),
+        })?;
         if let Origin::Dev(server) = self {
             server.check(&broker)?;
         }

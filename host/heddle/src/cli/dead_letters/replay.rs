@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::select::{Picked, Selection, dead_letter};
+use super::select::{Picked, Selection, dead_letter, not_found};
 use super::wait::{Outcomes, Tally};
 use super::{dead_letters, dry_run, edit, progress};
 use crate::cli::audit::audit;
@@ -234,8 +234,8 @@ async fn edited(broker: &Broker, settings: &Settings, selected: &[Picked]) -> an
         let message = format!("--edit is for a single dead letter; {} are selected", selected.len());
         return Err(Code::Usage.fault(message).into());
     };
-    let gone = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
-    let dead_letter = dead_letter(broker, settings, *sequence).await?.ok_or_else(gone)?;
+    let dead_letter = dead_letter(broker, settings, *sequence).await?;
+    let dead_letter = dead_letter.ok_or_else(|| not_found(*sequence))?;
     let edited = edit::edit(&dead_letter.payload)?;
     // Where its headers cannot be read, the change is that they are dropped.
     Ok(edited.or_else(|| dead_letter.unreadable().is_some().then(|| dead_letter.payload.clone())))

@@ -196,14 +196,20 @@ impl Selection {
         sequences.sort_unstable();
         sequences.dedup();
         let read = move |sequence: u64| async move {
-            let dead_letter = dead_letter(broker, settings, sequence).await?;
-            let none = || Code::NotFound.fault(format!("there is no dead letter {sequence}"));
-            Ok(dead_letter.ok_or_else(none)?)
+            dead_letter(broker, settings, sequence).await?.ok_or_else(|| not_found(sequence))
         };
         let now = SystemTime::now();
         let dead_letters = futures::stream::iter(sequences).map(read).buffered(PARALLEL);
         dead_letters.try_filter(move |dead_letter| std::future::ready(self.filter.matches(dead_letter, now)))
     }
+}
+
+/// What is wrong with a sequence that is not that of a dead letter.
+pub(super) fn not_found(sequence: u64) -> anyhow::Error {
+    let text = format!(
+        "there is no dead letter {sequence}; `heddle dead-letters list --each` shows their own sequences, which are not those of their events"
+    );
+    Code::NotFound.fault(text).into()
 }
 
 /// The dead letter of a sequence, if there is one.

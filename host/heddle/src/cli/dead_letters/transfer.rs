@@ -11,12 +11,11 @@ use serde_json::json;
 
 use super::files::{Lines, Sink};
 use super::row::Row;
-use super::select::{Filter, Selection, dead_letter};
+use super::select::{Filter, Selection, dead_letter, not_found};
 use super::{dead_letters, progress, state_of, whole_event};
 use crate::cli::TargetArgs;
 use crate::cli::audit::audit;
 use crate::cli::consent::Consent;
-use crate::cli::fault::Code;
 use crate::cli::fixture::{self, Fixture};
 use crate::print::{self, say, visible_json};
 use heddle_broker::{Broker, Part};
@@ -169,8 +168,7 @@ impl ToFixture {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
         let dead_letter = dead_letter(&broker, &settings, self.sequence).await?;
-        let none = || Code::NotFound.fault(format!("there is no dead letter {}", self.sequence));
-        let dead_letter = dead_letter.ok_or_else(none)?;
+        let dead_letter = dead_letter.ok_or_else(|| not_found(self.sequence))?;
         let event = whole_event(&broker, &dead_letter).await?;
         if let Some(reason) = unreadable(&event) {
             bail!("dead letter {} cannot be a test case: {reason}", dead_letter.sequence);
