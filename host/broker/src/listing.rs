@@ -417,6 +417,13 @@ mod tests {
     }
 
     #[test]
+    fn the_waits_between_two_tries_grow_and_have_a_bound() {
+        assert_eq!(PAUSES.bound(1), Duration::from_millis(50));
+        assert!(PAUSES.bound(2) > PAUSES.bound(1));
+        assert_eq!(PAUSES.bound(1_000), Duration::from_secs(2));
+    }
+
+    #[test]
     fn a_list_whose_reading_goes_unanswered_is_read_on() {
         let unanswered = Error::Unanswered { what: "read".to_owned(), cause: "timed out".to_owned() };
         assert!(matches!(Break::from(unanswered), Break::Passing(_)));

@@ -92,15 +92,16 @@ impl Commits {
     /// An event came to its end.
     pub fn push(&mut self, unit: Unit) {
         self.came += 1;
-        let chain = chain(&mut self.chains, unit.place.shard);
+        let came = self.came;
+        let chain = self.chain_mut(unit.place.shard);
         chain.count(&unit, usize::checked_add);
-        chain.waiting.push_back((self.came, unit));
+        chain.waiting.push_back((came, unit));
         self.waiting += 1;
     }
 
     /// An event comes to its end before all others.
     pub fn push_front(&mut self, unit: Unit) {
-        let chain = chain(&mut self.chains, unit.place.shard);
+        let chain = self.chain_mut(unit.place.shard);
         chain.count(&unit, usize::checked_add);
         chain.waiting.push_front((0, unit));
         self.waiting += 1;
@@ -124,7 +125,15 @@ impl Commits {
 
     /// What the shard's last checkpoint says.
     pub fn committed(&self, shard: u16) -> &Checkpoint {
-        &self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION).committed
+        &self.chain(shard).committed
+    }
+
+    fn chain(&self, shard: u16) -> &Chain {
+        self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION)
+    }
+
+    fn chain_mut(&mut self, shard: u16) -> &mut Chain {
+        self.chains.get_mut(usize::from(shard)).expect(OF_THE_APPLICATION)
     }
 
     /// No checkpoint below this sequence is the last of its shard.
@@ -166,8 +175,7 @@ impl Commits {
         if !self.is_due() {
             return None;
         }
-        let of = |shard: u16| self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION);
-        let free = |shard: &u16| !of(*shard).busy;
+        let free = |shard: &u16| !self.chain(*shard).busy;
         let touched: BTreeSet<u16> = self.touched.iter().copied().filter(free).take(MAX_TOUCHED).collect();
         let mut builder = Builder::new(Arc::clone(&self.origins), touched.clone(), now);
         // What comes after a gate was opened is not stored before that.
@@ -187,14 +195,13 @@ impl Commits {
             }
         }
         self.number += 1;
-        let fence_of = |shard: u16| self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION).fence;
-        let batch = builder.finish(shards, positions, self.number, fence_of);
+        let batch = builder.finish(shards, positions, self.number, |shard| self.chain(shard).fence);
         // What is touched from now on is not in this batch.
         for (shard, ..) in &batch.checkpoints {
             if !blocked.contains(shard) {
                 self.touched.remove(shard);
             }
-            chain(&mut self.chains, *shard).busy = true;
+            self.chain_mut(*shard).busy = true;
         }
         self.waiting -= batch.units.len();
         self.under_way += 1;
@@ -206,7 +213,7 @@ impl Commits {
         self.under_way -= 1;
         self.alone = self.alone.saturating_sub(batch.units.len());
         for (shard, index, checkpoint) in &batch.checkpoints {
-            let chain = chain(&mut self.chains, *shard);
+            let chain = self.chain_mut(*shard);
             chain.busy = false;
             chain.fence = first + *index as u64;
             chain.committed = checkpoint.clone();
@@ -233,7 +240,7 @@ impl Commits {
         self.under_way -= 1;
         for (shard, ..) in &batch.checkpoints {
             self.touched.insert(*shard);
-            chain(&mut self.chains, *shard).busy = false;
+            self.chain_mut(*shard).busy = false;
         }
         self.opened.splice(..0, batch.opened);
         let mut units = batch.units;
@@ -255,11 +262,6 @@ impl Chain {
         self.messages = add(self.messages, messages.max(1)).expect("what is taken out was put in");
         self.bytes = add(self.bytes, bytes).expect("what is taken out was put in");
     }
-}
-
-/// The chain of a shard.
-fn chain(chains: &mut [Chain], shard: u16) -> &mut Chain {
-    chains.get_mut(usize::from(shard)).expect(OF_THE_APPLICATION)
 }
 
 /// The free chain whose first unit came before those of all others, shards that are `blocked` left aside.

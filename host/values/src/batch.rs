@@ -26,7 +26,7 @@ pub enum Keep {
 /// Later publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// The time of publication, which the server is told to the nanosecond.
+    /// The time of publication. The server is given it to the nanosecond.
     pub at: SystemTime,
     /// Where the message is published then.
     pub target: String,

@@ -1,6 +1,6 @@
-//! How errors are told.
+//! Errors as text, for logs and for the causes of other errors.
 //!
-//! Refuses to know what any error is about, and whom it is told to.
+//! Refuses to know what any error is about, and who reads it.
 
 /// An error with all its causes in one line; a cause that its effect already quotes is not repeated.
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -28,7 +28,7 @@ mod tests {
     struct Link(&'static str, #[source] Option<Box<Link>>);
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn every_cause_is_written_once() {
         let root = Link("no such file", None);
         let quoted = Link("failed to read: no such file", Some(Box::new(root)));
         let error = Link("failed to start", Some(Box::new(quoted)));

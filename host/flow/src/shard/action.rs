@@ -135,7 +135,7 @@ pub enum Blame {
     Unclear {
         /// When the first run failed after which nothing has succeeded, in milliseconds since 1970.
         since: u64,
-        /// When it is told: had it been an outage, the circuit would be open by then. In milliseconds since 1970.
+        /// When it is decided: had it been an outage, the circuit would be open by then. In milliseconds since 1970.
         until: u64,
     },
     /// A version of the plugin that is on trial: an event whose attempts are used up is parked.
