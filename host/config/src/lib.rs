@@ -14,15 +14,18 @@ mod rollout;
 mod scope;
 mod secret;
 mod section;
+mod shown;
 mod units;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use toml::de::DeTable;
 
 use section::{Blame, Fault};
+use shown::Shown;
 
 pub use units::{parse_duration, parse_size};
 
@@ -73,12 +76,14 @@ impl Faults {
         self.faults.is_empty()
     }
 
-    fn place(&self, offset: usize) -> (usize, usize, &str) {
+    fn place(&self, offset: usize) -> (usize, usize, Range<usize>) {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-        (line, column, self.text.lines().nth(line - 1).unwrap_or_default())
+        let length =
+            self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim_end().len();
+        (line, column, start..start + length)
     }
 }
 
@@ -86,10 +91,11 @@ impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.faults.len();
         writeln!(f, "{count} {} in the file", if count == 1 { "fault" } else { "faults" })?;
+        let shown = Shown::of(&self.text);
         for fault in &self.faults {
-            let (line, column, source) = self.place(fault.span.start);
+            let (line, column, range) = self.place(fault.span.start);
             writeln!(f, "  {}:{line}:{column}: {}", self.path.display(), fault.message)?;
-            writeln!(f, "    | {}", around(&secret::hide(source.trim_end()), column))?;
+            writeln!(f, "    | {}", around(&shown.line(range), column))?;
         }
         Ok(())
     }

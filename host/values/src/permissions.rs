@@ -129,6 +129,7 @@ impl Denial {
 fn requests_like(request: &str) -> String {
     let tokens: Vec<&str> = request.split('.').collect();
     match tokens.as_slice() {
+        ["CONSUMER", "CREATE", _] => request.to_owned(),
         ["CONSUMER", "CREATE", stream, ..] => format!("CONSUMER.CREATE.{stream}.>"),
         ["CONSUMER", "MSG", "NEXT", stream, _, ..] => format!("CONSUMER.MSG.NEXT.{stream}.*"),
         ["CONSUMER", verb, stream, _, ..] => format!("CONSUMER.{verb}.{stream}.*"),
@@ -197,7 +198,8 @@ mod tests {
     fn the_grant_covers_what_is_needed_beside_the_denied_subject() {
         for (subject, grant) in [
             ("$JS.API.STREAM.INFO.T", "$JS.API.STREAM.INFO.T"),
-            ("$JS.API.CONSUMER.CREATE.T", "$JS.API.CONSUMER.CREATE.T.>"),
+            // A pattern that ends in `>` wants one token more.
+            ("$JS.API.CONSUMER.CREATE.T", "$JS.API.CONSUMER.CREATE.T"),
             ("$JS.API.CONSUMER.CREATE.T.name.in.>", "$JS.API.CONSUMER.CREATE.T.>"),
             ("$JS.API.CONSUMER.RESET.T.name", "$JS.API.CONSUMER.RESET.T.*"),
             ("$JS.API.CONSUMER.MSG.NEXT.T.name", "$JS.API.CONSUMER.MSG.NEXT.T.*"),
