@@ -133,6 +133,15 @@ async fn a_bad_event_of_which_nothing_tells_whether_it_fails_in_an_outage_is_giv
     let checker = Checker::new(server.jetstream().await, "T");
     let began = Instant::now();
     checker.publish("in.p", json!([{"retry": {"reason": "poison"}}])).await;
+    // Whoever wonders why it is no dead letter yet sees the event, and why.
+    let mut shown = status(&app, &server.url()).await;
+    while shown["handlers"]["h"]["retries"][0]["attempts"] != 2 {
+        assert!(began.elapsed() < Duration::from_secs(5), "{shown}");
+        shown = status(&app, &server.url()).await;
+    }
+    let retry = &shown["handlers"]["h"]["retries"][0];
+    assert!(retry["event"].as_str().is_some_and(|event| event.starts_with("T/")), "{shown}");
+    assert_eq!((&retry["cause"], &retry["message"]), (&json!("retry"), &json!("poison")));
     checker.wait_for("dead.>", 1).await;
     assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(!app.logs().contains("circuit is open"));

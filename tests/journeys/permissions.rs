@@ -116,6 +116,32 @@ async fn what_heddle_itself_may_not_do_is_named_at_start_with_what_to_grant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_may_not_read_ends_at_once_and_says_what_to_grant() {
+    let server = server(&denying("", "")).await;
+    let app = app();
+    let host = app.start(&server.url()).await;
+    let checker = checker(&server, "T").await;
+    checker.publish("in.bad", json!([{"reject": "bad"}])).await;
+    checker.wait_for("dead.>", 1).await;
+    assert_eq!(host.stop().await, 0);
+    for (publish, command, grant) in [
+        ("\"$JS.API.STREAM.INFO.T\"", &["status"][..], "publish on `$JS.API.STREAM.INFO.T`"),
+        ("\"$JS.API.CONSUMER.CREATE.T\"", &["status"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
+        ("\"$JS.API.CONSUMER.CREATE.T\"", &["dl", "list"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
+        ("\"$JS.API.CONSUMER.CREATE.T\"", &["plugins"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
+    ] {
+        // The server does not say beforehand what it permits.
+        configure(&server, &denying(&format!("\"$SYS.REQ.USER.INFO\", {publish}"), ""));
+        let began = Instant::now();
+        let output = app.command(command).args(["--url", &server.url()]).output().await.expect("it runs");
+        let (text, took) = (String::from_utf8_lossy(&output.stderr).into_owned(), began.elapsed());
+        let last = text.lines().last().unwrap_or_default();
+        assert!(!output.status.success() && last.contains(grant), "{command:?}, {publish}: {text}");
+        assert!(took < Duration::from_secs(4), "{command:?}, {publish}: {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_right_of_heddle_that_is_withdrawn_is_named_and_events_go_on_once_it_is_granted() {
     let server = server(&denying("", "")).await;
     let app = app();

@@ -100,6 +100,17 @@ impl Denials {
         }
     }
 
+    /// Waits for a denial of something that has to be granted. Cancel-safe.
+    pub(super) async fn denied(&self, since: Instant) {
+        let mut changes = self.entries.subscribe();
+        while self.grants_since(since).is_empty() {
+            if changes.changed().await.is_err() {
+                // Nobody is left who could report one.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// What is to be granted so that nothing is denied of what was since a time, each once.
     pub(super) fn grants_since(&self, since: Instant) -> Vec<String> {
         let entries = self.entries.borrow();

@@ -12,6 +12,9 @@ use heddle_values::subject::Pattern;
 /// How long the server may take to tell. It answers at once or never: the user may not ask, or has no account that could.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long after a denial others are awaited, which have the same reason.
+const MORE_DENIALS: Duration = Duration::from_millis(200);
+
 #[derive(Deserialize)]
 struct Answer {
     data: Option<User>,
@@ -49,6 +52,33 @@ impl Broker {
             _ = self.denials.publish_denied(began, |subject| subject == USER_INFO) => return None,
         };
         read(&answer.payload)
+    }
+
+    /// What `work` ends with, or an error that says what to grant as soon as the server denies something: what is denied
+    /// is not answered, and would be waited for. For reads; a request that has gone out may be carried out all the same.
+    pub async fn permitted<T, E: From<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let denied = async {
+            match self.reading() {
+                Some(reading) => tokio::select! {
+                    () = self.denials.denied(began) => {}
+                    () = reading.denials.denied(began) => {}
+                },
+                None => self.denials.denied(began).await,
+            }
+            tokio::time::sleep(MORE_DENIALS).await;
+        };
+        // Cancel-safe: what is dropped is only not waited for.
+        tokio::select! {
+            ended = work => ended,
+            () = denied => {
+                let cause = "the server does not answer what it denies";
+                Err(self.denied_since(began, cause).unwrap_or_else(|| Error::request("ask the server", cause)).into())
+            }
+        }
     }
 
     /// What the server has denied since a time, as an error that says what to grant; else the error itself.

@@ -9,11 +9,13 @@ use super::TargetArgs;
 use super::fault::Code;
 use super::table::Table;
 use crate::print::{self, say, visible};
+use heddle_broker::Broker;
 use heddle_flow::acquire::members;
 use heddle_values::member::TrialProgress;
 use heddle_values::names::Names;
 use heddle_values::plugin::short;
 use heddle_values::rollout::{Rollout, Version};
+use heddle_values::settings::Settings;
 use heddle_values::text::rfc3339;
 
 /// The longest reason in the table, in characters.
@@ -46,28 +48,7 @@ struct Row {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
-        let names = Names::new(&settings.app);
-        let stream = &settings.stream.name;
-        if broker.stream_facts(stream).await?.is_none() {
-            let message = format!("stream `{stream}` does not exist: the application has not run yet");
-            return Err(Code::NoStream.fault(message).into());
-        }
-        let mut trials: BTreeMap<String, TrialProgress> = BTreeMap::new();
-        for (_, member) in members(&broker, stream, &names).await? {
-            let trial =
-                |(name, activity): (String, heddle_values::member::Activity)| Some((name, activity.canary?));
-            trials.extend(member.handlers.into_iter().filter_map(trial));
-        }
-        let mut rows = Vec::new();
-        for message in broker.last_of_each(stream, &names.rollouts()).await? {
-            let Some(name) = names.parse_rollout(&message.subject) else { continue };
-            let rollout: Rollout = serde_json::from_slice(&message.payload)?;
-            let trial = trials.remove(name).filter(|trial| Some(&trial.digest) == rollout.canary.as_ref());
-            let source = settings.handler(name).map(|handler| handler.plugin.to_string());
-            // One that is written meanwhile comes again.
-            rows.retain(|row: &Row| row.handler != name);
-            rows.push(Row { handler: name.to_owned(), source, rollout, trial });
-        }
+        let mut rows = broker.permitted(read(&broker, &settings)).await?;
         if let Some(name) = &self.handler {
             rows.retain(|row| row.handler == *name);
             if rows.is_empty() {
@@ -84,6 +65,32 @@ impl Command {
         }
         Ok(())
     }
+}
+
+async fn read(broker: &Broker, settings: &Settings) -> anyhow::Result<Vec<Row>> {
+    let names = Names::new(&settings.app);
+    let stream = &settings.stream.name;
+    if broker.stream_facts(stream).await?.is_none() {
+        let message = format!("stream `{stream}` does not exist: the application has not run yet");
+        return Err(Code::NoStream.fault(message).into());
+    }
+    let mut trials: BTreeMap<String, TrialProgress> = BTreeMap::new();
+    for (_, member) in members(broker, stream, &names).await? {
+        let trial =
+            |(name, activity): (String, heddle_values::member::Activity)| Some((name, activity.canary?));
+        trials.extend(member.handlers.into_iter().filter_map(trial));
+    }
+    let mut rows = Vec::new();
+    for message in broker.last_of_each(stream, &names.rollouts()).await? {
+        let Some(name) = names.parse_rollout(&message.subject) else { continue };
+        let rollout: Rollout = serde_json::from_slice(&message.payload)?;
+        let trial = trials.remove(name).filter(|trial| Some(&trial.digest) == rollout.canary.as_ref());
+        let source = settings.handler(name).map(|handler| handler.plugin.to_string());
+        // One that is written meanwhile comes again.
+        rows.retain(|row: &Row| row.handler != name);
+        rows.push(Row { handler: name.to_owned(), source, rollout, trial });
+    }
+    Ok(rows)
 }
 
 fn print_overview(rows: &[Row]) -> Result<(), print::Error> {

@@ -1,6 +1,7 @@
 //! `heddle status`.
 
 mod held;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,6 @@ use heddle_flow::acquire::{members, way_back};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::member::{Activity, Member};
 use heddle_values::names::Names;
-use heddle_values::position::Position;
 use heddle_values::settings::{HandlerSettings, Settings};
 use heddle_values::text::rfc3339;
 
@@ -81,54 +81,45 @@ struct Row {
     /// Why the handler cannot go on in its stream.
     stopped: Option<String>,
     /// The event that the handler waits for before it reads on.
-    waits_for: Option<Blocker>,
-}
-
-/// An event behind which a window is full.
-#[derive(Debug, Serialize)]
-struct Blocker {
-    event: String,
-    /// How often it was run.
-    attempts: Option<u32>,
-    /// Why the last run failed.
-    cause: Option<String>,
-    /// When it is tried again.
-    due: Option<String>,
+    waits_for: Option<waiting::Blocker>,
+    /// The first of the events that wait for another attempt, in the order of the stream: at most 10.
+    retries: Vec<waiting::Retry>,
 }
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
         let (settings, broker) = self.target.connect().await?;
-        let Some((_, stream)) = broker.stream_facts(&settings.stream.name).await? else {
-            let message =
-                format!("stream `{}` does not exist: the application has not run yet", settings.stream.name);
-            return Err(Code::NoStream.fault(message).into());
-        };
-        let names = Names::new(&settings.app);
-        let checkpoints = checkpoints(&broker, &settings, &names).await?;
-        let members: Vec<Member> = members(&broker, &settings.stream.name, &names)
-            .await?
-            .into_iter()
-            .map(|(_, member)| member)
-            .collect();
-        let mut held = held::read(&broker, &settings.stream.name, &names).await?;
-        let mut handlers = BTreeMap::new();
-        for handler in &settings.handlers {
-            let mut row = row(&broker, &settings, &names, handler, &checkpoints, &members).await?;
-            row.held_keys = held.remove(&*handler.name).unwrap_or_default();
-            row.held_back = row.held_keys.iter().map(|held| held.held_back).sum();
-            handlers.insert(handler.name.to_string(), row);
-        }
-        let status = Status {
-            app: settings.app.clone(),
-            stream: settings.stream.name.to_string(),
-            messages: stream.messages,
-            last_sequence: stream.last,
-            hosts: members.into_iter().map(host).collect(),
-            handlers,
-        };
+        let status = broker.permitted(read(&broker, &settings)).await?;
         if json { print::json(&status) } else { Ok(print_text(&status)?) }
     }
+}
+
+async fn read(broker: &Broker, settings: &Settings) -> anyhow::Result<Status> {
+    let Some((_, stream)) = broker.stream_facts(&settings.stream.name).await? else {
+        let message =
+            format!("stream `{}` does not exist: the application has not run yet", settings.stream.name);
+        return Err(Code::NoStream.fault(message).into());
+    };
+    let names = Names::new(&settings.app);
+    let checkpoints = checkpoints(broker, settings, &names).await?;
+    let members: Vec<Member> =
+        members(broker, &settings.stream.name, &names).await?.into_iter().map(|(_, member)| member).collect();
+    let mut held = held::read(broker, &settings.stream.name, &names).await?;
+    let mut handlers = BTreeMap::new();
+    for handler in &settings.handlers {
+        let mut row = row(broker, settings, &names, handler, &checkpoints, &members).await?;
+        row.held_keys = held.remove(&*handler.name).unwrap_or_default();
+        row.held_back = row.held_keys.iter().map(|held| held.held_back).sum();
+        handlers.insert(handler.name.to_string(), row);
+    }
+    Ok(Status {
+        app: settings.app.clone(),
+        stream: settings.stream.name.to_string(),
+        messages: stream.messages,
+        last_sequence: stream.last,
+        hosts: members.into_iter().map(host).collect(),
+        handlers,
+    })
 }
 
 fn host(member: Member) -> Host {
@@ -182,7 +173,8 @@ async fn row(
         waits_for: activities
             .iter()
             .find_map(|activity| activity.waits_for.as_deref())
-            .map(|event| blocker(event, &tracks)),
+            .map(|event| waiting::blocker(event, &tracks)),
+        retries: waiting::retries(&handler.stream, &settings.stream.name, &tracks),
         ..Row::default()
     })
 }
@@ -190,20 +182,6 @@ async fn row(
 /// The sum over all hosts. Without any it is 0: `sum` would begin with -0, which shows.
 fn events_per_second(activities: &[Activity]) -> f64 {
     activities.iter().fold(0.0, |sum, activity| sum + activity.events_per_second)
-}
-
-/// What the checkpoints know of an event that everything waits for.
-fn blocker(event: &str, tracks: &[&Progress]) -> Blocker {
-    let sequence = event.rsplit('/').next().and_then(|sequence| sequence.parse().ok());
-    let position = sequence.map(Position::Stream);
-    let attempts = tracks.iter().flat_map(|progress| &progress.attempts);
-    let found = attempts.into_iter().find(|attempt| Some(attempt.position) == position);
-    Blocker {
-        event: event.to_owned(),
-        attempts: found.map(|attempt| attempt.attempts),
-        cause: found.map(|attempt| attempt.cause.clone()).filter(|cause| !cause.is_empty()),
-        due: found.map(|attempt| time_of(attempt.due)),
-    }
 }
 
 fn time_of(milliseconds: u64) -> String {
@@ -262,32 +240,13 @@ fn print_trouble(name: &str, row: &Row) -> Result<(), print::Error> {
         say!("{name}: {} events are lost: they were gone from the stream before it came to them", row.lost)?;
     }
     if let Some(blocker) = &row.waits_for {
-        print_blocker(name, blocker)?;
+        waiting::print_blocker(name, blocker)?;
     }
+    waiting::print_retries(name, &row.retries, row.retrying)?;
     if let Some(since) = &row.outage_since {
         say!("{name}: circuit open since {since}: one event at a time is tried")?;
     }
     held::print(name, &row.held_keys)
-}
-
-/// A handler reads no further behind an event that does not end.
-fn print_blocker(name: &str, blocker: &Blocker) -> Result<(), print::Error> {
-    let Blocker { event, attempts, cause, due } = blocker;
-    let mut known = String::new();
-    if let Some(attempts) = attempts {
-        known.push_str(&format!(", tried {attempts} times"));
-    }
-    if let Some(due) = due {
-        known.push_str(&format!(", next at {due}"));
-    }
-    if let Some(cause) = cause {
-        known.push_str(&format!(" ({cause})"));
-    }
-    say!(
-        "{name}: reads no further until event {} is done or a dead letter{}: its window is full; fix what it waits for, or lower `retry.max-elapsed` of [handlers.{name}.retry] and it becomes a dead letter at its next try",
-        visible(event),
-        visible(&known)
-    )
 }
 
 #[cfg(test)]

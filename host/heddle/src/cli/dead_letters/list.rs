@@ -11,9 +11,10 @@ use super::select::Filter;
 use crate::cli::TargetArgs;
 use crate::cli::table::Table;
 use crate::print::{self, JsonList, say};
-use heddle_broker::Part;
+use heddle_broker::{Broker, Part};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::names::dead;
+use heddle_values::settings::Settings;
 use heddle_values::text::{header_text, rfc3339};
 
 /// The longest message that is shown, in bytes.
@@ -72,7 +73,11 @@ struct Line {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let dead_letters = self.filter.read(&broker, &settings, Part::Headers).await?;
+        broker.permitted(self.list(&broker, &settings, json)).await
+    }
+
+    async fn list(&self, broker: &Broker, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+        let dead_letters = self.filter.read(broker, settings, Part::Headers).await?;
         if self.each {
             let lines = dead_letters.map_ok(|dead_letter| line(&dead_letter));
             match self.number {

@@ -11,10 +11,11 @@ use super::select::Selection;
 use crate::cli::TargetArgs;
 use crate::cli::invoke::text_or_json;
 use crate::print::{Error, Rows, visible, visible_json};
-use heddle_broker::Part;
+use heddle_broker::{Broker, Part};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::header_block;
 use heddle_values::names::dead;
+use heddle_values::settings::Settings;
 use heddle_values::text::{header_text, rfc3339};
 
 /// The longest payload that is shown, in bytes.
@@ -32,7 +33,11 @@ pub(super) struct Command {
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
         let (settings, broker) = self.target.connect().await?;
-        let mut dead_letters = self.selection.dead_letters(&broker, &settings, Part::Whole).await?;
+        broker.permitted(self.show(&broker, &settings, json)).await
+    }
+
+    async fn show(&self, broker: &Broker, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+        let mut dead_letters = self.selection.dead_letters(broker, settings, Part::Whole).await?;
         let (mut rows, mut is_first) = (Rows::default(), true);
         while let Some(dead_letter) = dead_letters.try_next().await? {
             if json {
