@@ -1,7 +1,7 @@
-//! `heddle dev` builds plugins: those that are missing, and those whose sources change.
+//! `heddle dev` builds plugins: those that are missing or older than their sources, and those whose sources change.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use heddle_tests::{App, plugin, wait_for};
 use rustix::process::Signal;
@@ -71,6 +71,69 @@ async fn a_missing_plugin_is_built_at_the_start_and_again_when_its_sources_chang
     .await;
     is_answered(&app).await;
     assert_eq!(host.stop().await, 0);
+}
+
+/// The plugin is there, and was built long before its sources were written.
+fn built_long_ago(app: &App) {
+    let built = app.folder().join("built.wasm");
+    std::fs::copy(plugin("contrary"), &built).expect("the component is copied");
+    let built = std::fs::File::options().write(true).open(built).expect("it is there");
+    built.set_modified(SystemTime::now() - Duration::from_secs(600)).expect("its time is set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_older_than_its_sources_is_built_at_the_start() {
+    let app = app(&["h"], "echo run >> runs; cp src/contrary.wasm new && mv new built.wasm");
+    built_long_ago(&app);
+    for starts in [1, 2] {
+        let mut host = app.dev();
+        host.wait_for_line("ready: ").await;
+        let log = host.log();
+        let part = "building h: `built.wasm` is older than `src/contrary.wasm`";
+        assert_eq!(log.contains(part), starts == 1, "{log}");
+        assert_eq!(
+            lines(&app.folder().join("runs"), 1).await.len(),
+            1,
+            "what was just built is not built again"
+        );
+        assert_eq!(host.stop().await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_plugin_is_kept_where_it_cannot_be_built_again() {
+    let app = app(&["h"], "echo 'error: broken' >&2; exit 3");
+    built_long_ago(&app);
+    let mut host = app.dev();
+    host.wait_for_line("ready: ").await;
+    let log = host.log();
+    assert!(log.contains("build of h failed after ") && log.contains("error: broken\n"), "{log}");
+    is_answered(&app).await;
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn test_and_check_say_that_a_plugin_is_older_than_its_sources() {
+    let app = app(&["one", "two"], "sh make.sh");
+    built_long_ago(&app);
+    std::fs::create_dir(app.folder().join("tests")).unwrap();
+    std::fs::write(app.folder().join("tests/a.toml"), "[[events]]\nsubject = \"in.a\"\njson = { do = [] }\n")
+        .unwrap();
+    let note = "`built.wasm` is older than `src/contrary.wasm`: `sh make.sh` builds it again";
+    let run = async |arguments: &[&str]| {
+        let output = app.output(arguments).await;
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    let [_, said] = run(&["test"]).await;
+    assert_eq!(said.matches(&format!("note: {note}\n")).count(), 1, "{said}");
+    let [said, _] = run(&["test", "--json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["stale"], json!([note]));
+    let [said, _] = run(&["check", "--offline"]).await;
+    assert_eq!(said.matches(&format!("note  plugin: {note}\n")).count(), 1, "{said}");
+    std::fs::copy(plugin("contrary"), app.folder().join("built.wasm")).unwrap();
+    let [said, complained] = run(&["test"]).await;
+    assert!(said.contains("1 passed") && !complained.contains("older"), "{said}{complained}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,6 +94,16 @@ impl Drop for Watch {
     }
 }
 
+/// The file that was written last of those that [`Watch::trees`] watches, without those of `made`: if it was written after
+/// `file`. None if that is not there.
+pub fn newer_than(file: &Path, trees: &[PathBuf], made: &[PathBuf]) -> Option<PathBuf> {
+    let written = Fingerprint::of(&std::fs::metadata(file).ok()?).written();
+    let sources = Scope { paths: trees.to_vec(), deep: true }.scan().files;
+    let sources = sources.into_iter().filter(|(path, _)| !made.contains(path));
+    let (newest, print) = sources.max_by_key(|(_, print)| print.written())?;
+    (print.written() > written).then_some(newest)
+}
+
 /// What tells a file from what it was before. A change of its rights alone is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Fingerprint {
@@ -113,6 +123,11 @@ impl Fingerprint {
             seconds: facts.mtime(),
             nanoseconds: facts.mtime_nsec(),
         }
+    }
+
+    /// When the file was written, as something to be compared.
+    fn written(self) -> (i64, i64) {
+        (self.seconds, self.nanoseconds)
     }
 }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fault::{self, Code};
+use super::stale::Stale;
 use super::{CacheArgs, TargetArgs};
 use crate::host;
 use crate::print::{self, say};
@@ -85,6 +86,7 @@ impl Command {
             }
             Err(error) => return Err(error.into()),
         }
+        report.notes.extend(Stale::all(&settings).iter().map(|stale| format!("plugin: {}", stale.note())));
         report.notes.extend(review(&settings).iter().map(|finding| format!("choreography: {finding}")));
         if json {
             print::json(&report)?

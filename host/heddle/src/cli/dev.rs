@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Finds `nats-server` on the PATH, starts it on a free port of the loopback interface with its data beside the
 /// application, runs the application and stops both at the end. Other commands in the same folder (`heddle publish`,
 /// `heddle tail`, `heddle status`) find the server by themselves. What the file says of production's server (logins, TLS,
-/// replicas) does not count here. Plugins with a `build` in the file are built when they
-/// are missing, and whenever their sources change.
+/// replicas) does not count here. Plugins with a `build` in the file are built at the
+/// start if they are missing or older than their sources, and then whenever these change.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]
@@ -85,7 +85,7 @@ impl Command {
             let builds = Builds::of(&settings)?;
             let start = async {
                 if let Some(builds) = &builds {
-                    builds.make_missing().await?;
+                    builds.make_current().await?;
                 }
                 Service::start(file, Box::new(load), workshop, threads).await
             };

@@ -23,6 +23,7 @@ mod push;
 mod run;
 mod sdk;
 mod shell;
+mod stale;
 mod state;
 mod status;
 mod table;

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::build::tell_of_sdks_of;
 use super::fault::Code;
+use super::stale::Stale;
 use super::{CacheArgs, FileArgs};
-use crate::print::{self, say};
+use crate::print::{self, complain, say};
 use crate::server;
 use crate::testing::junit::{self, Tested};
 use crate::testing::{Modes, Options, Stage, Suite, case};
@@ -78,6 +79,10 @@ impl Command {
     pub(super) async fn run(self, threads: tokio::runtime::Handle, json: bool) -> anyhow::Result<ExitCode> {
         let mut settings = self.file.load(Needs::Everything)?;
         tell_of_sdks_of(&settings);
+        let stale: Vec<String> = Stale::all(&settings).iter().map(Stale::note).collect();
+        for note in &stale {
+            complain!("note: {note}");
+        }
         if self.server {
             server::tell_left_out(&settings.use_own_server(String::new()));
         }
@@ -122,7 +127,7 @@ impl Command {
         let passed = tested.len() - failed;
         if json {
             let tests: Vec<_> = tested.iter().map(document).collect();
-            print::json(&json!({ "passed": passed, "failed": failed, "tests": tests }))?;
+            print::json(&json!({ "passed": passed, "failed": failed, "stale": stale, "tests": tests }))?;
         } else {
             say!("{passed} passed, {failed} failed")?;
         }

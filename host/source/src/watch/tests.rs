@@ -51,6 +51,38 @@ fn replace(file: &Path, content: &str) {
     fs::rename(beside, file).unwrap();
 }
 
+/// Writes a file that is `age` seconds old.
+fn aged(file: &Path, age: u64) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let written = fs::File::create(file).unwrap();
+    written.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+}
+
+#[test]
+fn the_newest_source_is_named_if_it_is_newer_than_what_was_made_of_it() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let (trees, made) = ([at("src"), at("Cargo.toml")], [at("src/a.wasm"), at("src/b.wasm")]);
+    let newer = || newer_than(&at("src/a.wasm"), &trees, &made);
+    aged(&at("src/deep/lib.rs"), 200);
+    assert_eq!(newer(), None, "what is not there is not old");
+    aged(&at("src/a.wasm"), 100);
+    assert_eq!(newer(), None);
+    for (name, is_source) in [
+        ("src/b.wasm", false),
+        ("src/target/x", false),
+        ("src/node_modules/x", false),
+        ("src/lib.rs~", false),
+        ("elsewhere/x", false),
+        ("src/main.rs", true),
+        ("Cargo.toml", true),
+    ] {
+        aged(&at(name), 10);
+        assert_eq!(newer(), is_source.then(|| at(name)), "{name}");
+        fs::remove_file(at(name)).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_replaced_file_is_reported_each_time() {
     let folder = folder();

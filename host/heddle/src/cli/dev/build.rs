@@ -1,4 +1,5 @@
-//! Builds plugins while they are developed, as `[handlers.NAME.build]` says.
+//! Builds plugins while they are developed, as `[handlers.NAME.build]` says: at the start those that are missing or older
+//! than their sources, then what changes.
 //!
 //! One build runs at a time, beside the events and behind them. None outlives `heddle dev`. What a build makes is found
 //! by whoever watches the plugins' files.
@@ -6,18 +7,27 @@
 mod process;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use super::{complain, say};
-use heddle_source::watch::Watch;
+use heddle_source::watch::{Watch, newer_than};
 use heddle_values::settings::{BuildCommand, HandlerSettings, Settings};
 use process::{Group, Outcome, Output};
 
 /// How many lines of a failed build are shown.
 const SHOWN_LINES: usize = 40;
+
+/// Why a build is needed before the application starts.
+enum Need {
+    /// There is nothing to start with.
+    Missing(PathBuf),
+    /// There is one from before the last change.
+    Stale { plugin: PathBuf, source: PathBuf },
+}
 
 /// Every build of an application.
 pub(super) struct Builds {
@@ -49,20 +59,33 @@ impl Builds {
         Ok(Some(Builds { folder: settings.folder.clone(), jobs, watch }))
     }
 
-    /// Builds the plugins that are not there, in the order of the file. Cancelling it ends the build under way.
-    pub(super) async fn make_missing(&self) -> anyhow::Result<()> {
+    /// Builds the plugins that are missing or older than their sources, in the order of the file. It is an error if one is
+    /// still missing then; one that cannot be built again stays as it is. Cancelling it ends the build under way.
+    pub(super) async fn make_current(&self) -> anyhow::Result<()> {
+        let made: Vec<PathBuf> = self.jobs.iter().flat_map(|job| job.plugins.iter().cloned()).collect();
         for job in &self.jobs {
-            let Some(missing) = job.missing() else { continue };
-            say(&format!("building {}: `{}` is not there", job.name, missing.display()));
-            let outcome = job.build(&self.folder, Output::Live).await;
-            let Outcome { status, elapsed, .. } = outcome.with_context(|| job.unable())?;
-            if !status.success() {
-                bail!("build of {} failed after {} ({status})", job.name, seconds(elapsed));
+            match job.need(&self.folder, &made) {
+                Some(need @ Need::Missing(_)) => self.make_missing(job, &need).await?,
+                Some(need @ Need::Stale { .. }) => {
+                    say(&format!("building {}: {need}", job.name));
+                    job.report(job.build(&self.folder, Output::Kept(SHOWN_LINES)).await);
+                }
+                None => {}
             }
-            say(&job.success(elapsed));
-            if let Some(missing) = job.missing() {
-                bail!("build of {} has succeeded, but `{}` is not there", job.name, missing.display());
-            }
+        }
+        Ok(())
+    }
+
+    async fn make_missing(&self, job: &Job, need: &Need) -> anyhow::Result<()> {
+        say(&format!("building {}: {need}", job.name));
+        let outcome = job.build(&self.folder, Output::Live).await;
+        let Outcome { status, elapsed, .. } = outcome.with_context(|| job.unable())?;
+        if !status.success() {
+            bail!("build of {} failed after {} ({status})", job.name, seconds(elapsed));
+        }
+        say(&job.success(elapsed));
+        if let Some(missing) = job.missing() {
+            bail!("build of {} has succeeded, but `{}` is not there", job.name, missing.display());
         }
         Ok(())
     }
@@ -122,10 +145,34 @@ fn note(jobs: &[Job], changed: &[PathBuf], due: &mut VecDeque<usize>) {
     }
 }
 
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Need::Missing(plugin) => write!(f, "`{}` is not there", plugin.display()),
+            Need::Stale { plugin, source } => {
+                write!(f, "`{}` is older than `{}`", plugin.display(), source.display())
+            }
+        }
+    }
+}
+
 impl Job {
     /// The first plugin that is not there.
     fn missing(&self) -> Option<&Path> {
         self.plugins.iter().find(|plugin| !plugin.exists()).map(PathBuf::as_path)
+    }
+
+    /// `made` is what any build makes: no plugin is a source of another. Paths are said as seen from the folder.
+    fn need(&self, folder: &Path, made: &[PathBuf]) -> Option<Need> {
+        let short = |path: &Path| path.strip_prefix(folder).unwrap_or(path).to_owned();
+        if let Some(missing) = self.missing() {
+            return Some(Need::Missing(short(missing)));
+        }
+        let stale = |plugin: &PathBuf| {
+            let source = newer_than(plugin, &self.watch, made)?;
+            Some(Need::Stale { plugin: short(plugin), source: short(&source) })
+        };
+        self.plugins.iter().find_map(stale)
     }
 
     async fn build(&self, folder: &Path, output: Output) -> std::io::Result<Outcome> {
