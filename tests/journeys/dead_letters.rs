@@ -137,8 +137,23 @@ async fn a_replay_that_fails_again_is_a_new_dead_letter_and_a_canary_stops() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("stopped: 3 of the first 3 failed again; 7 dead letters left"), "{text}");
     assert_eq!(checker.count("dead.>").await, Some(10));
+    let now = |was: usize| {
+        let line = text.lines().nth(was).unwrap_or_default();
+        let (before, why) = line.split_once(": ").unwrap_or_default();
+        assert!(before.starts_with("dead letter ") && why.starts_with("retry: setting well is missing"), "{text}");
+        before.rsplit(' ').next().and_then(|sequence| sequence.parse::<u64>().ok()).unwrap()
+    };
+    let told = [now(1), now(2), now(3)];
+    let (code, text) = run(&app, &url, &["replay", &told[0].to_string(), "--json"]).await;
+    assert_eq!(code, 1, "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let failure = &report["failed_again"][0];
+    assert_eq!((&failure["was"], &failure["cause"]), (&json!(told[0]), &json!("retry")), "{text}");
+    let (_, shown) = run(&app, &url, &["show", &failure["sequence"].to_string(), "--json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["message"], failure["message"], "{shown}");
     let replayed =
-        checker.rows("dead.").await.iter().filter(|r| r.header("Heddle-Dead-Replays") == "1").count();
+        checker.rows("dead.").await.iter().filter(|r| !r.header("Heddle-Dead-Replays").is_empty()).count();
     assert_eq!(replayed, 3);
     assert_eq!(host.stop().await, 0);
     let app = well(app);

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::select::{Picked, Selection, dead_letter, not_found};
-use super::wait::{Outcomes, Tally};
+use super::wait::{FailedAgain, Outcomes, Tally};
 use super::{dead_letters, dry_run, edit, progress};
 use crate::cli::audit::audit;
 use crate::cli::consent::Yes;
@@ -24,12 +24,16 @@ use heddle_config::Needs;
 use heddle_values::event::Headers;
 use heddle_values::names::{self, Names};
 use heddle_values::settings::Settings;
+use heddle_values::text::header_text;
 
 /// Requests that are published at once.
 const PARALLEL: usize = 256;
 
 /// Requests under way at once: the host takes them in as it has room.
 const WAVE: usize = 20_000;
+
+/// The longest message that is shown, in bytes.
+const MAX_MESSAGE: usize = 200;
 
 /// Replay dead letters to their handlers.
 ///
@@ -162,7 +166,7 @@ impl Command {
                     first.len(),
                     dead_letters(rest.len())
                 );
-                Report { left: rest.len(), ..report.with(outcomes.tally) }.print(json, &text)?;
+                Report { left: rest.len(), ..report.with(&mut outcomes) }.print(json, &text)?;
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -175,7 +179,7 @@ impl Command {
                     bar.abandon();
                     let open = outcomes.open();
                     let text = format!("interrupted: {} under way will still be replayed", dead_letters(open));
-                    Report { under_way: open, ..report.with(outcomes.tally) }.print(json, &text)?;
+                    Report { under_way: open, ..report.with(&mut outcomes) }.print(json, &text)?;
                     return Ok(ExitCode::from(Code::Interrupted.exit()));
                 }
             }
@@ -193,7 +197,7 @@ impl Command {
             "{} replayed: {done} done, {dead} dead again{gone}{incomplete_text}",
             dead_letters(selected.len())
         );
-        report.with(outcomes.tally).print(json, &text)?;
+        report.with(&mut outcomes).print(json, &text)?;
         Ok(if dead + incomplete == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -216,15 +220,31 @@ struct Report {
     under_way: usize,
     /// The editor left the payload as it was: nothing was replayed.
     unchanged: bool,
+    /// The first that became dead letters again, and why.
+    failed_again: Vec<FailedAgain>,
 }
 
 impl Report {
-    fn with(self, Tally { done, dead, gone, incomplete }: Tally) -> Self {
-        Report { done, dead, gone, incomplete, ..self }
+    fn with(self, outcomes: &mut Outcomes<'_>) -> Self {
+        let Tally { done, dead, gone, incomplete } = outcomes.tally;
+        let failed_again = std::mem::take(&mut outcomes.failed_again);
+        Report { done, dead, gone, incomplete, failed_again, ..self }
     }
 
     fn print(&self, json: bool, text: &str) -> anyhow::Result<()> {
-        if json { print::json(self) } else { Ok(say!("{text}")?) }
+        if json {
+            return print::json(self);
+        }
+        say!("{text}")?;
+        for FailedAgain { was, sequence, cause, message } in &self.failed_again {
+            let message = header_text(message, MAX_MESSAGE);
+            say!("dead letter {was} failed again and is now {sequence}: {}: {message}", visible(cause))?;
+        }
+        match self.dead.saturating_sub(self.failed_again.len()) {
+            0 => {}
+            more => say!("and {more} more: `heddle dead-letters list` shows why")?,
+        }
+        Ok(())
     }
 }
 

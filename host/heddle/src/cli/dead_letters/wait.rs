@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
+use serde::Serialize;
 
-use heddle_broker::{Broker, EventTail};
+use super::list::cause;
+use heddle_broker::{Broker, EventTail, Stored};
+use heddle_values::dead_letter::DeadLetter;
 use heddle_values::names::{self, Names};
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
@@ -16,6 +19,23 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// How long the dead letters of requests that are done may take to vanish.
 const REMOVAL: Duration = Duration::from_secs(30);
+
+/// How many dead letters that failed again are told of one by one. There may be any number of them.
+pub(super) const TOLD: usize = 20;
+
+/// In a commit, at most the mark of its key lies between a dead letter and the outcome of its request.
+const BEFORE_OUTCOME: u64 = 2;
+
+/// A dead letter that failed again.
+#[derive(Debug, Serialize)]
+pub(super) struct FailedAgain {
+    /// The sequence that it had.
+    pub(super) was: u64,
+    /// The sequence of the one that has taken its place.
+    pub(super) sequence: u64,
+    pub(super) cause: String,
+    pub(super) message: String,
+}
 
 /// How requests ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +60,8 @@ pub(super) struct Outcomes<'a> {
     /// The subjects of all requests since the last wait.
     asked: HashSet<String>,
     pub(super) tally: Tally,
+    /// The first that failed again, at most [`TOLD`].
+    pub(super) failed_again: Vec<FailedAgain>,
 }
 
 impl<'a> Outcomes<'a> {
@@ -57,6 +79,7 @@ impl<'a> Outcomes<'a> {
             open: HashMap::new(),
             asked: HashSet::new(),
             tally: Tally::default(),
+            failed_again: Vec::new(),
         })
     }
 
@@ -82,7 +105,7 @@ impl<'a> Outcomes<'a> {
                     else {
                         continue;
                     };
-                    self.end(request, message.headers.get(names::replay::OUTCOME), bar);
+                    self.end(request, &message, bar).await?;
                 }
                 Err(_) => self.look_for_gone(bar).await?,
             }
@@ -93,13 +116,35 @@ impl<'a> Outcomes<'a> {
         Ok(())
     }
 
-    fn end(&mut self, request: u64, outcome: Option<&str>, bar: &ProgressBar) {
-        self.open.remove(&request);
-        match outcome {
-            Some(names::replay::DEAD) => self.tally.dead += 1,
+    async fn end(&mut self, request: u64, outcome: &Stored, bar: &ProgressBar) -> anyhow::Result<()> {
+        let subject = self.open.remove(&request).unwrap_or_default();
+        match outcome.headers.get(names::replay::OUTCOME) {
+            Some(names::replay::DEAD) => {
+                self.tally.dead += 1;
+                if self.failed_again.len() < TOLD {
+                    self.failed_again.extend(self.why(&subject, outcome.sequence).await?);
+                }
+            }
             _ => self.tally.done += 1,
         }
         bar.inc(1);
+        Ok(())
+    }
+
+    /// Why a request ended in a dead letter, by that dead letter: it is stored right before the outcome. None: it is gone.
+    async fn why(&self, request: &str, outcome: u64) -> anyhow::Result<Option<FailedAgain>> {
+        let Some((handler, was)) = self.names.parse_replay(request) else { return Ok(None) };
+        let subjects = self.names.dead_letters(handler);
+        for sequence in (1..=BEFORE_OUTCOME).filter_map(|back| outcome.checked_sub(back)) {
+            let stored = self.broker.at(&self.settings.stream.name, sequence).await?;
+            let stored = stored.filter(|stored| stored.subject.starts_with(subjects.trim_end_matches('>')));
+            if let Some(dead_letter) = stored.map(DeadLetter::from) {
+                let message = dead_letter.text(names::dead::MESSAGE).to_owned();
+                let was = was.parse().context("a request names its dead letter")?;
+                return Ok(Some(FailedAgain { was, sequence, cause: cause(&dead_letter), message }));
+            }
+        }
+        Ok(None)
     }
 
     /// Requests that are no longer there have come to their end: before this began to listen, if they have an outcome,
@@ -116,7 +161,7 @@ impl<'a> Outcomes<'a> {
             let (handler, dead_letter) = self.names.parse_replay(&subject).unwrap_or_default();
             let outcome = self.names.replayed(handler, &request.to_string());
             match self.broker.last(&self.settings.stream.name, &outcome).await? {
-                Some(outcome) => self.end(request, outcome.headers.get(names::replay::OUTCOME), bar),
+                Some(outcome) => self.end(request, &outcome, bar).await?,
                 None => {
                     self.open.remove(&request);
                     // One that is still there could not be replayed: it is not whole.
