@@ -1,7 +1,10 @@
 //! The command line.
 
+use std::process::Stdio;
+
 use heddle_tests::{App, Checker, Server, plugin};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -179,6 +182,37 @@ async fn publish_tail_status_and_state_show_a_running_application() {
     let wait = json!({"do": [{"reply": {"payload": "here"}}]}).to_string();
     let output = app.output(&["publish", "in.b", &wait, "--wait", "--url", &url]).await;
     assert!(text(&output.stdout).ends_with("here\n"), "{}", text(&output.stderr));
+    assert_eq!(host.stop().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_ends_with_what_is_stored_or_says_that_it_waits_for_more() {
+    let server = Server::start().await;
+    let url = server.url();
+    let app = App::contrary("");
+    let host = app.start(&url).await;
+    let payload = json!({"do": [{"publish": {"subject": "out.a", "payload": "x"}}]}).to_string();
+    app.output(&["publish", "in.a", &payload, "--count", "3", "--url", &url]).await;
+    Checker::new(server.jetstream().await, "T").wait_for("out.a", 3).await;
+    for (arguments, shown) in [
+        (&["--no-follow"][..], 6),
+        (&["--no-follow", "in.>"], 3),
+        (&["--no-follow", "nowhere"], 0),
+        (&["--no-follow", "-n", "2"], 2),
+        (&["--no-follow", "--from", "1000000"], 0),
+    ] {
+        let output = app.output(&[&["tail", "--json", "--url", &url], arguments].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        let said = text(&output.stdout);
+        assert_eq!(said.lines().count(), shown, "{arguments:?}: {said}");
+    }
+    let mut command = app.command(&["tail", "in.>", "--from", "1", "-n", "4", "--url", &url]);
+    let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("heddle starts");
+    let mut said = BufReader::new(tail.stderr.take().expect("it is piped")).lines();
+    assert_eq!(said.next_line().await.unwrap().as_deref(), Some("waiting for new events; Ctrl-C ends it"));
+    app.output(&["publish", "in.b", &payload, "--url", &url]).await;
+    let output = tail.wait_with_output().await.expect("heddle runs");
+    assert_eq!(text(&output.stdout).lines().filter(|line| line.contains("  in.")).count(), 4);
     assert_eq!(host.stop().await, 0);
 }
 

@@ -1,12 +1,14 @@
 //! `heddle tail`.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use super::TargetArgs;
 use super::invoke::text_or_json;
-use crate::print::{self, say, visible};
-use heddle_broker::Stored;
+use crate::print::{self, complain, say, visible};
+use heddle_broker::{Broker, EventTail, Stored};
 use heddle_values::header_block;
 use heddle_values::names::Names;
 use heddle_values::subject::Pattern;
@@ -15,9 +17,13 @@ use heddle_values::text::{header_text, rfc3339};
 /// The longest payload that is shown, in bytes.
 const MAX_SHOWN: usize = 2000;
 
+/// How long nothing comes before it is asked whether anything that is stored is still to come.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// Follow the events of an application.
 ///
-/// Shows events and dead letters as they are stored, until Ctrl-C. With --json, one object a line.
+/// Shows events and dead letters as they are stored, until Ctrl-C; a line on standard error says when it has shown what is
+/// stored and waits for more. With --json, one object a line.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Show only what falls under this subject; wildcards are allowed.
@@ -28,6 +34,9 @@ pub(super) struct Command {
     /// Exit after N events.
     #[arg(short = 'n', long, value_name = "N")]
     number: Option<u64>,
+    /// Exit after what is stored now, and begin with the oldest unless --from says otherwise.
+    #[arg(long)]
+    no_follow: bool,
     /// Show Heddle's own messages too: checkpoints, states, announcements.
     #[arg(long)]
     internal: bool,
@@ -40,13 +49,25 @@ impl Command {
         let (settings, broker) = self.target.connect().await?;
         let own = Names::new(&settings.app).stream_subjects()[0].trim_end_matches('>').to_owned();
         let filters: Vec<Pattern> = self.subject.into_iter().collect();
-        let mut tail = broker.tail(&settings.stream.name, &filters, self.from).await?;
+        let from = self.from.or(self.no_follow.then_some(1));
+        let mut events = Events::of(&broker, &settings.stream.name, &filters, from).await?;
         let mut shown = 0;
         while self.number.is_none_or(|number| shown < number) {
-            let message = tokio::select! {
+            let next = tokio::select! {
                 // Cancel-safe enough: Ctrl-C ends the command.
-                message = tail.next() => message?,
+                next = events.next() => next?,
                 _ = tokio::signal::ctrl_c() => return Ok(()),
+            };
+            let message = match next {
+                Next::Message(message) if !self.no_follow || message.sequence <= events.end => message,
+                Next::Message(_) => return Ok(()),
+                Next::CaughtUp if self.no_follow => return Ok(()),
+                Next::CaughtUp => {
+                    if !json {
+                        complain!("waiting for new events; Ctrl-C ends it");
+                    }
+                    continue;
+                }
             };
             if message.subject.starts_with(&own) && !self.internal && filters.is_empty() {
                 continue;
@@ -55,6 +76,67 @@ impl Command {
             print(&message, json)?;
         }
         Ok(())
+    }
+}
+
+/// What comes next.
+enum Next {
+    Message(Stored),
+    /// Everything has come that was stored at the beginning. Comes once.
+    CaughtUp,
+}
+
+/// The events of a stream, and when those have come that were there at the beginning.
+struct Events<'a> {
+    broker: &'a Broker,
+    stream: &'a str,
+    filters: &'a [Pattern],
+    tail: EventTail,
+    /// What lies below has come.
+    next: u64,
+    /// The last sequence at the beginning.
+    end: u64,
+    caught_up: bool,
+}
+
+impl<'a> Events<'a> {
+    async fn of(
+        broker: &'a Broker,
+        stream: &'a str,
+        filters: &'a [Pattern],
+        from: Option<u64>,
+    ) -> anyhow::Result<Self> {
+        let end = broker.stream_state(stream).await?.last;
+        let next = from.unwrap_or(end + 1);
+        let tail = broker.tail(stream, filters, Some(next)).await?;
+        Ok(Events { broker, stream, filters, tail, next, end, caught_up: false })
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Next> {
+        while !self.caught_up {
+            if self.next > self.end {
+                self.caught_up = true;
+                return Ok(Next::CaughtUp);
+            }
+            // Cancel-safe: what is not taken is kept.
+            match tokio::time::timeout(QUIET, self.tail.next()).await {
+                Ok(message) => {
+                    let message = message?;
+                    self.next = message.sequence + 1;
+                    return Ok(Next::Message(message));
+                }
+                // What was stored last may not fall under the filters, or be gone.
+                Err(_) if self.is_nothing_left().await => self.next = self.end + 1,
+                Err(_) => {}
+            }
+        }
+        Ok(Next::Message(self.tail.next().await?))
+    }
+
+    /// Whether the server has nothing more to deliver. False if it does not answer: the tail waits for it.
+    async fn is_nothing_left(&self) -> bool {
+        let left = self.broker.count_from(self.stream, self.filters, self.next).await;
+        left.is_ok_and(|left| left.pending == 0)
     }
 }
 
