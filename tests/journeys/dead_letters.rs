@@ -140,7 +140,10 @@ async fn a_replay_that_fails_again_is_a_new_dead_letter_and_a_canary_stops() {
     let now = |was: usize| {
         let line = text.lines().nth(was).unwrap_or_default();
         let (before, why) = line.split_once(": ").unwrap_or_default();
-        assert!(before.starts_with("dead letter ") && why.starts_with("retry: setting well is missing"), "{text}");
+        assert!(
+            before.starts_with("dead letter ") && why.starts_with("retry: setting well is missing"),
+            "{text}"
+        );
         before.rsplit(' ').next().and_then(|sequence| sequence.parse::<u64>().ok()).unwrap()
     };
     let told = [now(1), now(2), now(3)];

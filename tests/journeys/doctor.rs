@@ -64,6 +64,37 @@ async fn doctor_says_of_machine_file_server_and_hosts_what_is_wrong() {
     assert!(of(&report, "file").len() > 1, "every fault is a finding of its own: {report}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_project_is_sound_although_no_server_runs_yet() {
+    // Without a name in the file it is the usual address, where somebody's own server may run on this machine.
+    if std::net::TcpStream::connect("127.0.0.1:4222").is_ok() {
+        return eprintln!("skipped: a server runs at the usual address");
+    }
+    let app = App::contrary("");
+    let (code, report) = doctor(&app, &[]).await;
+    assert_eq!((code, &report["ok"]), (Some(0), &json!(true)), "{report}");
+    let said = of(&report, "server");
+    assert!(
+        matches!(&said[..], [(grade, text)] if grade == "note" && text.contains("`heddle dev` starts one")),
+        "{said:?}"
+    );
+    let (code, report) = doctor(&app, &["--nats-server", "nowhere"]).await;
+    assert_eq!(code, Some(1), "{report}");
+    let said = of(&report, "tools");
+    assert!(
+        said.iter().any(|(grade, text)| grade == "error" && text.contains("`heddle dev` has none to start")),
+        "{said:?}"
+    );
+    let mut command = app.command(&["doctor", "--json", "--offline"]);
+    let output = command.env("HEDDLE_NATS_SERVER", "").output().await.expect("heddle runs");
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(0), String::new()),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
 /// A command of heddle in a process that may not make memory executable, as under `MemoryDenyWriteExecute` of systemd.
 fn denied(app: &App, arguments: &[&str]) -> Command {
     // PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN; 77 says that this kernel has no such thing.

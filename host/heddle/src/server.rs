@@ -31,9 +31,9 @@ pub(super) struct Server {
     pub(super) url: String,
 }
 
-/// The nats-server to use: `named`, or the first on the PATH.
+/// The nats-server to use: `named`, or the first on the PATH. An empty name is none: a variable may be set and empty.
 pub(super) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(path) = named {
+    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
         if path.is_file() {
             return Ok(path.to_owned());
         }

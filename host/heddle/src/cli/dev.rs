@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::build::tell_of_sdks_of;
 use super::dev_server::{DEV_FOLDER, DevServer};
-use super::{CacheArgs, FileArgs, asked_to_stop, run_until_signal};
+use super::{CacheArgs, FileArgs, asked_to_stop, maybe_empty, run_until_signal};
 use crate::print::offer;
 use crate::server::{self, Server};
 use crate::service::Service;
@@ -50,7 +50,7 @@ pub(super) struct Command {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// The nats-server to start.
-    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER", value_parser = maybe_empty())]
     nats_server: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,

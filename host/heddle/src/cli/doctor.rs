@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{CacheArgs, TargetArgs};
+use super::{CacheArgs, TargetArgs, maybe_empty};
 use crate::print::{self, say, visible};
 use crate::server as nats_server;
 use heddle_project::Project;
@@ -33,7 +33,7 @@ pub(super) struct Command {
     #[command(flatten)]
     cache: CacheArgs,
     /// The nats-server that `heddle dev` is to start.
-    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER", value_parser = maybe_empty())]
     nats_server: Option<PathBuf>,
     /// Do not ask the server.
     #[arg(long)]
@@ -57,6 +57,15 @@ struct Finding {
     about: &'static str,
     grade: Grade,
     text: String,
+}
+
+/// What `heddle dev` is to an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dev {
+    /// It has another server, or nobody knows whether it has.
+    Optional,
+    /// Nothing else gives it a server.
+    Needed,
 }
 
 /// Everything that was found, in its order.
@@ -86,13 +95,16 @@ impl Command {
         let mut findings = Findings::default();
         machine::check(&self.cache, &mut findings).await;
         look_for_tools(self.target.folder(), &mut findings);
-        look_for_server(self.nats_server.as_deref(), &mut findings);
-        if let Some((settings, origin)) = application::check(&self.target, &mut findings) {
+        let mut others = Findings::default();
+        let mut dev = Dev::Optional;
+        if let Some((settings, origin)) = application::check(&self.target, &mut others) {
             match self.offline {
-                true => findings.note("server", "not asked (--offline)"),
-                false => server::check(&settings, &origin, &mut findings).await,
+                true => others.note("server", "not asked (--offline)"),
+                false => dev = server::check(&settings, &origin, &mut others).await,
             }
         }
+        look_for_server(self.nats_server.as_deref(), dev, &mut findings);
+        findings.0.append(&mut others.0);
         let errors = findings.errors();
         if json {
             print::json(&json!({ "ok": errors == 0, "findings": findings.0 }))?;
@@ -132,11 +144,17 @@ fn look_for_tools(folder: &Path, findings: &mut Findings) {
 }
 
 /// The program that `heddle dev` starts. Whoever has a server already can do without.
-fn look_for_server(named: Option<&Path>, findings: &mut Findings) {
-    match nats_server::find(named) {
-        Ok(program) => findings.ok("tools", format!("`heddle dev` starts `{}`", program.display())),
-        Err(error) => findings
-            .note("tools", format!("`heddle dev` and `heddle test --server` need a server: {error:#}")),
+fn look_for_server(named: Option<&Path>, dev: Dev, findings: &mut Findings) {
+    match (nats_server::find(named), dev) {
+        (Ok(program), _) => findings.ok("tools", format!("`heddle dev` starts `{}`", program.display())),
+        (Err(error), Dev::Optional) => findings.note(
+            "tools",
+            format!("`heddle dev` and `heddle test --server` cannot run without a nats-server: {error:#}"),
+        ),
+        (Err(error), Dev::Needed) => findings.error(
+            "tools",
+            format!("the application cannot run: there is no server, and `heddle dev` has none to start: {error:#}"),
+        ),
     }
 }
 
@@ -158,15 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_dev_cannot_start_is_worth_a_note_with_what_to_do() {
+    fn a_server_that_dev_cannot_start_is_wrong_where_there_is_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("nats-server");
         let mut findings = Findings::default();
-        look_for_server(Some(&program), &mut findings);
+        look_for_server(Some(&program), Dev::Optional, &mut findings);
+        look_for_server(Some(&program), Dev::Needed, &mut findings);
         std::fs::write(&program, "").unwrap();
-        look_for_server(Some(&program), &mut findings);
+        look_for_server(Some(&program), Dev::Needed, &mut findings);
         let grades: Vec<Grade> = findings.0.iter().map(|finding| finding.grade).collect();
-        assert_eq!(grades, [Grade::Note, Grade::Ok], "{findings:?}");
+        assert_eq!(grades, [Grade::Note, Grade::Error, Grade::Ok], "{findings:?}");
         assert!(findings.0.iter().all(|finding| finding.text.contains("heddle dev")), "{findings:?}");
     }
 }

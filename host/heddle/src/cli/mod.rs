@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use super::host::Workshop;
@@ -105,6 +106,11 @@ enum Command {
     /// Compile a plugin from standard input to standard output. Used by the host itself.
     #[command(name = heddle_sandbox::COMPILE_COMMAND, hide = true)]
     CompilePlugin,
+}
+
+/// Reads a path that may be empty, as that of a variable that is set to nothing.
+fn maybe_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Where compiled plugins are kept.

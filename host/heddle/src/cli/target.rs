@@ -9,7 +9,7 @@ use clap::Args;
 use super::dev_server::DevServer;
 use heddle_broker::Broker;
 use heddle_config::{self as config, Needs};
-use heddle_values::settings::Settings;
+use heddle_values::settings::{NatsSettings, Settings};
 
 /// The variable that names the server.
 const URL_VARIABLE: &str = "HEDDLE_NATS_URL";
@@ -114,6 +114,11 @@ impl TargetArgs {
 }
 
 impl Origin {
+    /// Whether nobody says which server is meant, so that it is the usual one.
+    pub(super) fn names_none(&self, settings: &Settings) -> bool {
+        matches!(self, Origin::File(_)) && settings.nats.url == NatsSettings::default().url
+    }
+
     /// Connects to the server of the settings. An error says where its URL is from.
     pub(super) async fn connect(&self, settings: &Settings, name: &str) -> anyhow::Result<Broker> {
         let broker = Broker::connect(&settings.nats, name).await;

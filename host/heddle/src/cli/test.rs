@@ -11,7 +11,7 @@ use serde_json::json;
 use super::build::tell_of_sdks_of;
 use super::fault::Code;
 use super::stale::Stale;
-use super::{CacheArgs, FileArgs};
+use super::{CacheArgs, FileArgs, maybe_empty};
 use crate::print::{self, complain, say};
 use crate::server;
 use crate::testing::junit::{self, Tested};
@@ -64,7 +64,7 @@ pub(super) struct Command {
     #[arg(long, conflicts_with_all = ["instances", "shuffles", "seed"])]
     server: bool,
     /// The nats-server to start for `--server`.
-    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER")]
+    #[arg(long, value_name = "FILE", env = "HEDDLE_NATS_SERVER", value_parser = maybe_empty())]
     nats_server: Option<PathBuf>,
     /// Also write the results to this file, in JUnit's form.
     #[arg(long, value_name = "FILE")]

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use super::super::check::{self, Report};
+use super::super::fault::{self, Code};
 use super::super::target::Origin;
-use super::Findings;
+use super::{Dev, Findings};
 use heddle_broker::Broker;
 use heddle_flow::acquire::members;
 use heddle_values::errors::chain;
@@ -24,13 +25,27 @@ const FAR: Duration = Duration::from_millis(20);
 /// Retries and schedules are off by as much as clocks differ between hosts.
 const MAX_SKEW: Duration = Duration::from_secs(2);
 
-pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut Findings) {
-    let broker = match origin.connect(settings, "heddle doctor").await {
-        Ok(broker) => broker,
-        Err(error) => return findings.error(ABOUT, chain(error.as_ref())),
-    };
+/// Says what `heddle dev` is to the application.
+pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut Findings) -> Dev {
+    match origin.connect(settings, "heddle doctor").await {
+        Ok(broker) => check_reached(&broker, settings, findings).await,
+        // As in every new project.
+        Err(error) if origin.names_none(settings) && fault::code(&error) == Code::Connect => {
+            let url = &settings.nats.url;
+            findings.note(
+                ABOUT,
+                format!("none is named, and none answers at `{url}`: `heddle dev` starts one; for `heddle run` name one as `nats.url` in the file or with --url"),
+            );
+            return Dev::Needed;
+        }
+        Err(error) => findings.error(ABOUT, chain(error.as_ref())),
+    }
+    Dev::Optional
+}
+
+async fn check_reached(broker: &Broker, settings: &Settings, findings: &mut Findings) {
     let version = broker.server_version();
-    match trip(&broker).await {
+    match trip(broker).await {
         Ok(trip) if trip < FAR => {
             findings.ok(ABOUT, format!("nats-server {version} at `{}`, {trip:.1?} away", settings.nats.url));
         }
@@ -44,11 +59,11 @@ pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut F
         Err(error) => findings.error(ABOUT, error.to_string()),
     }
     let mut report = Report::default();
-    check::check_streams(&broker, settings, &mut report).await;
-    check::check_rights(&broker, settings, &mut report).await;
+    check::check_streams(broker, settings, &mut report).await;
+    check::check_rights(broker, settings, &mut report).await;
     of_check(report, findings);
-    look_at_clock(&broker, settings, findings).await;
-    look_at_hosts(&broker, settings, findings).await;
+    look_at_clock(broker, settings, findings).await;
+    look_at_hosts(broker, settings, findings).await;
 }
 
 /// How long the server takes to answer.
