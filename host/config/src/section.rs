@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use serde_spanned::Spanned;
@@ -45,12 +46,20 @@ pub(super) struct Section<'a> {
     faults: &'a FaultList,
     /// Every key that was asked for: the known ones.
     known: BTreeSet<&'static str>,
+    /// The unknown keys of the sections in this one. What is known here is told when this one is finished.
+    within: UnknownKeys,
+    /// Those of the section that this one is in.
+    around: Option<UnknownKeys>,
 }
+
+/// The unknown keys of sections, with the sections that they are in and the numbers of their faults.
+type UnknownKeys = Rc<RefCell<Vec<(String, String, usize)>>>;
 
 impl<'a> Section<'a> {
     pub(super) fn new(name: &str, table: &'a Spanned<DeTable<'a>>, faults: &'a FaultList) -> Self {
         let (span, table) = (table.span(), table.get_ref());
-        Section { name: name.to_owned(), table, span, faults, known: BTreeSet::new() }
+        let (known, within) = (BTreeSet::new(), UnknownKeys::default());
+        Section { name: name.to_owned(), table, span, faults, known, within, around: None }
     }
 
     pub(super) fn fault(&self, span: Range<usize>, message: impl Into<String>) {
@@ -95,7 +104,9 @@ impl<'a> Section<'a> {
             return None;
         };
         let name = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
-        Some(Section { name, table, span: value.span(), faults: self.faults, known: BTreeSet::new() })
+        let (known, within) = (BTreeSet::new(), UnknownKeys::default());
+        let around = Some(Rc::clone(&self.within));
+        Some(Section { name, table, span: value.span(), faults: self.faults, known, within, around })
     }
 
     pub(super) fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
@@ -237,7 +248,29 @@ impl<'a> Section<'a> {
                 }
             };
             let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
+            if let Some(around) = &self.around {
+                let number = self.faults.borrow().len();
+                around.borrow_mut().push((key.to_owned(), self.name.clone(), number));
+            }
             self.fault(span, format!("unknown key `{key}`{place}{hint}"));
+        }
+        self.claim_misplaced();
+    }
+
+    /// Says of unknown keys in the sections of this one that they belong here: in TOML, a key belongs to the table above it.
+    fn claim_misplaced(&self) {
+        let here = if self.name.is_empty() {
+            "at the top of the file".to_owned()
+        } else {
+            format!("in [{}]", self.name)
+        };
+        for (key, section, number) in self.within.borrow().iter() {
+            if let Some(fault) =
+                self.faults.borrow_mut().get_mut(*number).filter(|_| self.known.contains(&**key))
+            {
+                fault.message =
+                    format!("unknown key `{key}` in [{section}]: it belongs {here}, above [{section}]");
+            }
         }
     }
 }
@@ -254,4 +287,38 @@ pub(super) fn nearest<'b>(text: &str, candidates: impl Iterator<Item = &'b str>)
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_that_the_section_around_it_knows_is_said_to_belong_there() {
+        let text = "[stream]\nshards = 4\n[handler.build]\ncommand = \"make\"\nkey = \"k\"\ncomand = 1\n";
+        let document = DeTable::parse(text).unwrap();
+        let faults = FaultList::default();
+        let mut root = Section::new("", &document, &faults);
+        root.section("stream").unwrap().finish();
+        let mut handler = root.section("handler").unwrap();
+        let mut build = handler.section("build").unwrap();
+        build.text("command");
+        build.finish();
+        // What is known to a section is only known at its end.
+        handler.text("key");
+        handler.finish();
+        root.integer("shards", 1..=9);
+        root.finish();
+        let mut messages: Vec<String> =
+            faults.into_inner().into_iter().map(|fault| fault.message).collect();
+        messages.sort();
+        assert_eq!(
+            messages,
+            [
+                "unknown key `comand` in [handler.build]; did you mean `command`?",
+                "unknown key `key` in [handler.build]: it belongs in [handler], above [handler.build]",
+                "unknown key `shards` in [stream]: it belongs at the top of the file, above [stream]",
+            ]
+        );
+    }
 }
