@@ -157,6 +157,13 @@ async fn publish_tail_status_and_state_show_a_running_application() {
     let output =
         app.output(&["publish", "in.a", &payload, "-H", "Kind: x", "--count", "5", "--url", &url]).await;
     assert!(text(&output.stdout).starts_with("stored in T/"), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("note:"), "{}", text(&output.stderr));
+    let output = app.output(&["publish", "out.b", "x", "--url", &url]).await;
+    let note = "note: no handler of application `t` subscribes to `out.b`: they subscribe to `in.*`\n";
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains(note), "{}", text(&output.stderr));
+    let output = app.output(&["publish", "in.x", "x", "--dry-run", "--json", "--url", &url]).await;
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["handlers"], json!(["h"]));
     let checker = Checker::new(server.jetstream().await, "T");
     checker.wait_for("out.a", 5).await;
     let output = app.output(&["tail", "--from", "1", "-n", "6", "--json", "--url", &url]).await;
@@ -209,7 +216,7 @@ async fn a_tail_ends_with_what_is_stored_or_says_that_it_waits_for_more() {
     let mut command = app.command(&["tail", "in.>", "--from", "1", "-n", "4", "--url", &url]);
     let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("heddle starts");
     let mut said = BufReader::new(tail.stderr.take().expect("it is piped")).lines();
-    assert_eq!(said.next_line().await.unwrap().as_deref(), Some("waiting for new events; Ctrl-C ends it"));
+    while said.next_line().await.unwrap().expect("it says so") != "waiting for new events; Ctrl-C ends it" {}
     app.output(&["publish", "in.b", &payload, "--url", &url]).await;
     let output = tail.wait_with_output().await.expect("heddle runs");
     assert_eq!(text(&output.stdout).lines().filter(|line| line.contains("  in.")).count(), 4);

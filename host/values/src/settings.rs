@@ -299,6 +299,11 @@ pub struct HandlerSettings {
 }
 
 impl HandlerSettings {
+    /// Whether it gets the events of a subject, if they are in its stream.
+    pub fn subscribes_to(&self, subject: &str) -> bool {
+        self.subscribe.iter().any(|pattern| pattern.matches(subject))
+    }
+
     /// The key of an event. One without a key fails, in a lane of its own.
     pub fn key_of(&self, event: &Event) -> (Key, Option<Failure>) {
         let own_lane = || Key::new(&event.id());

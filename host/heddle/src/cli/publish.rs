@@ -1,5 +1,6 @@
 //! `heddle publish`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,11 +12,12 @@ use super::TargetArgs;
 use super::consent::Consent;
 use super::fault::Code;
 use super::invoke::text_or_json;
-use crate::print::{self, say, visible};
+use crate::print::{self, complain, say, visible};
 use heddle_broker::Broker;
 use heddle_values::effects::is_reserved;
 use heddle_values::event::Headers;
 use heddle_values::names::REPLY_TO;
+use heddle_values::settings::Settings;
 use heddle_values::subject;
 
 /// Publish an event and wait until it is stored.
@@ -60,10 +62,11 @@ impl Command {
         } else {
             self.payload.into_bytes()
         };
-        let (_, broker) = self.target.connect().await?;
+        let (settings, broker) = self.target.connect().await?;
+        let handlers = subscribers(&settings, &self.subject, json);
         if self.consent.dry_run {
             check_size(payload.len() + size(&headers), broker.max_payload())?;
-            return would_publish(&broker, &self.subject, self.count, payload.len(), json).await;
+            return would_publish(&broker, (&self.subject, &handlers), self.count, payload.len(), json).await;
         }
         let (inbox, answers) = broker.answers().await?;
         if self.wait.is_some() {
@@ -92,11 +95,30 @@ impl Command {
                 "stream": published.stream,
                 "sequence": published.sequence,
                 "duplicates": published.duplicates,
+                "handlers": handlers,
                 "reply": reply.map(|reply| text_or_json(&reply)),
             }));
         }
         Ok(reply.map_or(Ok(()), |reply| print::bytes(&reply))?)
     }
+}
+
+/// The handlers that subscribe to a subject. That there is none may be intended, or a subject that is misspelt.
+fn subscribers<'a>(settings: &'a Settings, subject: &str, json: bool) -> Vec<&'a str> {
+    let subscribing = settings.handlers.iter().filter(|handler| handler.subscribes_to(subject));
+    let names: Vec<&str> = subscribing.map(|handler| &*handler.name).collect();
+    if names.is_empty() && !json {
+        let patterns = settings.handlers.iter().flat_map(|handler| &handler.subscribe);
+        let patterns: BTreeSet<String> = patterns.map(|pattern| format!("`{}`", pattern.as_str())).collect();
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        complain!(
+            "note: no handler of application `{}` subscribes to `{}`: they subscribe to {}",
+            settings.app,
+            visible(subject),
+            patterns.join(", ")
+        );
+    }
+    names
 }
 
 fn parse_headers(given: &[String]) -> anyhow::Result<Headers> {
@@ -144,7 +166,7 @@ fn check_size(bytes: usize, most: usize) -> anyhow::Result<()> {
 /// Says what would be published, and where it would be stored.
 async fn would_publish(
     broker: &Broker,
-    subject: &str,
+    (subject, handlers): (&str, &[&str]),
     count: u64,
     bytes: usize,
     json: bool,
@@ -155,9 +177,14 @@ async fn would_publish(
             .into());
     };
     if json {
-        let facts =
-            json!({ "dry_run": true, "stream": stream, "subject": subject, "count": count, "bytes": bytes });
-        return print::json(&facts);
+        return print::json(&json!({
+            "dry_run": true,
+            "stream": stream,
+            "subject": subject,
+            "count": count,
+            "bytes": bytes,
+            "handlers": handlers,
+        }));
     }
     let (subject, stream) = (visible(subject), visible(&stream));
     Ok(say!("would publish {count} × {bytes} B on {subject}, stored in {stream}")?)
