@@ -309,8 +309,7 @@ mod tests {
         handler.finish();
         root.integer("shards", 1..=9);
         root.finish();
-        let mut messages: Vec<String> =
-            faults.into_inner().into_iter().map(|fault| fault.message).collect();
+        let mut messages: Vec<String> = faults.into_inner().into_iter().map(|fault| fault.message).collect();
         messages.sort();
         assert_eq!(
             messages,

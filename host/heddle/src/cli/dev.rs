@@ -1,6 +1,7 @@
 //! `heddle dev`.
 
 mod build;
+mod next;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::os::fd::AsFd;
@@ -25,9 +26,7 @@ use heddle_config::Needs;
 use heddle_flow::activity::Snapshot;
 use heddle_values::member::Activity;
 use heddle_values::settings::Settings;
-
-/// What to do next, once the application runs.
-const NEXT: &str = "next: `heddle publish SUBJECT PAYLOAD`, `heddle tail` or `heddle status` in another terminal; Ctrl-C ends it";
+use next::next;
 
 /// Where the output is not a terminal, a line is written this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -95,7 +94,7 @@ impl Command {
                 () = &mut asked => return stopped_while_starting(),
             };
             building.extend(builds.map(build_until_asked));
-            say_ready(&server.url);
+            say_ready(&server.url, &settings);
             let snapshots = service.snapshots();
             let summary = JoinSet::from_iter([summary(snapshots.clone())]);
             let result = tokio::select! {
@@ -147,9 +146,9 @@ fn stopped_while_starting() -> anyhow::Result<()> {
 }
 
 /// Says where the application runs, and what to do next.
-fn say_ready(url: &str) {
+fn say_ready(url: &str, settings: &Settings) {
     say(&format!("ready: {url}"));
-    say(NEXT);
+    say(&next(settings));
 }
 
 /// Says a line in the place of the summary, which comes again below it.
@@ -195,10 +194,10 @@ async fn summary(mut snapshots: watch::Receiver<Snapshot>) {
 fn totals(snapshot: &Snapshot) -> String {
     let sum = |count: fn(&Activity) -> u64| snapshot.handlers.values().map(count).sum::<u64>();
     format!(
-        "{} events handled, {} retries, {} dead letters",
-        sum(|activity| activity.settled),
-        sum(|activity| activity.retries),
-        sum(|activity| activity.dead_letters)
+        "{} handled, {}, {}",
+        counted(sum(|activity| activity.settled), "event", "events"),
+        counted(sum(|activity| activity.retries), "retry", "retries"),
+        counted(sum(|activity| activity.dead_letters), "dead letter", "dead letters")
     )
 }
 
@@ -210,7 +209,31 @@ fn line(snapshot: &Snapshot) -> String {
     let dead: u64 = handlers().map(|activity| activity.dead_letters).sum();
     let settled: u64 = handlers().map(|activity| activity.settled).sum();
     format!(
-        "{rate:.0} events/s · {settled} handled · lag {} · {retrying} retrying · {dead} dead letters",
-        snapshot.lag
+        "{rate:.0} events/s · {} handled · lag {} · {retrying} retrying · {}",
+        counted(settled, "event", "events"),
+        snapshot.lag,
+        counted(dead, "dead letter", "dead letters")
     )
+}
+
+/// `1 event`, `2 events`.
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_and_the_last_line_name_the_same_counts_in_the_same_words() {
+        let of = |settled, retries, dead_letters| {
+            let activity = Activity { settled, retries, dead_letters, ..Activity::default() };
+            Snapshot { reading: true, handlers: [("h".into(), activity)].into(), lag: 3 }
+        };
+        assert_eq!(totals(&of(1, 1, 1)), "1 event handled, 1 retry, 1 dead letter");
+        assert_eq!(totals(&of(2, 0, 5)), "2 events handled, 0 retries, 5 dead letters");
+        assert_eq!(line(&of(1, 0, 1)), "0 events/s · 1 event handled · lag 3 · 0 retrying · 1 dead letter");
+        assert_eq!(line(&of(2, 0, 0)), "0 events/s · 2 events handled · lag 3 · 0 retrying · 0 dead letters");
+    }
 }

@@ -19,7 +19,7 @@ use crate::testing::{Modes, Options, Stage, Suite, case};
 use heddle_config::Needs;
 
 /// Where tests stand, beside the application's file.
-const FOLDER: &str = "tests";
+pub(super) const FOLDER: &str = "tests";
 
 /// Test handlers, or a whole application, without a server.
 ///
