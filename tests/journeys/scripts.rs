@@ -182,6 +182,13 @@ async fn nothing_that_a_stranger_wrote_reaches_a_terminal_as_it_is() {
         let shown = text(&output.stdout);
         assert!(!shown.is_empty() && !shown.contains(active), "{arguments}: {shown:?}");
     }
+    // What is shown of a key finds it again.
+    for key in ["\\u{1b}[31mred", "\u{1b}[31mred"] {
+        let mut command = app.command(&["dl", "list", "--each", "--json", "--key", key]);
+        let output = command.env("HEDDLE_NATS_URL", &url).output().await.expect("heddle runs");
+        let found: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
+        assert_eq!(found.len(), 1, "{key:?}: {found:?}");
+    }
     assert_eq!(host.log().matches(active).count(), 0, "{:?}", host.log());
     assert!(!host.log().contains("\nforged"), "a plugin begins a line of the log: {}", host.log());
     assert_eq!(host.stop().await, 0);

@@ -25,6 +25,32 @@ pub fn header_text(text: &str, max: usize) -> String {
     value.trim_end().to_owned()
 }
 
+/// The text that [`header_text`] has escaped as this. None: nothing in it is escaped, or not as there.
+pub fn unescaped(text: &str) -> Option<String> {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next()?.to_owned();
+    if whole.len() == text.len() {
+        return None;
+    }
+    while let Some(part) = parts.next() {
+        let (c, rest) = match part.chars().next() {
+            // Two in a row: the next part is plain.
+            None => ('\\', parts.next()?),
+            Some('u') => {
+                let (digits, rest) = part.strip_prefix("u{")?.split_once('}')?;
+                (char::from_u32(u32::from_str_radix(digits, 16).ok()?)?, rest)
+            }
+            Some('n') => ('\n', part.get(1..)?),
+            Some('r') => ('\r', part.get(1..)?),
+            Some('t') => ('\t', part.get(1..)?),
+            Some(_) => return None,
+        };
+        whole.push(c);
+        whole.push_str(rest);
+    }
+    Some(whole)
+}
+
 /// Nanoseconds since 1970 as RFC 3339.
 pub fn rfc3339(nanos: u64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanos));
@@ -47,6 +73,17 @@ mod tests {
     fn header_text_is_one_bounded_line() {
         assert_eq!(header_text(" a\r\nb\u{1b}[1m ", 100), "a\\r\\nb\\u{1b}[1m");
         assert!(header_text(&"ä".repeat(1000), 64).len() <= 64);
+    }
+
+    #[test]
+    fn what_is_escaped_is_read_back_as_it_was() {
+        for text in ["a\nb", "a\\b\\\\nc", "\u{1b}[31m\t", "\u{9b}ä\\", "\\"] {
+            let escaped = header_text(&format!("<{text}>"), 100);
+            assert_eq!(unescaped(&escaped), Some(format!("<{text}>")), "{escaped}");
+        }
+        for text in ["plain", "", "a\\x", "a\\u{110000}", "a\\u{1b", "a\\"] {
+            assert_eq!(unescaped(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use heddle_values::key::Key;
 use heddle_values::names::{Names, dead};
 use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
+use heddle_values::text::unescaped;
 
 /// Dead letters that are read at once where each is asked for by its sequence.
 const PARALLEL: usize = 16;
@@ -35,7 +36,7 @@ pub(super) struct Filter {
     /// The plugin's digest, or its beginning.
     #[arg(long, value_name = "DIGEST")]
     plugin: Option<String>,
-    /// The event's key.
+    /// The event's key, as it is or as `list --each` shows it.
     #[arg(long)]
     key: Option<String>,
     /// The event's subject; wildcards are allowed.
@@ -96,7 +97,7 @@ impl Filter {
             && is(&self.cause, dead::CAUSE_CLASS)
             && begins(&self.fingerprint, dead::FINGERPRINT)
             && begins(&self.plugin, dead::PLUGIN)
-            && self.key.as_ref().is_none_or(|key| dead_letter.text(dead::KEY_TOKEN) == Key::new(key).token())
+            && self.key.as_ref().is_none_or(|key| has_key(dead_letter, key))
             && self.subject.as_ref().is_none_or(subject)
             && self.older_than.is_none_or(|least| age > least)
             && self.newer_than.is_none_or(|most| age < most)
@@ -115,6 +116,12 @@ impl Filter {
         let dead_letters = found.map(|stored| Ok(DeadLetter::from(stored?)));
         Ok(dead_letters.try_filter(move |dead_letter| std::future::ready(self.matches(dead_letter, now))))
     }
+}
+
+/// Whether a dead letter is of a key. What is shown of one with control characters has them escaped.
+fn has_key(dead_letter: &DeadLetter, key: &str) -> bool {
+    let is = |key: &str| dead_letter.text(dead::KEY_TOKEN) == Key::new(key).token();
+    is(key) || unescaped(key).is_some_and(|key| is(&key))
 }
 
 /// A dead letter that is selected. There may be any number of them, so no more is kept of each.
