@@ -74,6 +74,14 @@ async fn dead_letters_are_listed_in_groups_and_shown_whole() {
     assert!(dead_letter["backtrace"].as_array().is_some_and(|frames| !frames.is_empty()), "{text}");
     assert!(text.contains("abuse.rs:"), "no line of the source: {text}");
     assert_eq!(dead_letter["logs"][0], "about to fall");
+    // The host's log has it in one line.
+    let log = host.log();
+    let panics: Vec<&str> =
+        log.lines().filter(|line| line.contains("WARN event{") && line.contains("panic")).collect();
+    assert!(
+        matches!(&panics[..], [line] if line.contains("abuse.rs:") && line.contains(": out of thread")),
+        "{panics:?} in {log}"
+    );
     assert_eq!(dead_letter["attempts"], "1");
     assert_eq!(dead_letter["failed_at"].as_array().map(Vec::len), Some(1));
     assert_eq!(dead_letter["event"]["key"], "b");

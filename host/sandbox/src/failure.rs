@@ -8,6 +8,7 @@ use super::LogLine;
 use super::adapter::GivenUp;
 use super::bindings::heddle::plugin::types::Deferral;
 use super::config::{HOSTCALL_BYTES, WASM_STACK};
+use super::last_words::{self, GO_REASONS};
 use super::limiter::Breached;
 use heddle_values::effects::{Draft, Refusal};
 use heddle_values::limit::{Breach, Limit};
@@ -18,9 +19,6 @@ const NO_INSTANCE_DELAY: Duration = Duration::from_millis(500);
 
 /// Log lines that are added to the message of a trap.
 const TRAP_LINES: usize = 3;
-
-/// What the line begins with by which Go's runtime says why it ends.
-const REASONS: [&str; 2] = ["fatal error: ", "panic: "];
 
 /// Folders of a source file that a frame names.
 const FRAME_PATH: usize = 3;
@@ -111,7 +109,10 @@ pub(super) fn failure(error: &wasmtime::Error, lines: &[LogLine]) -> Failure {
 
 /// What a plugin prints before it traps is, in most languages, why. Go prints its stacks after the reason.
 fn with_last_words(mut message: String, lines: &[LogLine]) -> String {
-    let says_why = |line: &LogLine| REASONS.iter().any(|reason| line.text.starts_with(reason));
+    if let Some(panic) = last_words::of_rust(lines) {
+        return format!("{message} | {panic}");
+    }
+    let says_why = |line: &LogLine| GO_REASONS.iter().any(|reason| line.text.starts_with(reason));
     let last = lines.len().saturating_sub(TRAP_LINES);
     let first = lines.iter().rposition(says_why).unwrap_or(last);
     for line in lines.iter().skip(first).take(TRAP_LINES) {

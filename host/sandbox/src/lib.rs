@@ -16,6 +16,7 @@ mod engine;
 mod failure;
 mod guest;
 mod http;
+mod last_words;
 mod limiter;
 mod needs;
 mod plugin;

@@ -14,6 +14,7 @@ use super::config::HOSTCALL_BYTES;
 use super::failure::{failure, given_up, not_its_fault};
 use super::guest::Guest;
 use super::http::Client;
+use super::last_words::told_in_one_line;
 use super::limiter::Breached;
 use super::pool::{Kept, Place, Pool};
 use super::{Call, Error, LogLine, Policy, Run, Usage};
@@ -206,7 +207,7 @@ impl Plugin {
             }
             Err(Made::Failed(error, lines)) => {
                 let failure = failure(&error, &lines);
-                return Run { logs: lines, ..Run::failed(failure) };
+                return Run { logs: told_in_one_line(lines), ..Run::failed(failure) };
             }
         };
         let store = &mut instance.store;
@@ -216,7 +217,7 @@ impl Plugin {
         let answer = instance.world.handle(store).await;
         let guest = store.data_mut();
         let draft = guest.end();
-        let (logs, logs_dropped) = guest.lines.take();
+        let (mut logs, logs_dropped) = guest.lines.take();
         let usage = Usage {
             counted: guest.used(),
             memory: guest.limiter.held(),
@@ -237,7 +238,9 @@ impl Plugin {
             }
             Err(error) => {
                 self.lose(kept);
-                Verdict::Failed(failure(&error, &logs).after(refused).into())
+                let failure = failure(&error, &logs);
+                logs = told_in_one_line(logs);
+                Verdict::Failed(failure.after(refused).into())
             }
         };
         Run { verdict, logs, logs_dropped, usage }
