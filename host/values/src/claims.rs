@@ -14,6 +14,10 @@ pub enum Error {
     /// What follows `version:`, given here, is no semantic version. The component has to be signed again.
     #[error("its signature says `version:{0}`, which is no version such as 1.4.0")]
     Version(String),
+    /// It names two versions, or two timestamps: which one counts would be a matter of their order. The component has to be
+    /// signed again.
+    #[error("its signature says `{0}:` more than once")]
+    Twice(&'static str),
     /// What follows `timestamp:`, given here, is no whole number of seconds. The component has to be signed again.
     #[error("its signature says `timestamp:{0}`, which is no time in seconds since 1970")]
     Timestamp(String),
@@ -122,11 +126,16 @@ impl Claims {
                 Some(("version", text)) => {
                     let version: Version = text.parse().map_err(|_| Error::Version(text.to_owned()))?;
                     // What was built twice is as new as before.
-                    claims.release.version = Some(Version { build: BuildMetadata::EMPTY, ..version });
+                    let version = Version { build: BuildMetadata::EMPTY, ..version };
+                    if claims.release.version.replace(version).is_some() {
+                        return Err(Error::Twice("version"));
+                    }
                 }
                 Some(("timestamp", text)) => {
                     let time = text.parse().map_err(|_| Error::Timestamp(text.to_owned()))?;
-                    claims.release.timestamp = Some(time);
+                    if claims.release.timestamp.replace(time).is_some() {
+                        return Err(Error::Twice("timestamp"));
+                    }
                 }
                 _ => {}
             }
@@ -169,6 +178,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Release>(&stored).unwrap(), ours.release);
         assert_eq!(claims(""), Claims::default());
         assert_eq!(Claims::parse("version:1.4"), Err(Error::Version("1.4".to_owned())));
+        assert_eq!(Claims::parse("version:2.0.0 version:1.0.0"), Err(Error::Twice("version")));
+        assert_eq!(Claims::parse("timestamp:2 timestamp:2"), Err(Error::Twice("timestamp")));
         assert_eq!(Claims::parse("timestamp:today"), Err(Error::Timestamp("today".to_owned())));
     }
 
