@@ -121,8 +121,8 @@ fn resolve_all(document: &Spanned<DeTable<'_>>, folder: &Path, faults: &FaultLis
 fn trust(root: &mut Section<'_>) -> Trust {
     let mut keys = Vec::new();
     for Placed { value, span } in root.texts("trust") {
-        match signature::check_key(value) {
-            Ok(()) => keys.push(value.to_owned()),
+        match signature::key(value) {
+            Ok(key) => keys.push(key.to_owned()),
             Err(message) => root.fault(span, format!("`trust`: {message}")),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
 
@@ -14,11 +14,9 @@ use crate::print::{self, complain, say};
 use heddle_broker::{Broker, NewObject};
 use heddle_config::Needs;
 use heddle_sandbox::{self as sandbox, Digest};
+use heddle_source::signature;
 use heddle_values::object::{Object, SCHEME};
 use heddle_values::settings::Settings;
-
-/// The most that a signature's file may have, in bytes: it has two comments and two short lines.
-const MAX_SIGNATURE: usize = 4 << 10;
 
 /// Put a plugin into an object store of the server.
 ///
@@ -110,7 +108,7 @@ impl Command {
         let wasm = sandbox::read(&self.file).await?;
         sandbox::check_header(&wasm)?;
         let version = if self.no_check { None } else { self.check(wasm.clone(), settings, objects).await? };
-        Ok(Parcel { digest: Digest::of(&wasm), wasm, version, signature: signature(&self.file)? })
+        Ok(Parcel { digest: Digest::of(&wasm), wasm, version, signature: signature(&self.file).await? })
     }
 
     /// Checks that a host would accept the plugin. Answers with its version.
@@ -154,19 +152,11 @@ impl Command {
 }
 
 /// The signature beside a component, if there is one.
-fn signature(component: &Path) -> anyhow::Result<Option<String>> {
+async fn signature(component: &Path) -> anyhow::Result<Option<String>> {
     let mut name = component.as_os_str().to_owned();
     name.push(".minisig");
-    let path = PathBuf::from(name);
-    let text = match std::fs::read(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        read => read.with_context(|| format!("failed to read `{}`", path.display()))?,
-    };
-    let text = (text.len() <= MAX_SIGNATURE).then(|| String::from_utf8(text).ok()).flatten();
-    match text.filter(|text| text.starts_with("untrusted comment:")) {
-        Some(text) => Ok(Some(text)),
-        None => bail!("`{}` is not a signature of minisign", path.display()),
-    }
+    let text = signature::read(Path::new(&name)).await;
+    text.with_context(|| format!("failed to read the signature of `{}`", component.display()))
 }
 
 /// What was pushed, or would be.
