@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::fault::{self, Code};
 use super::stale::Stale;
+use super::target::Origin;
 use super::{CacheArgs, TargetArgs};
 use crate::host;
 use crate::print::{self, say};
@@ -66,6 +67,9 @@ impl Command {
                     check_streams(&broker, &settings, &mut report).await;
                     check_rights(&broker, &settings, &mut report).await;
                     server = Some(broker);
+                }
+                Err(error) if fault::code(&error) == Code::Connect && origin.names_none(&settings) => {
+                    report.notes.push(format!("stream: not checked: {}", Origin::none_answers(&settings)));
                 }
                 Err(error) if fault::code(&error) == Code::Connect => {
                     report.notes.push(format!("stream: not checked: {}", chain(error.as_ref())));

@@ -262,6 +262,18 @@ fn every_file_that_a_document_shows_is_read_without_a_fault() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+#[test]
+fn the_readme_shows_the_file_that_a_new_project_has() {
+    let documents = documents();
+    let readme = documents.iter().find(|document| document.name == "README.md").expect("there is a README");
+    let blocks = readme.blocks();
+    let shown = blocks.iter().find(|block| block.says("heddle.toml")).expect("it shows the file");
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("loyalty");
+    heddle_project::create(&project, "loyalty", heddle_project::Language::Rust).unwrap();
+    assert_eq!(shown.code.trim_end(), std::fs::read_to_string(project.join(config::FILE)).unwrap().trim_end());
+}
+
 /// The block of docs/heddle-toml.md that has every key.
 fn all_keys() -> String {
     let documents = documents();

@@ -119,6 +119,14 @@ impl Origin {
         matches!(self, Origin::File(_)) && settings.nats.url == NatsSettings::default().url
     }
 
+    /// What is said where nobody names a server and none answers: no fault, for so it is in every new project.
+    pub(super) fn none_answers(settings: &Settings) -> String {
+        format!(
+            "no server is named, and none answers at `{}`: `heddle dev` starts one; for `heddle run` name one as `nats.url` in the file or with --url",
+            settings.nats.url
+        )
+    }
+
     /// Connects to the server of the settings. An error says where its URL is from.
     pub(super) async fn connect(&self, settings: &Settings, name: &str) -> anyhow::Result<Broker> {
         let broker = Broker::connect(&settings.nats, name).await;

@@ -31,11 +31,7 @@ pub(super) async fn check(settings: &Settings, origin: &Origin, findings: &mut F
         Ok(broker) => check_reached(&broker, settings, findings).await,
         // As in every new project.
         Err(error) if origin.names_none(settings) && fault::code(&error) == Code::Connect => {
-            let url = &settings.nats.url;
-            findings.note(
-                ABOUT,
-                format!("none is named, and none answers at `{url}`: `heddle dev` starts one; for `heddle run` name one as `nats.url` in the file or with --url"),
-            );
+            findings.note(ABOUT, Origin::none_answers(settings));
             return Dev::Needed;
         }
         Err(error) => findings.error(ABOUT, chain(error.as_ref())),
