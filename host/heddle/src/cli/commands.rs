@@ -10,7 +10,7 @@ use super::audit::audit;
 use super::consent::Consent;
 use super::fault::Code;
 use super::{TargetArgs, check_host};
-use crate::print::{self, say, visible};
+use crate::print::{self, complain, say, visible};
 use heddle_broker::Broker;
 use heddle_values::command::{Answer, OperatorCommand};
 use heddle_values::event::Headers;
@@ -40,9 +40,10 @@ struct Common {
 ///
 /// If a version is on trial, the trial ends and the live version stays. Otherwise the version that was live before takes
 /// over, or the one that is named. Events go on in order. The version that leaves does not come back by itself, even if
-/// its source still offers it: give `heddle pin` for that, or a new version.
+/// its source still offers it: `heddle pin HANDLER DIGEST` goes back to it, and a new version is tried as ever.
 #[derive(Debug, Args)]
 pub(super) struct RollBack {
+    /// The handler.
     handler: String,
     /// The first digits of a digest, as `heddle plugins HANDLER` shows them.
     #[arg(long, value_name = "DIGEST")]
@@ -57,6 +58,7 @@ pub(super) struct RollBack {
 /// without shadow run and trial.
 #[derive(Debug, Args)]
 pub(super) struct Pin {
+    /// The handler.
     handler: String,
     /// The first digits of a digest, as `heddle plugins HANDLER` shows them.
     digest: Option<String>,
@@ -67,6 +69,7 @@ pub(super) struct Pin {
 /// Let a handler follow its source again.
 #[derive(Debug, Args)]
 pub(super) struct Unpin {
+    /// The handler.
     handler: String,
     #[command(flatten)]
     common: Common,
@@ -84,10 +87,10 @@ pub(super) struct Unpin {
 /// again in the stream as it is now, where `start` of the file says; its states stay.
 #[derive(Debug, Args)]
 pub(super) struct Reload {
-    /// Remove the progress and the states of a handler that the file no longer has. May be given several times.
+    /// Remove the progress and the states of a handler that the file no longer has; may be given several times.
     #[arg(long, value_name = "HANDLER")]
     forget: Vec<String>,
-    /// Let a handler begin again that is stopped because of its stream. May be given several times.
+    /// Let a handler begin again that is stopped because of its stream; may be given several times.
     #[arg(long, value_name = "HANDLER")]
     restart: Vec<String>,
     #[command(flatten)]
@@ -163,7 +166,13 @@ impl Common {
         if !done {
             return Err(Code::Refused.fault(format!("{who}: {text}")).into());
         }
-        say("done", &text)
+        say("done", &text)?;
+        if let (OperatorCommand::RollBack { .. }, Some(name), false) = (&command, handler, json) {
+            complain!(
+                "note: the version that left does not come back by itself: `heddle pin {name} DIGEST` goes back to it, with the digest that `heddle plugins {name}` shows"
+            );
+        }
+        Ok(())
     }
 }
 
