@@ -160,7 +160,7 @@ impl Service {
         };
         service.now = patience::until_there(start).await?;
         let Settings { app, shards, .. } = &*service.now.settings;
-        tracing::info!(app, host = service.me.host, shards, "application is taken over");
+        tracing::info!(app, host = service.me.host, shards, "took over the application");
         Ok(service)
     }
 

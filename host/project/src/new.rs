@@ -81,7 +81,7 @@ fn handler(name: &str, language: Language, folder: Option<&str>) -> String {
     let instances = if language.is_compiled_small() {
         ""
     } else {
-        "# An instance of this language is dear to make, so one serves many events.\ninstances = { reuse = 1000 }\n"
+        "# An instance of this language takes long to create, so one serves many events.\ninstances = { reuse = 1000 }\n"
     };
     let watch: Vec<String> =
         recipes::watch(language).iter().map(|path| format!("\"{below}{path}\"")).collect();

@@ -263,6 +263,24 @@ fn every_file_that_a_document_shows_is_read_without_a_fault() {
 }
 
 #[test]
+fn no_line_of_the_list_of_commands_or_options_ends_with_a_full_stop() {
+    fn check(command: &clap::Command, path: &str, faults: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let helps = command.get_arguments().map(|argument| (argument.get_id().as_str(), argument.get_help()));
+        for (what, help) in helps.chain([("itself", command.get_about())]) {
+            match help.map(ToString::to_string) {
+                Some(help) if !help.ends_with('.') => {}
+                help => faults.push(format!("{path}: {what}: {help:?}")),
+            }
+        }
+        command.get_subcommands().for_each(|command| check(command, &path, faults));
+    }
+    let mut faults = Vec::new();
+    check(&Cli::command(), "", &mut faults);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn the_readme_shows_the_file_that_a_new_project_has() {
     let documents = documents();
     let readme = documents.iter().find(|document| document.name == "README.md").expect("there is a README");
@@ -271,7 +289,10 @@ fn the_readme_shows_the_file_that_a_new_project_has() {
     let folder = tempfile::tempdir().unwrap();
     let project = folder.path().join("loyalty");
     heddle_project::create(&project, "loyalty", heddle_project::Language::Rust).unwrap();
-    assert_eq!(shown.code.trim_end(), std::fs::read_to_string(project.join(config::FILE)).unwrap().trim_end());
+    assert_eq!(
+        shown.code.trim_end(),
+        std::fs::read_to_string(project.join(config::FILE)).unwrap().trim_end()
+    );
 }
 
 /// The block of docs/heddle-toml.md that has every key.

@@ -22,7 +22,7 @@ use heddle_values::key::{Key, KeyTemplate};
 use heddle_values::secret::Secret;
 use heddle_values::verdict::Verdict;
 
-/// Run one event through a plugin, without a server.
+/// Run one event through a plugin, without a server
 ///
 /// Prints the verdict, the effects, the state, the log lines, and the time and
 /// memory used. The event's file is JSON:

@@ -58,8 +58,8 @@ use target::{FileArgs, TargetArgs};
     name = "heddle",
     version,
     about = "An event processor for NATS JetStream",
-    long_about = "Reads events from NATS JetStream, hands each to a sandboxed WebAssembly handler, keeps the events of a key in order, and commits everything a handler did (messages, state, progress) in one atomic batch: every event takes effect exactly once.\n\nStart with `heddle dev` in a folder with a heddle.toml: it brings its own nats-server.",
-    after_help = "Exit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application, 130 interrupted by a second signal, 141 nobody reads the output any more."
+    long_about = "Reads events from NATS JetStream, hands each to a sandboxed WebAssembly handler, keeps the events of a key in order, and commits everything a handler did (messages, state, progress) in one atomic batch: every event takes effect exactly once.\n\nStart with `heddle new NAME --lang LANGUAGE`: it makes a project, and says what to run next. `heddle dev` runs it with a nats-server of its own.",
+    after_help = "To begin:\n  heddle new loyalty --lang rust   # or ts, js, python, go, c\n  cd loyalty\n  heddle build\n  heddle test\n  heddle dev                       # with a nats-server of its own\n\nExit codes: 0 done, 1 failed, 2 faulty command line, file or plugin, 3 another host has the application, 130 interrupted by a second signal, 141 nobody reads the output any more."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -79,15 +79,15 @@ struct Cli {
 enum Command {
     New(new::Command),
     Build(build::Command),
-    Sdk(sdk::Command),
-    Run(run::Command),
+    Test(test::Command),
     Dev(dev::Command),
+    Run(run::Command),
     Check(check::Command),
     Doctor(doctor::Command),
+    Sdk(sdk::Command),
     Permissions(permissions::Command),
     Graph(graph::Command),
     Invoke(invoke::Command),
-    Test(test::Command),
     Push(push::Command),
     Publish(publish::Command),
     Tail(tail::Command),

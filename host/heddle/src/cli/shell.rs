@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Cli;
 use crate::print::{self, say};
 
-/// Print completions for a shell.
+/// Print completions for a shell
 ///
 /// They complete commands, options and their values:
 ///

@@ -22,8 +22,9 @@ use heddle_values::text::rfc3339;
 
 /// Show the progress of each handler.
 ///
-/// Lag, low mark and dead letters come from the stream and are right whether a host runs or not; what is in flight and
-/// the throughput come from the running host's last announcement.
+/// Lag, low mark and retries are as of the last checkpoint, which may be a moment old while events flow; dead letters are
+/// counted in the stream. All of these are known whether a host runs or not. What is in flight and the throughput come from
+/// the running host's last announcement.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(flatten)]

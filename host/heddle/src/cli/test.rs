@@ -21,7 +21,7 @@ use heddle_config::Needs;
 /// Where tests stand, beside the application's file.
 pub(super) const FOLDER: &str = "tests";
 
-/// Test handlers, or a whole application, without a server.
+/// Test handlers, or a whole application, without a server
 ///
 /// Runs the tests in `tests/*.toml` beside heddle.toml. Each publishes events and says what is expected:
 ///

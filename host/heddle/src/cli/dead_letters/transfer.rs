@@ -54,7 +54,7 @@ pub(super) struct Import {
     target: TargetArgs,
 }
 
-/// Write a dead letter as a test case: its event, its key's state, and the wish that it is done.
+/// Write a dead letter as a test case: its event, the state of its key, and `done` as what is expected.
 ///
 /// The file can be given to `heddle invoke --event`.
 #[derive(Debug, Args)]
