@@ -75,7 +75,7 @@ pub(super) struct Unpin {
     common: Common,
 }
 
-/// Have the running host read its file again.
+/// Make the running host reload its file.
 ///
 /// It does so by itself when the file changes, and on SIGHUP; this waits for the outcome. A file with a fault changes
 /// nothing.

@@ -16,7 +16,7 @@ use crate::print::{self, say, visible};
 use crate::server as nats_server;
 use heddle_project::Project;
 
-/// Find what keeps Heddle from working here, and say what to do.
+/// Diagnose this machine, the file and the server, and say what to do.
 ///
 /// Checks this machine (can plugins be compiled and run, is there room for them, limits of this process), the tools of
 /// the project beside heddle.toml, the nats-server that `heddle dev` starts, heddle.toml, and the server: can it be

@@ -31,8 +31,8 @@ pub(super) struct Command {
     /// A header; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME:VALUE")]
     headers: Vec<String>,
-    /// How often the event is published.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Publish the event N times.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// Wait for a handler's reply, at most DURATION, and print its payload.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "5s", value_parser = heddle_config::parse_duration)]

@@ -33,7 +33,7 @@ use heddle_values::settings::Settings;
 pub(super) struct Command {
     /// The component.
     file: PathBuf,
-    /// What it is called: letters, digits, `.`, `_` and `-`, in parts divided by `/`.
+    /// The name that it is stored under: letters, digits, `.`, `_` and `-`, in parts divided by `/`.
     #[arg(long = "as", value_name = "NAME")]
     name: String,
     /// A tag that it is stored under as well, such as its version.

@@ -10,7 +10,7 @@ use super::fault::Code;
 use crate::print::{self, say, visible};
 use heddle_project::{Age, Change, Plan, SdkCopy, VERSION};
 
-/// The SDK that a project holds.
+/// Manage a project's copy of the SDK.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     #[command(subcommand)]

@@ -16,7 +16,7 @@ use crate::print::{self, say, visible};
 use heddle_values::key::Key;
 use heddle_values::names::Names;
 
-/// Let a key go on that a dead letter holds back.
+/// Release a key that a dead letter holds back.
 ///
 /// The events that were held back run, in order. The dead letter stays: replay or discard it later. Of use where the dead
 /// dead letter is no longer there.

@@ -61,7 +61,7 @@ pub(super) struct Import {
 pub(super) struct ToFixture {
     /// The dead letter's sequence.
     sequence: u64,
-    /// Where to. Default: `tests/<handler>-<sequence>.toml`.
+    /// The file to write. Default: `tests/<handler>-<sequence>.toml`.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
