@@ -1,5 +1,6 @@
 //! What the server says of this connection's own user.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -56,9 +57,16 @@ impl Broker {
 
     /// What `work` ends with, or an error that says what to grant as soon as the server denies something: what is denied
     /// is not answered, and would be waited for. For reads; a request that has gone out may be carried out all the same.
-    pub async fn permitted<T, E: From<Error>>(
+    pub fn permitted<T, E: From<Error>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        self.until_denied(Box::pin(work))
+    }
+
+    async fn until_denied<T, E: From<Error>>(
+        &self,
+        work: Pin<Box<impl Future<Output = Result<T, E>>>>,
     ) -> Result<T, E> {
         let began = Instant::now();
         let denied = async {

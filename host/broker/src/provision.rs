@@ -88,7 +88,7 @@ impl Broker {
             let what = || format!("create stream `{}`", own.name);
             let created = self.jetstream.create_stream(wanted(own, names)).await;
             created.map_err(|e| Error::asked(what(), &e))?;
-            tracing::info!(stream = &*own.name, "stream is created");
+            tracing::info!(stream = &*own.name, "created the stream");
         }
         Ok(())
     }

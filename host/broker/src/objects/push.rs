@@ -88,7 +88,7 @@ impl Broker {
         // Of two who make it at once, the second is told that it is there as it wants it.
         let made = self.jetstream.create_object_store(config).await;
         made.map_err(|e| Error::asked(format!("create object store `{bucket}`"), &e))?;
-        tracing::info!(bucket, "object store is created");
+        tracing::info!(bucket, "created the object store");
         Ok(())
     }
 

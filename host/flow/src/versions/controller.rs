@@ -207,6 +207,7 @@ impl Controller {
             handler = &*self.settings.name,
             plugin = short(&found.digest),
             share,
+            events = policy.events,
             "version is on trial"
         );
         self.versions.canary = Some((plugin, policy));

@@ -3,8 +3,6 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use tokio::io::AsyncReadExt;
-
 use super::{SourceError, Tools};
 use heddle_sandbox::{self as sandbox, MAX_COMPONENT};
 use heddle_source::{oci, signature};
@@ -13,8 +11,16 @@ use heddle_values::plugin::{PluginPlace, PluginSource};
 /// A component as its source gives it.
 pub(super) struct Offer {
     pub(super) wasm: Vec<u8>,
-    /// Its signature, as minisign writes it.
-    pub(super) signature: Option<String>,
+    /// Its signature, as minisign writes it; an error: there is something in its place. Where nobody is trusted it does not
+    /// matter.
+    pub(super) signature: Result<Option<String>, signature::Error>,
+}
+
+impl Offer {
+    /// The text of its signature, if there is one.
+    pub(super) fn signature(&self) -> Option<&str> {
+        self.signature.as_ref().ok().and_then(Option::as_deref)
+    }
 }
 
 /// What tells an offer from the one before it without reading the component, where the source says so.
@@ -53,7 +59,7 @@ impl Sources<'_> {
                     return Ok(None);
                 }
                 let wasm = sandbox::read(path).await.map_err(SourceError::File)?;
-                let signature = read_signature(beside.as_ref()).await;
+                let signature = signature::read(beside.as_ref()).await;
                 Ok(Some((Offer { wasm, signature }, etag)))
             }
             PluginPlace::Object(object) => {
@@ -67,7 +73,7 @@ impl Sources<'_> {
                     return Ok(None);
                 }
                 let wasm = broker.read_object(bucket, &name, MAX_COMPONENT).await?;
-                Ok(Some((Offer { wasm: wasm.into(), signature: facts.signature }, etag)))
+                Ok(Some((Offer { wasm: wasm.into(), signature: Ok(facts.signature) }, etag)))
             }
             PluginPlace::Oci(reference) => {
                 let reference: oci::Reference =
@@ -77,18 +83,10 @@ impl Sources<'_> {
                     return Ok(None);
                 }
                 let pulled = self.registry.pull(&reference, MAX_COMPONENT).await?;
-                Ok(Some((Offer { wasm: pulled.wasm, signature: pulled.signature }, etag)))
+                Ok(Some((Offer { wasm: pulled.wasm, signature: Ok(pulled.signature) }, etag)))
             }
         }
     }
-}
-
-/// A signature's text, as far as one can be long. None: it cannot be read, or is not text.
-async fn read_signature(path: &Path) -> Option<String> {
-    let file = tokio::fs::File::open(path).await.ok()?;
-    let mut text = String::new();
-    file.take(signature::MAX_TEXT as u64 + 1).read_to_string(&mut text).await.ok()?;
-    Some(text)
 }
 
 /// What tells a file from what it was before.

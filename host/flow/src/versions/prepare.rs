@@ -63,12 +63,12 @@ impl Poll {
         let offer = match verified(demand, (offer, digest), accepted).await {
             Ok((offer, vouched)) => {
                 // Not before: what is refused does not take the place of a signature that holds.
-                trust::note(&mut found, offer.signature.as_deref(), vouched);
+                trust::note(&mut found, offer.signature(), vouched);
                 offer
             }
             Err(refusal) => return (etag, Prepared::Refused(Some(found), refusal)),
         };
-        tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "version is found");
+        tracing::info!(handler = &*settings.name, plugin = super::short(&found.digest), "found a version");
         match self.admit((offer.wasm, digest, permit), &mut found, policy).await {
             Ok((plugin, shadowed)) => (etag, Prepared::Ready(found, plugin, shadowed)),
             Err(refusal) => (etag, Prepared::Refused(Some(found), refusal)),

@@ -46,7 +46,12 @@ impl Demand {
         if let Some(wanted) = self.source.digest.as_deref().filter(|wanted| *wanted != digest) {
             return Err(Refusal::Digest { found: digest.to_owned(), wanted: wanted.to_owned() });
         }
-        let vouched = self.vouched(&offer.wasm, offer.signature.as_deref())?;
+        if let (Err(signature::Error::Unreadable(reason)), false) =
+            (&offer.signature, self.trust.keys.is_empty())
+        {
+            return Err(signature::Error::Unreadable(reason.clone()).into());
+        }
+        let vouched = self.vouched(&offer.wasm, offer.signature())?;
         if let Some(vouched) = vouched.as_ref().filter(|_| !self.source.is_pinned()) {
             vouched.release.check_newer(accepted, &self.handler)?;
         }
@@ -91,7 +96,7 @@ mod tests {
 
     fn signed(keys: &KeyPair, wasm: &str, comment: &str) -> Offer {
         let text = minisign::sign(Some(&keys.pk), &keys.sk, Cursor::new(wasm), Some(comment), None).unwrap();
-        Offer { wasm: wasm.as_bytes().to_vec(), signature: Some(text.into_string()) }
+        Offer { wasm: wasm.as_bytes().to_vec(), signature: Ok(Some(text.into_string())) }
     }
 
     fn demand(handler: &str, keys: &KeyPair) -> Demand {
@@ -141,7 +146,8 @@ mod tests {
     fn nobody_can_change_what_a_signature_says() {
         let keys = keys();
         let mut offer = signed(&keys, "wasm", "handler:credit version:1.0.0");
-        offer.signature = offer.signature.map(|text| text.replace("version:1.0.0", "version:9.0.0"));
+        let text = offer.signature().expect("it is signed").replace("version:1.0.0", "version:9.0.0");
+        offer.signature = Ok(Some(text));
         let forged = demand("credit", &keys).verify(&offer, DIGEST, &Release::default());
         assert!(matches!(forged, Err(Refusal::Signature(signature::Error::Wrong))), "{forged:?}");
     }
@@ -163,6 +169,21 @@ mod tests {
         }
     }
 
+    fn text(offer: Offer) -> Option<String> {
+        offer.signature.expect("it can be read")
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_signature_matters_only_where_somebody_is_trusted() {
+        let keys = keys();
+        let unreadable = || signature::Error::Unreadable("`a.minisig` is a folder".to_owned());
+        let offer = Offer { signature: Err(unreadable()), ..signed(&keys, "wasm", "") };
+        let refused = demand("credit", &keys).verify(&offer, DIGEST, &Release::default()).unwrap_err();
+        assert!(refused.to_string().contains("is a folder"), "{refused}");
+        let nobody = Demand { trust: Trust::default(), ..demand("credit", &keys) };
+        assert_eq!(nobody.verify(&offer, DIGEST, &Release::default()).unwrap(), None);
+    }
+
     #[test]
     fn what_is_remembered_of_a_version_is_verified_again_and_not_believed() {
         let (ours, other) = (keys(), keys());
@@ -176,11 +197,10 @@ mod tests {
             rollout.enter(&found, Stage::Live, None, 0);
             rollout.version(DIGEST).unwrap().clone()
         };
-        let sound = remembered(signed(&ours, "wasm", "version:1.0.0").signature);
+        let sound = remembered(text(signed(&ours, "wasm", "version:1.0.0")));
         assert!(demand.verify_again(b"wasm", &sound).is_ok());
         assert!(demand.verify_again(b"wasn", &sound).is_err());
-        for signature in
-            [None, signed(&other, "wasm", "").signature, signed(&ours, "wasm", "handler:gift").signature]
+        for signature in [None, text(signed(&other, "wasm", "")), text(signed(&ours, "wasm", "handler:gift"))]
         {
             assert!(demand.verify_again(b"wasm", &remembered(signature)).is_err());
         }
@@ -188,7 +208,7 @@ mod tests {
         let nobody = Demand { trust: Trust::default(), ..demand.clone() };
         let offer = signed(&ours, "wasm", "version:1.0.0");
         assert_eq!(nobody.verify(&offer, DIGEST, &Release::default()).unwrap(), None);
-        let before = Version { signed_by: None, ..remembered(offer.signature) };
+        let before = Version { signed_by: None, ..remembered(text(offer)) };
         assert!(demand.verify_again(b"wasm", &before).is_ok());
     }
 
