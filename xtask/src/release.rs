@@ -3,49 +3,29 @@
 //! Promises that the same binary and the same time give the same bytes of every file but the signatures, which have random parts
 //! by design, and the image, which has Debian's latest packages. It publishes nothing and knows no registry: it writes files.
 
-mod inputs;
-
-mod needs;
-
-mod components;
-
-mod licenses;
-
-mod files;
-
-mod template;
-
-mod folder;
-
-mod sums;
-
-mod sign;
-
 mod archive;
-
-mod debian;
-
-mod wheel;
-
-mod npm;
-
-mod sbom;
-
-mod sdk;
-
-mod image;
-
 mod chart;
-
+mod components;
+mod debian;
+mod files;
+mod folder;
+mod image;
+mod inputs;
+mod licenses;
 mod linters;
-
-mod running;
-
-mod server;
-
+mod needs;
+mod npm;
+mod platform;
 mod promise;
-
+mod running;
+mod sbom;
+mod sdk;
+mod server;
+mod sign;
+mod sums;
+mod template;
 mod verify;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 
@@ -55,8 +35,9 @@ use clap::builder::PossibleValuesParser;
 
 use crate::setup::toolchains::Toolchains;
 use crate::shell::{Profile, cargo, run as run_command, step, target};
+use files::Effort;
 use folder::Folder;
-use inputs::{Effort, Inputs};
+use inputs::Inputs;
 use linters::Linters;
 use needs::Glibc;
 

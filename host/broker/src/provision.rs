@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode, context::GetStreamErrorKind};
 
-use super::suitability::{self, Reading, Suitability};
+use super::suitability::{self, Reading, StreamFacts, Suitability};
 use super::{Broker, Error, nanos};
 use heddle_values::names::Names;
 use heddle_values::settings::{Settings, StreamSettings};
@@ -71,10 +71,6 @@ pub struct Inspected {
     /// How the settings were judged: without faults and differences if the stream does not exist.
     pub suitability: Suitability,
 }
-
-/// The configuration of a stream that was found on the server.
-#[derive(Debug, Clone)]
-pub struct StreamFacts(pub(super) Config);
 
 impl Broker {
     /// Sees to it that every stream that the application reads suits it, and then creates its own if that is missing.

@@ -15,7 +15,6 @@ use async_nats::jetstream::stream::{
 };
 
 use super::consumer::INACTIVE;
-use super::provision::StreamFacts;
 use heddle_values::names::Names;
 use heddle_values::settings::StreamSettings;
 use heddle_values::subject::Pattern;
@@ -32,6 +31,10 @@ const FOREIGN_CONSUMERS: usize = 8;
 
 /// Cursors of a handler at the most: its own, a shared one, and those of before a reload that are on their way out.
 const CURSORS: usize = 4;
+
+/// The configuration of a stream that was found on the server.
+#[derive(Debug, Clone)]
+pub struct StreamFacts(pub(super) Config);
 
 /// A setting under which the application cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,6 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::jobs::Done;
 use super::states::Written;
 use heddle_broker::{Broker, Error, Stored};
 use heddle_values::names::Names;
@@ -78,11 +77,10 @@ impl Checkpoints {
 }
 
 /// Removes the checkpoints below a sequence.
-pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, below: u64) -> Done {
+pub(super) async fn remove(broker: Broker, stream: Arc<str>, filter: String, below: u64) {
     if let Err(error) = broker.purge_below(&stream, &filter, below).await {
         tracing::warn!(%error, "removing old checkpoints failed; it is tried again");
     }
-    Done::Cleaned
 }
 
 /// How many old states there are, as far as is known.
@@ -231,15 +229,16 @@ impl Pieces {
     }
 }
 
-/// Writes again what is still the last of its key in the range of the pass, and removes everything else there.
-pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, pass: Pass) -> Done {
+/// Writes again what is still the last of its key in the range of the pass, and removes everything else there. What is left;
+/// none: it failed. And how long the server worked for it, in milliseconds.
+pub(super) async fn run(broker: Broker, stream: Arc<str>, names: Names, pass: Pass) -> (Option<Left>, u64) {
     let mut pieces = Pieces { rest: pass.rest, worked: Duration::ZERO };
     let left = Box::pin(compact_states(&broker, &stream, &names, pass, &mut pieces)).await;
     if let Err(error) = &left {
         tracing::warn!(%error, "compaction failed; it is tried again later");
     }
     let took = u64::try_from(pieces.worked.as_millis()).unwrap_or(u64::MAX);
-    Done::Compacted { left: left.ok(), took }
+    (left.ok(), took)
 }
 
 async fn compact_states(

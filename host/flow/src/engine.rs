@@ -4,6 +4,7 @@
 //! jobs, timers) go into the pure parts, and what those want done is done here.
 
 mod drain;
+mod fleet;
 mod inputs;
 mod outputs;
 mod regulate;
@@ -30,7 +31,6 @@ use super::clock::now;
 use super::compact::{Checkpoints, Compaction};
 use super::flow::{Flow, Ticket, Work};
 use super::jobs::{self, Done};
-use super::leftovers;
 use super::reader::{Read, Reader};
 use super::replays::Replayed;
 use super::route::Routes;
@@ -50,7 +50,8 @@ use setup::{readers, sides};
 use side::Side;
 use survey::Survey;
 
-pub use versions::{Change, Judged, Ties, Versions};
+pub use fleet::{Judged, Versions};
+pub use versions::{Change, Ties};
 
 /// How often handlers are moved between cursors.
 const BALANCE_INTERVAL: Duration = Duration::from_millis(20);
@@ -173,7 +174,7 @@ impl Engine {
         let mut jobs = JoinSet::new();
         let (queue, ends) = workers::start(&parts.threads, &mut jobs);
         let stream = Arc::clone(&flow.origins().stream);
-        jobs.spawn(leftovers::remove(broker.clone(), stream, kept.held_back.leftovers));
+        jobs.spawn(jobs::remove_leftovers(broker.clone(), stream, kept.held_back.leftovers));
         let mut engine = Engine {
             readers: readers(&settings, &sides, &flow),
             changes: ties.changes,

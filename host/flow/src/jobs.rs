@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::compact::Left;
+use super::compact::{self, Left, Pass};
 use super::failpoint;
 use super::flow::Ticket;
 use super::leftovers::{self, Gated, Leftover};
@@ -177,12 +177,25 @@ pub(super) async fn remove(replays: Replays, generation: u64, done: Vec<(Option<
 /// finds them.
 pub(super) async fn forget(replays: Replays, subject: String, below: u64) -> Done {
     failpoint::hit(failpoint::GATE_OPENED);
-    leftovers::remove(
-        replays.broker,
-        Arc::clone(&replays.origins.stream),
-        vec![Leftover { subject, below, gate: Gated::Open }],
-    )
-    .await
+    let stream = Arc::clone(&replays.origins.stream);
+    remove_leftovers(replays.broker, stream, vec![Leftover { subject, below, gate: Gated::Open }]).await
+}
+
+/// Removes events that were held back and have run.
+pub(super) async fn remove_leftovers(broker: Broker, stream: Arc<str>, leftovers: Vec<Leftover>) -> Done {
+    Done::LeftoversRemoved(leftovers::remove(broker, stream, leftovers).await)
+}
+
+/// Removes old states.
+pub(super) async fn compact(broker: Broker, stream: Arc<str>, names: Names, pass: Pass) -> Done {
+    let (left, took) = compact::run(broker, stream, names, pass).await;
+    Done::Compacted { left, took }
+}
+
+/// Removes old checkpoints.
+pub(super) async fn clean(broker: Broker, stream: Arc<str>, filter: String, below: u64) -> Done {
+    compact::remove(broker, stream, filter, below).await;
+    Done::Cleaned
 }
 
 /// Sends the answers of committed events.

@@ -16,7 +16,6 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 
 use super::gates::StoredGate;
-use super::jobs::Done;
 use heddle_broker::{self as broker, Broker};
 use heddle_values::gate::{Gate, Phase};
 use heddle_values::handlers::{HandlerIx, PerHandler};
@@ -107,8 +106,12 @@ fn sort(
     held_back
 }
 
-/// Removes leftovers.
-pub(super) async fn remove(broker: Broker, stream: Arc<str>, leftovers: Vec<Leftover>) -> Done {
+/// Removes leftovers. How many there were of those that each handler's count still held.
+pub(super) async fn remove(
+    broker: Broker,
+    stream: Arc<str>,
+    leftovers: Vec<Leftover>,
+) -> Vec<(HandlerIx, u64)> {
     let purge = |leftover: Leftover| {
         let (broker, stream) = (broker.clone(), Arc::clone(&stream));
         async move {
@@ -132,7 +135,7 @@ pub(super) async fn remove(broker: Broker, stream: Arc<str>, leftovers: Vec<Left
         Gated::Held(handler) => Some((handler, removed)),
         Gated::Open | Gated::Nowhere => None,
     };
-    Done::LeftoversRemoved(all.into_iter().filter_map(counted).collect())
+    all.into_iter().filter_map(counted).collect()
 }
 
 /// How many were removed.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::files::{File, tarball};
-use super::inputs::{Inputs, TRIPLE};
+use super::inputs::Inputs;
+use super::platform::TRIPLE;
 
 /// Builds it.
 pub(super) fn build(inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::inputs::TRIPLE;
+use super::platform::TRIPLE;
 use crate::shell::{cargo, output, root};
 
 /// A crate's name and version.

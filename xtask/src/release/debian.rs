@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::files::Effort;
 use super::files::{self, File};
-use super::inputs::{Effort, Inputs};
+use super::inputs::Inputs;
 use crate::shell::{command, output, run};
 
 /// Whom the package names as responsible: the authors in the manifest of the workspace.

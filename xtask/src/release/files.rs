@@ -16,8 +16,6 @@ use flate2::{Compression, GzBuilder};
 use rawzip::time::UtcDateTime;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
-use super::inputs::Effort;
-
 /// What tells a file from a folder, in permissions.
 const REGULAR: u32 = 0o100_000;
 
@@ -51,6 +49,15 @@ impl<'a> File<'a> {
         let bytes = packed.finish().context("failed to compress")?;
         Ok(Self { path: format!("{}.gz", self.path), bytes: bytes.into(), ..self })
     }
+}
+
+/// How hard packages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// As small as can be: for users.
+    Thorough,
+    /// Fast: for tests.
+    Quick,
 }
 
 impl Effort {

@@ -10,13 +10,10 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::components::{self, Component};
-use super::files::File;
+use super::files::{Effort, File};
 use super::needs::{self, Needs};
 use super::{licenses, template};
 use crate::shell::{command, empty, output, root, run, step, target};
-
-/// The only platform so far; programs of others are refused.
-pub(super) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// The crate that is the program.
 pub(super) const PROGRAM: &str = "heddle";
@@ -29,15 +26,6 @@ const SHELLS: [(&str, &str); 3] = [("bash", "heddle"), ("zsh", "_heddle"), ("fis
 
 /// What of the program is left out. The names of functions stay: backtraces in reports of bugs need them.
 pub(super) const STRIP_OPTIONS: [&str; 2] = ["--strip-debug", "--remove-section=.comment"];
-
-/// How hard packages are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// As small as can be: for users.
-    Thorough,
-    /// Fast: for tests.
-    Quick,
-}
 
 /// What all packages are made from.
 pub(super) struct Inputs {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::inputs::TRIPLE;
+use super::platform::TRIPLE;
 use crate::shell::{command, output};
 
 /// Libraries that every glibc system has: those a wheel for manylinux may be linked with, and that the packages in

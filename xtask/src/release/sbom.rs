@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::components::{Component, Id};
-use super::inputs::{Inputs, PROGRAM, TRIPLE};
+use super::inputs::{Inputs, PROGRAM};
+use super::platform::TRIPLE;
 use super::sums;
 use crate::shell::{command, output};
 

@@ -1,7 +1,6 @@
 //! What a stream must not hold: sequences that cannot be told from others, and the answers of the server.
 
-use super::{Fault, Wrong};
-use crate::provision::StreamFacts;
+use super::{Fault, StreamFacts, Wrong};
 use heddle_values::position::Position;
 use heddle_values::subject::Pattern;
 

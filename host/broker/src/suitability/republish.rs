@@ -1,7 +1,7 @@
 //! Streams that republish what they store: onto what the application reads, that is a loop.
 
+use super::StreamFacts;
 use super::{Reading, Suitability, Wrong};
-use crate::provision::StreamFacts;
 use heddle_values::subject::Pattern;
 
 /// Where a stream republishes onto what the application itself reads or stores. `others` are the other streams that the

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::inputs::denied;
 use super::{Engine, Error, now, readers};
 use crate::batch::Unit;
-use crate::compact::{self, Load};
+use crate::compact::Load;
 use crate::flow::{Refused, Stored};
 use crate::jobs::{self, MAX_LOGGED};
 use crate::shard::{Outcome, Settled};
@@ -88,11 +88,11 @@ impl Engine {
         let origins = self.flow.origins();
         let (stream, names) = (&origins.stream, &origins.names);
         if let Some(pass) = self.compaction.next(self.end, now, load) {
-            self.jobs.spawn(compact::run(self.broker.clone(), Arc::clone(stream), names.clone(), pass));
+            self.jobs.spawn(jobs::compact(self.broker.clone(), Arc::clone(stream), names.clone(), pass));
         }
         if let Some(below) = self.checkpoints.next(self.flow.commits().lowest_fence()) {
             let (broker, filter) = (self.broker.clone(), names.checkpoints());
-            self.jobs.spawn(compact::remove(broker, Arc::clone(stream), filter, below));
+            self.jobs.spawn(jobs::clean(broker, Arc::clone(stream), filter, below));
         }
     }
 

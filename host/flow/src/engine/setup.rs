@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::fleet::{Fleet, Judged, Versions};
 use super::side::Side;
-use super::versions::{Fleet, Judged, Versions};
 use super::{Engine, Parts, now};
 use crate::acquire::{Acquired, Expected};
 use crate::activity::Counts;

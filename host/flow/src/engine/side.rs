@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::versions::Fleet;
+use super::fleet::Fleet;
 use crate::activity::Counts;
 use crate::flow::Job;
 use crate::loss::Tally;
