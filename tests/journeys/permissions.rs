@@ -129,6 +129,18 @@ async fn a_command_that_may_not_read_ends_at_once_and_says_what_to_grant() {
         ("\"$JS.API.CONSUMER.CREATE.T\"", &["status"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
         ("\"$JS.API.CONSUMER.CREATE.T\"", &["dl", "list"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
         ("\"$JS.API.CONSUMER.CREATE.T\"", &["plugins"], "publish on `$JS.API.CONSUMER.CREATE.T`"),
+        (
+            "\"$JS.API.CONSUMER.CREATE.T.>\"",
+            &["tail", "--no-follow"],
+            "publish on `$JS.API.CONSUMER.CREATE.T.>`",
+        ),
+        (
+            "\"$JS.API.STREAM.MSG.GET.T\"",
+            &["state", "get", "h", "a"],
+            "publish on `$JS.API.STREAM.MSG.GET.T`",
+        ),
+        ("\"$JS.API.STREAM.MSG.GET.T\"", &["dl", "show", "2"], "publish on `$JS.API.STREAM.MSG.GET.T`"),
+        ("\"$JS.API.INFO\"", &["status"], "publish on `$JS.API.INFO`"),
     ] {
         // The server does not say beforehand what it permits.
         configure(&server, &denying(&format!("\"$SYS.REQ.USER.INFO\", {publish}"), ""));

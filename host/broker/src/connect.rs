@@ -101,13 +101,18 @@ impl Broker {
         if !is_new_enough(&info.version) {
             return Err(Error::TooOld { url: self.url.to_string(), version: info.version });
         }
+        self.permitted(self.check_jetstream(own && !info.jetstream)).await
+    }
+
+    /// Whether JetStream answers. `missing`: a server without it was asked.
+    async fn check_jetstream(&self, missing: bool) -> Result<(), Error> {
         let Err(error) = self.jetstream.query_account().await else { return Ok(()) };
         let (url, api) = (self.url.to_string(), self.api.to_string());
         Err(match error.kind() {
             AccountErrorKind::JetStream(refusal) if NOT_ENABLED.contains(&refusal.error_code().0) => {
                 Error::NoJetStream { url }
             }
-            AccountErrorKind::JetStreamUnavailable if own && !info.jetstream => Error::NoJetStream { url },
+            AccountErrorKind::JetStreamUnavailable if missing => Error::NoJetStream { url },
             AccountErrorKind::JetStream(refusal) => Error::NotReady { url, cause: refusal.to_string() },
             _ => Error::NoAnswer { url, api, cause: chain(&error) },
         })

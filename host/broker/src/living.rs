@@ -45,9 +45,11 @@ impl Broker {
         self.origin.reading.get()
     }
 
-    /// Another connection to the same server, for reading what others wrote: that may end a connection.
+    /// Another connection to the same server, for reading what others wrote: that may end a connection. What it is denied
+    /// counts as denied to this one.
     pub(super) async fn beside(&self, what: &str) -> Result<Self, Error> {
-        Broker::connect(&self.origin.settings, &format!("{} {what}", self.origin.name)).await
+        let name = format!("{} {what}", self.origin.name);
+        Broker::connect_with(&self.origin.settings, &name, self.denials.clone()).await
     }
 
     /// This connection while the task behind it lives, be it connected or not; else one that takes its place, the same

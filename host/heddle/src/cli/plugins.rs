@@ -47,8 +47,7 @@ struct Row {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        let (settings, broker) = self.target.connect().await?;
-        let mut rows = broker.permitted(read(&broker, &settings)).await?;
+        let mut rows = self.target.read(async |settings, broker| read(broker, settings).await).await?;
         if let Some(name) = &self.handler {
             rows.retain(|row| row.handler == *name);
             if rows.is_empty() {

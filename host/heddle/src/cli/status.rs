@@ -89,8 +89,7 @@ struct Row {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        let (settings, broker) = self.target.connect().await?;
-        let status = broker.permitted(read(&broker, &settings)).await?;
+        let status = self.target.read(async |settings, broker| read(broker, settings).await).await?;
         if json { print::json(&status) } else { Ok(print_text(&status)?) }
     }
 }

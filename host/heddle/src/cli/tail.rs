@@ -11,6 +11,7 @@ use crate::print::{self, complain, say, visible};
 use heddle_broker::{Broker, EventTail, Stored};
 use heddle_values::header_block;
 use heddle_values::names::Names;
+use heddle_values::settings::Settings;
 use heddle_values::subject::Pattern;
 use heddle_values::text::{header_text, rfc3339};
 
@@ -46,11 +47,14 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<()> {
-        let (settings, broker) = self.target.connect().await?;
+        self.target.read(async |settings, broker| self.follow(settings, broker, json).await).await
+    }
+
+    async fn follow(&self, settings: &Settings, broker: &Broker, json: bool) -> anyhow::Result<()> {
         let own = Names::new(&settings.app).stream_subjects()[0].trim_end_matches('>').to_owned();
-        let filters: Vec<Pattern> = self.subject.into_iter().collect();
+        let filters: Vec<Pattern> = self.subject.iter().cloned().collect();
         let from = self.from.or(self.no_follow.then_some(1));
-        let mut events = Events::of(&broker, &settings.stream.name, &filters, from).await?;
+        let mut events = Events::of(broker, &settings.stream.name, &filters, from).await?;
         let mut shown = 0;
         while self.number.is_none_or(|number| shown < number) {
             let next = tokio::select! {

@@ -106,6 +106,15 @@ impl TargetArgs {
         Ok((settings, self.file.origin(self.url.as_ref())))
     }
 
+    /// Connects, and does what only reads: that ends as soon as the server denies something, and says what to grant.
+    pub(super) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&Settings, &Broker) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let (settings, broker) = self.connect().await?;
+        broker.permitted(work(&settings, &broker)).await
+    }
+
     pub(super) async fn connect(&self) -> anyhow::Result<(Settings, Broker)> {
         let (settings, origin) = self.load(Needs::File)?;
         let broker = origin.connect(&settings, "heddle cli").await?;

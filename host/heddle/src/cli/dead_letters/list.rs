@@ -72,8 +72,7 @@ struct Line {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
-        let (settings, broker) = self.target.connect().await?;
-        broker.permitted(self.list(&broker, &settings, json)).await
+        self.target.read(async |settings, broker| self.list(broker, settings, json).await).await
     }
 
     async fn list(&self, broker: &Broker, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {

@@ -32,8 +32,7 @@ pub(super) struct Command {
 
 impl Command {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
-        let (settings, broker) = self.target.connect().await?;
-        broker.permitted(self.show(&broker, &settings, json)).await
+        self.target.read(async |settings, broker| self.show(broker, settings, json).await).await
     }
 
     async fn show(&self, broker: &Broker, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {

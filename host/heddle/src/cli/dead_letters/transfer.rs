@@ -70,8 +70,11 @@ pub(super) struct ToFixture {
 
 impl Export {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
-        let (settings, broker) = self.target.connect().await?;
-        let mut dead_letters = self.selection.dead_letters(&broker, &settings, Part::Whole).await?;
+        self.target.read(async |settings, broker| self.export(settings, broker, json).await).await
+    }
+
+    async fn export(&self, settings: &Settings, broker: &Broker, json: bool) -> anyhow::Result<ExitCode> {
+        let mut dead_letters = self.selection.dead_letters(broker, settings, Part::Whole).await?;
         let mut sink = Sink::open(self.output.as_deref())?;
         let mut count = 0;
         while let Some(dead_letter) = dead_letters.try_next().await? {
@@ -166,10 +169,13 @@ async fn publish(
 
 impl ToFixture {
     pub(super) async fn run(self, json: bool) -> anyhow::Result<ExitCode> {
-        let (settings, broker) = self.target.connect().await?;
-        let dead_letter = dead_letter(&broker, &settings, self.sequence).await?;
+        self.target.read(async |settings, broker| self.write(settings, broker, json).await).await
+    }
+
+    async fn write(&self, settings: &Settings, broker: &Broker, json: bool) -> anyhow::Result<ExitCode> {
+        let dead_letter = dead_letter(broker, settings, self.sequence).await?;
         let dead_letter = dead_letter.ok_or_else(|| not_found(self.sequence))?;
-        let event = whole_event(&broker, &dead_letter).await?;
+        let event = whole_event(broker, &dead_letter).await?;
         if let Some(reason) = unreadable(&event) {
             bail!("dead letter {} cannot be a test case: {reason}", dead_letter.sequence);
         }
@@ -179,9 +185,9 @@ impl ToFixture {
                 dead_letter.sequence
             );
         };
-        let state = state_of(&broker, &settings, dead_letter.handler(), &key).await?;
+        let state = state_of(broker, settings, dead_letter.handler(), &key).await?;
         let fixture = Fixture::of(dead_letter.handler(), &key, &event, state);
-        let path = self.output.unwrap_or_else(|| {
+        let path = self.output.clone().unwrap_or_else(|| {
             settings.folder.join("tests").join(format!(
                 "{}-{}.toml",
                 dead_letter.handler(),
