@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Output;
 
+use heddle_broker::Broker;
 use heddle_tests::{App, CONFIG, Checker, Host, Server, free_port, wait_for};
+use heddle_values::settings::{Api, NatsSettings};
 use nkeys::KeyPair;
 use serde_json::json;
 
@@ -204,6 +206,20 @@ async fn jetstream_of_another_domain_is_reached_by_its_name_or_prefix() {
     let text = shown(&output);
     assert!(text.contains("`domain`") || text.contains("has no JetStream"), "{text}");
     assert_eq!(checker.faults().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_user_may_do_is_told_by_its_own_server_and_not_by_those_beyond_a_leaf_node() {
+    let (hub, leaf) = hub_and_leaf().await;
+    let settings = NatsSettings { url: leaf.url().into(), ..NatsSettings::default() };
+    let settings = NatsSettings { api: Api::Domain("hub".to_owned()), ..settings };
+    let connect = || async { Broker::connect(&settings, "a test").await.ok() };
+    let broker = wait_for("the link is there", connect).await;
+    for question in 0..300 {
+        let told = broker.permissions().await.expect("the server tells");
+        assert!(told.publish.permit("$JS.hub.API.CONSUMER.CREATE.T"), "{question}: {told:?}");
+    }
+    drop(hub);
 }
 
 /// Replaces what a mounted secret shows, as Kubernetes does: a link to a folder is renamed over another.

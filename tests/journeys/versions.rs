@@ -7,7 +7,7 @@ use heddle_tests::versions::{
     app, assert_in_turn, assert_sound, contrary, live, put, remembered, rollout, shifts, traps,
     wait_for_stage,
 };
-use heddle_tests::{Checker, Flow, Server, assemble};
+use heddle_tests::{Checker, Flow, Server, assemble, wait_for};
 use serde_json::json;
 
 /// Is done with every event without a trace.
@@ -131,11 +131,14 @@ async fn a_source_that_goes_back_to_the_live_version_ends_the_trial_of_another()
     wait_for_stage(&checker, &first, "live").await;
     let second = with_version(&first, "2.0.0");
     // And it may be tried again at once.
-    for _ in 0..2 {
+    for round in 1..=2 {
         put(&app, &second);
         wait_for_stage(&checker, &second, "canary").await;
         put(&app, &first);
         wait_for_stage(&checker, &second, "rolled-back").await;
+        // It is stored before the host goes by it.
+        let over = || app.logs().matches("trial is over").count() == round;
+        wait_for("the host goes by it", || async { over().then_some(()) }).await;
     }
     checker.publish_counts(60, 6).await;
     assert_sound(&checker, 60).await;

@@ -1,8 +1,12 @@
 //! What the server says of this connection's own user.
+//!
+//! Where servers are connected by leaf nodes, the question goes through them as well, and the others answer with what the
+//! link between the servers may do. Only the server of this connection is believed.
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use serde::Deserialize;
 
 use super::{Broker, Error};
@@ -18,7 +22,14 @@ const MORE_DENIALS: Duration = Duration::from_millis(200);
 
 #[derive(Deserialize)]
 struct Answer {
+    server: Option<Answering>,
     data: Option<User>,
+}
+
+/// The server that answers.
+#[derive(Deserialize)]
+struct Answering {
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,14 +56,25 @@ struct Lists {
 impl Broker {
     /// What this connection's user may do, or none if the server does not tell.
     pub async fn permissions(&self) -> Option<Permissions> {
-        let request = async_nats::Request::new().timeout(Some(PATIENCE));
         let began = Instant::now();
         // Cancel-safe: a request that is dropped is only not waited for.
-        let answer = tokio::select! {
-            answer = self.client.send_request(USER_INFO, request) => answer.ok()?,
-            _ = self.denials.publish_denied(began, |subject| subject == USER_INFO) => return None,
-        };
-        read(&answer.payload)
+        tokio::select! {
+            told = tokio::time::timeout(PATIENCE, self.told()) => told.ok()?,
+            _ = self.denials.publish_denied(began, |subject| subject == USER_INFO) => None,
+        }
+    }
+
+    /// The first answer of this connection's own server.
+    async fn told(&self) -> Option<Permissions> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone()).await.ok()?;
+        self.client.publish_with_reply(USER_INFO, inbox, Default::default()).await.ok()?;
+        loop {
+            let answer = answers.next().await?;
+            if let Some(told) = read(&answer.payload, &self.server_id()) {
+                return told;
+            }
+        }
     }
 
     /// What `work` ends with, or an error that says what to grant as soon as the server denies something: what is denied
@@ -106,11 +128,19 @@ impl Broker {
     }
 }
 
-fn read(answer: &[u8]) -> Option<Permissions> {
-    let answer: Answer = serde_json::from_slice(answer).ok()?;
-    // Without permissions of its own a user may do everything.
-    let told = answer.data?.permissions.unwrap_or_default();
-    Some(Permissions { publish: subjects(told.publish), subscribe: subjects(told.subscribe) })
+/// What an answer tells, which may be nothing; none if it is not that of the server with this id.
+fn read(answer: &[u8], server: &str) -> Option<Option<Permissions>> {
+    let Ok(answer) = serde_json::from_slice::<Answer>(answer) else { return Some(None) };
+    let id = answer.server.and_then(|server| server.id);
+    if id.is_some_and(|id| id != server) {
+        return None;
+    }
+    let told = answer.data.map(|user| {
+        // Without permissions of its own a user may do everything.
+        let told = user.permissions.unwrap_or_default();
+        Permissions { publish: subjects(told.publish), subscribe: subjects(told.subscribe) }
+    });
+    Some(told)
 }
 
 fn subjects(lists: Option<Lists>) -> Subjects {
@@ -128,13 +158,14 @@ mod tests {
 
     #[test]
     fn what_the_server_says_of_a_user_is_read() {
-        let answer = br#"{"server":{},"data":{"user":"app","account":"$G","permissions":{"publish":{"allow":["in.\u003e"],"deny":["in.x"]},"subscribe":{"allow":["_INBOX.\u003e","q.a group"]}}}}"#;
-        let told = read(answer).unwrap();
+        let answer = br#"{"server":{"name":"n","id":"NA"},"data":{"user":"app","account":"$G","permissions":{"publish":{"allow":["in.\u003e"],"deny":["in.x"]},"subscribe":{"allow":["_INBOX.\u003e","q.a group"]}}}}"#;
+        let told = read(answer, "NA").unwrap().unwrap();
+        assert_eq!(read(answer, "NB"), None, "what another server says of its link to this one is not meant");
         assert!(told.publish.permit("in.a") && !told.publish.permit("in.x") && !told.publish.permit("out"));
         assert!(told.subscribe.permit("_INBOX.a") && !told.subscribe.permit("q.a"));
-        let all = read(br#"{"data":{"user":"app","account":"$G"}}"#).unwrap();
-        assert_eq!(all, Permissions::default());
-        assert_eq!(read(br#"{"error":{"code":403}}"#), None);
-        assert_eq!(read(b"-"), None);
+        let all = read(br#"{"data":{"user":"app","account":"$G"}}"#, "NA").unwrap();
+        assert_eq!(all, Some(Permissions::default()));
+        assert_eq!(read(br#"{"error":{"code":403}}"#, "NA"), Some(None));
+        assert_eq!(read(b"-", "NA"), Some(None));
     }
 }

@@ -220,6 +220,10 @@ impl Engine {
             interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
+            // Before anything that was read after it: the order below is by chance.
+            while let Ok(change) = self.changes.try_recv() {
+                self.change(change);
+            }
             self.look_for_probes();
             self.advance();
             self.commit();

@@ -203,6 +203,8 @@ impl Controller {
         failpoint::hit(failpoint::TRIAL_STORED);
         let policy = self.settings.canary;
         let share = policy.share * 100.0;
+        self.versions.canary = Some((plugin, policy));
+        self.notify(changes).await;
         tracing::info!(
             handler = &*self.settings.name,
             plugin = short(&found.digest),
@@ -210,8 +212,6 @@ impl Controller {
             events = policy.events,
             "version is on trial"
         );
-        self.versions.canary = Some((plugin, policy));
-        self.notify(changes).await;
         Ok(())
     }
 
@@ -219,11 +219,11 @@ impl Controller {
     async fn withdraw(&mut self, tools: &Tools, changes: &mpsc::Sender<Change>) -> Result<(), Fenced> {
         let mut withdrawn = None;
         self.record.change(tools, |rollout| withdrawn = rollout.withdraw(now())).await?;
+        self.versions.canary = None;
+        self.notify(changes).await;
         let plugin = withdrawn.as_deref().map(short);
         let handler = &*self.settings.name;
         tracing::info!(handler, plugin, "trial is over: the source offers the live version again");
-        self.versions.canary = None;
-        self.notify(changes).await;
         Ok(())
     }
 
@@ -240,30 +240,34 @@ impl Controller {
         };
         let (handler, digest) = (&*self.settings.name, &*judged.digest);
         failpoint::hit(failpoint::TRIAL_ENDED);
-        match judged.judgement {
+        let failed = match judged.judgement {
             Judgement::Promote => {
-                let shadowed =
-                    |rollout: &Rollout| rollout.version(digest).and_then(|version| version.reason.clone());
-                let reason = shadowed(&self.record.rollout);
+                let known = self.record.rollout.version(digest);
+                let shadowed = known.and_then(|version| version.reason.clone());
                 self.record
-                    .change(tools, |rollout| rollout.leave(digest, Stage::Live, reason, now()))
+                    .change(tools, |rollout| rollout.leave(digest, Stage::Live, shadowed, now()))
                     .await?;
-                tracing::info!(handler, plugin = short(digest), "version is live");
                 self.versions.live = plugin;
+                None
             }
             Judgement::RollBack(reason) => {
                 let why = reason.clone();
                 self.record.change(tools, |rollout| rollout.set_back(digest, why, now())).await?;
-                tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back");
                 self.again = self.record.rollout.version(digest).and_then(|version| version.again);
                 self.etag = Etag::default();
+                Some(reason)
             }
-        }
+        };
         failpoint::hit(failpoint::END_STORED);
         self.notify(changes).await;
+        match failed {
+            None => tracing::info!(handler, plugin = short(digest), "version is live"),
+            Some(reason) => tracing::warn!(handler, plugin = short(digest), reason, "version is rolled back"),
+        }
         Ok(())
     }
 
+    /// Tells the engine. What is logged afterwards holds for every event that is read from then on.
     async fn notify(&self, changes: &mpsc::Sender<Change>) {
         // An engine that has ended asks again when it begins.
         changes.send(Change { handler: self.handler, versions: self.versions.clone() }).await.ok();
