@@ -13,7 +13,7 @@ use heddle_flow::batch::Origins;
 use heddle_flow::commit::FULL_MESSAGES;
 use heddle_flow::flow::{Beginning, Flow, Job, Start, Work};
 use heddle_flow::shard::{Blame, Rules};
-use heddle_flow::shards::{Plan, PlannedHandler};
+use heddle_flow::shards::{Claimed, Plan, PlannedHandler};
 use heddle_sandbox::{Call, Plugin};
 use heddle_tests::{assemble, heddle, workspace};
 use heddle_values::batch::{BatchMessage, Keep};
@@ -138,10 +138,9 @@ fn flow() -> Flow {
         max_payload: 1 << 20,
     };
     let beginning = Beginning {
-        checkpoints: beginning(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect(),
+        claimed: Claimed::all(beginning(&plan).into_iter().map(|checkpoint| (1, checkpoint)), []),
         plan,
         origins: Arc::new(origins),
-        gates: Vec::new(),
         stateless: vec![false].into(),
         full: FULL_MESSAGES,
         generation: 0,

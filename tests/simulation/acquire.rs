@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use heddle_flow::batch::{Origins, checkpoint_message};
 use heddle_flow::flow::{Beginning, Flow};
-use heddle_flow::shards::{Place, PlacedGate, Plan, PlannedHandler};
+use heddle_flow::shards::{Claimed, Place, PlacedGate, Plan, PlannedHandler};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::gate::Phase;
@@ -30,23 +30,43 @@ impl Host {
         (server, model, sabotage): (&mut Server, &mut Model, Option<Sabotage>),
     ) -> Checked<Self> {
         let names = Names::new("app");
-        let of_host =
-            handlers.map(|number| scene.handlers.get(*number).expect("a host has handlers of the scene"));
-        let of_plan = of_host.map(|handler| Arc::<str>::from(handler.name.as_str()));
-        let mut checkpoints = take_over(scene, &name, &of_plan, &names, server, model)?;
-        let origins = Arc::new(Origins {
-            names,
-            stream: STREAM.into(),
-            host: name.clone(),
-            handlers: of_plan,
-            keep_dead_letters: Keep::Always,
-            max_payload: 1 << 20,
-        });
+        let mut host = Host::new(scene, (name, names.clone()), handlers, 1, now);
+        let mut checkpoints = take_over(scene, &host, server, model)?;
         if sabotage == Some(Sabotage::ForgetsReplays) {
             let checkpoints = checkpoints.iter_mut().map(|(_, checkpoint)| checkpoint);
             let progress = checkpoints.flat_map(|checkpoint| checkpoint.handlers.values_mut());
             progress.for_each(|progress| progress.replayed.clear());
         }
+        let mut gates = gates(host.flow.plan(), &names, server);
+        gates.retain(|_| sabotage != Some(Sabotage::ForgetsGates));
+        model.forgotten(|_| true, &retries(scene, checkpoints.iter().map(|(_, checkpoint)| checkpoint)));
+        let is_stateless = |of: &PlannedHandler| {
+            (0..scene.shards.get()).all(|shard| server.is_stateless(&names, shard, &of.name))
+        };
+        let stateless = host.flow.plan().handlers.map(is_stateless);
+        host.flow.claim(Claimed::all(checkpoints, gates), &stateless, now);
+        host.positions = host.lows();
+        Ok(host)
+    }
+
+    /// A host that owns nothing yet, and reads from a sequence on.
+    pub(crate) fn new(
+        scene: &Scene,
+        (name, names): (String, Names),
+        handlers: PerHandler<usize>,
+        next: u64,
+        now: u64,
+    ) -> Self {
+        let of_host =
+            handlers.map(|number| scene.handlers.get(*number).expect("a host has handlers of the scene"));
+        let origins = Origins {
+            names,
+            stream: STREAM.into(),
+            host: name.clone(),
+            handlers: of_host.map(|handler| Arc::<str>::from(handler.name.as_str())),
+            keep_dead_letters: Keep::Always,
+            max_payload: 1 << 20,
+        };
         let plan = Plan {
             host: name,
             shards: scene.shards,
@@ -54,17 +74,20 @@ impl Host {
             streams: [(STREAM.to_owned(), 1)].into(),
             checkpoint_bytes: scene.checkpoint_bytes,
         };
-        let mut gates = gates(&plan, &origins.names, server);
-        gates.retain(|_| sabotage != Some(Sabotage::ForgetsGates));
-        model.forgotten(&retries(scene, checkpoints.iter().map(|(_, checkpoint)| checkpoint)));
-        let stateless = handlers.map(|_| false);
-        let full = scene.full;
-        let beginning = Beginning { plan, origins, checkpoints, gates, stateless, full, generation: 0 };
-        let flow = Flow::new(beginning, now);
-        Ok(Host {
-            positions: handlers.indices().map(|handler| flow.shards().low(handler, 0)).collect(),
+        let beginning = Beginning {
+            plan,
+            origins: Arc::new(origins),
+            claimed: Vec::new(),
+            // It knows all states of what it owns.
+            stateless: handlers.map(|_| true),
+            full: scene.full,
+            generation: 0,
+        };
+        Host {
+            positions: handlers.map(|_| next).into(),
+            lost: BTreeSet::new(),
             handlers,
-            flow,
+            flow: Flow::new(beginning, now),
             under_way: Vec::new(),
             ready: Vec::new(),
             running: Vec::new(),
@@ -73,7 +96,7 @@ impl Host {
             replays: Replays::default(),
             outages: BTreeSet::new(),
             kept_back: VecDeque::new(),
-        })
+        }
     }
 }
 
@@ -103,7 +126,7 @@ pub(crate) fn retries<'a>(
 }
 
 /// The gates that are not open, of the handlers that there are.
-fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
+pub(crate) fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
     let mut gates = Vec::new();
     for (subject, gate) in server.gates().filter(|(_, gate)| gate.phase != Phase::Open) {
         let Some((shard, name, _)) = names.parse_gate(subject) else { continue };
@@ -116,22 +139,16 @@ fn gates(plan: &Plan, names: &Names, server: &Server) -> Vec<PlacedGate> {
 /// Writes all checkpoints in the name of a host, in one batch.
 fn take_over(
     scene: &Scene,
-    host: &str,
-    handlers: &PerHandler<Arc<str>>,
-    names: &Names,
+    host: &Host,
     server: &mut Server,
     model: &mut Model,
 ) -> Checked<Vec<(u64, Checkpoint)>> {
+    let names = &host.flow.origins().names;
     let mut batch: Vec<BatchMessage> = Vec::new();
     let mut checkpoints = Vec::new();
     for shard in 0..scene.shards.get() {
         let (fence, mut checkpoint) = stored_checkpoint(server, names, shard)?;
-        host.clone_into(&mut checkpoint.host);
-        checkpoint.shards = scene.shards.get();
-        for handler in handlers {
-            let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
-            checkpoint.handlers.entry(handler.to_string()).or_insert(beginning);
-        }
+        adopt(host, server.next(), &mut checkpoint);
         batch.push(checkpoint_message(names, shard, &checkpoint, fence));
         checkpoints.push((fence, checkpoint));
     }
@@ -143,7 +160,19 @@ fn take_over(
     Ok(checkpoints)
 }
 
-fn stored_checkpoint(server: &Server, names: &Names, shard: u16) -> Checked<(u64, Checkpoint)> {
+/// A checkpoint becomes a host's, by a claim.
+pub(crate) fn adopt(host: &Host, claim: u64, checkpoint: &mut Checkpoint) {
+    let plan = host.flow.plan();
+    checkpoint.host.clone_from(&plan.host);
+    (checkpoint.claim, checkpoint.released) = (claim, false);
+    checkpoint.shards = plan.shards.get();
+    for PlannedHandler { name, .. } in &plan.handlers {
+        let beginning = Progress { stream: STREAM.to_owned(), low: 1, ..Progress::default() };
+        checkpoint.handlers.entry(name.to_string()).or_insert(beginning);
+    }
+}
+
+pub(crate) fn stored_checkpoint(server: &Server, names: &Names, shard: u16) -> Checked<(u64, Checkpoint)> {
     let Some((sequence, bytes)) = server.last(&names.checkpoint(shard)) else {
         return Ok((0, Checkpoint::default()));
     };

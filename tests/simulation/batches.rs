@@ -28,7 +28,9 @@ impl World {
             "batch without a checkpoint".to_owned()
         })?;
         if self.sabotage != Some(Sabotage::TakesOutOfOrder) {
-            self.model.built(batch, |handler, sequence| (host.handlers[handler], sequence))?;
+            let (lost, handlers) = (&host.lost, &host.handlers);
+            let of = |shard: u16| !lost.contains(&shard);
+            self.model.built(batch, of, |handler, sequence| (handlers[handler], sequence))?;
         }
         host.under_way.push((batch.number, None));
         Ok(true)
@@ -39,7 +41,7 @@ impl World {
         let on_their_way: Vec<usize> = self.waiting_batches(false);
         let Some(index) = choose(&mut self.random, on_their_way.len()) else { return Ok(false) };
         let index = on_their_way.get(index).copied().unwrap_or_default();
-        let Host { under_way, flow, handlers, .. } = &mut self.host;
+        let Host { under_way, flow, handlers, lost, .. } = &mut self.host;
         let Some((number, answer)) = under_way.get_mut(index) else { return Ok(false) };
         let names = flow.origins().names.clone();
         let Some(batch) = flow.batch_mut(*number) else { return Ok(false) };
@@ -49,12 +51,20 @@ impl World {
         }
         match self.server.store(&batch.messages) {
             Ok(first) => {
+                let late = batch.checkpoints.iter().find(|(shard, ..)| lost.contains(shard));
+                ensure(late.is_none(), Promise::ExactlyOnce, || {
+                    format!("{late:?} of a lost shard is stored")
+                })?;
                 *answer = Some(Answer::Stored(first));
                 let id_of = |handler: HandlerIx, sequence| (handlers[handler], sequence);
                 self.model.stored((batch, first), &self.server, &names, id_of)?;
             }
             Err(Refusal::Content(reason)) => *answer = Some(Answer::Refused(reason)),
-            Err(refusal @ Refusal::Fenced(_)) => return Err(fenced(&refusal)),
+            Err(refusal @ Refusal::Fenced(_)) => {
+                let knows = batch.checkpoints.iter().any(|(shard, ..)| lost.contains(shard));
+                ensure(knows, Promise::ExactlyOnce, || fenced(&refusal).text)?;
+                *answer = Some(Answer::Fenced);
+            }
         }
         Ok(true)
     }
@@ -78,6 +88,7 @@ impl World {
                 }
                 other => ensure(false, Promise::ExactlyOnce, || format!("a refusal makes {other:?}"))?,
             },
+            Answer::Fenced => self.learn_of_loss(number)?,
         }
         Ok(true)
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use heddle_flow::batch::Unit;
 use heddle_flow::flow::{Flow, Job, Ticket, Work};
+use heddle_flow::positions::Positions;
 use heddle_flow::shard::{Action, Outcome};
 use heddle_flow::shards::Placed;
 use heddle_flow::states::State;
@@ -33,6 +34,7 @@ pub(crate) struct Run {
 pub(crate) enum Answer {
     Stored(u64),
     Refused(String),
+    Fenced,
 }
 
 /// One life of the host, from taking the application over to its death.
@@ -46,8 +48,10 @@ pub(crate) struct Host {
     pub(crate) running: Vec<Run>,
     /// Events that are read again, and for whom.
     pub(crate) fetches: Vec<(Ticket, Position)>,
-    /// The next sequence that each handler has not seen.
-    pub(crate) positions: PerHandler<u64>,
+    /// The next sequences that were not seen.
+    pub(crate) positions: Positions,
+    /// Shards that another host has claimed, which this one has yet to learn.
+    pub(crate) lost: BTreeSet<u16>,
     /// Whether events were read since idle shards last wrote their checkpoint.
     pub(crate) moved: bool,
     /// What comes a second time.
@@ -64,9 +68,27 @@ impl Host {
         (self.handlers[handler], position)
     }
 
+    /// Whether the host owns a shard, and no other has claimed it since.
+    pub(crate) fn is_owner(&self, shard: u16) -> bool {
+        self.flow.shards().owns(shard) && !self.lost.contains(&shard)
+    }
+
     /// What the scene calls the event of a job.
     pub(crate) fn id_of(&self, job: &Job) -> TaskId {
         self.id(job.place.handler, job.event.position())
+    }
+
+    /// Where reading begins: at the lowest event of each handler that is not done.
+    pub(crate) fn lows(&self) -> Positions {
+        let lows = self.handlers.indices().map(|handler| self.flow.shards().low(handler, 0));
+        lows.collect::<PerHandler<u64>>().into()
+    }
+
+    /// A shard has gone, and the host knows.
+    pub(crate) fn forget(&mut self, shard: u16) {
+        self.lost.remove(&shard);
+        self.positions.leave(shard);
+        self.ready.retain(|job| job.place.shard != shard);
     }
 
     /// Does what the tracks want done.
@@ -77,7 +99,9 @@ impl Host {
                 Action::Fetch { .. } if sabotage == Some(Sabotage::ForgetsFetches) => continue,
                 Action::Record if sabotage == Some(Sabotage::ForgetsRecords) => continue,
                 Action::Settle(settled) => {
-                    model.settled(self.id(place.handler, settled.event.position()), settled)?;
+                    if self.is_owner(place.shard) {
+                        model.settled(self.id(place.handler, settled.event.position()), settled)?;
+                    }
                     let drains = settled.gate.as_ref().filter(|gate| gate.phase == Phase::Draining);
                     if let (Some(Sabotage::DrainsTooEarly), Some(gate)) = (sabotage, drains) {
                         self.flow
@@ -134,6 +158,7 @@ impl Host {
             _ => Vec::new(),
         };
         let Some(stored) = self.flow.stored(number, first, now) else { return };
+        stored.gone.iter().for_each(|shard| self.forget(*shard));
         let forget = stored.drained.into_iter().map(|(subject, below)| Forget { subject, below });
         self.replays.forget.extend(forget);
         let forgotten = forgotten.iter().filter_map(|unit| Some((unit.place, unit.settled.event.replay()?)));
@@ -152,8 +177,9 @@ impl Host {
     ) {
         self.flow.reset(at_fault, reason, now);
         let (shards, commits) = (self.flow.shards(), self.flow.commits());
-        model.forgotten(&retries(scene, (0..shards.count()).map(|shard| commits.committed(shard))));
-        self.positions = self.handlers.indices().map(|handler| shards.low(handler, 0)).collect();
+        let committed = shards.owned().map(|shard| commits.committed(shard));
+        model.forgotten(|shard| self.is_owner(shard), &retries(scene, committed));
+        self.positions = self.lows();
         self.ready.clear();
         self.kept_back.clear();
         self.replays.begin_anew();
@@ -165,7 +191,7 @@ impl Host {
         if !flow.commits().is_empty() || flow.under_way() > 0 || !flow.waiting().is_empty() {
             return Ok(());
         }
-        for shard in 0..flow.shards().count() {
+        for shard in flow.shards().owned().filter(|shard| self.is_owner(*shard)) {
             model.knows_attempts(shard, flow.commits().committed(shard), &BTreeSet::new())?;
         }
         Ok(())
@@ -178,12 +204,13 @@ impl Host {
         for (handler, number) in self.handlers.rows() {
             let held = shards.held(handler);
             let (mut read, mut full) = (0, 0);
-            for shard in 0..shards.count() {
+            for shard in shards.owned().filter(|shard| self.is_owner(*shard)) {
                 read += model.of_track(*number, shard).filter(|(_, task)| task.read).count();
                 let over = model.ahead(*number, shard).saturating_mul(2) >= budget;
                 full += usize::from(over && model.has_caught_up(*number, shard));
             }
-            ensure(held.events <= read && held.waiting <= read, Promise::Held, || {
+            let unknown = !self.lost.is_empty();
+            ensure(unknown || (held.events <= read && held.waiting <= read), Promise::Held, || {
                 format!("handler {number} holds {held:?} of {read} that were read")
             })?;
             ensure(held.full >= full, Promise::Window, || {
@@ -205,7 +232,7 @@ impl Host {
         }
         let gates = shards.stored_gates();
         ensure(gates.is_empty(), Promise::Gate, || format!("stored gates at rest: {gates:?}"))?;
-        for shard in 0..shards.count() {
+        for shard in shards.owned() {
             let committed = self.flow.commits().committed(shard);
             for (name, progress) in &committed.handlers {
                 let clean = progress.done.is_empty() && progress.attempts.is_empty();

@@ -46,12 +46,18 @@ impl Model {
         self.scene.handlers.iter().position(|handler| handler.name == name)
     }
 
-    /// A batch was built: its checkpoints must know every attempt that is used up by now.
-    pub(crate) fn built(&self, batch: &Batch, id_of: impl Fn(HandlerIx, Position) -> TaskId) -> Checked {
+    /// A batch was built: its checkpoints must know every attempt that is used up by now, in the shards `of` which the host
+    /// has not lost.
+    pub(crate) fn built(
+        &self,
+        batch: &Batch,
+        of: impl Fn(u16) -> bool,
+        id_of: impl Fn(HandlerIx, Position) -> TaskId,
+    ) -> Checked {
         let units = batch.units.iter();
         let taken: BTreeSet<TaskId> =
             units.map(|unit| id_of(unit.place.handler, unit.settled.event.position())).collect();
-        for (shard, _, checkpoint) in &batch.checkpoints {
+        for (shard, _, checkpoint) in batch.checkpoints.iter().filter(|(shard, ..)| of(*shard)) {
             self.knows_attempts(*shard, checkpoint, &taken)?;
         }
         Ok(())

@@ -7,6 +7,7 @@ mod acquire;
 mod batches;
 mod gates;
 mod host;
+mod hosts;
 mod ledger;
 mod mix;
 mod model;
@@ -25,8 +26,11 @@ use model::{Checked, Fault, Promise};
 use sabotage::Sabotage;
 use steps::Tally;
 
-/// How many worlds every promise is held against.
+/// How many worlds every promise is held against, unless `cargo xtask simulate` asks for more.
 const SEEDS: u64 = 3_000;
+
+/// Names how many worlds, and the seed of the first.
+const WORLDS_VARIABLE: &str = "HEDDLE_WORLDS";
 
 /// How many worlds a wrong host may take to be found out.
 const PATIENCE: u64 = 300;
@@ -42,11 +46,24 @@ fn run(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     Outcome { seed, checked: checked.unwrap_or_else(|_| panicked()) }
 }
 
+/// The seeds of all worlds: `<how many>` or `<how many>@<the first>`.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the simulation says how long")]
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(wanted) = std::env::var(WORLDS_VARIABLE) else { return 0..SEEDS };
+    let (count, first) = wanted.split_once('@').unwrap_or((&wanted, "0"));
+    let number =
+        |text: &str| text.parse::<u64>().expect("HEDDLE_WORLDS is a number, or two with an @ between");
+    let first = number(first);
+    first..first.saturating_add(number(count))
+}
+
 /// All worlds, each run once for all promises.
 static WORLDS: LazyLock<Vec<Outcome>> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
     std::thread::scope(|scope| {
-        let part = |first: u64| move || (first..SEEDS).step_by(threads as usize).map(|seed| run(seed, None));
+        let part = |first: u64| {
+            move || seeds().skip(first as usize).step_by(threads as usize).map(|seed| run(seed, None))
+        };
         let workers: Vec<_> =
             (0..threads).map(|n| scope.spawn(move || part(n)().collect::<Vec<_>>())).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("panics are caught")).collect()
@@ -60,8 +77,9 @@ fn holds(promise: Promise) {
     if let Some((seed, fault)) = broken.first() {
         assert!(
             broken.is_empty(),
-            "{} of {SEEDS} worlds break it; seed {seed}: {}",
+            "{} of {} worlds break it; seed {seed}: {}",
             broken.len(),
+            WORLDS.len(),
             fault.text
         );
     }
@@ -145,6 +163,7 @@ fn the_worlds_are_eventful() {
         .fold(Tally::default(), |sum, tally| sum.plus(tally));
     assert!(sum.tasks > 100_000 && sum.runs > sum.tasks as u64 && sum.lost > 1_000, "{sum:?}");
     assert!(sum.held_back > 10_000 && sum.replays > 10_000 && sum.free_runs > 3_000, "{sum:?}");
+    assert!(sum.claims > 10_000 && sum.fenced > 1_000, "{sum:?}");
 }
 
 #[test]

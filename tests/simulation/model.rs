@@ -197,8 +197,15 @@ impl Model {
         task.read |= !known;
         // A key that was not held when its release was asked for may be so when that is read again.
         task.lost &= task.event > 0;
-        let expected = if known { Admission::Known } else { Admission::Queued };
-        ensure(admission == expected, Promise::ExactlyOnce, || format!("{id:?} was {admission:?}"))
+        let committed = task.committed;
+        let fits = match admission {
+            Admission::Queued => !known,
+            // What is committed the host may have yet to learn.
+            Admission::Again => known,
+            Admission::Known => committed,
+            Admission::Elsewhere => false,
+        };
+        ensure(fits, Promise::ExactlyOnce, || format!("{id:?} was {admission:?}"))
     }
 
     pub(crate) fn task(&mut self, id: TaskId) -> Checked<&mut Task> {
@@ -286,9 +293,10 @@ impl Model {
         Ok(())
     }
 
-    /// Everything that was not stored is forgotten: a crash, or a new beginning. `retries` are those stored.
-    pub(crate) fn forgotten(&mut self, retries: &HashMap<TaskId, Retry>) {
-        for (id, task) in &mut self.tasks {
+    /// Everything of some shards that was not stored is forgotten: another host has them, or its host begins anew. `retries`
+    /// are those stored.
+    pub(crate) fn forgotten(&mut self, of: impl Fn(u16) -> bool, retries: &HashMap<TaskId, Retry>) {
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| of(task.shard)) {
             task.lost |= task.gone && !task.committed && id.1.in_stream().is_some();
             task.read = false;
             task.settled = false;
@@ -296,7 +304,8 @@ impl Model {
             task.restarts += 1;
             task.retry = retries.get(id).copied();
         }
-        for lane in self.lanes.values_mut() {
+        let shards = self.scene.shards.get();
+        for (_, lane) in self.lanes.iter_mut().filter(|((_, key), _)| of(key.shard(shards))) {
             lane.running = None;
             lane.live = lane.stored.clone();
         }

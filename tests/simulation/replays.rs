@@ -54,7 +54,7 @@ pub(crate) struct Removal {
 #[derive(Debug)]
 enum Replayed {
     Event { handler: HandlerIx, event: Event },
-    Release { handler: HandlerIx, token: String, replay: Replay },
+    Release { handler: HandlerIx, shard: u16, token: String, replay: Replay },
     Gone { request: u64 },
 }
 
@@ -127,7 +127,7 @@ impl World {
         let Some((shard, name, token)) = self.host.flow.origins().names.parse_gate(gate) else {
             return Ok(());
         };
-        let wish = Wish::Key { token: token.to_owned() };
+        let wish = Wish::Key { shard, token: token.to_owned() };
         let handler = self.scene.handlers.iter().position(|handler| handler.name == name);
         let of_key = |handler| {
             let mut tasks = self.model.of_stream(handler, shard);
@@ -190,12 +190,22 @@ impl World {
                 let Some(key) = key else { return Ok(true) };
                 (handler, event, key)
             }
-            Replayed::Release { handler, token, replay } => {
+            // Its owner does it.
+            Replayed::Release { shard, .. } if !self.host.flow.shards().owns(shard) => return Ok(true),
+            // It is on its way.
+            Replayed::Release { shard, replay, .. }
+                if self.host.flow.shards().was_handed(shard, replay.request) =>
+            {
+                return Ok(true);
+            }
+            Replayed::Release { handler, shard, token, replay } => {
                 let gates = self.host.flow.shards().stored_gates();
                 let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
                 let gate = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token);
                 let Some((_, gate)) = gate else {
-                    self.model.dropped(replay.request);
+                    if self.host.is_owner(shard) {
+                        self.model.dropped(replay.request);
+                    }
                     self.host.replays.remove(Place::default(), replay, generation);
                     return Ok(true);
                 };
@@ -205,7 +215,9 @@ impl World {
         let place = self.host.flow.place(handler, &key);
         let (position, replay) = (event.position(), event.replay().unwrap_or_default());
         let admission = self.host.flow.read(handler, Arc::new(event), (key, None), self.now);
-        self.model.admitted(self.host.id(handler, position), admission)?;
+        if self.host.is_owner(place.shard) {
+            self.model.admitted(self.host.id(handler, position), admission)?;
+        }
         if admission == Admission::Known {
             self.host.replays.remove(place, replay, generation);
         }
@@ -223,7 +235,8 @@ impl World {
         let events: Vec<Arc<Event>> = events.collect();
         let all = events.len() < most || self.is(Sabotage::OpensTooEarly);
         let positions: Vec<Position> = events.iter().map(|event| event.position()).collect();
-        if self.host.flow.taken_back(&ticket, events, all, self.now) {
+        let heard = self.host.flow.taken_back(&ticket, events, all, self.now);
+        if heard && self.host.is_owner(ticket.place.shard) {
             let number = self.host.handlers[ticket.place.handler];
             self.model.taken_back(number, positions.into_iter());
         }
@@ -260,9 +273,9 @@ impl Host {
     fn resolve(&self, sequence: u64, request: &Request, server: &Server) -> Option<Replayed> {
         let handler = self.flow.plan().handlers.find(|handler| *handler.name == *request.handler)?;
         Some(match &request.wish {
-            Wish::Key { token } => {
+            Wish::Key { shard, token } => {
                 let replay = Replay { request: sequence, dead_letter: 0, times: 0, release: true };
-                Replayed::Release { handler, token: token.clone(), replay }
+                Replayed::Release { handler, shard: *shard, token: token.clone(), replay }
             }
             Wish::DeadLetter { dead_letter, release } => {
                 let event = server

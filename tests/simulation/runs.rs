@@ -31,6 +31,9 @@ impl World {
     pub(crate) fn begin(&mut self) -> Checked<bool> {
         let Some(index) = choose(&mut self.random, self.host.ready.len()) else { return Ok(false) };
         let job = self.host.ready.swap_remove(index);
+        if !self.host.flow.may_begin(job.place.shard, job.generation) {
+            return Ok(true);
+        }
         let forgets = self.is(Sabotage::ForgetsStates);
         let state = match self.host.flow.start(&job, self.now) {
             Start::Refused(failure) => {
@@ -45,7 +48,9 @@ impl World {
             }
             Start::After(subject) => (self.server.state(&subject), true),
         };
-        self.model.begins(self.host.id_of(&job), &job.key, job.attempt, self.now)?;
+        if self.host.is_owner(job.place.shard) {
+            self.model.begins(self.host.id_of(&job), &job.key, job.attempt, self.now)?;
+        }
         self.host.running.push(Run { job, state });
         Ok(true)
     }
@@ -54,11 +59,13 @@ impl World {
     pub(crate) fn end(&mut self) -> Checked<bool> {
         let Some(index) = choose(&mut self.random, self.host.running.len()) else { return Ok(false) };
         let Run { job, state: (state, loaded) } = self.host.running.swap_remove(index);
-        if !self.host.flow.hears(job.generation) {
+        if !self.host.flow.hears(job.place.shard, job.generation) {
             return Ok(true);
         }
         let id = self.host.id_of(&job);
-        self.model.ended(id, &job.key);
+        if self.host.is_owner(job.place.shard) {
+            self.model.ended(id, &job.key);
+        }
         let Task { runs, fate, event, .. } = *self.model.task(id)?;
         let verdict = self.verdict(&job, &state, runs, (event, fate));
         let random = self.random.random();
@@ -123,7 +130,7 @@ impl World {
             },
             _ => None,
         };
-        if let Some((delay, attempts)) = delay {
+        if let Some((delay, attempts)) = delay.filter(|_| self.host.is_owner(job.place.shard)) {
             let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
             self.model.failed(id, Retry { attempts, due: self.now + delay }, outage)?;
         }
@@ -140,7 +147,8 @@ impl World {
         let (ticket, position) = self.host.fetches.swap_remove(index);
         let event = self.host.read_again(position, &self.server);
         let is_nowhere = event.is_none();
-        if self.host.flow.fetched(&ticket, position, event, self.now) && is_nowhere {
+        let heard = self.host.flow.fetched(&ticket, position, event, self.now);
+        if heard && is_nowhere && self.host.is_owner(ticket.place.shard) {
             self.model.not_found(self.host.id(ticket.place.handler, position));
         }
         true
@@ -150,10 +158,16 @@ impl World {
     pub(crate) fn turn(&mut self) -> Checked {
         let Some(place) = choose(&mut self.random, self.host.handlers.len()) else { return Ok(()) };
         let handler = HandlerIx::new(place);
-        if self.host.outages.remove(&handler) {
-            return self.hurry(handler, Hurry::Probed);
+        let is_over = self.host.outages.contains(&handler);
+        // All hosts depend on the same.
+        for _ in 0..=self.others.len() {
+            self.turn_to_next();
+            if !is_over {
+                self.host.outages.insert(handler);
+            } else if self.host.outages.remove(&handler) {
+                self.hurry(handler, Hurry::Probed)?;
+            }
         }
-        self.host.outages.insert(handler);
         Ok(())
     }
 
@@ -172,7 +186,7 @@ impl World {
                 _ => continue,
             };
             // What comes after the first run of a key are fetches of later events.
-            if running.insert(key.clone()) {
+            if running.insert(key.clone()) && self.host.is_owner(place.shard) {
                 let id = self.host.id(place.handler, first);
                 self.model.hurried(id, which == Hurry::Probed, self.now)?;
             }

@@ -43,11 +43,21 @@ pub(crate) enum Sabotage {
     RemovesRequestsFirst,
     /// Counts what fails in an outage.
     CountsOutages,
+    /// Goes on from what it read of a shard before it claimed it.
+    ClaimsBlindly,
+    /// Reads a shard that it has claimed from where its handlers are.
+    ReadsOnFromItsPlace,
+    /// Takes a shard that it has claimed for one without states.
+    TakesForStateless,
+    /// Does not read the requests again for a shard that it has claimed.
+    ForgetsRequests,
+    /// Goes on with a shard that another host has claimed: it claims it back when a commit is refused, and keeps what it has.
+    TakesBackWhatItLost,
 }
 
 impl Sabotage {
     /// All of them, each with a promise that it breaks.
-    pub(crate) const ALL: [(Sabotage, Promise); 19] = [
+    pub(crate) const ALL: [(Sabotage, Promise); 24] = [
         (Sabotage::TakesLostForStored, Promise::ExactlyOnce),
         (Sabotage::TakesOutOfOrder, Promise::ExactlyOnce),
         (Sabotage::ForgetsToReread, Promise::Checkpoint),
@@ -67,5 +77,10 @@ impl Sabotage {
         (Sabotage::OpensTooEarly, Promise::Gate),
         (Sabotage::RemovesRequestsFirst, Promise::Replay),
         (Sabotage::CountsOutages, Promise::Attempts),
+        (Sabotage::ClaimsBlindly, Promise::Checkpoint),
+        (Sabotage::ReadsOnFromItsPlace, Promise::Checkpoint),
+        (Sabotage::TakesForStateless, Promise::ExactlyOnce),
+        (Sabotage::ForgetsRequests, Promise::NothingLost),
+        (Sabotage::TakesBackWhatItLost, Promise::ExactlyOnce),
     ];
 }

@@ -127,6 +127,10 @@ pub(crate) struct Scene {
     bulk: u32,
     /// Whether events that were seen are handed on again.
     pub(crate) repeats: bool,
+    /// How many hosts there are.
+    pub(crate) hosts: usize,
+    /// With several hosts, one of N steps has a shard claimed, given up, or missed.
+    pub(crate) moves: u32,
 }
 
 impl Scene {
@@ -154,7 +158,9 @@ impl Scene {
             bulk: pick(&mut random, &[2, 6, 1_000]),
             repeats: random.random_bool(0.5),
             requests: pick(&mut random, &[0, 10, 40]),
-            outages: pick(&mut random, &[0, 0, 0, 30, 100]),
+            outages: pick(&mut random, &[0, 0, 20, 30, 100]),
+            hosts: pick(&mut random, &[1, 1, 2, 3, 5]),
+            moves: pick(&mut random, &[5, 20, 100]),
         }
     }
 

@@ -8,7 +8,7 @@ use heddle_values::batch::{BatchMessage, MAX_MESSAGES};
 use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, Headers, Source};
 use heddle_values::gate::{Gate, taken_back};
-use heddle_values::names::{STATE_CLEARED, dead, held};
+use heddle_values::names::{Names, STATE_CLEARED, dead, held};
 
 use crate::scene::STREAM;
 
@@ -30,7 +30,7 @@ pub(crate) enum Wish {
     /// The dead letter at a sequence is to be sent again; or, without being run, to hold its key no longer.
     DeadLetter { dead_letter: u64, release: bool },
     /// The key of a token is to be released.
-    Key { token: String },
+    Key { shard: u16, token: String },
 }
 
 /// A request to a handler.
@@ -61,6 +61,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Self {
         Server { next: 1, fences: true, ..Server::default() }
+    }
+
+    /// The sequence of the next message.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
     }
 
     /// Stores an event.
@@ -102,6 +107,13 @@ impl Server {
     /// The state under a subject.
     pub(crate) fn state(&self, subject: &str) -> Option<Bytes> {
         self.states.get(subject).cloned().unwrap_or_default()
+    }
+
+    /// Whether a handler has no state in a shard.
+    pub(crate) fn is_stateless(&self, names: &Names, shard: u16, handler: &str) -> bool {
+        let prefix = names.state_of_token(shard, handler, "");
+        let mut states = self.states.iter().filter(|(subject, _)| subject.starts_with(&prefix));
+        states.all(|(_, state)| state.is_none())
     }
 
     /// All dead letters.
@@ -152,7 +164,7 @@ impl Server {
     pub(crate) fn request(&mut self, request: Request) -> Option<u64> {
         let target = |request: &Request| match &request.wish {
             Wish::DeadLetter { dead_letter, .. } => dead_letter.to_string(),
-            Wish::Key { token } => format!("{}.{token}", request.handler),
+            Wish::Key { token, .. } => format!("{}.{token}", request.handler),
         };
         if self.requests.values().any(|other| target(other) == target(&request)) {
             return None;

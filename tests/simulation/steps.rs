@@ -25,6 +25,10 @@ pub(crate) struct Tally {
     pub(crate) replays: usize,
     /// Runs that failed in an outage.
     pub(crate) free_runs: u64,
+    /// Shards that were claimed from other hosts, or when they had none.
+    pub(crate) claims: u64,
+    /// Batches that were refused because a shard was lost.
+    pub(crate) fenced: u64,
 }
 
 impl Tally {
@@ -36,6 +40,8 @@ impl Tally {
             held_back: self.held_back + other.held_back,
             replays: self.replays + other.replays,
             free_runs: self.free_runs + other.free_runs,
+            claims: self.claims + other.claims,
+            fenced: self.fenced + other.fenced,
         }
     }
 }
@@ -65,6 +71,8 @@ pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Checked<Tally> {
         runs: tasks.clone().map(|task| u64::from(task.runs)).sum(),
         free_runs: tasks.clone().map(|task| u64::from(task.free_runs)).sum(),
         lost: tasks.filter(|task| task.lost).count(),
+        claims: world.claims,
+        fenced: world.fenced,
         held_back: of_way(Way::Held),
         replays: of_way(Way::Replay),
     })
@@ -75,8 +83,14 @@ impl World {
     fn step(&mut self) -> Checked {
         let scene = std::sync::Arc::clone(&self.scene);
         let one_of = |world: &mut World, n: u32| n > 0 && world.random.random_range(0..n) == 0;
+        if self.is_shared() {
+            self.turn_to_another();
+            if one_of(self, scene.moves) {
+                return self.relocate();
+            }
+        }
         if one_of(self, scene.crashes) {
-            return self.crash(false);
+            return if self.is_shared() { self.die() } else { self.crash(false) };
         }
         if one_of(self, scene.expiries) {
             self.expire();
@@ -88,6 +102,7 @@ impl World {
             self.turn()?;
         }
         match self.random.random_range(0..20) {
+            0 if self.catch_up()? => {}
             0..4 => {
                 let repeats = scene.repeats && self.random.random_bool(0.3);
                 self.read(repeats)?;
@@ -136,40 +151,47 @@ impl World {
 
     fn tick(&mut self) {
         self.ticked = self.now;
-        if std::mem::take(&mut self.host.moved) {
-            self.host.touch_lagging(0);
+        for host in self.others.iter_mut().chain([&mut self.host]) {
+            if std::mem::take(&mut host.moved) {
+                host.touch_lagging(0);
+            }
         }
     }
 
     /// Nothing new comes; all that can still happen does, with every handler back.
     fn come_to_rest(&mut self) -> Checked {
         let complete = self.host.handlers.len() == self.scene.handlers.len();
-        if !complete || self.random.random_bool(0.5) {
+        if self.is_shared() {
+            self.die()?;
+        } else if !complete || self.random.random_bool(0.5) {
             self.crash(true)?;
         }
         for _ in 0..if self.scene.expiries > 0 { self.scene.events / 8 } else { 0 } {
             self.expire();
         }
-        while !self.host.outages.is_empty() {
-            self.turn()?;
+        for _ in 0..=self.others.len() {
+            self.turn_to_next();
+            while !self.host.outages.is_empty() {
+                self.turn()?;
+            }
         }
         for _ in 0..MAX_STEPS {
-            self.act()?;
             if self.random.random_range(0..20) == 0 {
                 self.now += TICK;
                 self.tick();
             }
-            if self.any_step()? {
+            if self.any_host_steps()? || self.claim_what_nobody_owns()? {
                 continue;
             }
-            if let Some(due) = self.host.flow.shards().next_wake()
+            let hosts = || self.others.iter().chain([&self.host]);
+            if let Some(due) = hosts().filter_map(|host| host.flow.shards().next_wake()).min()
                 && self.sabotage != Some(Sabotage::NeverWakes)
             {
                 let wait = due.saturating_sub(self.now);
                 self.let_pass(wait);
                 continue;
             }
-            if self.host.moved {
+            if hosts().any(|host| host.moved) {
                 self.now += TICK;
                 self.tick();
                 continue;
@@ -182,10 +204,22 @@ impl World {
         Err(Fault { promise: Promise::Progress, text: format!("there is no end: {}", self.picture()) })
     }
 
+    /// One of the steps that are possible, of whichever host.
+    fn any_host_steps(&mut self) -> Checked<bool> {
+        for _ in 0..=self.others.len() {
+            self.turn_to_next();
+            self.act()?;
+            if self.any_step()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// One of the steps that are possible, whichever.
     fn any_step(&mut self) -> Checked<bool> {
-        let first = self.random.random_range(0..11);
-        for step in (first..11).chain(0..first) {
+        let first = self.random.random_range(0..12);
+        for step in (first..12).chain(0..first) {
             let done = match step {
                 0 => self.read(false)?,
                 1 => self.begin()?,
@@ -197,6 +231,7 @@ impl World {
                 7 => self.look(),
                 8 => self.take_in()?,
                 9 => self.take_back(),
+                10 => self.catch_up()?,
                 _ => self.remove(),
             };
             if done {
@@ -207,11 +242,15 @@ impl World {
     }
 
     fn at_rest(&mut self) -> Checked {
-        let stuck = self.host.handlers.indices().any(|handler| self.has_unread(handler));
-        ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
         self.model.at_rest()?;
         self.model.nothing_is_held(&self.server)?;
-        self.host.knows_attempts(&self.model)?;
-        self.host.at_rest(&self.model)
+        for _ in 0..=self.others.len() {
+            self.turn_to_next();
+            let stuck = self.host.handlers.indices().any(|handler| self.has_unread(handler));
+            ensure(!stuck, Promise::Progress, || format!("nothing more is read: {}", self.picture()))?;
+            self.host.knows_attempts(&self.model)?;
+            self.host.at_rest(&self.model)?;
+        }
+        Ok(())
     }
 }

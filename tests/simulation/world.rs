@@ -1,9 +1,10 @@
 //! The world: a stream, a host, the reference, and what can happen next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use heddle_flow::shards::Shards;
+use heddle_values::checkpoint::Checkpoint;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -30,8 +31,19 @@ pub(crate) struct World {
     pub(crate) ticked: u64,
     pub(crate) server: Server,
     pub(crate) model: Model,
+    /// The host whose turn it is.
     pub(crate) host: Host,
-    lives: u32,
+    /// All others that live.
+    pub(crate) others: VecDeque<Host>,
+    /// Those that died, and may have sent something that has not arrived yet.
+    pub(crate) dead: Vec<Host>,
+    /// What a wrong host has read of each shard.
+    pub(crate) seen: BTreeMap<u16, Checkpoint>,
+    pub(crate) lives: u32,
+    /// How many shards were claimed one by one.
+    pub(crate) claims: u64,
+    /// How many batches were refused because a shard was lost.
+    pub(crate) fenced: u64,
 }
 
 impl World {
@@ -41,7 +53,11 @@ impl World {
         let mut server = Server::new();
         server.fences = sabotage != Some(Sabotage::StoresLateBatches);
         let mut model = Model::new(Arc::clone(&scene));
-        let handlers = some_handlers(&scene, &mut random);
+        let handlers = match scene.hosts > 1 {
+            // All have the same file.
+            true => (0..scene.handlers.len()).collect(),
+            false => some_handlers(&scene, &mut random),
+        };
         let name = "host-0".to_owned();
         let host = Host::acquire(&scene, name, handlers, BEGINNING, (&mut server, &mut model, sabotage))?;
         Ok(World {
@@ -53,7 +69,12 @@ impl World {
             server,
             model,
             host,
+            others: VecDeque::new(),
+            dead: Vec::new(),
+            seen: BTreeMap::new(),
             lives: 1,
+            claims: 0,
+            fenced: 0,
         })
     }
 
@@ -80,14 +101,14 @@ impl World {
     }
 
     /// Whether a handler is read for.
-    fn has_room(&self, handler: HandlerIx) -> bool {
+    pub(crate) fn has_room(&self, handler: HandlerIx) -> bool {
         let held = self.host.flow.shards().held(handler);
         held.events < self.scene.room && held.full == 0
     }
 
     /// Whether the stream holds events that a handler has not seen, of whatever kind.
     pub(crate) fn has_unread(&self, handler: HandlerIx) -> bool {
-        !self.server.events_from(self.host.positions[handler], 1).is_empty()
+        !self.server.events_from(self.host.positions.of_handler(handler), 1).is_empty()
     }
 
     /// One delivery for some of the handlers that have room. Whether there was one.
@@ -101,8 +122,8 @@ impl World {
         let mut readers: Vec<HandlerIx> =
             with_room.into_iter().filter(|h| Some(*h) == leader || self.random.random_bool(0.7)).collect();
         let positions = &self.host.positions;
-        readers.sort_by_key(|handler| positions[*handler]);
-        let mut start = readers.first().map_or(0, |first| positions[*first]);
+        readers.sort_by_key(|handler| positions.of_handler(*handler));
+        let mut start = readers.first().map_or(0, |first| positions.of_handler(*first));
         if repeats {
             start = start.saturating_sub(self.random.random_range(0..20));
         }
@@ -110,22 +131,26 @@ impl World {
         let Some(last) = events.last().map(|event| event.sequence) else { return Ok(false) };
         for event in events {
             for handler in &readers {
-                let seen = self.host.positions[*handler] > event.sequence;
                 let (number, position) = self.host.id(*handler, event.position());
                 let key = self.scene.handlers.get(number).and_then(|of| of.key(&event));
-                let Some(key) = key.filter(|_| repeats || !seen) else { continue };
-                let key = (key, None);
-                let admission = self.host.flow.read(*handler, Arc::clone(&event), key, self.now);
-                self.model.admitted((number, position), admission)?;
+                let Some(key) = key else { continue };
+                let (place, positions) = (self.host.flow.place(*handler, &key), &self.host.positions);
+                let again = repeats && positions.of(place) == positions.of_handler(*handler);
+                if !positions.takes(place, event.sequence) && !again {
+                    continue;
+                }
+                let admission = self.host.flow.read(*handler, Arc::clone(&event), (key, None), self.now);
+                if self.host.is_owner(place.shard) {
+                    self.model.admitted((number, position), admission)?;
+                }
                 self.host.moved = true;
             }
         }
         let ahead = if self.is(Sabotage::ReadsAheadOfItself) { 10 } else { 1 };
         let mut news = false;
         for handler in readers {
-            let position = &mut self.host.positions[handler];
-            news |= *position < last + ahead;
-            *position = (last + ahead).max(*position);
+            news |= self.host.positions.of_handler(handler) < last + ahead;
+            self.host.positions.seen(handler, last + ahead);
         }
         self.host.holds(&self.model)?;
         Ok(news)
@@ -134,7 +159,9 @@ impl World {
     /// Time passes.
     pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
-        self.host.flow.wake(self.now);
+        for host in self.others.iter_mut().chain([&mut self.host]) {
+            host.flow.wake(self.now);
+        }
     }
 
     /// The host dies; another takes over, perhaps with other handlers.

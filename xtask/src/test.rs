@@ -23,6 +23,12 @@ const THREADS: &str = "RUST_TEST_THREADS";
 /// Names the file into which tests write how long they took.
 const TIMES: &str = "HEDDLE_TEST_TIMES";
 
+/// Tells the simulation how many worlds it runs, and the seed of the first.
+const WORLDS: &str = "HEDDLE_WORLDS";
+
+/// Worlds between two words on how far the simulation is.
+const WORLDS_AT_ONCE: u64 = 5_000;
+
 /// How many of the slowest tests are named.
 const SLOWEST: usize = 10;
 
@@ -72,6 +78,23 @@ pub(crate) fn fast() -> Result<()> {
     // The whole workspace, so that features, and with them builds, are shared with the other tests.
     let packages = ["--workspace", "--exclude", demo::FAILPOINTS];
     run_command(tests().args(packages).args(["--lib", "--bins", "--test", "simulation", "--test", "walls"]))
+}
+
+/// Runs the simulation over so many worlds, piece by piece, and says how far it is.
+pub(crate) fn simulate(worlds: u64, first: u64) -> Result<()> {
+    let mut done = 0;
+    while done < worlds {
+        let piece = WORLDS_AT_ONCE.min(worlds - done);
+        let mut tests = tests();
+        tests.args(["--workspace", "--quiet", "--test", "simulation", "--"]);
+        // What is not of these worlds is among the tests.
+        tests.args(["--skip", "mix::", "--skip", "a_host_that_does_one_thing_wrong", "--skip", "eventful"]);
+        tests.env(WORLDS, format!("{piece}@{}", first.saturating_add(done)));
+        run_command(&mut tests)?;
+        done += piece;
+        step(&format!("{done} of {worlds} worlds keep all promises"));
+    }
+    Ok(())
 }
 
 /// A call of cargo that runs tests.

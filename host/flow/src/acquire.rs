@@ -256,6 +256,7 @@ async fn adopt(
         checkpoint.handlers.insert(handler.name.to_string(), progress);
     }
     checkpoint.host = me.host.clone();
+    (checkpoint.claim, checkpoint.released) = (rand::random(), false);
     checkpoint.shards = settings.shards.get();
     Ok(checkpoint)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::positions::Positions;
 use super::shard::{Outcome, Settled};
 use super::shards::{Place, Shards};
 use super::states::StateId;
@@ -261,13 +262,13 @@ impl Builder {
         self.push(message);
     }
 
-    /// Adds the checkpoints.
+    /// Adds the checkpoints. `fence_of` may still change one, and says which sequence the one before it has.
     pub(super) fn finish(
         mut self,
         shards: &Shards,
-        positions: &PerHandler<u64>,
+        positions: &Positions,
         number: u64,
-        fence_of: impl Fn(u16) -> u64,
+        fence_of: impl Fn(u16, &mut Checkpoint) -> u64,
     ) -> Batch {
         let mut taken: HashMap<u16, BTreeMap<HandlerIx, BTreeSet<Position>>> = HashMap::new();
         for Unit { place, settled, .. } in &self.units {
@@ -278,9 +279,11 @@ impl Builder {
         let mut checkpoints = Vec::new();
         for shard in self.shards.clone() {
             let of_shard = taken.get(&shard).unwrap_or(&nothing);
-            let checkpoint = shards.checkpoint(shard, of_shard, positions, number);
-            checkpoints.push((shard, self.messages.len(), checkpoint.clone()));
-            self.push(checkpoint_message(&self.origins.names, shard, &checkpoint, fence_of(shard)));
+            let mut checkpoint = shards.checkpoint(shard, of_shard, positions, number);
+            let fence = fence_of(shard, &mut checkpoint);
+            let message = checkpoint_message(&self.origins.names, shard, &checkpoint, fence);
+            checkpoints.push((shard, self.messages.len(), checkpoint));
+            self.push(message);
         }
         let states = self.states.into_iter().map(|(id, (_, changes))| (id, changes));
         Batch {

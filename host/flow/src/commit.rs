@@ -3,7 +3,8 @@
 //! Several batches may be under way, but never two that touch the same shard: each shard is a chain of its own. What
 //! finishes while its shard's batch is under way waits. Every batch carries the checkpoints of the shards it touches,
 //! each with the sequence that the shard's last checkpoint must have: a host that lost a shard cannot commit
-//! anything, and a batch cannot be stored twice.
+//! anything of it, and a batch cannot be stored twice. A batch that is refused because one of its shards was lost takes
+//! effect for none of them: what it held of the others is sent again, before whatever came later.
 //!
 //! A batch takes all that waits of one shard before it goes on to the next: events of the same keys come together,
 //! and of each key's states only the last is written.
@@ -12,10 +13,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Batch, Builder, Origins, Unit};
-use super::shards::{Place, Shards};
+use super::positions::Positions;
+use super::shards::{Claimed, Place, Shards};
 use heddle_values::checkpoint::Checkpoint;
 use heddle_values::gate::Gate;
-use heddle_values::handlers::PerHandler;
 use heddle_values::key::Key;
 
 /// The most checkpoints that a batch begins with. What one event may publish fits beside them.
@@ -28,7 +29,7 @@ pub const FULL_MESSAGES: usize = 800;
 const FULL_BYTES: usize = 4 << 20;
 
 /// Why a unit's shard is there. Passing over a unit would lose its event.
-const OF_THE_APPLICATION: &str = "an event's shard is one of the application's";
+const OWNED: &str = "an event that came to its end is of a shard that this host owns";
 
 /// What waits of one shard.
 #[derive(Debug, Default)]
@@ -44,13 +45,16 @@ struct Chain {
     fence: u64,
     /// What it says.
     committed: Checkpoint,
+    /// Whether the shard is given up with its next checkpoint.
+    released: bool,
 }
 
 /// What waits to be committed.
 #[derive(Debug)]
 pub struct Commits {
     origins: Arc<Origins>,
-    chains: Vec<Chain>,
+    /// By shard; none: this host does not own it.
+    chains: Vec<Option<Box<Chain>>>,
     /// How many units wait.
     waiting: usize,
     /// Shards whose checkpoint is to be written even without a unit.
@@ -70,23 +74,50 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Goes on from checkpoints that this host has just written, with their sequences. A batch of `full` messages is
-    /// sent even while another one is under way.
-    pub fn new(origins: Arc<Origins>, checkpoints: Vec<(u64, Checkpoint)>, full: usize) -> Self {
-        let number = checkpoints.iter().map(|(_, c)| c.commit).max().unwrap_or(0);
-        let chain = |(fence, committed)| Chain { fence, committed, ..Chain::default() };
+    /// For an application of N shards, none of which this host owns yet. A batch of `full` messages is sent even while
+    /// another one is under way.
+    pub fn new(origins: Arc<Origins>, shards: u16, full: usize) -> Self {
         Commits {
             origins,
-            chains: checkpoints.into_iter().map(chain).collect(),
+            chains: std::iter::repeat_with(|| None).take(usize::from(shards)).collect(),
             waiting: 0,
             touched: BTreeSet::new(),
             opened: Vec::new(),
             came: 0,
             full,
             under_way: 0,
-            number,
+            number: 0,
             alone: 0,
         }
+    }
+
+    /// A shard comes to this host, which has just written its checkpoint.
+    pub fn claim(&mut self, Claimed { shard, fence, checkpoint, .. }: Claimed) {
+        self.lose(shard);
+        self.number = self.number.max(checkpoint.commit);
+        let chain = Chain { fence, committed: checkpoint, ..Chain::default() };
+        *self.chains.get_mut(usize::from(shard)).expect(OWNED) = Some(Box::new(chain));
+    }
+
+    /// A shard is another host's from now on: what waits of it is forgotten. It is in no batch under way.
+    pub fn lose(&mut self, shard: u16) {
+        let Some(lost) = self.chains.get_mut(usize::from(shard)).and_then(Option::take) else { return };
+        debug_assert!(!lost.busy, "what is under way may still be stored");
+        self.waiting -= lost.waiting.len();
+        self.touched.remove(&shard);
+        self.opened.retain(|(place, ..)| place.shard != shard);
+    }
+
+    /// A shard is given up with its next checkpoint, after which nothing more of it may come.
+    pub fn release(&mut self, shard: u16) {
+        self.chain_mut(shard).released = true;
+        self.touched.insert(shard);
+    }
+
+    /// Whether nothing of a shard waits or is under way.
+    pub fn is_settled(&self, shard: u16) -> bool {
+        let chain = self.chain(shard);
+        chain.waiting.is_empty() && !chain.busy && !self.touched.contains(&shard)
     }
 
     /// An event came to its end.
@@ -120,7 +151,7 @@ impl Commits {
 
     /// A sequence of the application's stream that is stored.
     pub fn known(&self) -> u64 {
-        self.chains.iter().map(|chain| chain.fence).max().unwrap_or(0)
+        self.chains.iter().flatten().map(|chain| chain.fence).max().unwrap_or(0)
     }
 
     /// What the shard's last checkpoint says.
@@ -129,16 +160,16 @@ impl Commits {
     }
 
     fn chain(&self, shard: u16) -> &Chain {
-        self.chains.get(usize::from(shard)).expect(OF_THE_APPLICATION)
+        self.chains.get(usize::from(shard)).and_then(Option::as_deref).expect(OWNED)
     }
 
     fn chain_mut(&mut self, shard: u16) -> &mut Chain {
-        self.chains.get_mut(usize::from(shard)).expect(OF_THE_APPLICATION)
+        self.chains.get_mut(usize::from(shard)).and_then(Option::as_deref_mut).expect(OWNED)
     }
 
-    /// No checkpoint below this sequence is the last of its shard.
+    /// No checkpoint below this sequence is the last of a shard that this host owns.
     pub fn lowest_fence(&self) -> u64 {
-        self.chains.iter().map(|chain| chain.fence).min().unwrap_or(0)
+        self.chains.iter().flatten().map(|chain| chain.fence).min().unwrap_or(0)
     }
 
     /// Whether nothing waits.
@@ -162,7 +193,7 @@ impl Commits {
     /// Whether enough waits for a full batch.
     pub fn is_full(&self) -> bool {
         let (mut messages, mut bytes) = (0, 0);
-        for chain in self.chains.iter().filter(|chain| !chain.busy) {
+        for chain in self.chains.iter().flatten().filter(|chain| !chain.busy) {
             messages += chain.messages;
             bytes += chain.bytes;
         }
@@ -171,7 +202,7 @@ impl Commits {
 
     /// The next batch, if there is one to be sent now: as many units as fit, shard by shard, the shard first whose
     /// units have waited longest.
-    pub fn next(&mut self, shards: &Shards, positions: &PerHandler<u64>, now: u64) -> Option<Batch> {
+    pub fn next(&mut self, shards: &Shards, positions: &Positions, now: u64) -> Option<Batch> {
         if !self.is_due() {
             return None;
         }
@@ -195,13 +226,19 @@ impl Commits {
             }
         }
         self.number += 1;
-        let batch = builder.finish(shards, positions, self.number, |shard| self.chain(shard).fence);
+        let batch = builder.finish(shards, positions, self.number, |shard, checkpoint| {
+            let chain = self.chain(shard);
+            checkpoint.released = chain.released && chain.waiting.is_empty() && !blocked.contains(&shard);
+            chain.fence
+        });
         // What is touched from now on is not in this batch.
-        for (shard, ..) in &batch.checkpoints {
-            if !blocked.contains(shard) {
+        for (shard, _, checkpoint) in &batch.checkpoints {
+            let chain = self.chain_mut(*shard);
+            chain.busy = true;
+            let is_last_to_come = chain.released && !checkpoint.released;
+            if !blocked.contains(shard) && !is_last_to_come {
                 self.touched.remove(shard);
             }
-            self.chain_mut(*shard).busy = true;
         }
         self.waiting -= batch.units.len();
         self.under_way += 1;
@@ -220,18 +257,38 @@ impl Commits {
         }
     }
 
-    /// Forgets everything that waits. No batch is under way. The checkpoints as they were last stored.
-    pub fn forget(&mut self) -> Vec<Checkpoint> {
+    /// Forgets everything that waits. No batch is under way.
+    pub fn forget(&mut self) {
         debug_assert_eq!(self.under_way, 0, "what is under way may still be stored");
         self.touched.clear();
         self.opened.clear();
         (self.alone, self.waiting) = (0, 0);
-        let forget = |chain: &mut Chain| {
+        for chain in self.chains.iter_mut().flatten() {
             chain.waiting.clear();
             (chain.messages, chain.bytes) = (0, 0);
-            chain.committed.clone()
-        };
-        self.chains.iter_mut().map(forget).collect()
+        }
+    }
+
+    /// What the shard's last checkpoint says, and its sequence.
+    pub fn last(&self, shard: u16) -> (u64, &Checkpoint) {
+        let chain = self.chain(shard);
+        (chain.fence, &chain.committed)
+    }
+
+    /// A batch was refused because some of its shards are lost: they are another host's from now on. What the batch held of
+    /// the others waits again, before all that came later.
+    pub fn fenced(&mut self, batch: Batch, lost: &BTreeSet<u16>) {
+        self.under_way -= 1;
+        for (shard, ..) in &batch.checkpoints {
+            self.chain_mut(*shard).busy = false;
+            self.touched.insert(*shard);
+        }
+        self.opened.splice(..0, batch.opened);
+        lost.iter().for_each(|shard| self.lose(*shard));
+        self.opened.retain(|(place, ..)| !lost.contains(&place.shard));
+        for unit in batch.units.into_iter().rev().filter(|unit| !lost.contains(&unit.place.shard)) {
+            self.push_front(unit);
+        }
     }
 
     /// A batch was refused for its content. Says which event is at fault, once that is known and nothing else is
@@ -265,11 +322,11 @@ impl Chain {
 }
 
 /// The free chain whose first unit came before those of all others, shards that are `blocked` left aside.
-fn oldest<'a>(chains: &'a mut [Chain], blocked: &BTreeSet<u16>) -> Option<&'a mut Chain> {
-    let came = |chain: &Chain| chain.waiting.front().map(|(came, _)| *came);
-    let free = (0_u16..).zip(chains).filter(|(shard, _)| !blocked.contains(shard)).map(|(_, chain)| chain);
+fn oldest<'a>(chains: &'a mut [Option<Box<Chain>>], blocked: &BTreeSet<u16>) -> Option<&'a mut Chain> {
+    let owned = (0_u16..).zip(chains).filter_map(|(shard, chain)| Some((shard, chain.as_deref_mut()?)));
+    let free = owned.filter(|(shard, _)| !blocked.contains(shard)).map(|(_, chain)| chain);
     let waiting = free.filter(|chain| !chain.busy && !chain.waiting.is_empty());
-    waiting.min_by_key(|chain| came(chain))
+    waiting.min_by_key(|chain| chain.waiting.front().map(|(came, _)| *came))
 }
 
 /// Adds units of a chain; whether there is room for more.

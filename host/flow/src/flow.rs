@@ -5,16 +5,16 @@
 //! whatever happens to come next. What is decided is the same for all of them. Pure: times and randomness are arguments.
 
 mod ends;
+mod owning;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::batch::{Batch, Origins, Unit};
 use super::commit::Commits;
 use super::shard::{Action, Admission, Hurry, Rules, Track};
-use super::shards::{Place, Placed, PlacedGate, Plan, Shards};
+use super::shards::{Claimed, Place, Placed, Plan, Shards};
 use super::states::{State, States};
-use heddle_values::checkpoint::Checkpoint;
 use heddle_values::event::Event;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
@@ -30,22 +30,21 @@ pub struct Beginning {
     pub plan: Plan,
     /// What dead letters and effects say of where they come from.
     pub origins: Arc<Origins>,
-    /// One for each shard, just stored by this host, each with its sequence.
-    pub checkpoints: Vec<(u64, Checkpoint)>,
-    /// Those that are not open.
-    pub gates: Vec<PlacedGate>,
-    /// Handlers that have no state in the stream.
+    /// The shards that this host owns. Others may [come](Flow::claim) later.
+    pub claimed: Vec<Claimed>,
+    /// Handlers that have no state in these shards.
     pub stateless: PerHandler<bool>,
     /// A batch of N messages is sent even while another one is under way.
     pub full: usize,
-    /// Counts the flows of this host, and their resets.
+    /// Counts the flows of this host, their resets, and the shards that came while they were driven.
     pub generation: u64,
 }
 
 /// An event that may run.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// That of the flow when it asked for the run: after a reset, the end of the run is not heard.
+    /// That of the flow when it asked for the run: after a reset, or when the shard has gone, the end of the run is not
+    /// heard.
     pub generation: u64,
     /// The shard and the handler that the event is of.
     pub place: Place,
@@ -59,7 +58,7 @@ pub struct Job {
     pub fresh: bool,
 }
 
-/// For what a track has asked. What is asked for before a reset is not heard after it.
+/// For what a track has asked. What is asked for before a reset, or before the shard has gone, is not heard after it.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     generation: u64,
@@ -115,17 +114,22 @@ pub struct Flow {
     condemned: HashMap<(HandlerIx, Position), Failure>,
     actions: Vec<Placed>,
     generation: u64,
+    /// The generation of the last reset.
+    begun: u64,
+    /// How many events run, by shard.
+    running: Vec<usize>,
+    /// Shards that are being given up.
+    leaving: BTreeSet<u16>,
 }
 
 impl Flow {
     /// Goes on from what is stored.
     pub fn new(beginning: Beginning, now: u64) -> Self {
-        let Beginning { plan, origins, checkpoints, gates, stateless, full, generation } = beginning;
-        let stored: Vec<Checkpoint> = checkpoints.iter().map(|(_, checkpoint)| checkpoint.clone()).collect();
-        let known = checkpoints.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0);
+        let Beginning { plan, origins, claimed, stateless, full, generation } = beginning;
+        let shards = plan.shards.get();
         let mut flow = Flow {
-            shards: Shards::new(plan.clone(), &stored, gates, known),
-            commits: Commits::new(Arc::clone(&origins), checkpoints, full),
+            shards: Shards::new(plan.clone()),
+            commits: Commits::new(Arc::clone(&origins), shards, full),
             states: States::new(stateless),
             plan,
             origins,
@@ -133,8 +137,11 @@ impl Flow {
             condemned: HashMap::new(),
             actions: Vec::new(),
             generation,
+            begun: generation,
+            running: vec![0; usize::from(shards)],
+            leaving: BTreeSet::new(),
         };
-        flow.shards.resume(now, &mut flow.actions);
+        flow.take_in(claimed, now);
         flow
     }
 
@@ -148,7 +155,7 @@ impl Flow {
         &self.origins
     }
 
-    /// How far every shard has come.
+    /// How far every shard of this host has come.
     pub fn shards(&self) -> &Shards {
         &self.shards
     }
@@ -158,14 +165,20 @@ impl Flow {
         &self.commits
     }
 
-    /// Counts the resets.
+    /// Counts the resets, and the shards that came.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether what began in a generation still counts: there was no reset since.
-    pub fn hears(&self, generation: u64) -> bool {
-        generation == self.generation
+    /// Whether what was asked for a shard in a generation still counts: neither was there a reset since, nor has the shard
+    /// gone.
+    pub fn hears(&self, shard: u16, generation: u64) -> bool {
+        self.shards.hears(shard, generation)
+    }
+
+    /// Whether there was no reset since a generation.
+    pub fn is_since_reset(&self, generation: u64) -> bool {
+        self.begun <= generation
     }
 
     /// How many batches are under way.
@@ -236,7 +249,7 @@ impl Flow {
         event: Option<Arc<Event>>,
         now: u64,
     ) -> bool {
-        let heard = self.hears(ticket.generation);
+        let heard = self.hears(ticket.place.shard, ticket.generation);
         if heard {
             self.at(ticket.place, |track, actions| {
                 track.fetched(&ticket.key, position, event, now, actions);
@@ -247,7 +260,7 @@ impl Flow {
 
     /// What was held back of a key, in order; `all`: nothing more was. Whether anybody still waits for it.
     pub fn taken_back(&mut self, ticket: &Ticket, events: Vec<Arc<Event>>, all: bool, now: u64) -> bool {
-        let heard = self.hears(ticket.generation);
+        let heard = self.hears(ticket.place.shard, ticket.generation);
         if heard {
             self.at(ticket.place, |track, actions| {
                 track.taken_back(&ticket.key, events, all, now, actions);
@@ -257,13 +270,12 @@ impl Flow {
     }
 
     /// Requests that were done in a generation are no longer in the stream. Without a place, it is not known where one ran.
-    /// After a reset they may have been read again before they were removed: then they must still be known.
+    /// After a reset they may have been read again before they were removed: then they must still be known. Whether any of
+    /// them was.
     pub fn removed(&mut self, generation: u64, requests: &[(Option<Place>, u64)]) -> bool {
-        let heard = self.hears(generation);
-        if heard {
-            requests.iter().for_each(|(place, request)| self.shards.removed(*place, *request));
-        }
-        heard
+        let removed =
+            |(place, request): &(Option<Place>, u64)| self.shards.removed(*place, *request, generation);
+        requests.iter().map(removed).fold(false, |any, heard| any | heard)
     }
 
     /// Takes the events of a handler that were tried before and are no longer in the stream: see [`Shards::take_missing`].
@@ -281,15 +293,19 @@ impl Flow {
         rules: Rules<'_>,
         (now, random): (u64, u64),
     ) -> bool {
-        if !self.hears(job.generation) {
+        let shard = job.place.shard;
+        let Some(since) = self.shards.since(shard).filter(|since| *since <= job.generation) else {
             return false;
+        };
+        if let Some(running) = self.running.get_mut(usize::from(shard)) {
+            *running = running.saturating_sub(1);
         }
         let id = (job.place.handler, job.key.clone());
         if let Some(state) = loaded {
-            self.states.loaded(id.clone(), state, now);
+            self.states.loaded(id.clone(), state, since, now);
         }
         if let Verdict::Done(effects) = &verdict {
-            self.states.changed(&id, &effects.state);
+            self.states.changed(&id, &effects.state, since);
         }
         self.at(job.place, |track, actions| track.finished(&job.key, verdict, rules, now, random, actions))
     }
@@ -304,6 +320,7 @@ impl Flow {
 impl Flow {
     /// What the tracks want done, in order. To be handed to [`perform`](Self::perform), one by one.
     pub fn actions(&mut self) -> Vec<Placed> {
+        self.let_go();
         std::mem::take(&mut self.actions)
     }
 
@@ -315,6 +332,8 @@ impl Flow {
     /// Does what a track wants done, as far as that needs nobody else.
     pub fn perform(&mut self, Placed { place, action }: Placed) -> Option<Work> {
         match action {
+            // It runs wherever the shard goes.
+            Action::Run { .. } if self.leaving.contains(&place.shard) => {}
             Action::Run { key, event, attempt, fresh } => {
                 let generation = self.generation;
                 return Some(Work::Run(Job { generation, place, key, event, attempt, fresh }));
@@ -338,9 +357,12 @@ impl Flow {
         Ticket { generation: self.generation, place, key }
     }
 
-    /// How a job begins. To be asked once.
+    /// How a job begins, if its shard [is still heard](Self::hears) and does not leave. To be asked once.
     pub fn start(&mut self, job: &Job, now: u64) -> Start {
-        let handler = job.place.handler;
+        let Place { shard, handler } = job.place;
+        if let Some(running) = self.running.get_mut(usize::from(shard)) {
+            *running += 1;
+        }
         let condemned = match self.condemned.is_empty() {
             // Nearly always.
             true => None,
@@ -350,121 +372,13 @@ impl Flow {
             return Start::Refused(failure);
         }
         let id = (handler, job.key.clone());
-        match self.states.get(&id, now) {
+        let since = self.shards.since(shard).unwrap_or_default();
+        match self.states.get(&id, since, now) {
             Some(state) => Start::With(state),
-            None => Start::After(self.origins.names.state(job.place.shard, self.name(handler), &job.key)),
+            None => Start::After(self.origins.names.state(shard, self.name(handler), &job.key)),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroU16;
-
-    use super::*;
-    use crate::shard::Blame;
-    use crate::shards::PlannedHandler;
-    use heddle_values::batch::Keep;
-    use heddle_values::checkpoint::Progress;
-    use heddle_values::effects::Effects;
-    use heddle_values::event::{Headers, Source};
-    use heddle_values::names::Names;
-    use heddle_values::policy::{OnDeadLetter, RetryPolicy};
-    use heddle_values::verdict::CauseClass;
-
-    fn flow() -> Flow {
-        let handler = PlannedHandler {
-            name: "h".into(),
-            stream: "S".into(),
-            key: "k".into(),
-            on_dead_letter: OnDeadLetter::Continue,
-        };
-        let progress = Progress { stream: "S".into(), low: 1, ..Progress::default() };
-        let checkpoint =
-            Checkpoint { handlers: [("h".to_owned(), progress)].into(), ..Checkpoint::default() };
-        let beginning = Beginning {
-            plan: Plan {
-                host: "one".into(),
-                shards: NonZeroU16::MIN,
-                handlers: vec![handler].into(),
-                streams: Default::default(),
-                checkpoint_bytes: 1 << 20,
-            },
-            origins: Arc::new(Origins {
-                names: Names::new("app"),
-                stream: "A".into(),
-                host: "one".into(),
-                handlers: vec!["h".into()].into(),
-                keep_dead_letters: Keep::Always,
-                max_payload: 1 << 20,
-            }),
-            checkpoints: vec![(1, checkpoint)],
-            gates: Vec::new(),
-            stateless: vec![true].into(),
-            full: 1,
-            generation: 0,
-        };
-        Flow::new(beginning, 0)
-    }
-
-    /// Reads an event, and begins its run.
-    fn begun(flow: &mut Flow) -> Job {
-        let event = Event {
-            stream: "S".into(),
-            sequence: 1,
-            subject: "a".into(),
-            time: 0,
-            headers: Headers::default(),
-            payload: Default::default(),
-            source: Source::Stream,
-        };
-        assert_eq!(flow.read(HandlerIx::FIRST, Arc::new(event), (Key::new("k"), None), 0), Admission::Queued);
-        let work: Vec<Work> = flow.actions().into_iter().filter_map(|placed| flow.perform(placed)).collect();
-        let Ok([Work::Run(job)]) = <[Work; 1]>::try_from(work) else { panic!("one event runs") };
-        assert!(matches!(flow.start(&job, 0), Start::With(None)));
-        job
-    }
-
-    fn done(flow: &mut Flow, job: &Job) -> bool {
-        let rules = Rules { retry: &RetryPolicy::default(), blame: Blame::Event, ran_by: None };
-        flow.ran(job, Verdict::Done(Effects::default()), None, rules, (0, 0))
-    }
-
-    #[test]
-    fn nothing_that_began_before_a_reset_is_heard_after_it() {
-        let mut flow = flow();
-        let job = begun(&mut flow);
-        let ticket = flow.ticket(job.place, job.key.clone());
-        done(&mut flow, &job);
-        for placed in flow.actions() {
-            assert!(flow.perform(placed).is_none());
-        }
-        let number = flow.next_batch(&vec![2].into(), 0).unwrap().number;
-        let Some(Refused::AtFault(unit)) = flow.refused(number) else { panic!("one event is at fault") };
-        flow.reset(&unit, "too large", 0);
-        assert!(!flow.hears(job.generation));
-        done(&mut flow, &job);
-        assert!(!flow.fetched(&ticket, Position::Stream(1), None, 0));
-        assert!(!flow.taken_back(&ticket, Vec::new(), true, 0));
-        assert!(!flow.removed(job.generation, &[(None, 1)]));
-        assert!(flow.waiting().is_empty() && flow.commits().is_empty(), "nothing came of all that");
-    }
-
-    #[test]
-    fn an_event_whose_effects_are_refused_becomes_a_dead_letter_without_running_again() {
-        let mut flow = flow();
-        let job = begun(&mut flow);
-        done(&mut flow, &job);
-        for placed in flow.actions() {
-            flow.perform(placed);
-        }
-        let number = flow.next_batch(&vec![2].into(), 0).unwrap().number;
-        let Some(Refused::AtFault(unit)) = flow.refused(number) else { panic!("one event is at fault") };
-        flow.reset(&unit, "too large", 0);
-        flow.read(HandlerIx::FIRST, Arc::clone(&job.event), (Key::new("k"), None), 0);
-        let again: Vec<Work> = flow.actions().into_iter().filter_map(|placed| flow.perform(placed)).collect();
-        let Ok([Work::Run(again)]) = <[Work; 1]>::try_from(again) else { panic!("it comes again") };
-        let Start::Refused(failure) = flow.start(&again, 0) else { panic!("it may not run") };
-        assert_eq!(failure.class, CauseClass::Refused);
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@ pub mod leftovers;
 pub mod loss;
 pub mod pace;
 mod plugin_log;
+pub mod positions;
 pub mod reader;
 pub mod regulator;
 mod replays;

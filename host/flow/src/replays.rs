@@ -16,6 +16,7 @@ use heddle_values::dead_letter::DeadLetter;
 use heddle_values::event::{Event, Headers, Replay, Source};
 use heddle_values::gate::taken_back;
 use heddle_values::handlers::HandlerIx;
+use heddle_values::key::Key;
 use heddle_values::names;
 
 /// Dead letters that are read at once.
@@ -32,8 +33,8 @@ const TAKE_BACK: usize = 32;
 pub(super) enum Replayed {
     /// An event to be run again, or whose key is to be released.
     Event { handler: HandlerIx, event: Event },
-    /// A key to be released, as a token.
-    Release { handler: HandlerIx, token: String, replay: Replay },
+    /// A key to be released.
+    Release { handler: HandlerIx, key: Key, replay: Replay },
     /// There is no such dead letter any more.
     Gone { request: u64 },
     /// The stream is not the one it was.
@@ -124,9 +125,10 @@ impl Replays {
             return None;
         };
         let release = headers.get(names::replay::RELEASE).is_some();
-        if let Some(token) = headers.get(names::replay::KEY_TOKEN) {
+        if headers.get(names::replay::KEY).is_some() {
             let replay = Replay { request, dead_letter: 0, times: 0, release: true };
-            return Some(Replayed::Release { handler, token: token.to_owned(), replay });
+            let key = Key::new(&String::from_utf8_lossy(&payload));
+            return Some(Replayed::Release { handler, key, replay });
         }
         let dead_letter = what.parse().ok();
         let edited = headers.get(names::replay::EDITED).map(|_| payload);

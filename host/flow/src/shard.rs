@@ -110,8 +110,9 @@ impl Track {
 
     /// An event was read. Those of the stream come in the order of their sequences.
     pub fn read(&mut self, event: Arc<Event>, key: Key, now: u64, actions: &mut Vec<Action>) -> Admission {
-        if !self.record.begin(&event) {
-            return Admission::Known;
+        let admission = self.record.begin(&event);
+        if admission != Admission::Queued {
+            return admission;
         }
         let position = event.position();
         let Some(lane) = self.lanes.get_mut(&key) else {

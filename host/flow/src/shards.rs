@@ -1,200 +1,202 @@
-//! All shards of the application: finds the track an input belongs to, keeps the totals of each handler
-//! and the timers of all lanes. As pure as [`shard`](super::shard).
+//! The shards that this host owns: finds the track an input belongs to, keeps the totals of each handler and the timers of
+//! all lanes. They come one by one, by a claim, and go again. As pure as [`shard`](super::shard).
+
+mod plan;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
-use std::num::NonZeroU16;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
+use super::positions::Positions;
 use super::shard::{Action, Admission, Beginning, Holding, Hurry, Track};
 use heddle_values::checkpoint::{Checkpoint, Progress};
 use heddle_values::event::Event;
 use heddle_values::gate::Gate;
 use heddle_values::handlers::{HandlerIx, PerHandler};
 use heddle_values::key::Key;
-use heddle_values::policy::OnDeadLetter;
 use heddle_values::position::Position;
-use heddle_values::settings::HandlerSettings;
 
-/// Why the shard of a place is there.
-const OF_THE_PLAN: &str = "a place is in one of the plan's shards";
+pub use plan::{Claimed, Place, Placed, PlacedGate, Plan, PlannedHandler};
 
-/// Which handler in which shard.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// Counted from 0.
-    pub shard: u16,
-    /// By its place in the application's file.
-    pub handler: HandlerIx,
-}
+/// Why the shard of a place is there: what is asked for a shard that is gone is not heard.
+const OWNED: &str = "an input is for a shard that this host owns";
 
-/// An action and where it comes from.
+/// A shard that this host owns.
 #[derive(Debug)]
-pub struct Placed {
-    /// The track that wants it done.
-    pub place: Place,
-    /// What is to be done. Never [`Action::WakeAt`], for [`Shards`] keeps the timers itself.
-    pub action: Action,
+struct Owned {
+    tracks: PerHandler<Track>,
+    /// Progress of handlers that the settings no longer have. It is carried along.
+    retired: BTreeMap<String, Progress>,
+    /// The id of the claim, which its checkpoints bear.
+    claim: u64,
+    /// The generation in which it came: what was asked for before is not heard.
+    since: u64,
+    /// Requests up to this sequence were handed to it before they were last read anew.
+    requests: u64,
 }
 
-/// What is the same for all shards while the host runs.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// This host's id.
-    pub host: String,
-    /// How many there are: fixed once the application has run, for it decides about the shard of every key.
-    pub shards: NonZeroU16,
-    /// In the order of the file. The progress of handlers that are not among them is carried along.
-    pub handlers: PerHandler<PlannedHandler>,
-    /// When each stream was created, in nanoseconds since 1970.
-    pub streams: BTreeMap<String, u64>,
-    /// What a checkpoint may take, in bytes.
-    pub checkpoint_bytes: usize,
-}
-
-/// What the shards know of a handler.
-#[derive(Debug, Clone)]
-pub struct PlannedHandler {
-    /// Its name, under which checkpoints have its progress: with another name it starts over.
-    pub name: Arc<str>,
-    /// The stream that it reads, to which the sequences of its progress belong.
-    pub stream: Arc<str>,
-    /// The key template.
-    pub key: String,
-    /// Whether a dead letter holds back the later events of its key.
-    pub on_dead_letter: OnDeadLetter,
-}
-
-impl PlannedHandler {
-    /// The handler as the file has it.
-    pub fn of(settings: &HandlerSettings) -> Self {
-        PlannedHandler {
-            name: Arc::clone(&settings.name),
-            stream: Arc::clone(&settings.stream),
-            key: settings.key.as_str().to_owned(),
-            on_dead_letter: settings.on_dead_letter,
-        }
-    }
-}
-
-/// A gate and where it stands.
-pub type PlacedGate = (Place, Gate);
-
-/// All shards of the application.
+/// The shards that this host owns.
 #[derive(Debug)]
 pub struct Shards {
     plan: Plan,
     /// By shard.
-    tracks: Vec<PerHandler<Track>>,
-    /// Progress of handlers that the settings no longer have. It is carried along.
-    retired: Vec<BTreeMap<String, Progress>>,
+    owned: Vec<Option<Box<Owned>>>,
     totals: PerHandler<Holding>,
     timers: BinaryHeap<Reverse<(u64, Place, Key)>>,
+    /// The last request that was handed on since they were last read anew. They come in the order of their sequences.
+    request: u64,
     scratch: Vec<Action>,
 }
 
 impl Shards {
-    /// Goes on from the checkpoints, one for each shard, and from the gates that are not open. Every handler of the plan
-    /// has its progress there. `known` is a sequence of the application's stream that is stored. Then say
-    /// [`resume`](Self::resume).
-    pub fn new(plan: Plan, checkpoints: &[Checkpoint], gates: Vec<PlacedGate>, known: u64) -> Self {
-        let nothing = Progress::default();
-        let budget = plan.checkpoint_bytes / plan.handlers.len().max(1);
-        let mut of_places: HashMap<Place, Vec<Gate>> = HashMap::new();
-        for (place, gate) in gates {
-            of_places.entry(place).or_default().push(gate);
-        }
-        let mut tracks = Vec::new();
-        let mut retired = Vec::new();
-        for (shard, checkpoint) in (0_u16..).zip(checkpoints) {
-            let track = |(handler, of): (HandlerIx, &PlannedHandler)| {
-                Track::new(Beginning {
-                    progress: checkpoint.handlers.get(&*of.name).unwrap_or(&nothing),
-                    gates: of_places.remove(&Place { shard, handler }).unwrap_or_default(),
-                    known,
-                    budget,
-                    on_dead_letter: of.on_dead_letter,
-                })
-            };
-            tracks.push(plan.handlers.rows().map(track).collect::<PerHandler<Track>>());
-            let mut rest = checkpoint.handlers.clone();
-            rest.retain(|name, _| !plan.handlers.iter().any(|known| *known.name == **name));
-            retired.push(rest);
-        }
-        // A track that has read nothing yet holds nothing, but what it has on record may fill its window.
-        let mut totals = plan.handlers.map(|_| Holding::default());
-        for of_shard in &tracks {
-            for (total, track) in totals.iter_mut().zip(of_shard) {
-                total.replace(Holding::default(), Track::held(track));
-            }
-        }
-        Shards { plan, tracks, retired, totals, timers: BinaryHeap::new(), scratch: Vec::new() }
+    /// Owns none.
+    pub fn new(plan: Plan) -> Self {
+        let owned = std::iter::repeat_with(|| None).take(usize::from(plan.shards.get())).collect();
+        let totals = plan.handlers.map(|_| Holding::default());
+        Shards { plan, owned, totals, timers: BinaryHeap::new(), request: 0, scratch: Vec::new() }
     }
 
-    /// Goes on with the keys that drain.
-    pub fn resume(&mut self, now: u64, actions: &mut Vec<Placed>) {
-        for shard in 0..self.count() {
-            for handler in self.plan.handlers.indices() {
-                self.at(Place { shard, handler }, actions, |track, actions| track.resume(now, actions));
-            }
+    /// A shard comes, in a generation, and goes on with its keys that drain. `known` is a sequence of the application's
+    /// stream that is stored.
+    pub fn claim(
+        &mut self,
+        claimed: &Claimed,
+        (generation, known): (u64, u64),
+        now: u64,
+        actions: &mut Vec<Placed>,
+    ) {
+        let Claimed { shard, checkpoint, gates, .. } = claimed;
+        self.lose(*shard);
+        let nothing = Progress::default();
+        let budget = self.plan.checkpoint_bytes / self.plan.handlers.len().max(1);
+        let track = |(handler, of): (HandlerIx, &PlannedHandler)| {
+            let gates = gates.iter().filter(|(whose, _)| *whose == handler);
+            Track::new(Beginning {
+                progress: checkpoint.handlers.get(&*of.name).unwrap_or(&nothing),
+                gates: gates.map(|(_, gate)| gate.clone()).collect(),
+                known,
+                budget,
+                on_dead_letter: of.on_dead_letter,
+            })
+        };
+        let tracks: PerHandler<Track> = self.plan.handlers.rows().map(track).collect();
+        // A track that has read nothing yet holds nothing, but what it has on record may fill its window.
+        for (total, track) in self.totals.iter_mut().zip(&tracks) {
+            total.replace(Holding::default(), track.held());
         }
+        let mut retired = checkpoint.handlers.clone();
+        retired.retain(|name, _| !self.plan.handlers.iter().any(|known| *known.name == **name));
+        let owned = Owned { tracks, retired, claim: checkpoint.claim, since: generation, requests: 0 };
+        *self.owned.get_mut(usize::from(*shard)).expect(OWNED) = Some(Box::new(owned));
+        for handler in self.plan.handlers.indices() {
+            self.at(Place { shard: *shard, handler }, actions, |track, actions| track.resume(now, actions));
+        }
+    }
+
+    /// A shard is another host's from now on: all that is known of it is forgotten.
+    pub fn lose(&mut self, shard: u16) {
+        let Some(lost) = self.owned.get_mut(usize::from(shard)).and_then(Option::take) else { return };
+        for (total, track) in self.totals.iter_mut().zip(&lost.tracks) {
+            total.replace(track.held(), Holding::default());
+        }
+    }
+
+    /// The shards that this host owns, in order.
+    pub fn owned(&self) -> impl Iterator<Item = u16> {
+        (0_u16..).zip(&self.owned).filter(|(_, owned)| owned.is_some()).map(|(shard, _)| shard)
+    }
+
+    /// Whether this host owns a shard.
+    pub fn owns(&self, shard: u16) -> bool {
+        self.shard(shard).is_some()
+    }
+
+    /// Whether this host owns a shard and did so already in a generation: what was asked for then is heard.
+    pub fn hears(&self, shard: u16, generation: u64) -> bool {
+        self.since(shard).is_some_and(|since| since <= generation)
+    }
+
+    /// The generation in which a shard came, if this host owns it.
+    pub fn since(&self, shard: u16) -> Option<u64> {
+        self.shard(shard).map(|owned| owned.since)
+    }
+
+    /// What was asked for a shard before this generation is not heard any more.
+    pub fn renew(&mut self, shard: u16, generation: u64) {
+        if let Some(owned) = self.owned.get_mut(usize::from(shard)).and_then(Option::as_mut) {
+            owned.since = generation;
+        }
+    }
+
+    fn shard(&self, shard: u16) -> Option<&Owned> {
+        self.owned.get(usize::from(shard))?.as_deref()
+    }
+
+    /// The gates of a shard as the stream has them.
+    pub fn gates_of(&self, shard: u16) -> Vec<(HandlerIx, Gate)> {
+        let tracks = self.shard(shard).into_iter().flat_map(|owned| owned.tracks.rows());
+        tracks
+            .flat_map(|(handler, track)| track.stored_gates().map(move |gate| (handler, gate.clone())))
+            .collect()
     }
 
     /// The gates as the stream has them.
     pub fn stored_gates(&self) -> Vec<PlacedGate> {
-        let mut gates = Vec::new();
-        for (shard, tracks) in (0_u16..).zip(&self.tracks) {
-            for (handler, track) in tracks.rows() {
-                gates.extend(track.stored_gates().map(|gate| (Place { shard, handler }, gate.clone())));
-            }
-        }
-        gates
+        let placed = |shard| {
+            self.gates_of(shard).into_iter().map(move |(handler, gate)| (Place { shard, handler }, gate))
+        };
+        self.owned().flat_map(placed).collect()
     }
 
     /// How many keys of a handler are held.
     pub fn held_keys(&self, handler: HandlerIx) -> usize {
-        self.of(handler).map(Track::held_keys).sum()
+        self.of(handler).map(|(_, track)| track.held_keys()).sum()
     }
 
     /// Wakes lanes of a handler that wait, whatever their time. How many there were.
     pub fn hurry(&mut self, handler: HandlerIx, which: Hurry, now: u64, actions: &mut Vec<Placed>) -> usize {
-        let shards = match which {
+        let shards: Vec<u16> = match which {
             // In turn: one that is woken again and again would keep the others from being tried.
             Hurry::One => {
-                let tracks = (0..self.count()).zip(self.of(handler));
-                let due = tracks.filter_map(|(shard, track)| Some((track.first_due()?, shard)));
-                due.min().map_or(0..0, |(_, shard)| shard..shard + 1)
+                let due = self.of(handler).filter_map(|(shard, track)| Some((track.first_due()?, shard)));
+                due.min().map(|(_, shard)| shard).into_iter().collect()
             }
-            Hurry::Probed => 0..self.count(),
+            Hurry::Probed => self.owned().collect(),
         };
         let wake = |track: &mut Track, actions: &mut Vec<Action>| track.hurry(which, now, actions);
-        shards.map(|shard| self.at(Place { shard, handler }, actions, wake)).sum()
+        shards.into_iter().map(|shard| self.at(Place { shard, handler }, actions, wake)).sum()
     }
 
-    /// How many shards there are.
+    /// How many shards the application has.
     pub fn count(&self) -> u16 {
         self.plan.shards.get()
     }
 
-    /// What all tracks of a handler hold together.
+    /// What the tracks of a handler hold together.
     pub fn held(&self, handler: HandlerIx) -> Holding {
         self.totals[handler]
     }
 
-    /// The lowest event that a handler has not done, over all shards.
+    /// The lowest event that a handler has not done, over the shards that this host owns.
     pub fn low(&self, handler: HandlerIx, next: u64) -> u64 {
-        self.of(handler).map(|track| track.low(next)).min().unwrap_or(next)
+        self.of(handler).map(|(_, track)| track.low(next)).min().unwrap_or(next)
+    }
+
+    /// The lowest event of a place that is not done, in a shard that this host owns.
+    pub fn low_at(&self, place: Place, next: u64) -> u64 {
+        self.shard(place.shard).expect(OWNED).tracks[place.handler].low(next)
     }
 
     /// How many events of a handler were read and are not done.
     pub fn unfinished(&self, handler: HandlerIx) -> u64 {
-        self.of(handler).map(|track| track.unfinished() as u64).sum()
+        self.of(handler).map(|(_, track)| track.unfinished() as u64).sum()
     }
 
     /// Takes the events of a handler that were tried before the host started and have not come although everything below
     /// `next` has: they are no longer in the stream.
     pub fn take_missing(&mut self, handler: HandlerIx, next: u64) -> Vec<u64> {
-        self.tracks.iter_mut().flat_map(|tracks| tracks[handler].take_missing(next)).collect()
+        let owned = self.owned.iter_mut().flatten();
+        owned.flat_map(|owned| owned.tracks[handler].take_missing(next)).collect()
     }
 
     /// An event of a handler was read.
@@ -207,17 +209,27 @@ impl Shards {
         actions: &mut Vec<Placed>,
     ) -> Admission {
         let place = Place { shard: key.shard(self.count()), handler };
+        let request = event.replay().map_or(0, |replay| replay.request);
+        self.request = self.request.max(request);
+        if !self.owns(place.shard) {
+            return Admission::Elsewhere;
+        }
+        // It may be done and forgotten by now: what was read of it again in between must not run again.
+        if request > 0 && self.was_handed(place.shard, request) {
+            return Admission::Again;
+        }
         self.at(place, actions, |track, actions| track.read(event, key, now, actions))
     }
 
-    /// Hands an input to the track at `place` and collects what it wants done.
+    /// Hands an input to the track at `place`, whose shard this host owns, and collects what it wants done.
     pub fn at<T>(
         &mut self,
         place: Place,
         actions: &mut Vec<Placed>,
         input: impl FnOnce(&mut Track, &mut Vec<Action>) -> T,
     ) -> T {
-        let track = &mut self.tracks.get_mut(usize::from(place.shard)).expect(OF_THE_PLAN)[place.handler];
+        let owned = self.owned.get_mut(usize::from(place.shard)).and_then(Option::as_mut);
+        let track = &mut owned.expect(OWNED).tracks[place.handler];
         let total = &mut self.totals[place.handler];
         let before = track.held();
         let answer = input(track, &mut self.scratch);
@@ -232,23 +244,45 @@ impl Shards {
     }
 
     /// The tracks of a handler, shard by shard.
-    fn of(&self, handler: HandlerIx) -> impl Iterator<Item = &Track> {
-        self.tracks.iter().map(move |tracks| &tracks[handler])
+    fn of(&self, handler: HandlerIx) -> impl Iterator<Item = (u16, &Track)> {
+        let owned = (0_u16..).zip(&self.owned).filter_map(|(shard, owned)| Some((shard, owned.as_ref()?)));
+        owned.map(move |(shard, owned)| (shard, &owned.tracks[handler]))
     }
 
-    /// The tracks of a shard.
-    fn in_shard(&self, shard: u16) -> &PerHandler<Track> {
-        self.tracks.get(usize::from(shard)).expect(OF_THE_PLAN)
+    /// Whether a request was handed to a shard before requests were last [read anew](Self::read_requests_anew).
+    pub fn was_handed(&self, shard: u16, request: u64) -> bool {
+        self.shard(shard).is_some_and(|owned| request <= owned.requests)
     }
 
-    /// A request that is done is no longer in the stream. Without a place, it is not known where it ran.
-    pub fn removed(&mut self, place: Option<Place>, request: u64) {
-        match place {
-            Some(place) => {
-                self.at(place, &mut Vec::new(), |track, _| track.removed(request));
-            }
-            None => self.tracks.iter_mut().flatten().for_each(|track| track.removed(request)),
+    /// All requests are read from the first one on, for shards that have come. To the others those are known that were handed
+    /// to them.
+    pub fn read_requests_anew(&mut self) {
+        let last = std::mem::take(&mut self.request);
+        for owned in self.owned.iter_mut().flatten() {
+            owned.requests = owned.requests.max(last);
         }
+    }
+
+    /// A request that was done in a generation is no longer in the stream. Without a place, it is not known where it ran.
+    /// Whether anybody remembered it still.
+    pub fn removed(&mut self, place: Option<Place>, request: u64, generation: u64) -> bool {
+        let places: Vec<Place> = match place {
+            Some(place) => vec![place],
+            None => {
+                let handlers = || self.plan.handlers.indices();
+                self.owned()
+                    .flat_map(|shard| handlers().map(move |handler| Place { shard, handler }))
+                    .collect()
+            }
+        };
+        let mut heard = false;
+        for place in
+            places.into_iter().filter(|place| self.hears(place.shard, generation)).collect::<Vec<_>>()
+        {
+            self.at(place, &mut Vec::new(), |track, _| track.removed(request));
+            heard = true;
+        }
+        heard
     }
 
     /// When the next lane wants to be woken, in milliseconds since 1970.
@@ -260,28 +294,34 @@ impl Shards {
     pub fn wake(&mut self, now: u64, actions: &mut Vec<Placed>) {
         while self.next_wake().is_some_and(|due| due <= now) {
             let Some(Reverse((_, place, key))) = self.timers.pop() else { return };
-            self.at(place, actions, |track, actions| track.wake(&key, now, actions));
+            // Its shard may have gone since. If it came back, it has timers of its own, and this one wakes nobody early.
+            if self.owns(place.shard) {
+                self.at(place, actions, |track, actions| track.wake(&key, now, actions));
+            }
         }
     }
 
-    /// The checkpoint of a shard as it will be once the events of `taken` (by handler) are committed.
+    /// The checkpoint of a shard that this host owns as it will be once the events of `taken` (by handler) are committed.
     pub fn checkpoint(
         &self,
         shard: u16,
         taken: &BTreeMap<HandlerIx, BTreeSet<Position>>,
-        next: &PerHandler<u64>,
+        next: &Positions,
         commit: u64,
     ) -> Checkpoint {
         let none = BTreeSet::new();
-        let mut handlers = self.retired.get(usize::from(shard)).expect(OF_THE_PLAN).clone();
-        for (handler, track) in self.in_shard(shard).rows() {
+        let owned = self.shard(shard).expect(OWNED);
+        let mut handlers = owned.retired.clone();
+        for (handler, track) in owned.tracks.rows() {
             let PlannedHandler { name, stream, key, .. } = &self.plan.handlers[handler];
             let taken = taken.get(&handler).unwrap_or(&none);
-            let progress = track.progress(stream, taken, next[handler]);
+            let progress = track.progress(stream, taken, next.of(Place { shard, handler }));
             handlers.insert(name.to_string(), Progress { key: key.clone(), ..progress });
         }
         Checkpoint {
             host: self.plan.host.clone(),
+            claim: owned.claim,
+            released: false,
             commit,
             shards: self.count(),
             streams: self.plan.streams.clone(),
@@ -300,12 +340,12 @@ impl Shards {
 
     /// Whether the checkpoint of a shard lags behind what was read by more than `events`, or remembers replays that
     /// are over.
-    pub fn lags(&self, shard: u16, next: &PerHandler<u64>, committed: &Checkpoint, events: u64) -> bool {
-        self.in_shard(shard).rows().any(|(handler, track)| {
+    pub fn lags(&self, shard: u16, next: &Positions, committed: &Checkpoint, events: u64) -> bool {
+        self.shard(shard).expect(OWNED).tracks.rows().any(|(handler, track)| {
             let stored = committed.handlers.get(&*self.plan.handlers[handler].name);
             let low = stored.map_or(0, |progress| progress.low);
             let in_vain = stored.is_some_and(|progress| track.remembers_less(progress));
-            in_vain || track.low(next[handler]).saturating_sub(low) > events
+            in_vain || track.low(next.of(Place { shard, handler })).saturating_sub(low) > events
         })
     }
 }
@@ -326,9 +366,9 @@ mod tests {
     use heddle_values::attempt::Attempt;
     use heddle_values::effects::Effects;
     use heddle_values::event::Headers;
-    use heddle_values::policy::{Answer, Answers, Backoff, RetryPolicy};
+    use heddle_values::policy::{Answer, Answers, Backoff, OnDeadLetter, RetryPolicy};
     use heddle_values::verdict::{CauseClass, Failure, Verdict};
-    use std::num::NonZeroU32;
+    use std::num::{NonZeroU16, NonZeroU32};
     use std::time::Duration;
 
     const STUCK: u64 = 10;
@@ -363,6 +403,14 @@ mod tests {
         }
     }
 
+    /// The only shard of an application, which goes on from a checkpoint.
+    fn shards(checkpoint: Checkpoint) -> Shards {
+        let mut shards = Shards::new(plan());
+        let claimed = Claimed { shard: 0, fence: 1, checkpoint, gates: Vec::new() };
+        shards.claim(&claimed, (0, 0), 0, &mut Vec::new());
+        shards
+    }
+
     #[test]
     fn a_window_that_was_full_at_a_restart_lets_the_stuck_event_be_read_again() {
         let end = STUCK + WINDOW as u64;
@@ -373,8 +421,7 @@ mod tests {
             ..Progress::default()
         };
         let handlers = BTreeMap::from([("one".to_owned(), progress)]);
-        let mut shards =
-            Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
+        let mut shards = shards(Checkpoint { handlers, ..Checkpoint::default() });
         assert_eq!(shards.low(ONE, 0), STUCK);
         assert_eq!(shards.held(ONE).full, 0, "nothing could be read");
         let mut actions = Vec::new();
@@ -401,7 +448,7 @@ mod tests {
 
     /// How often an event runs that always fails as `failure` while an outage cannot be told, and when it is given up.
     fn runs(failure: fn() -> Failure, retry: &RetryPolicy, until: u64) -> (u32, u64) {
-        let mut shards = Shards::new(plan(), &[Checkpoint::default()], Vec::new(), 0);
+        let mut shards = shards(Checkpoint::default());
         let (place, key, mut actions) = (Place { shard: 0, handler: ONE }, Key::new("k"), Vec::new());
         shards.read(ONE, event(STUCK), key.clone(), 0, &mut actions);
         let (mut runs, mut now) = (0, 0);
@@ -450,8 +497,7 @@ mod tests {
             ..Progress::default()
         };
         let handlers = BTreeMap::from([("one".to_owned(), progress)]);
-        let mut shards =
-            Shards::new(plan(), &[Checkpoint { handlers, ..Checkpoint::default() }], Vec::new(), 0);
+        let mut shards = shards(Checkpoint { handlers, ..Checkpoint::default() });
         assert_eq!(shards.take_missing(ONE, STUCK), [0; 0], "nothing was read yet");
         shards.read(ONE, event(STUCK + 1), Key::new("k"), 0, &mut Vec::new());
         assert_eq!(shards.unfinished(ONE), 1);

@@ -30,6 +30,8 @@ pub type StateId = (HandlerIx, Key);
 #[derive(Debug)]
 struct Clean {
     state: State,
+    /// The generation in which the shard of its key came: if it has gone since, others may have written.
+    since: u64,
     /// When it was last asked for, in milliseconds since 1970.
     used: u64,
 }
@@ -37,6 +39,7 @@ struct Clean {
 #[derive(Debug)]
 struct Open {
     state: State,
+    since: u64,
     /// Whether the stream holds an earlier one.
     stored: bool,
     /// Events whose changes are not committed yet.
@@ -72,12 +75,25 @@ impl States {
         States { open: HashMap::new(), clean: LruCache::unbounded(), bytes: 0, complete: stateless }
     }
 
-    /// The state of a key, if it is known. `now` is in milliseconds since 1970.
-    pub fn get(&mut self, id: &StateId, now: u64) -> Option<State> {
+    /// Shards come. `stateless` says of each handler whether the stream holds no state of it in them.
+    pub fn joined(&mut self, stateless: &PerHandler<bool>) {
+        for (complete, stateless) in self.complete.iter_mut().zip(stateless) {
+            *complete &= stateless;
+        }
+    }
+
+    /// A shard has gone, which `is_of` its keys: what is not committed never will be. What is, is not believed if the shard
+    /// comes back.
+    pub fn lose(&mut self, is_of: impl Fn(&Key) -> bool) {
+        self.open.retain(|(_, key), _| !is_of(key));
+    }
+
+    /// The state of a key, if it is known, whose shard came in the generation `since`. `now` is in milliseconds since 1970.
+    pub fn get(&mut self, id: &StateId, since: u64, now: u64) -> Option<State> {
         if let Some(open) = self.open.get(id) {
             return Some(open.state.clone());
         }
-        if let Some(clean) = self.clean.get_mut(id) {
+        if let Some(clean) = self.clean.get_mut(id).filter(|clean| clean.since == since) {
             clean.used = now;
             return Some(clean.state.clone());
         }
@@ -85,14 +101,14 @@ impl States {
     }
 
     /// A state was read from the stream.
-    pub fn loaded(&mut self, id: StateId, state: State, now: u64) {
+    pub fn loaded(&mut self, id: StateId, state: State, since: u64, now: u64) {
         if !self.open.contains_key(&id) {
-            self.keep(id, state, now);
+            self.keep(id, Clean { state, since, used: now });
         }
     }
 
     /// An event changed a state. The change will be committed.
-    pub fn changed(&mut self, id: &StateId, change: &StateChange) {
+    pub fn changed(&mut self, id: &StateId, change: &StateChange, since: u64) {
         let state = match change {
             StateChange::Keep => return,
             StateChange::Set(value) => Some(value.clone()),
@@ -106,11 +122,11 @@ impl States {
         let stored = match self.clean.pop(id) {
             Some(clean) => {
                 self.bytes -= weight(&clean.state);
-                clean.state.is_some()
+                if clean.since == since { clean.state.is_some() } else { !self.knows_all(id.0) }
             }
             None => !self.knows_all(id.0),
         };
-        self.open.insert(id.clone(), Open { state, stored, changes: 1 });
+        self.open.insert(id.clone(), Open { state, since, stored, changes: 1 });
     }
 
     /// `changes` changes of a state were committed as one message. Says what that is to the stream.
@@ -122,7 +138,7 @@ impl States {
         if open.changes == 0
             && let Some((id, open)) = self.open.remove_entry(id)
         {
-            self.keep(id, open.state, now);
+            self.keep(id, Clean { state: open.state, since: open.since, used: now });
         }
         match (bytes, replaced) {
             (Some(bytes), true) => Written::Over(bytes),
@@ -136,9 +152,10 @@ impl States {
         self.complete[handler]
     }
 
-    fn keep(&mut self, id: StateId, state: State, now: u64) {
-        self.bytes += weight(&state);
-        if let Some(old) = self.clean.put(id, Clean { state, used: now }) {
+    fn keep(&mut self, id: StateId, clean: Clean) {
+        let now = clean.used;
+        self.bytes += weight(&clean.state);
+        if let Some(old) = self.clean.put(id, clean) {
             self.bytes -= weight(&old.state);
         }
         self.evict(now);
@@ -178,18 +195,18 @@ mod tests {
     #[test]
     fn the_next_event_sees_a_state_before_it_is_committed() {
         let mut states = States::new(vec![false].into());
-        assert_eq!(states.get(&id("a"), 0), None);
-        states.loaded(id("a"), None, 0);
-        assert_eq!(states.get(&id("a"), 0), Some(None));
-        states.changed(&id("a"), &set("1"));
-        assert_eq!(states.get(&id("a"), 0), Some(Some("1".into())));
-        states.changed(&id("a"), &set("2"));
+        assert_eq!(states.get(&id("a"), 0, 0), None);
+        states.loaded(id("a"), None, 0, 0);
+        assert_eq!(states.get(&id("a"), 0, 0), Some(None));
+        states.changed(&id("a"), &set("1"), 0);
+        assert_eq!(states.get(&id("a"), 0, 0), Some(Some("1".into())));
+        states.changed(&id("a"), &set("2"), 0);
         states.committed(&id("a"), 1, 0);
-        assert_eq!(states.get(&id("a"), 0), Some(Some("2".into())));
-        states.changed(&id("a"), &StateChange::Clear);
-        assert_eq!(states.get(&id("a"), 0), Some(None));
+        assert_eq!(states.get(&id("a"), 0, 0), Some(Some("2".into())));
+        states.changed(&id("a"), &StateChange::Clear, 0);
+        assert_eq!(states.get(&id("a"), 0, 0), Some(None));
         states.committed(&id("a"), 2, 0);
-        assert_eq!(states.get(&id("a"), 0), Some(None));
+        assert_eq!(states.get(&id("a"), 0, 0), Some(None));
     }
 
     #[test]
@@ -197,15 +214,15 @@ mod tests {
         let mut states = States::new(vec![false].into());
         let big = "x".repeat(4 << 20);
         for n in 0..100 {
-            states.changed(&id(&n.to_string()), &set(&big));
+            states.changed(&id(&n.to_string()), &set(&big), 0);
         }
-        assert!(states.get(&id("0"), 0).is_some());
+        assert!(states.get(&id("0"), 0, 0).is_some());
         for n in 0..100 {
             states.committed(&id(&n.to_string()), 1, 0);
         }
         assert!(states.bytes <= MAX_BYTES);
-        assert!(states.get(&id("0"), 0).is_none());
-        assert!(states.get(&id("99"), 0).is_some());
+        assert!(states.get(&id("0"), 0, 0).is_none());
+        assert!(states.get(&id("99"), 0, 0).is_some());
         states.evict(MAX_IDLE + 1);
         assert_eq!(states.bytes, 0);
     }
@@ -213,12 +230,27 @@ mod tests {
     #[test]
     fn what_a_stateless_handler_never_wrote_is_not_looked_for_until_something_was_evicted() {
         let mut states = States::new(vec![true, false].into());
-        assert_eq!(states.get(&id("a"), 0), Some(None));
-        assert_eq!(states.get(&(HandlerIx::new(1), Key::new("a")), 0), None);
-        states.changed(&id("a"), &set("1"));
+        assert_eq!(states.get(&id("a"), 0, 0), Some(None));
+        assert_eq!(states.get(&(HandlerIx::new(1), Key::new("a")), 0, 0), None);
+        states.changed(&id("a"), &set("1"), 0);
         states.committed(&id("a"), 1, 0);
-        assert_eq!(states.get(&id("b"), 0), Some(None));
+        assert_eq!(states.get(&id("b"), 0, 0), Some(None));
         states.evict(MAX_IDLE + 1);
-        assert_eq!((states.get(&id("a"), 0), states.get(&id("b"), 0)), (None, None));
+        assert_eq!((states.get(&id("a"), 0, 0), states.get(&id("b"), 0, 0)), (None, None));
+    }
+
+    #[test]
+    fn a_state_of_a_shard_that_went_and_came_back_is_read_again() {
+        let mut states = States::new(vec![true].into());
+        states.changed(&id("a"), &set("1"), 0);
+        states.committed(&id("a"), 1, 0);
+        states.changed(&id("b"), &set("2"), 0);
+        states.lose(|_| true);
+        states.joined(&vec![false].into());
+        assert_eq!((states.get(&id("a"), 1, 0), states.get(&id("b"), 1, 0)), (None, None));
+        states.loaded(id("a"), Some("3".into()), 1, 0);
+        assert_eq!(states.get(&id("a"), 1, 0), Some(Some("3".into())));
+        states.evict(MAX_IDLE + 1);
+        assert_eq!(states.bytes, 0);
     }
 }

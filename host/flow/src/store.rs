@@ -1,9 +1,11 @@
 //! Storing a batch once, whatever the connection does.
 //!
-//! A commit without an answer is looked up: its checkpoints carry the host and the number of the commit.
+//! A commit without an answer is looked up: its checkpoints carry the claims under which the host owns the shards, and the
+//! number of the commit. A batch of several shards is stored whole or not at all, so any of them tells that it is.
 
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,8 +26,9 @@ pub enum End {
     Refused(String),
     /// An event's message is on this subject, where the host's user may not publish; nothing is stored.
     Denied(String),
-    /// Another host owns the application now.
-    Fenced(String),
+    /// Other hosts own some of its shards now: which shards, and which hosts. Nothing is stored, or it was before they were
+    /// lost and no shard is left that would tell.
+    Fenced(BTreeMap<u16, String>),
     /// The stream is not the one it was.
     Lost(String),
 }
@@ -41,7 +44,7 @@ pub async fn store(
     origins: Arc<Origins>,
     batch: Arc<[BatchMessage]>,
     number: u64,
-    probe: Probe,
+    probes: Vec<Probe>,
 ) -> End {
     let (began, mut trouble) = (Instant::now(), Trouble::default());
     let (mut conflicts, mut open, mut attempt) = (0, false, 0_u32);
@@ -55,9 +58,7 @@ pub async fn store(
         };
         // This try, or an earlier one that nobody answered, may be stored all the same.
         open |= matches!(problem, CommitError::Conflict(_) | CommitError::Unanswered(_));
-        if open
-            && let Some(end) = read_back(&broker, &origins, number, &probe).await.into_end(&origins, &probe)
-        {
+        if open && let Some(end) = look_up(&broker, &origins, number, &probes, &problem).await {
             if matches!(end, End::Stored(_)) {
                 tracing::info!(commit = number, attempt, error = %problem, "commit was stored, its answer was lost");
             }
@@ -95,17 +96,26 @@ pub async fn store(
 /// Where to look whether a batch is stored: one of its checkpoints.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// The subject of the checkpoint, whose last message says which host has committed last, and which commit.
+    /// The shard whose checkpoint it is.
+    pub shard: u16,
+    /// The subject of the checkpoint, whose last message says under which claim who has committed last, and which commit.
     pub subject: String,
     /// The index of the checkpoint's message in the batch.
     pub index: u64,
+    /// The claim under which this host owns the shard.
+    pub claim: u64,
 }
 
 impl Probe {
-    /// The probe of a batch. A batch has at least one checkpoint.
-    pub fn of(batch: &Batch, names: &Names) -> Option<Self> {
-        let (shard, index, _) = batch.checkpoints.first()?;
-        Some(Probe { subject: names.checkpoint(*shard), index: *index as u64 })
+    /// The probes of a batch, one for each of its checkpoints. It has at least one.
+    pub fn all(batch: &Batch, names: &Names) -> Vec<Self> {
+        let probe = |(shard, index, checkpoint): &(u16, usize, Checkpoint)| Probe {
+            shard: *shard,
+            subject: names.checkpoint(*shard),
+            index: *index as u64,
+            claim: checkpoint.claim,
+        };
+        batch.checkpoints.iter().map(probe).collect()
     }
 }
 
@@ -113,26 +123,42 @@ enum Found {
     Stored(u64),
     /// The last checkpoint is this host's and older.
     Before,
+    /// Another host has claimed the shard, or this one has by another claim.
     Other(String),
     /// What is there was not written by a host.
     Foreign(String),
     Nothing,
 }
 
-impl Found {
-    /// What became of the batch; none if it is not stored yet.
-    fn into_end(self, origins: &Origins, probe: &Probe) -> Option<End> {
-        let (stream, subject) = (&origins.stream, &probe.subject);
-        Some(match self {
-            Found::Before => return None,
-            Found::Stored(first) => End::Stored(first),
-            Found::Other(host) => End::Fenced(host),
-            Found::Nothing => End::Lost(format!(
-                "the checkpoint `{subject}` is gone: stream `{stream}` was purged or recreated"
-            )),
-            Found::Foreign(why) => End::Lost(format!("somebody else wrote `{subject}`: {why}")),
-        })
+/// What became of a batch of which it is not known whether it is stored; none if it is not stored yet.
+async fn look_up(
+    broker: &Broker,
+    origins: &Origins,
+    number: u64,
+    probes: &[Probe],
+    problem: &CommitError,
+) -> Option<End> {
+    let stream = &origins.stream;
+    let mut lost = BTreeMap::new();
+    for probe in probes {
+        let subject = &probe.subject;
+        match read_back(broker, origins, number, probe).await {
+            Found::Stored(first) => return Some(End::Stored(first)),
+            // Without a conflict none of the others can say more: whatever is lost, the next try finds out.
+            Found::Before if !matches!(problem, CommitError::Conflict(_)) => return None,
+            Found::Before => {}
+            Found::Other(host) => drop(lost.insert(probe.shard, host)),
+            Found::Nothing => {
+                return Some(End::Lost(format!(
+                    "the checkpoint `{subject}` is gone: stream `{stream}` was purged or recreated"
+                )));
+            }
+            Found::Foreign(why) => {
+                return Some(End::Lost(format!("somebody else wrote `{subject}`: {why}")));
+            }
+        }
     }
+    (!lost.is_empty()).then_some(End::Fenced(lost))
 }
 
 /// Reads the checkpoint back, for as long as it takes.
@@ -143,7 +169,7 @@ async fn read_back(broker: &Broker, origins: &Origins, number: u64, probe: &Prob
         let problem = match broker.last(&origins.stream, &probe.subject).await {
             Ok(None) => return Found::Nothing,
             Ok(Some(message)) => match Checkpoint::decode(&message.payload) {
-                Ok(found) if found.host != origins.host => return Found::Other(found.host),
+                Ok(found) if found.claim != probe.claim => return Found::Other(found.host),
                 Ok(found) if found.commit == number => {
                     return Found::Stored(message.sequence.saturating_sub(probe.index));
                 }

@@ -14,8 +14,8 @@ use thiserror::Error;
 use super::attempt::Attempt;
 use super::derivation;
 
-/// 3: the checkpoint says how what belongs to its events is derived.
-const VERSION: u8 = 3;
+/// 4: the checkpoint says by which claim its host owns the shard, and whether it has given the shard up.
+const VERSION: u8 = 4;
 
 /// Why bytes are not a checkpoint.
 #[derive(Debug, Error)]
@@ -59,6 +59,11 @@ pub struct Progress {
 pub struct Checkpoint {
     /// The host that wrote it: the owner.
     pub host: String,
+    /// Drawn at random whenever a host makes the shard its own, by a checkpoint with a new one. After lost data a sequence
+    /// may come round again, and with it the place that a commit expects: the claim does not.
+    pub claim: u64,
+    /// Whether its host has given the shard up: it is free, and whoever claims it need not wait for that host.
+    pub released: bool,
     /// Counts the commits of that host, so that it recognises its own.
     pub commit: u64,
     /// How many shards the application has.
@@ -74,6 +79,8 @@ pub struct Checkpoint {
 struct Document {
     derivation: u8,
     host: String,
+    claim: u64,
+    released: bool,
     commit: u64,
     shards: u16,
     streams: BTreeMap<String, u64>,
@@ -117,6 +124,8 @@ impl Checkpoint {
         let document = Document {
             derivation: derivation::VERSION,
             host: self.host.clone(),
+            claim: self.claim,
+            released: self.released,
             commit: self.commit,
             shards: self.shards,
             streams: self.streams.clone(),
@@ -146,6 +155,8 @@ impl Checkpoint {
         }
         Ok(Checkpoint {
             host: document.host,
+            claim: document.claim,
+            released: document.released,
             commit: document.commit,
             shards: document.shards,
             streams: document.streams,
@@ -210,6 +221,8 @@ mod tests {
         };
         Checkpoint {
             host: "h1".into(),
+            claim: u64::MAX,
+            released: true,
             commit: 9,
             shards: 16,
             streams: [("SHOP".to_owned(), 3)].into(),
@@ -240,8 +253,8 @@ mod tests {
         let refused = Checkpoint::decode(&other);
         assert!(matches!(refused, Err(Error::Derivation(way)) if way == derivation::VERSION + 1));
         // What came before says so, and names the way out.
-        let before = Checkpoint::decode(&[2, 0]).unwrap_err().to_string();
-        assert!(before.contains("version 2") && before.contains("run the host that wrote it"), "{before}");
+        let before = Checkpoint::decode(&[3, 0]).unwrap_err().to_string();
+        assert!(before.contains("version 3") && before.contains("run the host that wrote it"), "{before}");
         let bytes = checkpoint().encode();
         for cut in 1..bytes.len() {
             assert!(Checkpoint::decode(&bytes[..cut]).is_err(), "cut at {cut} passed");

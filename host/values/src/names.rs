@@ -120,8 +120,8 @@ pub mod replay {
     pub const RELEASE: &str = "Heddle-Replay-Release";
     /// Set when the request has a payload in place of the dead letter's.
     pub const EDITED: &str = "Heddle-Replay-Edited";
-    /// The key to be released, as a token.
-    pub const KEY_TOKEN: &str = "Heddle-Replay-Key-Token";
+    /// Set when the request is for a key and no dead letter: its payload is the key, which is to be released.
+    pub const KEY: &str = "Heddle-Replay-Key";
     /// [`DONE`], [`DEAD`] or [`RELEASED`].
     pub const OUTCOME: &str = "Heddle-Replay-Outcome";
     /// The handler did its work on the event, and the effects are stored.

@@ -14,7 +14,7 @@ use heddle_flow::commit::FULL_MESSAGES;
 use heddle_flow::flow::{Beginning, Flow, Job, Work};
 use heddle_flow::route::Routes;
 use heddle_flow::shard::{Action, Blame, Rules, Settled};
-use heddle_flow::shards::{Place, Placed, Plan, PlannedHandler, Shards};
+use heddle_flow::shards::{Claimed, Place, Placed, Plan, PlannedHandler, Shards};
 use heddle_sandbox::{Call, Plugin, Policy, Sandbox, SandboxSettings};
 use heddle_tests::{heddle, plugin, workspace};
 use heddle_values::batch::Keep;
@@ -180,9 +180,13 @@ impl Lanes {
     /// Empty ones.
     pub fn new() -> Self {
         let plan = plan();
-        let checkpoints = checkpoints(&plan);
+        let checkpoints = checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint));
+        let mut shards = Shards::new(plan);
+        for claimed in Claimed::all(checkpoints, []) {
+            shards.claim(&claimed, (0, 0), 0, &mut Vec::new());
+        }
         Lanes {
-            shards: Shards::new(plan, &checkpoints, Vec::new(), 0),
+            shards,
             next: 1,
             keys: (0..KEYS).map(|key| Key::new(&format!("k{key}"))).collect(),
             payload: event(1, workload::Job::Echo).payload,
@@ -261,10 +265,9 @@ impl Batches {
             max_payload: 1 << 20,
         };
         let beginning = Beginning {
-            checkpoints: checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint)).collect(),
+            claimed: Claimed::all(checkpoints(&plan).into_iter().map(|checkpoint| (1, checkpoint)), []),
             plan,
             origins: Arc::new(origins),
-            gates: Vec::new(),
             stateless: vec![true].into(),
             full: FULL_MESSAGES,
             generation: 0,

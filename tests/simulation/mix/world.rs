@@ -10,7 +10,7 @@ use heddle_flow::batch::{Origins, Unit};
 use heddle_flow::flow::{Beginning, Flow, Job, Work};
 use heddle_flow::regulator::{Candidate, Probes, Regulator};
 use heddle_flow::shard::{Hurry, Outcome, Rules};
-use heddle_flow::shards::{Plan, PlannedHandler};
+use heddle_flow::shards::{Claimed, Plan, PlannedHandler};
 use heddle_sandbox::Outside;
 use heddle_values::batch::Keep;
 use heddle_values::checkpoint::{Checkpoint, Progress};
@@ -101,8 +101,7 @@ impl<'a> World<'a> {
         let beginning = Beginning {
             plan,
             origins: Arc::new(origins),
-            checkpoints: vec![(1, checkpoint); usize::from(SHARDS)],
-            gates: Vec::new(),
+            claimed: Claimed::all(vec![(1, checkpoint); usize::from(SHARDS)], []),
             stateless: vec![true].into(),
             full: 1,
             generation: 0,

@@ -17,7 +17,6 @@ use heddle_broker::CursorEvents;
 use heddle_values::effects::When;
 use heddle_values::event::{Event, Replay};
 use heddle_values::handlers::HandlerIx;
-use heddle_values::key::Key;
 use heddle_values::permissions::Permissions;
 use heddle_values::position::Position;
 use heddle_values::verdict::{CauseClass, Failure, Verdict};
@@ -88,22 +87,27 @@ impl Engine {
                 let key = self.sides[handler].settings.key_of(&event);
                 (handler, event, key)
             }
-            Replayed::Release { handler, token, replay } => {
-                let gates = self.flow.shards().stored_gates();
-                let mut of_handler = gates.into_iter().filter(|(place, _)| place.handler == handler);
-                let Some((_, gate)) = of_handler.find(|(_, gate)| Key::new(&gate.key).token() == token)
-                else {
+            Replayed::Release { handler, key, replay } => {
+                let (place, shards) = (self.flow.place(handler, &key), self.flow.shards());
+                if !shards.owns(place.shard) || shards.was_handed(place.shard, replay.request) {
+                    // The owner of the shard does it, or it is on its way.
+                    return Ok(());
+                }
+                let mut gates = shards.gates_of(place.shard).into_iter();
+                if !gates.any(|(of, gate)| of == handler && *gate.key == *key.as_str()) {
                     self.remove_requests(vec![(None, replay)]);
                     return Ok(());
-                };
+                }
                 let stream = Arc::clone(&self.flow.origins().stream);
-                (handler, Event::release(stream, replay), (Key::new(&gate.key), None))
+                (handler, Event::release(stream, replay), (key, None))
             }
         };
         let (place, replay) = (self.flow.place(handler, &key.0), event.replay().unwrap_or_default());
         match self.flow.read(handler, Arc::new(event), key, now()) {
             Admission::Queued => self.replaying += 1,
-            // It was done before the host started.
+            // It is on its way, or the owner of its shard does it.
+            Admission::Again | Admission::Elsewhere => {}
+            // It is done, and is still to be removed.
             Admission::Known => self.remove_requests(vec![(Some(place), replay)]),
         }
         Ok(())
@@ -160,7 +164,7 @@ impl Engine {
                 Done::Permissions(permissions) => self.permissions = permissions,
                 Done::Surveyed(found) => self.surveyed(found),
                 // After a reset, what was counted is in front of the handler again.
-                Done::Counted(counted) if self.flow.hears(counted.0.generation) => {
+                Done::Counted(counted) if self.flow.is_since_reset(counted.0.generation) => {
                     let (count, counted, state) = *counted;
                     self.counted(&count, counted, &state);
                 }
@@ -178,7 +182,7 @@ impl Engine {
     pub(super) fn ran_many(&mut self, ends: Vec<Ended>) {
         for ended in ends {
             self.sides[ended.job.place.handler].running -= 1;
-            if self.flow.hears(ended.job.generation) {
+            if self.flow.hears(ended.job.place.shard, ended.job.generation) {
                 self.ran(ended);
             }
         }

@@ -58,15 +58,15 @@ impl Engine {
     pub(super) fn commit(&mut self) {
         while self.flow.under_way() < MAX_BATCHES && self.flow.commits().is_due() && self.linger().is_none() {
             self.sent = Instant::now();
-            let positions = positions(&self.readers, &self.sides);
+            let positions = positions(&self.readers, &self.sides).into();
             let origins = Arc::clone(self.flow.origins());
             let Some(batch) = self.flow.next_batch(&positions, now()) else { return };
-            let probe = Probe::of(batch, &origins.names).expect("a batch begins with a checkpoint");
+            let probes = Probe::all(batch, &origins.names);
             let (messages, number) = (Arc::clone(&batch.messages), batch.number);
             let broker = self.broker.clone();
             self.jobs.spawn(async move {
                 failpoint::hit(failpoint::BEFORE_COMMIT);
-                let end = store(broker, origins, messages, number, probe).await;
+                let end = store(broker, origins, messages, number, probes).await;
                 failpoint::hit(failpoint::AFTER_COMMIT);
                 Done::Committed(number, end)
             });

@@ -23,7 +23,7 @@ impl Engine {
                 self.stored(number, first);
                 Ok(())
             }
-            End::Fenced(host) => Err(Error::Fenced(host)),
+            End::Fenced(lost) => Err(Error::Fenced(lost.into_values().next().unwrap_or_default())),
             End::Lost(reason) => Err(Error::Lost(reason)),
             End::Refused(reason) => self.refused(number, &reason),
             End::Denied(subject) => {
@@ -51,7 +51,7 @@ impl Engine {
     fn stored(&mut self, number: u64, first: u64) {
         let now = now();
         let stored = self.flow.stored(number, first, now);
-        let Stored { mut batch, drained, replayed, states } =
+        let Stored { mut batch, drained, replayed, states, .. } =
             stored.expect("a batch that is stored was under way");
         for (subject, below) in drained {
             self.jobs.spawn(jobs::forget(self.replays(), subject, below));

@@ -20,7 +20,7 @@ use crate::reader::{Reader, Subscription};
 use crate::regulator::Regulator;
 use crate::replays::{self, Replays};
 use crate::route::Routes;
-use crate::shards::{Plan, PlannedHandler};
+use crate::shards::{Claimed, Plan, PlannedHandler};
 use crate::workers::Shared;
 use heddle_broker::Broker;
 use heddle_values::batch::Keep;
@@ -36,8 +36,7 @@ pub(super) fn flow(parts: &Parts) -> Flow {
     let beginning = flow::Beginning {
         plan: plan(settings, acquired, me, max_payload),
         origins: Arc::new(origins(settings, names.clone(), me, max_payload)),
-        checkpoints: acquired.checkpoints.clone(),
-        gates: acquired.kept.gates.clone(),
+        claimed: Claimed::all(acquired.checkpoints.clone(), acquired.kept.gates.clone()),
         stateless: acquired.kept.stateless.clone(),
         full: FULL_MESSAGES,
         generation: *generation,

@@ -270,7 +270,7 @@ impl Engine {
     /// Writes down how far the application has come, so that the next host can tell what was lost since.
     pub(super) async fn leave_mark(&self, paused: bool) -> Result<(), heddle_broker::Error> {
         let (shards, origins) = (self.flow.shards(), self.flow.origins());
-        let commits = (0..shards.count()).map(|shard| self.flow.commits().committed(shard));
+        let commits = shards.owned().map(|shard| self.flow.commits().committed(shard));
         let commit = commits.map(|checkpoint| checkpoint.commit).max().unwrap_or_default();
         let mut mark = Mark { host: self.me.host.clone(), commit, paused, ..Mark::default() };
         for (reader, _) in &self.readers {

@@ -88,7 +88,7 @@ impl Engine {
 
     /// Lets every shard write its checkpoint of whose progress more than N messages are not stored yet.
     pub(super) fn touch_lagging(&mut self, messages: u64) {
-        self.flow.touch_lagging(&positions(&self.readers, &self.sides), messages);
+        self.flow.touch_lagging(&positions(&self.readers, &self.sides).into(), messages);
     }
 
     /// Asks the server what the host's user may do.

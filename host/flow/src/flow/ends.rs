@@ -2,11 +2,11 @@
 
 use super::Flow;
 use crate::batch::{Batch, Unit};
+use crate::positions::Positions;
 use crate::shard::Outcome;
-use crate::shards::{Place, Shards};
+use crate::shards::{Claimed, Place};
 use crate::states::{States, Written};
 use heddle_values::event::Replay;
-use heddle_values::handlers::PerHandler;
 use heddle_values::verdict::{CauseClass, Failure};
 
 /// A batch that is stored, and what follows from it.
@@ -20,6 +20,8 @@ pub struct Stored {
     pub replayed: Vec<(Place, Replay)>,
     /// What became of the states.
     pub states: Vec<Written>,
+    /// Shards that were given up, and are free from now on.
+    pub gone: Vec<u16>,
 }
 
 /// What follows from a batch that the server will never store.
@@ -37,8 +39,9 @@ pub enum Refused {
 
 impl Flow {
     /// Lets every shard write its checkpoint of whose progress more than N messages are not stored yet.
-    pub fn touch_lagging(&mut self, positions: &PerHandler<u64>, messages: u64) {
-        for shard in 0..self.shards.count() {
+    pub fn touch_lagging(&mut self, positions: &Positions, messages: u64) {
+        let owned = self.shards.owned();
+        for shard in owned {
             if self.shards.lags(shard, positions, self.commits.committed(shard), messages) {
                 self.commits.touch(shard);
             }
@@ -46,7 +49,8 @@ impl Flow {
     }
 
     /// The next batch, if there is one to be sent now. `positions` are the next sequences that the handlers have not seen.
-    pub fn next_batch(&mut self, positions: &PerHandler<u64>, now: u64) -> Option<&Batch> {
+    pub fn next_batch(&mut self, positions: &Positions, now: u64) -> Option<&Batch> {
+        self.let_go();
         let batch = self.commits.next(&self.shards, positions, now)?;
         Some(self.under_way.entry(batch.number).insert_entry(batch).into_mut())
     }
@@ -73,7 +77,13 @@ impl Flow {
         }
         let write = |(id, changes): &(_, usize)| self.states.committed(id, *changes, now);
         let states = batch.states.iter().map(write).collect();
-        Some(Stored { batch, drained, replayed, states })
+        let given_up = batch.checkpoints.iter().filter(|(.., checkpoint)| checkpoint.released);
+        let gone: Vec<u16> = given_up.map(|(shard, ..)| *shard).collect();
+        for shard in &gone {
+            self.drop_shard(*shard);
+            self.commits.lose(*shard);
+        }
+        Some(Stored { batch, drained, replayed, states, gone })
     }
 
     /// The server will never store a batch as it is. None: it is not under way.
@@ -100,11 +110,19 @@ impl Flow {
         let failure = Failure::new(CauseClass::Refused, reason);
         self.condemned.insert((at_fault.place.handler, at_fault.settled.event.position()), failure);
         self.generation += 1;
-        let checkpoints = self.commits.forget();
-        let gates = self.shards.stored_gates();
-        self.shards = Shards::new(self.plan.clone(), &checkpoints, gates, self.commits.known());
+        self.begun = self.generation;
+        self.shards.read_requests_anew();
+        self.commits.forget();
         self.states = States::new(self.plan.handlers.map(|_| false));
         self.actions.clear();
-        self.shards.resume(now, &mut self.actions);
+        let owned: Vec<u16> = self.shards.owned().collect();
+        let known = self.commits.known();
+        for shard in owned {
+            self.clear_running(shard);
+            let (fence, checkpoint) = self.commits.last(shard);
+            let gates = self.shards.gates_of(shard);
+            let claimed = Claimed { shard, fence, checkpoint: checkpoint.clone(), gates };
+            self.shards.claim(&claimed, (self.generation, known), now, &mut self.actions);
+        }
     }
 }

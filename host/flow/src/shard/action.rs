@@ -60,6 +60,13 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it is to be committed. Everything else is asked for again wherever the shard goes.
+    pub fn is_to_be_stored(&self) -> bool {
+        matches!(self, Action::Settle(_) | Action::Record | Action::Open { .. })
+    }
+}
+
 /// An event that came to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
@@ -106,10 +113,14 @@ pub enum Outcome {
 /// What became of an event that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It waits or runs.
+    /// From now on it waits or runs.
     Queued,
-    /// The checkpoint says that it is done, or it is queued already.
+    /// It did so before.
+    Again,
+    /// It is done.
     Known,
+    /// It is not for this host: another one owns the shard of its key.
+    Elsewhere,
 }
 
 /// What follows from failures.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringTreemap;
 
-use super::{DONE_BYTES, WINDOW};
+use super::{Admission, DONE_BYTES, WINDOW};
 use heddle_values::attempt::{Attempt, MAX_CAUSE, MAX_TIMES};
 use heddle_values::checkpoint::Progress;
 use heddle_values::event::{Event, Source};
@@ -78,18 +78,25 @@ impl Record {
         self.low.max(self.unfinished.first().copied().unwrap_or(next))
     }
 
-    /// An event was read. Whether it is to be run.
-    pub(super) fn begin(&mut self, event: &Event) -> bool {
-        match event.source {
+    /// An event was read.
+    pub(super) fn begin(&mut self, event: &Event) -> Admission {
+        let (is_done, is_new) = match event.source {
             Source::Stream => {
                 let sequence = event.sequence;
                 self.seen = self.seen.max(sequence);
-                sequence >= self.low && !self.done.contains(sequence) && self.unfinished.insert(sequence)
+                let is_done = sequence < self.low || self.done.contains(sequence);
+                (is_done, !is_done && self.unfinished.insert(sequence))
             }
             Source::Replay(replay) => {
-                !self.replayed.contains(replay.request) && self.replays.insert(replay.request)
+                let is_done = self.replayed.contains(replay.request);
+                (is_done, !is_done && self.replays.insert(replay.request))
             }
-            Source::Held(_) => true,
+            Source::Held(_) => (false, true),
+        };
+        match (is_done, is_new) {
+            (true, _) => Admission::Known,
+            (false, true) => Admission::Queued,
+            (false, false) => Admission::Again,
         }
     }
 

@@ -17,7 +17,7 @@ use heddle_flow::batch::{Origins, Unit};
 use heddle_flow::flow::{Beginning, Flow, Job, Start, Ticket, Work};
 use heddle_flow::route::Routes;
 use heddle_flow::shard::{Blame, Rules, Settled};
-use heddle_flow::shards::{Plan, PlannedHandler};
+use heddle_flow::shards::{Claimed, Plan, PlannedHandler};
 use heddle_sandbox::{Call, Plugin};
 use heddle_values::batch::{BatchMessage, Keep};
 use heddle_values::checkpoint::Checkpoint;
@@ -307,7 +307,7 @@ impl TestHost {
             let events = self.streams.get(stream);
             events.and_then(|events| events.last()).map_or(0, |event| event.sequence)
         };
-        let positions = self.settings.handlers.map(|handler| last(&handler.stream) + 1);
+        let positions = self.settings.handlers.map(|handler| last(&handler.stream) + 1).into();
         let first = last(&self.settings.stream.name) + 1;
         let Some(batch) = self.flow.next_batch(&positions, now) else { return Ok(()) };
         let (messages, number) = (Arc::clone(&batch.messages), batch.number);
@@ -356,8 +356,7 @@ fn nothing(settings: &Settings, streams: BTreeMap<String, u64>) -> Beginning {
     Beginning {
         plan,
         origins: Arc::new(origins),
-        checkpoints: vec![(0, Checkpoint::default()); usize::from(settings.shards.get())],
-        gates: Vec::new(),
+        claimed: Claimed::all(vec![(0, Checkpoint::default()); usize::from(settings.shards.get())], []),
         stateless: settings.handlers.map(|_| false),
         // What has ended is stored at once.
         full: 1,

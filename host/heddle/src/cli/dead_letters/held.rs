@@ -23,18 +23,19 @@ pub(super) async fn closed(
     Ok(closed.map(|stored| ((stored.handler, Key::new(&stored.gate.key)), stored.gate)).collect())
 }
 
-/// Asks for a key to be released: that of the dead letter which the subject names, or the one of a token.
+/// Asks for a key to be released: that of the dead letter which the subject names, or this one.
 pub(super) async fn request_release(
     broker: &Broker,
     settings: &Settings,
     subject: &str,
-    token: Option<&str>,
+    key: Option<&Key>,
 ) -> anyhow::Result<Option<u64>> {
     let mut headers = Headers::from_pairs([(names::replay::RELEASE, "1")]);
-    if let Some(token) = token {
-        headers.push(names::replay::KEY_TOKEN, token);
+    if key.is_some() {
+        headers.push(names::replay::KEY, "1");
     }
-    Ok(match broker.publish_first(subject, &headers, Default::default()).await? {
+    let payload = key.map(|key| key.as_str().to_owned()).unwrap_or_default();
+    Ok(match broker.publish_first(subject, &headers, payload.into()).await? {
         Some(request) => Some(request),
         None => broker.last(&settings.stream.name, subject).await?.map(|there| there.sequence),
     })

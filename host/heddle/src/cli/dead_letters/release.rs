@@ -54,9 +54,8 @@ impl Command {
         let details = json!({ "handler": self.handler, "key": self.key });
         audit(&broker, &settings, "release", details).await?;
         let mut outcomes = Outcomes::listen(&broker, &settings).await?;
-        let token = key.token();
-        let subject = names.replay(&self.handler, &format!("key-{token}"));
-        if let Some(request) = request_release(&broker, &settings, &subject, Some(&token)).await? {
+        let subject = names.replay(&self.handler, &format!("key-{}", key.token()));
+        if let Some(request) = request_release(&broker, &settings, &subject, Some(&key)).await? {
             outcomes.expect(request, subject);
         }
         if !self.no_wait {
