@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use heddle_tests::workspace;
 
 /// Which of our crates a crate may depend on.
-const BELOW: [(&str, &[&str]); 8] = [
+const BELOW: [(&str, &[&str]); 9] = [
     ("values", &[]),
     ("broker", &["values"]),
+    ("cluster", &[]),
     ("sandbox", &["values"]),
     ("source", &[]),
     ("project", &[]),
@@ -49,8 +50,9 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// Where that holds, below `host/`.
-const PURE: [&str; 21] = [
+const PURE: [&str; 22] = [
     "values/src",
+    "cluster/src",
     "flow/src/activity.rs",
     "flow/src/batch.rs",
     "flow/src/circuit.rs",

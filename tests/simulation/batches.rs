@@ -82,7 +82,7 @@ impl World {
                 self.host.knows_attempts(&self.model)?;
             }
             Answer::Refused(reason) => match self.host.flow.refused(number) {
-                Some(Refused::Again) => {}
+                Some(Refused::Again) => self.host.sync(),
                 Some(Refused::AtFault(unit)) => {
                     self.host.reset(&unit, &reason, self.now, (&self.scene, &mut self.model));
                 }

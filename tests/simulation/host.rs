@@ -84,11 +84,14 @@ impl Host {
         lows.collect::<PerHandler<u64>>().into()
     }
 
-    /// A shard has gone, and the host knows.
-    pub(crate) fn forget(&mut self, shard: u16) {
-        self.lost.remove(&shard);
-        self.positions.leave(shard);
-        self.ready.retain(|job| job.place.shard != shard);
+    /// What the driver keeps beside the flow goes with the shards that went.
+    pub(crate) fn sync(&mut self) {
+        let shards = self.flow.shards();
+        self.lost.retain(|shard| shards.owns(*shard));
+        self.ready.retain(|job| shards.owns(job.place.shard));
+        for shard in (0..shards.count()).filter(|shard| !shards.owns(*shard)) {
+            self.positions.leave(shard);
+        }
     }
 
     /// Does what the tracks want done.
@@ -158,13 +161,13 @@ impl Host {
             _ => Vec::new(),
         };
         let Some(stored) = self.flow.stored(number, first, now) else { return };
-        stored.gone.iter().for_each(|shard| self.forget(*shard));
         let forget = stored.drained.into_iter().map(|(subject, below)| Forget { subject, below });
         self.replays.forget.extend(forget);
         let forgotten = forgotten.iter().filter_map(|unit| Some((unit.place, unit.settled.event.replay()?)));
         for (place, replay) in stored.replayed.into_iter().chain(forgotten) {
             self.replays.remove(place, replay, self.flow.generation());
         }
+        self.sync();
     }
 
     /// The event at fault is known: everything after the last commit is forgotten and read again.

@@ -77,11 +77,12 @@ impl World {
         if self.host.is_owner(shard) {
             return Ok(());
         }
-        if !self.host.flow.lose(shard) {
-            // It is about to learn of its loss.
+        let can = self.host.flow.lose(shard);
+        self.host.sync();
+        if !can {
+            // A batch is under way with it.
             return Ok(());
         }
-        self.host.forget(shard);
         let names = self.host.flow.origins().names.clone();
         let (fence, mut checkpoint) = stored_checkpoint(&self.server, &names, shard)?;
         if self.is(Sabotage::ClaimsBlindly) {
@@ -122,10 +123,9 @@ impl World {
     fn miss(&mut self) {
         let lost: Vec<u16> = self.host.lost.iter().copied().collect();
         let index = choose(&mut self.random, lost.len());
-        if let Some(shard) = index.and_then(|index| lost.get(index)).copied()
-            && self.host.flow.lose(shard)
-        {
-            self.host.forget(shard);
+        if let Some(shard) = index.and_then(|index| lost.get(index)).copied() {
+            self.host.flow.lose(shard);
+            self.host.sync();
         }
     }
 
@@ -146,7 +146,7 @@ impl World {
         }
         self.fenced += 1;
         self.host.flow.fenced(number, &lost);
-        lost.iter().for_each(|shard| self.host.forget(*shard));
+        self.host.sync();
         Ok(())
     }
 

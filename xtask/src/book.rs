@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::shell::{command, output, root, run as run_command, step, target};
@@ -102,11 +103,25 @@ fn diagrams(folder: &Path) -> Result<[&'static str; 2]> {
         fs::create_dir_all(folder)?;
         output(command("npm").args(["pack", "--silent", package, "--pack-destination"]).arg(folder))?;
     }
-    let text = output(command("tar").arg("-xzOf").arg(&archive).arg(file))?;
-    write(&library, text)?;
+    write(&library, unpack(&archive, file)?)?;
     let ours = root().join(FOLDER).join(DIAGRAMS);
     write(&folder.join(DIAGRAMS), fs::read(ours).with_context(|| format!("failed to read `{DIAGRAMS}`"))?)?;
     Ok(["mermaid.min.js", DIAGRAMS])
+}
+
+/// A file out of a compressed archive.
+fn unpack(archive: &Path, name: &str) -> Result<Vec<u8>> {
+    let file = fs::File::open(archive).with_context(|| format!("failed to open `{}`", archive.display()))?;
+    let mut archived = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    for entry in archived.entries()? {
+        let mut entry = entry?;
+        if entry.path()? == Path::new(name) {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            return Ok(content);
+        }
+    }
+    bail!("`{}` has no file `{name}`", archive.display())
 }
 
 /// Lays the documents of the book, and the files that they lead to, into a folder as they lie in the repository.

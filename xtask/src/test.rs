@@ -77,7 +77,16 @@ pub(crate) fn fast() -> Result<()> {
     step("tests that need nothing but the code");
     // The whole workspace, so that features, and with them builds, are shared with the other tests.
     let packages = ["--workspace", "--exclude", demo::FAILPOINTS];
-    run_command(tests().args(packages).args(["--lib", "--bins", "--test", "simulation", "--test", "walls"]))
+    run_command(tests().args(packages).args([
+        "--lib",
+        "--bins",
+        "--test",
+        "simulation",
+        "--test",
+        "cluster",
+        "--test",
+        "walls",
+    ]))
 }
 
 /// Runs the simulation over so many worlds, piece by piece, and says how far it is.

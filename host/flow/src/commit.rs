@@ -104,6 +104,7 @@ impl Commits {
         let Some(lost) = self.chains.get_mut(usize::from(shard)).and_then(Option::take) else { return };
         debug_assert!(!lost.busy, "what is under way may still be stored");
         self.waiting -= lost.waiting.len();
+        self.alone = self.alone.saturating_sub(lost.waiting.len());
         self.touched.remove(&shard);
         self.opened.retain(|(place, ..)| place.shard != shard);
     }

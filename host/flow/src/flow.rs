@@ -110,8 +110,8 @@ pub struct Flow {
     commits: Commits,
     /// Batches under way, by their numbers.
     under_way: HashMap<u64, Batch>,
-    /// Events that may not run, and why.
-    condemned: HashMap<(HandlerIx, Position), Failure>,
+    /// Events that may not run: their shards, and why.
+    condemned: HashMap<(HandlerIx, Position), (u16, Failure)>,
     actions: Vec<Placed>,
     generation: u64,
     /// The generation of the last reset.
@@ -120,6 +120,8 @@ pub struct Flow {
     running: Vec<usize>,
     /// Shards that are being given up.
     leaving: BTreeSet<u16>,
+    /// Shards that are another host's, and go when the batches end that are under way with them.
+    lost: BTreeSet<u16>,
 }
 
 impl Flow {
@@ -140,6 +142,7 @@ impl Flow {
             begun: generation,
             running: vec![0; usize::from(shards)],
             leaving: BTreeSet::new(),
+            lost: BTreeSet::new(),
         };
         flow.take_in(claimed, now);
         flow
@@ -218,6 +221,7 @@ impl Flow {
         now: u64,
     ) -> Admission {
         let position = event.position();
+        let failure = failure.map(|failure| (key.shard(self.shards.count()), failure));
         let admission = self.shards.read(handler, event, key, now, &mut self.actions);
         // One that is done already would never be asked for.
         if let (Some(failure), Admission::Queued) = (failure, admission) {
@@ -366,7 +370,7 @@ impl Flow {
         let condemned = match self.condemned.is_empty() {
             // Nearly always.
             true => None,
-            false => self.condemned.remove(&(handler, job.event.position())),
+            false => self.condemned.remove(&(handler, job.event.position())).map(|(_, failure)| failure),
         };
         if let Some(failure) = condemned.or_else(|| refusal(&job.event)) {
             return Start::Refused(failure);

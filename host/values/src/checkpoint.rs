@@ -60,7 +60,8 @@ pub struct Checkpoint {
     /// The host that wrote it: the owner.
     pub host: String,
     /// Drawn at random whenever a host makes the shard its own, by a checkpoint with a new one. After lost data a sequence
-    /// may come round again, and with it the place that a commit expects: the claim does not.
+    /// may come round again, and with it the place that a commit expects: the claim does not, so whoever reads the
+    /// checkpoint back knows whether the shard is still his.
     pub claim: u64,
     /// Whether its host has given the shard up: it is free, and whoever claims it need not wait for that host.
     pub released: bool,

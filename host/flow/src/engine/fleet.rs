@@ -25,12 +25,12 @@ pub struct Versions {
     pub canary: Option<(Arc<Plugin>, CanaryPolicy)>,
 }
 
-/// How the trial of a version ended. The engine goes on with it until a [`Change`] comes.
+/// How the trial of a version ended. The engine goes on with it until a [`Change`](super::Change) comes.
 #[derive(Debug)]
 pub struct Judged {
     /// The digest of the version.
     pub digest: Arc<str>,
-    /// What is advised. It takes effect once the controller sends a [`Change`].
+    /// What is advised. It takes effect once the controller sends a [`Change`](super::Change).
     pub judgement: Judgement,
 }
 

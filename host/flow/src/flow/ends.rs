@@ -83,6 +83,7 @@ impl Flow {
             self.drop_shard(*shard);
             self.commits.lose(*shard);
         }
+        self.drop_lost(batch.checkpoints.iter().map(|(shard, ..)| *shard));
         Some(Stored { batch, drained, replayed, states, gone })
     }
 
@@ -92,8 +93,13 @@ impl Flow {
         if batch.units.is_empty() {
             return Some(Refused::Checkpoints);
         }
-        Some(match self.commits.refused(batch) {
+        let shards: Vec<u16> = batch.checkpoints.iter().map(|(shard, ..)| *shard).collect();
+        let at_fault = self.commits.refused(batch);
+        self.drop_lost(shards);
+        Some(match at_fault {
             None => Refused::Again,
+            // It is another host's by now.
+            Some(unit) if !self.shards.owns(unit.place.shard) => Refused::Again,
             Some(unit) if unit.minimal => Refused::Named,
             Some(unit) if matches!(unit.settled.outcome, Outcome::Dead(..) | Outcome::HeldBack) => {
                 self.commits.push_front(Unit { minimal: true, ..unit });
@@ -108,7 +114,8 @@ impl Flow {
     /// stored. No batch is under way.
     pub fn reset(&mut self, at_fault: &Unit, reason: &str, now: u64) {
         let failure = Failure::new(CauseClass::Refused, reason);
-        self.condemned.insert((at_fault.place.handler, at_fault.settled.event.position()), failure);
+        let event = (at_fault.place.handler, at_fault.settled.event.position());
+        self.condemned.insert(event, (at_fault.place.shard, failure));
         self.generation += 1;
         self.begun = self.generation;
         self.shards.read_requests_anew();

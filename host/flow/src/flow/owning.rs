@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Flow;
+use crate::batch::Batch;
 use crate::shards::Claimed;
 use heddle_values::handlers::PerHandler;
 
@@ -64,11 +65,12 @@ impl Flow {
         }
     }
 
-    /// Another host has claimed a shard: all that is known of it is forgotten. Whether that could be done: a batch that is
-    /// under way with it will be refused, and [tells](Self::fenced) by that.
+    /// Another host has claimed a shard: all that is known of it is forgotten. Whether that was done at once: where a batch
+    /// is under way with it, it is done when that ends, however it does, and the shard cannot be claimed before.
     pub fn lose(&mut self, shard: u16) -> bool {
-        let in_batch = |batch: &crate::batch::Batch| batch.checkpoints.iter().any(|(of, ..)| *of == shard);
+        let in_batch = |batch: &Batch| batch.checkpoints.iter().any(|(of, ..)| *of == shard);
         if self.under_way.values().any(in_batch) {
+            self.lost.insert(shard);
             return false;
         }
         self.drop_shard(shard);
@@ -80,13 +82,27 @@ impl Flow {
     /// What the batch held of the others is sent again.
     pub fn fenced(&mut self, number: u64, lost: &BTreeSet<u16>) {
         let Some(batch) = self.under_way.remove(&number) else { return };
+        let others: Vec<u16> = batch.checkpoints.iter().map(|(shard, ..)| *shard).collect();
         lost.iter().for_each(|shard| self.drop_shard(*shard));
         self.commits.fenced(batch, lost);
+        self.drop_lost(others);
+    }
+
+    /// A batch with these shards has ended: those that are known to be another host's go now.
+    pub(super) fn drop_lost(&mut self, shards: impl IntoIterator<Item = u16>) {
+        for shard in shards {
+            if self.lost.contains(&shard) {
+                self.drop_shard(shard);
+                self.commits.lose(shard);
+            }
+        }
     }
 
     /// Forgets a shard, except for what is to be committed.
     pub(super) fn drop_shard(&mut self, shard: u16) {
         self.leaving.remove(&shard);
+        self.lost.remove(&shard);
+        self.condemned.retain(|_, (of, _)| *of != shard);
         self.clear_running(shard);
         self.actions.retain(|placed| placed.place.shard != shard);
         if self.shards.owns(shard) {

@@ -25,7 +25,7 @@ pub struct Place {
 pub struct Placed {
     /// The track that wants it done.
     pub place: Place,
-    /// What is to be done. Never [`Action::WakeAt`], for [`Shards`] keeps the timers itself.
+    /// What is to be done. Never [`Action::WakeAt`], for [`Shards`](super::Shards) keeps the timers itself.
     pub action: Action,
 }
 
