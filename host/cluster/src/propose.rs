@@ -68,7 +68,7 @@ impl Proposer {
         now >= since.saturating_add(wait) && now >= self.back_at
     }
 
-    /// This host's assignment, or another's, is stored: what is still wanted is waited for anew.
+    /// This host's assignment, or another's, is stored: what is still wanted is waited for again.
     pub fn stored(&mut self) {
         (self.since, self.failures) = (None, 0);
     }
@@ -147,7 +147,7 @@ mod tests {
         let mut proposer = Proposer::default();
         assert!(!proposer.is_due(Want::Homes, 1, 0, 0));
         assert!(!proposer.is_due(Want::Nothing, 1, 0, 1_000));
-        assert!(!proposer.is_due(Want::Homes, 1, 0, PATIENCE + 500), "it waits anew");
+        assert!(!proposer.is_due(Want::Homes, 1, 0, PATIENCE + 500), "it waits again");
         proposer.stored();
         assert!(!proposer.is_due(Want::Homes, 1, 0, PATIENCE + 600));
     }

@@ -362,7 +362,7 @@ mod tests {
         assert!(acts.iter().any(|(_, act)| *act == Act::Reconnect), "{acts:?}");
         assert!(!watch.hears(6_000));
         assert!(times.len() < 10, "it does not force one connection after the other: {acts:?}");
-        // What was silent while it was deaf begins anew.
+        // What was silent while it was deaf begins again.
         watch.echo(6_000);
         assert_eq!(run(&mut watch, 6_050..7_400, &[]), []);
     }

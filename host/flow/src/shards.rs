@@ -31,7 +31,7 @@ struct Owned {
     claim: u64,
     /// The generation in which it came: what was asked for before is not heard.
     since: u64,
-    /// Requests up to this sequence were handed to it before they were last read anew.
+    /// Requests up to this sequence were handed to it before they were last read again.
     requests: u64,
 }
 
@@ -43,7 +43,7 @@ pub struct Shards {
     owned: Vec<Option<Box<Owned>>>,
     totals: PerHandler<Holding>,
     timers: BinaryHeap<Reverse<(u64, Place, Key)>>,
-    /// The last request that was handed on since they were last read anew. They come in the order of their sequences.
+    /// The last request that was handed on since they were last read again. They come in the order of their sequences.
     request: u64,
     scratch: Vec<Action>,
 }
@@ -249,14 +249,14 @@ impl Shards {
         owned.map(move |(shard, owned)| (shard, &owned.tracks[handler]))
     }
 
-    /// Whether a request was handed to a shard before requests were last [read anew](Self::read_requests_anew).
+    /// Whether a request was handed to a shard before requests were last [read again](Self::read_requests_again).
     pub fn was_handed(&self, shard: u16, request: u64) -> bool {
         self.shard(shard).is_some_and(|owned| request <= owned.requests)
     }
 
     /// All requests are read from the first one on, for shards that have come. To the others those are known that were handed
     /// to them.
-    pub fn read_requests_anew(&mut self) {
+    pub fn read_requests_again(&mut self) {
         let last = std::mem::take(&mut self.request);
         for owned in self.owned.iter_mut().flatten() {
             owned.requests = owned.requests.max(last);
@@ -276,11 +276,11 @@ impl Shards {
             }
         };
         let mut heard = false;
-        for place in
-            places.into_iter().filter(|place| self.hears(place.shard, generation)).collect::<Vec<_>>()
-        {
-            self.at(place, &mut Vec::new(), |track, _| track.removed(request));
-            heard = true;
+        for place in places {
+            if self.hears(place.shard, generation) {
+                self.at(place, &mut Vec::new(), |track, _| track.removed(request));
+                heard = true;
+            }
         }
         heard
     }

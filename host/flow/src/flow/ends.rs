@@ -118,7 +118,7 @@ impl Flow {
         self.condemned.insert(event, (at_fault.place.shard, failure));
         self.generation += 1;
         self.begun = self.generation;
-        self.shards.read_requests_anew();
+        self.shards.read_requests_again();
         self.commits.forget();
         self.states = States::new(self.plan.handlers.map(|_| false));
         self.actions.clear();

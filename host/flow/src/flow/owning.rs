@@ -9,11 +9,11 @@ use heddle_values::handlers::PerHandler;
 
 impl Flow {
     /// Shards come to this host, which has just stored their checkpoints. `stateless` says of each handler whether it has no
-    /// state in them. Their events are to be read from their low marks on, and all requests anew: what was read of those
+    /// state in them. Their events are to be read from their low marks on, and all requests again: what was read of those
     /// before is not to be handed on. A shard that was lost without notice [is lost](Self::lose) first.
     pub fn claim(&mut self, claimed: Vec<Claimed>, stateless: &PerHandler<bool>, now: u64) {
         self.generation += 1;
-        self.shards.read_requests_anew();
+        self.shards.read_requests_again();
         self.states.joined(stateless);
         self.take_in(claimed, now);
     }
